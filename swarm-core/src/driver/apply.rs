@@ -1,0 +1,324 @@
+//! From a file to a verified cluster: look, plan, carry out, look again.
+
+use super::inspect::inspect;
+use super::perform::perform;
+use super::progress::{Progress, ProgressEvent};
+use super::settle::settle;
+use crate::fleet::{Fleet, FleetRead};
+use crate::id::{HostName, NodeId, StepId};
+use crate::machine::{Answer, EffectId, Outcome, Run, Start};
+use crate::observe::{HostState, NodeState, Observed, ObservedCluster, merge};
+use crate::plan::{Action, LintFinding, Plan, PlanOptions, Planned, Refusal, build, lint};
+use crate::report::{Report, StepReport};
+use crate::spec::ClusterSpec;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+/// How long calls under way may take to end after a stop.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long entries that failed joins left behind are waited for until they count as down: three heartbeats and some.
+const LEFT_BEHIND_BUDGET: Duration = Duration::from_secs(40);
+/// How long a fresh look may take to find everything in place after the last step.
+const SETTLE_BUDGET: Duration = Duration::from_secs(30);
+
+/// Stops a run: what is under way is finished or given up, nothing new begins.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<(AtomicBool, Notify)>);
+
+impl Stop {
+    /// Stops.
+    pub fn stop(&self) {
+        self.0.0.store(true, Ordering::SeqCst);
+        self.0.1.notify_waiters();
+    }
+
+    /// Whether it was stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.0.0.load(Ordering::SeqCst)
+    }
+
+    async fn stopped(&self) {
+        loop {
+            let notified = self.0.1.notified();
+            if self.is_stopped() {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
+
+/// Why nothing was done.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ApplyError {
+    /// Acting could hurt.
+    #[error("refused:\n{}", .0.iter().map(|r| format!("- {r}")).collect::<Vec<_>>().join("\n"))]
+    Refused(Vec<Refusal>),
+    /// The world is not what the plan stands on.
+    #[error("the plan is stale; what changed since it was made:\n{}", .0.join("\n"))]
+    Stale(Vec<String>),
+    /// The plan would break a rule.
+    #[error("the plan breaks a rule and is not carried out:\n{}", .0.iter().map(|f| format!("- {f}")).collect::<Vec<_>>().join("\n"))]
+    Lint(Vec<LintFinding>),
+}
+
+/// A cluster to bring about.
+///
+/// ```text
+/// let apply = Apply::new(&spec, &fleet);
+/// let (plan, observed) = apply.plan().await?;      // looks only
+/// let report = apply.run(&plan, &observed).await?; // does exactly that, then looks again
+/// ```
+pub struct Apply<'a, F: Fleet + ?Sized> {
+    spec: &'a ClusterSpec,
+    fleet: &'a F,
+    options: PlanOptions,
+    progress: &'a dyn Progress,
+    stop: Stop,
+    deadline: Instant,
+}
+
+impl<'a, F: Fleet> Apply<'a, F> {
+    /// With no options and nobody looking on. The policy's deadline runs from now.
+    pub fn new(spec: &'a ClusterSpec, fleet: &'a F) -> Self {
+        let deadline = Instant::now() + spec.policy().timeout;
+        Self { spec, fleet, options: PlanOptions::default(), progress: &super::NoProgress, stop: Stop::default(), deadline }
+    }
+
+    /// What is allowed and left out.
+    #[must_use]
+    pub fn options(mut self, options: PlanOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Who looks on.
+    #[must_use]
+    pub fn progress(mut self, progress: &'a dyn Progress) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// What stops it.
+    #[must_use]
+    pub fn stop(mut self, stop: Stop) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Looks at all hosts and judges them.
+    pub async fn observe(&self) -> Observed {
+        let fleet: &dyn FleetRead = self.fleet;
+        let mut observed = merge(self.spec, &inspect(self.spec, fleet, self.progress).await, &self.options.force_leave);
+        // An election takes seconds: a swarm that is just between two leaders is looked at again before it is called lost.
+        let patience = Instant::now() + Duration::from_secs(15).min(self.spec.policy().timeout / 4);
+        while matches!(&observed.cluster, ObservedCluster::NoQuorum { managers } if managers.iter().all(|(_, why)| why.contains("does not have a leader")))
+            && Instant::now() < patience
+            && !self.stop.is_stopped()
+        {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            observed = merge(self.spec, &inspect(self.spec, fleet, &super::NoProgress).await, &self.options.force_leave);
+        }
+        observed
+    }
+
+    /// Looks and plans; changes nothing.
+    ///
+    /// # Errors
+    /// [`ApplyError::Refused`] with every reason, [`ApplyError::Lint`] if the planner has a bug.
+    pub async fn plan(&self) -> Result<(Plan, Observed), ApplyError> {
+        let observed = self.observe().await;
+        match build(self.spec, &observed, &self.options) {
+            Planned::Refused(refusals) => Err(ApplyError::Refused(refusals)),
+            Planned::Plan(plan) => {
+                self.check(&plan, &observed)?;
+                Ok((plan, observed))
+            }
+        }
+    }
+
+    /// Looks, and holds a saved plan against what is there now.
+    ///
+    /// # Errors
+    /// [`ApplyError::Stale`] with every fact that changed, [`ApplyError::Lint`] if the plan breaks a rule.
+    pub async fn recheck(&self, plan: &Plan) -> Result<Observed, ApplyError> {
+        let observed = self.observe().await;
+        let now = observed.basis();
+        let mut changes: Vec<String> = Vec::new();
+        for key in plan.basis.0.keys().chain(now.0.keys()).collect::<BTreeSet<_>>() {
+            let (then, is) = (plan.basis.0.get(key), now.0.get(key));
+            if then != is {
+                let show = |v: Option<&String>| v.map_or("nothing".to_owned(), Clone::clone);
+                changes.push(format!("  {key}: was {}, is {}", show(then), show(is)));
+            }
+        }
+        if changes.is_empty() && plan.fingerprint != crate::plan::fingerprint(self.spec, &now) {
+            changes.push("  the file".into());
+        }
+        if !changes.is_empty() {
+            return Err(ApplyError::Stale(changes));
+        }
+        self.check(plan, &observed)?;
+        Ok(observed)
+    }
+
+    fn check(&self, plan: &Plan, observed: &Observed) -> Result<(), ApplyError> {
+        let findings = lint(plan, self.spec, observed, &self.options.force_leave);
+        if findings.is_empty() { Ok(()) } else { Err(ApplyError::Lint(findings)) }
+    }
+
+    /// Carries out a plan that was made from `observed`, then verifies from a fresh look.
+    pub async fn run(&self, plan: &Plan, observed: &Observed) -> Report {
+        let (mut steps, failed_joins) = self.carry_out(plan, observed).await;
+        if self.stop.is_stopped() {
+            return Report::new(plan, steps, None, true);
+        }
+        if failed_joins > 0 {
+            steps.extend(self.clean_up().await);
+        }
+        let done = steps.iter().all(|s| s.outcome.is_done());
+        let patience = if done && plan.blocked.is_empty() { SETTLE_BUDGET } else { Duration::ZERO };
+        let until = self.deadline.min(Instant::now() + patience);
+        let fleet: &dyn FleetRead = self.fleet;
+        let verdict = tokio::select! {
+            (verdict, _) = settle(self.spec, fleet, self.progress, self.options.limit.as_ref(), until) => Some(verdict),
+            () = self.stop.stopped() => None,
+        };
+        let stopped = verdict.is_none();
+        Report::new(plan, steps, verdict, stopped)
+    }
+
+    /// Removes what this run's failed joins left in the node list, once it is proven to be that and counts as down.
+    async fn clean_up(&self) -> Vec<StepReport> {
+        let until = self.deadline.min(Instant::now() + LEFT_BEHIND_BUDGET);
+        let fleet: &dyn FleetRead = self.fleet;
+        loop {
+            let observed = merge(self.spec, &inspect(self.spec, fleet, &super::NoProgress).await, &self.options.force_leave);
+            if let Planned::Plan(mut plan) = build(self.spec, &observed, &self.options) {
+                plan.steps.retain(|s| matches!(s.action, Action::RemoveNode { .. }));
+                plan.steps.iter_mut().for_each(|s| s.needs.clear());
+                if !plan.is_empty() && self.check(&plan, &observed).is_ok() {
+                    return self.carry_out(&plan, &observed).await.0;
+                }
+            }
+            let names: BTreeSet<&str> = observed.hosts.values().filter_map(|h| h.report.engine.as_ref().ok()).map(|e| e.hostname.as_str()).collect();
+            let coming = observed.strangers.iter().any(|n| names.contains(n.hostname.as_str()) && n.state != NodeState::Down);
+            if !coming || Instant::now() >= until || self.stop.is_stopped() {
+                return Vec::new();
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn carry_out(&self, plan: &Plan, observed: &Observed) -> (Vec<StepReport>, u32) {
+        let began = Instant::now();
+        let mut run = Run::new(plan, self.start(observed));
+        let mut under_way: FuturesUnordered<BoxFuture<'_, (EffectId, StepId, Answer)>> = FuturesUnordered::new();
+        let mut told: Vec<Told> = plan.steps.iter().map(|_| Told::Nothing).collect();
+        let mut give_up: Option<Instant> = None;
+        let fleet: &dyn Fleet = self.fleet;
+        loop {
+            while let Some(effect) = run.poll_effect(began.elapsed()) {
+                self.tell_started(&effect, plan, &mut told);
+                let spec = self.spec;
+                under_way.push(Box::pin(async move {
+                    let answer = perform(spec, fleet, &effect).await;
+                    (effect.id, effect.step.unwrap_or(StepId::new("")), answer)
+                }));
+            }
+            self.tell_finished(&run, &mut told);
+            if run.is_over() {
+                break;
+            }
+            let wake = run.poll_timeout().map(|at| began + at);
+            let deadline = give_up.unwrap_or(self.deadline);
+            tokio::select! {
+                Some((id, step, answer)) = under_way.next(), if !under_way.is_empty() => {
+                    self.tell_trouble(&step, &answer, plan);
+                    run.handle_answer(began.elapsed(), id, &answer);
+                }
+                () = sleep_until(wake.unwrap_or(deadline).min(deadline)) => {
+                    if Instant::now() >= deadline {
+                        if give_up.is_some() {
+                            run.abandon();
+                        } else {
+                            run.stop(began.elapsed());
+                            give_up = Some(Instant::now() + GRACE);
+                        }
+                    } else {
+                        run.handle_timeout(began.elapsed());
+                    }
+                }
+                () = self.stop.stopped(), if give_up.is_none() => {
+                    run.stop(began.elapsed());
+                    give_up = Some(Instant::now() + GRACE);
+                }
+            }
+        }
+        let steps = run.outcomes().map(|(step, outcome)| StepReport {
+            id: step.id.clone(),
+            host: step.host.clone(),
+            verb: step.action.verb().into(),
+            outcome: outcome.cloned().unwrap_or(Outcome::NotStarted),
+        });
+        (steps.collect(), run.failed_joins())
+    }
+
+    /// What the run knows when it begins.
+    fn start(&self, observed: &Observed) -> Start {
+        let live: &[HostName] = match &observed.cluster {
+            ObservedCluster::One { live, .. } => live,
+            _ => &[],
+        };
+        let node_of = |host: &HostName| observed.hosts.get(host).and_then(|h| h.node.as_ref());
+        let managers = live.iter().filter_map(|h| Some((h.clone(), node_of(h)?.manager.as_ref()?.address.clone()))).collect();
+        let nodes: Vec<(HostName, NodeId)> = observed
+            .hosts
+            .iter()
+            .filter_map(|(name, host)| match &host.state {
+                HostState::Member { node } => Some((name.clone(), node.clone())),
+                _ => None,
+            })
+            .collect();
+        Start { managers, nodes: nodes.into_iter().collect(), concurrency: self.spec.policy().concurrency }
+    }
+
+    fn tell_started(&self, effect: &crate::machine::Effect, plan: &Plan, told: &mut [Told]) {
+        let Some(index) = effect.step.as_ref().and_then(|id| plan.steps.iter().position(|s| s.id == *id)) else { return };
+        if let (Some(state @ Told::Nothing), Some(step)) = (told.get_mut(index), plan.steps.get(index)) {
+            *state = Told::Started;
+            let event = ProgressEvent::StepStarted { step: step.id.clone(), host: step.host.clone(), verb: step.action.verb().into() };
+            self.progress.report(&event);
+        }
+    }
+
+    fn tell_finished(&self, run: &Run, told: &mut [Told]) {
+        for ((step, outcome), state) in run.outcomes().zip(told) {
+            if let (Some(outcome), Told::Nothing | Told::Started) = (outcome, &state) {
+                *state = Told::Finished;
+                self.progress.report(&ProgressEvent::StepFinished { step: step.id.clone(), host: step.host.clone(), outcome: outcome.clone() });
+            }
+        }
+    }
+
+    fn tell_trouble(&self, step: &StepId, answer: &Answer, plan: &Plan) {
+        if let (Answer::Failed(error), Some(step)) = (answer, plan.step(step)) {
+            self.progress.report(&ProgressEvent::StepTrouble { step: step.id.clone(), host: step.host.clone(), message: error.to_string() });
+        }
+    }
+}
+
+/// What an onlooker heard of a step.
+enum Told {
+    Nothing,
+    Started,
+    Finished,
+}

@@ -1,0 +1,15 @@
+//! The only part that waits: it performs what the machine asks for, with bounded concurrency and one deadline.
+//!
+//! Everything runs inside the future of the call. Dropping it leaves nothing running here; a change that an engine was asked for
+//! goes on in that engine, and the next run sees what came of it.
+
+mod apply;
+mod inspect;
+mod perform;
+mod progress;
+mod settle;
+
+pub use apply::{Apply, ApplyError, Stop};
+pub use inspect::inspect;
+pub use progress::{NoProgress, Progress, ProgressEvent};
+pub use settle::settle;

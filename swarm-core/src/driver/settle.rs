@@ -1,0 +1,36 @@
+//! Looks again until everything holds, or the time is over.
+
+use super::inspect::inspect;
+use super::progress::{Progress, ProgressEvent};
+use crate::fleet::FleetRead;
+use crate::id::HostName;
+use crate::observe::{Observed, merge};
+use crate::spec::ClusterSpec;
+use crate::verify::{FindingKind, Verdict, verify};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Verifies from fresh looks. Waits while what is missing may still come, at most until `deadline`; the last word counts.
+pub async fn settle(
+    spec: &ClusterSpec,
+    fleet: &dyn FleetRead,
+    progress: &dyn Progress,
+    limit: Option<&BTreeSet<HostName>>,
+    deadline: Instant,
+) -> (Verdict, Observed) {
+    let mut pause = Duration::from_millis(50);
+    progress.report(&ProgressEvent::VerifyStarted);
+    loop {
+        let observed = merge(spec, &inspect(spec, fleet, &super::NoProgress).await, &BTreeSet::new());
+        let verdict = verify(spec, &observed, limit);
+        progress.report(&ProgressEvent::VerifyLooked { findings: verdict.findings.len() });
+        let passes = |kind: FindingKind| !matches!(kind, FindingKind::Swarm | FindingKind::Settings | FindingKind::NotMember);
+        let hopeless = verdict.findings.iter().any(|f| !passes(f.kind));
+        if verdict.converged || hopeless || Instant::now() + pause >= deadline {
+            return (verdict, observed);
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(2));
+    }
+}

@@ -1,0 +1,42 @@
+//! The seam between the rules and the backends: from a host of the file to a connected host and engine.
+
+use crate::engine::{Engine, EngineRead};
+use crate::host::{Host, HostRead};
+use crate::observe::ReachError;
+use crate::spec::HostSpec;
+use async_trait::async_trait;
+use std::sync::Arc;
+
+/// A host and its engine, to look at.
+#[derive(Clone)]
+pub struct Reader {
+    /// The machine; `None` where only the engine is reached (TCP).
+    pub host: Option<Arc<dyn HostRead>>,
+    /// Its engine.
+    pub engine: Arc<dyn EngineRead>,
+}
+
+/// A host and its engine, to act on.
+#[derive(Clone)]
+pub struct Actor {
+    /// The machine; `None` where only the engine is reached (TCP).
+    pub host: Option<Arc<dyn Host>>,
+    /// Its engine.
+    pub engine: Arc<dyn Engine>,
+}
+
+/// Gives readers. What takes a `FleetRead` cannot change anything: this is what a dry run gets.
+///
+/// Called again for a host it gives the same connection, or a new one if that was lost.
+#[async_trait]
+pub trait FleetRead: Send + Sync {
+    /// Connects to a host for looking.
+    async fn reader(&self, host: &HostSpec) -> Result<Reader, ReachError>;
+}
+
+/// Gives actors.
+#[async_trait]
+pub trait Fleet: FleetRead {
+    /// Connects to a host for acting.
+    async fn actor(&self, host: &HostSpec) -> Result<Actor, ReachError>;
+}

@@ -1,0 +1,122 @@
+//! A machine we reach: run a command on it, open its sockets, put and read files. What it runs is none of its business.
+
+use crate::id::HostName;
+use crate::observe::MachineFacts;
+use async_trait::async_trait;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A two-way byte stream.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+
+/// A two-way byte stream of any kind.
+pub type BoxStream = Box<dyn ByteStream>;
+
+/// A program and its arguments. There is no shell in it: an argument reaches the program as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// What the program reads; not shown in errors.
+    pub stdin: Option<Vec<u8>>,
+    /// When to give up.
+    pub timeout: Duration,
+    /// How many bytes of standard output, and of standard error, are taken; more is an error.
+    pub output_limit: usize,
+}
+
+impl Command {
+    /// A command with a deadline of 30 s and up to 1 MiB of output.
+    pub fn new<I: IntoIterator<Item = S>, S: Into<String>>(argv: I) -> Self {
+        Self { argv: argv.into_iter().map(Into::into).collect(), stdin: None, timeout: Duration::from_secs(30), output_limit: 1 << 20 }
+    }
+}
+
+/// What a command left behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Exit status; `None` where a signal ended it. A connection that broke is an error, not a `None`.
+    pub status: Option<u32>,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// What failed between us and a host.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The host could not be reached or did not let us in. Nothing was done.
+    #[error("{message}")]
+    Unreachable {
+        /// What happened, and what to do.
+        message: String,
+        /// Whether the same call may work later: false for refused keys and logins.
+        retry: bool,
+    },
+    /// The connection was lost while something was under way. It may have been done.
+    #[error("the connection to {host} was lost while {doing}: {message}")]
+    Lost {
+        /// The host.
+        host: HostName,
+        /// What we were doing.
+        doing: &'static str,
+        /// What happened.
+        message: String,
+    },
+    /// The deadline passed. It may have been done.
+    #[error("{host} did not finish {doing} within {} s", after.as_secs())]
+    TimedOut {
+        /// The host.
+        host: HostName,
+        /// What we were doing.
+        doing: &'static str,
+        /// The deadline.
+        after: Duration,
+    },
+    /// A socket could not be opened.
+    #[error("{message}")]
+    NoSocket {
+        /// Why, and what to do.
+        message: String,
+        /// What kind of thing it was.
+        kind: crate::observe::ReachErrorKind,
+    },
+    /// The host answered something else than was asked for.
+    #[error("{host}: {message}")]
+    Unexpected {
+        /// The host.
+        host: HostName,
+        /// What it answered.
+        message: String,
+    },
+}
+
+/// Looking at a machine. Nothing here changes it.
+#[async_trait]
+pub trait HostRead: Send + Sync {
+    /// Which host this is.
+    fn name(&self) -> &HostName;
+
+    /// Asks the machine for its addresses and ids.
+    async fn machine(&self) -> Result<MachineFacts, HostError>;
+
+    /// Reads a file of at most `limit` bytes.
+    async fn read_file(&self, path: &str, limit: usize) -> Result<Vec<u8>, HostError>;
+}
+
+/// Acting on a machine.
+#[async_trait]
+pub trait Host: HostRead {
+    /// Runs a command to its end. A status other than 0 is an answer, not an error.
+    async fn run(&self, command: &Command) -> Result<Output, HostError>;
+
+    /// Opens a byte stream to a unix socket of the host.
+    async fn open_stream(&self, socket: &str) -> Result<BoxStream, HostError>;
+
+    /// Writes a file at once and whole: a reader sees the old one or the new one.
+    async fn put_file(&self, path: &str, mode: u32, content: &[u8]) -> Result<(), HostError>;
+}

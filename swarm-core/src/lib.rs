@@ -1,0 +1,32 @@
+//! The rules of bringing up and running a Docker Swarm: look at every host, plan, carry out, verify from a fresh look.
+//!
+//! ```text
+//!   file ──spec──▶ plan::build ──▶ Plan ──▶ machine::Run ──effects──▶ driver ──▶ Engine, Host
+//!                      ▲                        ▲                       │
+//!   Observed ◀─merge── Observation ◀── inspect  └───────answers─────────┘        verify ◀── a fresh Observed
+//! ```
+//!
+//! Everything but [`driver`] is pure: no clock, no network, no file. One rule explains most of it: a question that failed is not a
+//! "no", and a call that returned is not a result that was verified.
+//!
+//! The paved path: read a [`ClusterSpec`] (see the crate `swarm-file`), give a [`Fleet`], call [`Apply::plan`] and [`Apply::run`].
+
+pub mod addr;
+pub mod condition;
+pub mod driver;
+pub mod engine;
+pub mod fleet;
+pub mod host;
+pub mod id;
+pub mod machine;
+pub mod observe;
+pub mod plan;
+pub mod report;
+pub mod secret;
+pub mod spec;
+pub mod verify;
+
+pub use driver::{Apply, ApplyError, Stop};
+pub use fleet::{Fleet, FleetRead};
+pub use secret::Secret;
+pub use spec::ClusterSpec;

@@ -1,0 +1,101 @@
+//! What the driver must do now, and what came of it. Effects carry ids, never secrets: the driver fetches a token when it joins.
+
+use crate::engine::{EngineError, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason, SwarmChange};
+use crate::id::{HostName, NodeId, StepId};
+use crate::observe::{LocalSwarm, NodeFacts};
+use crate::spec::Role;
+
+/// Names an effect; its answer comes back under the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EffectId(pub u64);
+
+/// One call to one engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effect {
+    /// Its name.
+    pub id: EffectId,
+    /// Whose engine is called.
+    pub host: HostName,
+    /// The step it is for; `None` for a look at the whole cluster.
+    pub step: Option<StepId>,
+    /// What is asked.
+    pub call: Call,
+}
+
+/// A call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// Make the swarm.
+    Init(InitRequest),
+    /// Join it with a token that `via` gives for `role`.
+    Join {
+        /// The token's role.
+        role: Role,
+        /// A manager.
+        via: HostName,
+        /// Everything but the token.
+        request: JoinRequest,
+    },
+    /// Leave, if the engine's node id is still this one.
+    Leave {
+        /// Whether the engine may refuse.
+        force: Force,
+        /// The node id it must have.
+        node: Option<NodeId>,
+    },
+    /// Read the node, send what it lacks with the version just read.
+    UpdateNode {
+        /// The node.
+        node: NodeId,
+        /// What it shall have.
+        change: NodeChange,
+    },
+    /// Read the swarm object, send what it lacks with the version just read.
+    UpdateSwarm(SwarmChange),
+    /// Remove a node that is down.
+    RemoveNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// Look at the engine's own part.
+    LookHost,
+    /// Look at all nodes.
+    LookCluster,
+}
+
+impl Call {
+    /// Whether it changes anything.
+    pub fn is_mutating(&self) -> bool {
+        !matches!(self, Self::LookHost | Self::LookCluster)
+    }
+}
+
+/// What came of an effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Done.
+    Done,
+    /// There was nothing to do.
+    AlreadySo,
+    /// Not done, or nobody knows.
+    Failed(EngineError),
+    /// The engine's own part.
+    SawHost(LocalSwarm),
+    /// All nodes.
+    SawCluster(Vec<NodeFacts>),
+}
+
+impl Answer {
+    /// An answer for a call that failed; what was so already is no failure.
+    pub fn from_error(error: EngineError) -> Self {
+        if error.class == ErrorClass::AlreadySo { Self::AlreadySo } else { Self::Failed(error) }
+    }
+
+    /// The failure's reason.
+    pub(super) fn failure(&self) -> Option<(ErrorClass, Reason)> {
+        match self {
+            Self::Failed(error) => Some((error.class, error.reason)),
+            _ => None,
+        }
+    }
+}

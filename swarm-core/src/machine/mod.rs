@@ -1,0 +1,17 @@
+//! Carrying a plan out, without doing anything: what happened goes in, what to do now comes out, and time is an argument.
+//!
+//! ```text
+//! loop {
+//!     while let Some(effect) = run.poll_effect(now) { perform it, later: run.handle_answer(now, effect.id, answer) }
+//!     if run.is_over() { break }
+//!     wait for an answer or for run.poll_timeout(), then run.handle_timeout(now)
+//! }
+//! ```
+
+mod effect;
+mod run;
+mod state;
+
+pub use effect::{Answer, Call, Effect, EffectId};
+pub use run::{Run, Start};
+pub use state::Outcome;

@@ -1,0 +1,190 @@
+//! From one host's facts, and what the managers say, to one word on the host.
+
+use super::facts::{EngineFacts, HostReport, LocalState, NodeFacts, ReachErrorKind};
+use crate::addr::ip_of;
+use crate::id::{ClusterId, NodeId};
+use crate::spec::{HostSpec, Role};
+use serde::Serialize;
+use std::net::IpAddr;
+
+/// What a host is, seen from the cluster of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum HostState {
+    /// It could not be asked. It may be anything.
+    Unreachable {
+        /// Why.
+        why: String,
+    },
+    /// There is no engine on it.
+    NoEngine {
+        /// How we know.
+        why: String,
+    },
+    /// Its engine does not answer.
+    EngineDown {
+        /// How we know.
+        why: String,
+    },
+    /// Its engine is in no swarm.
+    Standalone,
+    /// A join goes on.
+    Joining,
+    /// It is a node of this cluster.
+    Member {
+        /// Its node id.
+        node: NodeId,
+    },
+    /// It believes to be a node of this cluster, and the managers do not know it any more.
+    StaleMember {
+        /// The node id it had.
+        node: NodeId,
+    },
+    /// It is in another swarm.
+    ForeignSwarm {
+        /// Which one, if it can be told.
+        cluster: Option<ClusterId>,
+        /// Its role there.
+        role: Role,
+        /// Containers that run on it.
+        running: u64,
+    },
+    /// A manager that waits for the unlock key.
+    Locked {
+        /// The swarm it belongs to, if its certificate could be read.
+        cluster: Option<ClusterId>,
+    },
+    /// Its engine reports an error of its swarm part.
+    Broken {
+        /// In the engine's words.
+        error: String,
+        /// The node id it holds.
+        node: Option<NodeId>,
+        /// The swarm its certificate names.
+        cluster: Option<ClusterId>,
+    },
+    /// It answered, and the answer proves nothing.
+    Unknown {
+        /// What is in doubt.
+        why: String,
+    },
+}
+
+impl HostState {
+    /// One word, as it stands in tables.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::NoEngine { .. } => "no-engine",
+            Self::EngineDown { .. } => "engine-down",
+            Self::Standalone => "standalone",
+            Self::Joining => "joining",
+            Self::Member { .. } => "member",
+            Self::StaleMember { .. } => "stale-member",
+            Self::ForeignSwarm { .. } => "foreign-swarm",
+            Self::Locked { .. } => "locked",
+            Self::Broken { .. } => "broken",
+            Self::Unknown { .. } => "unknown",
+        }
+    }
+
+    /// What is behind the word, if there is anything to say.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Self::Unreachable { why } | Self::NoEngine { why } | Self::EngineDown { why } | Self::Unknown { why } => Some(why.clone()),
+            Self::Broken { error, .. } => Some(error.clone()),
+            Self::ForeignSwarm { cluster, role, running } => {
+                let id = cluster.as_ref().map_or("another swarm".to_owned(), |c| format!("swarm {c}"));
+                Some(format!("{role} of {id}, {running} running containers"))
+            }
+            Self::Locked { cluster } => cluster.as_ref().map(|c| format!("manager of swarm {c}")),
+            Self::Standalone | Self::Joining | Self::Member { .. } | Self::StaleMember { .. } => None,
+        }
+    }
+}
+
+/// The cluster a host is judged against.
+pub(super) struct Ours<'a> {
+    pub(super) id: &'a ClusterId,
+    pub(super) nodes: &'a [NodeFacts],
+}
+
+/// Judges one host. `ours` is `None` where no cluster of the file is known.
+pub(super) fn classify(report: &HostReport, ours: Option<&Ours<'_>>) -> HostState {
+    let engine = match &report.engine {
+        Ok(engine) => engine,
+        Err(error) => {
+            let why = error.message.clone();
+            return match error.kind {
+                ReachErrorKind::Unreachable | ReachErrorKind::NoPermission => HostState::Unreachable { why },
+                ReachErrorKind::NoEngine => HostState::NoEngine { why },
+                ReachErrorKind::EngineDown => HostState::EngineDown { why },
+                ReachErrorKind::Unusable => HostState::Unknown { why },
+            };
+        }
+    };
+    let certificate = report.identity.as_ref().and_then(|i| i.as_ref().ok());
+    match &engine.swarm.state {
+        LocalState::Inactive => HostState::Standalone,
+        LocalState::Pending => HostState::Joining,
+        LocalState::Locked => HostState::Locked { cluster: certificate.map(|c| c.cluster.clone()) },
+        LocalState::Error => HostState::Broken {
+            error: engine.swarm.error.clone().unwrap_or_else(|| "the engine gives no reason".into()),
+            node: engine.swarm.node.clone(),
+            cluster: certificate.map(|c| c.cluster.clone()),
+        },
+        LocalState::Other(word) => HostState::Unknown { why: format!("the engine calls its swarm state `{word}`") },
+        LocalState::Active => active(report, engine, ours),
+    }
+}
+
+/// An engine that says it is in a swarm: which one must be proven.
+fn active(report: &HostReport, engine: &EngineFacts, ours: Option<&Ours<'_>>) -> HostState {
+    let Some(node) = &engine.swarm.node else {
+        return HostState::Unknown { why: "the engine is in a swarm and tells no node id".into() };
+    };
+    let certificate = report.identity.as_ref().and_then(|i| i.as_ref().ok());
+    let foreign = |cluster: Option<ClusterId>, role| HostState::ForeignSwarm { cluster, role, running: engine.running_containers };
+    let role = if engine.swarm.control_available { Role::Manager } else { Role::Worker };
+    if let Some(ours) = ours {
+        if ours.nodes.iter().any(|n| n.id == *node) {
+            return HostState::Member { node: node.clone() };
+        }
+        if let Some(cluster) = &engine.swarm.cluster {
+            return if cluster == ours.id { HostState::StaleMember { node: node.clone() } } else { foreign(Some(cluster.clone()), role) };
+        }
+        return match certificate {
+            Some(c) if c.cluster == *ours.id => HostState::StaleMember { node: node.clone() },
+            Some(c) => foreign(Some(c.cluster.clone()), c.role),
+            None => HostState::Unknown { why: format!("it is node {node} of a swarm that cannot be named: {}", no_certificate(report)) },
+        };
+    }
+    if engine.swarm.control_available && engine.swarm.cluster.is_none() {
+        let said = report.view.as_ref().and_then(|v| v.as_ref().err()).cloned().or(engine.swarm.error.clone());
+        return HostState::Unknown { why: format!("it is a manager that cannot name its swarm, as when the quorum is lost: {}", said.unwrap_or_default()) };
+    }
+    match (&engine.swarm.cluster, certificate) {
+        (Some(cluster), _) => foreign(Some(cluster.clone()), role),
+        (None, Some(c)) => foreign(Some(c.cluster.clone()), c.role),
+        (None, None) => HostState::Unknown { why: format!("it is node {node} of a swarm that cannot be named: {}", no_certificate(report)) },
+    }
+}
+
+fn no_certificate(report: &HostReport) -> String {
+    match &report.identity {
+        Some(Err(why)) => why.clone(),
+        _ => "its node certificate was not read".into(),
+    }
+}
+
+/// Whether the address managers see is the one the file wants; `None` where that cannot be told.
+pub fn address_matches(host: &HostSpec, report: &HostReport, node: &NodeFacts) -> Option<(IpAddr, bool)> {
+    let selector = host.advertise_selector()?;
+    let wanted = match (&selector, &report.machine) {
+        (crate::addr::AddressSelector::Ip(ip), _) => *ip,
+        (selector, Some(Ok(machine))) => selector.resolve(&machine.addresses).ok()?,
+        _ => return None,
+    };
+    let seen = node.manager.as_ref().and_then(|m| ip_of(&m.address)).or_else(|| ip_of(&node.address))?;
+    Some((wanted, wanted == seen))
+}

@@ -1,0 +1,223 @@
+//! What engines and hosts answered, before anyone judges it.
+
+use super::certificate::NodeIdentity;
+use crate::addr::InterfaceAddress;
+use crate::id::{ClusterId, DaemonId, HostName, NodeId};
+use crate::spec::{Availability, InitSettings, Role, SwarmSettings};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What an engine says of its own part in a swarm (`LocalNodeState`, moby `api/types/swarm/node.go`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LocalState {
+    /// In no swarm.
+    Inactive,
+    /// A join goes on.
+    Pending,
+    /// In a swarm, as far as the engine knows: a removed worker says so too.
+    Active,
+    /// A join or a start failed.
+    Error,
+    /// A manager whose state is encrypted and waits for the unlock key.
+    Locked,
+    /// A word this version does not know.
+    Other(String),
+}
+
+/// The swarm part of an engine's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalSwarm {
+    /// Its state.
+    pub state: LocalState,
+    /// Its node id.
+    pub node: Option<NodeId>,
+    /// The address it advertises.
+    pub address: Option<String>,
+    /// Whether it answers as a manager.
+    pub control_available: bool,
+    /// The cluster; only managers with a quorum say it.
+    pub cluster: Option<ClusterId>,
+    /// What went wrong, in the engine's words.
+    pub error: Option<String>,
+}
+
+/// What an engine says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineFacts {
+    /// Its id.
+    pub daemon: DaemonId,
+    /// Host name.
+    pub hostname: String,
+    /// For example `20.10.24+dfsg1`.
+    pub version: String,
+    /// Its part in a swarm.
+    pub swarm: LocalSwarm,
+    /// Where its data is.
+    pub data_root: String,
+    /// Running containers.
+    pub running_containers: u64,
+    /// `live-restore`, which excludes swarm mode.
+    pub live_restore: bool,
+    /// Runs without root, which excludes swarm mode.
+    pub rootless: bool,
+}
+
+/// Whether managers hear of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeState {
+    /// It reports.
+    Ready,
+    /// It missed its heartbeats.
+    Down,
+    /// Nobody knows: after a change of leader every node is `unknown` for some seconds. This is not `down`.
+    Unknown,
+    /// It said good-bye for now.
+    Disconnected,
+}
+
+/// Whether the other managers reach a manager.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reachability {
+    /// They do.
+    Reachable,
+    /// They do not.
+    Unreachable,
+    /// Not known yet.
+    Unknown,
+}
+
+/// A node's part in raft.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManagerFacts {
+    /// Whether it leads.
+    pub leader: bool,
+    /// Whether it is reached.
+    pub reachability: Reachability,
+    /// `ADDRESS:PORT` other managers use.
+    pub address: String,
+}
+
+/// A node as a manager lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// Its id.
+    pub id: NodeId,
+    /// Version of the object, needed to change it.
+    pub version: u64,
+    /// When it first appeared, RFC 3339.
+    pub created_at: String,
+    /// Host name; empty for an entry whose host died early in its join.
+    pub hostname: String,
+    /// Wanted role.
+    pub role: Role,
+    /// Availability.
+    pub availability: Availability,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it reports.
+    pub state: NodeState,
+    /// The manager's word on the state.
+    pub message: String,
+    /// The address the manager sees.
+    pub address: String,
+    /// Engine version.
+    pub engine_version: String,
+    /// Its part in raft; `None` for workers, and for managers that are not there yet.
+    pub manager: Option<ManagerFacts>,
+}
+
+impl NodeFacts {
+    /// Whether it is a manager that the others reach.
+    pub fn is_reachable_manager(&self) -> bool {
+        self.manager.as_ref().is_some_and(|m| m.reachability == Reachability::Reachable)
+    }
+}
+
+/// The swarm object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterFacts {
+    /// Its id.
+    pub id: ClusterId,
+    /// Version of the object, needed to change it.
+    pub version: u64,
+    /// Labels of the swarm.
+    pub labels: BTreeMap<String, String>,
+    /// Every changeable option; all are known.
+    pub settings: SwarmSettings,
+    /// The options fixed at init.
+    pub init: InitSettings,
+    /// Whether the CA is being replaced.
+    pub root_rotation_in_progress: bool,
+}
+
+/// What one manager says of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterView {
+    /// The swarm object.
+    pub cluster: ClusterFacts,
+    /// All nodes.
+    pub nodes: Vec<NodeFacts>,
+    /// How many services there are.
+    pub services: usize,
+}
+
+/// What a machine says, seen without its engine.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MachineFacts {
+    /// Addresses of its interfaces.
+    pub addresses: Vec<InterfaceAddress>,
+    /// `/etc/machine-id`.
+    pub machine_id: Option<String>,
+    /// The id of its last start.
+    pub boot_id: Option<String>,
+    /// Whether a `docker` or `dockerd` program is installed.
+    pub engine_installed: bool,
+}
+
+/// What kind of thing kept us from an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReachErrorKind {
+    /// The host did not answer, or did not let us in.
+    Unreachable,
+    /// There is no engine.
+    NoEngine,
+    /// The engine does not answer.
+    EngineDown,
+    /// The engine is there and we may not speak to it.
+    NoPermission,
+    /// It answered something we cannot use.
+    Unusable,
+}
+
+/// Why an engine was not reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReachError {
+    /// What kind of thing.
+    pub kind: ReachErrorKind,
+    /// What happened and what to do, for people.
+    pub message: String,
+}
+
+/// Everything one host and its engine answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostReport {
+    /// The engine's word.
+    pub engine: Result<EngineFacts, ReachError>,
+    /// The machine's word; `None` where nobody asked.
+    pub machine: Option<Result<MachineFacts, String>>,
+    /// The node certificate's word; `None` where nobody asked.
+    pub identity: Option<Result<NodeIdentity, String>>,
+    /// The cluster, if this engine is a manager; `Err` says why it could not tell.
+    pub view: Option<Result<ClusterView, String>>,
+}
+
+/// One look at all hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observation {
+    /// By host.
+    pub hosts: BTreeMap<HostName, HostReport>,
+}

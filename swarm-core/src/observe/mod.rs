@@ -1,0 +1,16 @@
+//! What is there. A question that failed is not a "no": every fact is known, or unknown with its reason.
+
+mod certificate;
+mod classify;
+mod facts;
+mod merge;
+mod probe;
+
+pub use certificate::{NodeIdentity, identity_from_pem};
+pub use classify::{HostState, address_matches};
+pub use facts::{
+    ClusterFacts, ClusterView, EngineFacts, HostReport, LocalSwarm, LocalState, MachineFacts, ManagerFacts, NodeFacts, NodeState,
+    Observation, Reachability, ReachError, ReachErrorKind,
+};
+pub use merge::{Basis, Observed, ObservedCluster, ObservedHost, merge};
+pub use probe::{PROBE_SCRIPT, parse_probe};

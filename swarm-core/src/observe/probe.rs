@@ -1,0 +1,67 @@
+//! One fixed script that asks a machine what its engine cannot tell. No value of the file goes into it.
+
+use super::facts::MachineFacts;
+use crate::addr::InterfaceAddress;
+
+/// Prints marked lines between two nonces, so that what a login shell prints around it does no harm.
+pub const PROBE_SCRIPT: &str = r#"export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin:/usr/local/bin"
+echo swarm-probe-begin
+for f in machine-id:/etc/machine-id boot-id:/proc/sys/kernel/random/boot_id; do
+  [ -r "${f#*:}" ] && echo "${f%%:*} $(cat "${f#*:}")"
+done
+(ip -o addr show 2>/dev/null || true) | while read -r _ name family address _; do
+  case "$family" in inet|inet6) echo "address ${name} ${address%%/*}";; esac
+done
+command -v dockerd >/dev/null 2>&1 && echo engine dockerd
+command -v docker >/dev/null 2>&1 && echo engine docker
+echo swarm-probe-end
+"#;
+
+/// Reads what [`PROBE_SCRIPT`] printed.
+///
+/// # Errors
+/// A text for people, if the output is not whole.
+pub fn parse_probe(output: &str) -> Result<MachineFacts, String> {
+    let mut facts = MachineFacts::default();
+    let mut lines = output.lines().map(str::trim_end).skip_while(|line| *line != "swarm-probe-begin").skip(1);
+    loop {
+        let Some(line) = lines.next() else { return Err("the host's answer to the probe is not whole".into()) };
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            ["swarm-probe-end"] => return Ok(facts),
+            ["machine-id", id] => facts.machine_id = Some((*id).to_owned()),
+            ["boot-id", id] => facts.boot_id = Some((*id).to_owned()),
+            ["engine", _] => facts.engine_installed = true,
+            ["address", interface, address] => {
+                if let Ok(address) = address.parse() {
+                    // `eth0@if7` is how ip shows one end of a veth pair; the interface is `eth0`.
+                    let interface = interface.split('@').next().unwrap_or(interface).trim_end_matches(':').to_owned();
+                    facts.addresses.push(InterfaceAddress { interface, address });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_of_the_login_shell_is_skipped() {
+        let facts = parse_probe(
+            "Welcome!\nswarm-probe-begin\nmachine-id abc\naddress lo 127.0.0.1\naddress eth0@if7 10.0.0.5\nengine dockerd\nswarm-probe-end\nbye",
+        )
+        .unwrap();
+        assert_eq!(facts.machine_id.as_deref(), Some("abc"));
+        assert_eq!(facts.addresses[1], InterfaceAddress { interface: "eth0".into(), address: "10.0.0.5".parse().unwrap() });
+        assert!(facts.engine_installed);
+    }
+
+    #[test]
+    fn a_torn_answer_is_an_error() {
+        assert!(parse_probe("swarm-probe-begin\nmachine-id abc\n").is_err());
+        assert!(parse_probe("").is_err());
+    }
+}

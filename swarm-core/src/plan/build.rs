@@ -1,0 +1,607 @@
+//! From what is wanted and what is there to a plan, or to the reasons why not. Synchronous, total, deterministic.
+
+use super::quorum;
+use super::refusal::Refusal;
+use super::{Action, Blocked, PLAN_VERSION, Plan, Risk, Step, fingerprint, order};
+use crate::addr::AddressSelector;
+use crate::condition::Condition;
+use crate::engine::{Force, InitRequest, NodeChange, SwarmChange};
+use crate::id::{HostName, NodeId, StepId};
+use crate::observe::{ClusterView, HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost};
+use crate::spec::{Availability, ClusterSpec, HostSpec, NAME_LABEL, Role, SwarmSettings};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// What the operator allows and leaves out.
+#[derive(Debug, Clone, Default)]
+pub struct PlanOptions {
+    /// Hosts that may be taken out of another swarm.
+    pub force_leave: BTreeSet<HostName>,
+    /// Hosts to work on; `None` is all.
+    pub limit: Option<BTreeSet<HostName>>,
+}
+
+/// A plan, or why there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Planned {
+    /// What to do; it may be nothing.
+    Plan(Plan),
+    /// Acting could hurt. All reasons, not the first.
+    Refused(Vec<Refusal>),
+}
+
+/// Plans. The same input gives the same plan, and the order of hosts in the file changes nothing.
+pub fn build(spec: &ClusterSpec, observed: &Observed, options: &PlanOptions) -> Planned {
+    let mut builder = Builder { spec, observed, options, steps: Vec::new(), notes: Vec::new(), blocked: Vec::new(), refusals: Vec::new() };
+    builder.refusals.extend(observed.contradictions.iter().map(|what| Refusal::Contradiction { what: what.clone() }));
+    match &observed.cluster {
+        ObservedCluster::None => builder.bootstrap(),
+        ObservedCluster::One { view, live } => builder.converge(view, live),
+        ObservedCluster::NoQuorum { managers } => builder.refusals.push(Refusal::NoQuorum { managers: managers.clone() }),
+        ObservedCluster::Several { swarms } => builder.refusals.push(Refusal::SeveralSwarms { swarms: swarms.clone() }),
+        ObservedCluster::OtherName { cluster, name, .. } => builder.refusals.push(Refusal::OtherName {
+            cluster: cluster.clone(),
+            name: name.clone(),
+            wanted: spec.name().to_owned(),
+        }),
+    }
+    builder.finish()
+}
+
+struct Builder<'a> {
+    spec: &'a ClusterSpec,
+    observed: &'a Observed,
+    options: &'a PlanOptions,
+    steps: Vec<Step>,
+    notes: Vec<String>,
+    blocked: Vec<Blocked>,
+    refusals: Vec<Refusal>,
+}
+
+impl<'a> Builder<'a> {
+    fn finish(self) -> Planned {
+        if !self.refusals.is_empty() {
+            return Planned::Refused(self.refusals);
+        }
+        let basis = self.observed.basis();
+        Planned::Plan(Plan {
+            version: PLAN_VERSION,
+            cluster: self.spec.name().to_owned(),
+            swarm: self.observed.view().map(|v| v.cluster.id.clone()),
+            fingerprint: fingerprint(self.spec, &basis),
+            basis,
+            steps: order::sort(self.steps),
+            notes: self.notes,
+            blocked: self.blocked,
+        })
+    }
+
+    fn chosen(&self, host: &HostName) -> bool {
+        self.options.limit.as_ref().is_none_or(|limit| limit.contains(host))
+    }
+
+    fn hosts(&self) -> Vec<(&'a HostSpec, &'a ObservedHost)> {
+        self.spec.hosts().filter(|h| self.chosen(&h.name)).filter_map(|h| Some((h, self.observed.hosts.get(&h.name)?))).collect()
+    }
+
+    /// No swarm was found: make one, if nothing speaks against it.
+    fn bootstrap(&mut self) {
+        let mut doubts = Vec::new();
+        for host in self.spec.hosts() {
+            let Some(seen) = self.observed.hosts.get(&host.name) else {
+                doubts.push((host.name.clone(), "it was not looked at".into()));
+                continue;
+            };
+            let forced = self.options.force_leave.contains(&host.name);
+            match (&seen.state, host.role) {
+                (HostState::Standalone, _) => {}
+                (HostState::ForeignSwarm { .. } | HostState::Broken { .. } | HostState::Joining, _) if forced => {}
+                (HostState::ForeignSwarm { cluster, role, running }, _) => self.refusals.push(Refusal::ForeignSwarm {
+                    host: host.name.clone(),
+                    ours: None,
+                    theirs: cluster.clone(),
+                    role: *role,
+                    running: *running,
+                }),
+                (HostState::Unreachable { .. } | HostState::NoEngine { .. } | HostState::EngineDown { .. }, Role::Worker) => {}
+                (state, _) => {
+                    let detail = state.detail().map_or(String::new(), |d| format!(": {d}"));
+                    doubts.push((host.name.clone(), format!("{}{detail}", state.word())));
+                }
+            }
+        }
+        if !doubts.is_empty() {
+            self.refusals.push(Refusal::InitInDoubt { doubts });
+        }
+        let hosts = self.hosts();
+        let Some((first, first_seen)) = hosts.iter().find(|(h, _)| h.role == Role::Manager).copied() else {
+            self.notes.push("there is no swarm yet, and no manager among the chosen hosts could make one".into());
+            return;
+        };
+        let Some(advertise) = self.address(first, first_seen) else { return };
+        let needs = self.leave_first(first, first_seen);
+        let data_path = self.data_path(first, first_seen);
+        let init = self.id(first, "init");
+        self.push(Step {
+            id: init.clone(),
+            host: first.name.clone(),
+            action: Action::Init {
+                request: InitRequest {
+                    advertise,
+                    listen: first.listen.to_string(),
+                    data_path,
+                    availability: first.availability.unwrap_or(Availability::Active),
+                    settings: self.spec.settings().clone(),
+                    init: self.spec.init().clone(),
+                    labels: [(NAME_LABEL.to_owned(), self.spec.name().to_owned())].into(),
+                },
+            },
+            before: first_seen.state.word().into(),
+            after: format!("first manager of {}, at {advertise}", self.spec.name()),
+            needs,
+            expect: Some(Condition::All(vec![Condition::Ready, Condition::Role(Role::Manager), Condition::Address(advertise)])),
+            because: "every declared manager was reached and none is in a swarm".into(),
+            risk: Risk::None,
+        });
+        self.unfit(first, first_seen);
+        self.configure_new(first, &init, None);
+        for (host, seen) in hosts.iter().filter(|(h, _)| h.name != first.name) {
+            self.enter(host, seen, std::slice::from_ref(&init), false);
+        }
+    }
+
+    /// There is a swarm: bring every host to where the file wants it.
+    fn converge(&mut self, view: &'a ClusterView, live: &[HostName]) {
+        let mut raft = Raft::of(view);
+        if raft.healthy() < quorum::needed(raft.voters.len()) {
+            let managers = live.iter().map(|h| (h.clone(), quorum::summary(raft.voters.len(), raft.healthy()))).collect();
+            self.refusals.push(Refusal::NoQuorum { managers });
+            return;
+        }
+        self.swarm_object(view, live);
+        // A voter that is gone goes first: while it counts, every other change of managers is nearer to the edge.
+        let mut chain = self.strangers(&mut raft);
+        let mut promotions: Vec<(&HostSpec, &NodeFacts)> = Vec::new();
+        let mut demotions: Vec<(&HostSpec, &NodeFacts)> = Vec::new();
+        for (host, seen) in self.hosts() {
+            match &seen.state {
+                HostState::Member { .. } => {
+                    let Some(node) = &seen.node else { continue };
+                    match (node.role, host.role) {
+                        (Role::Worker, Role::Manager) => promotions.push((host, node)),
+                        (Role::Manager, Role::Worker) => demotions.push((host, node)),
+                        _ => {}
+                    }
+                    self.configure_member(host, node);
+                    self.note_address(host, seen, node);
+                }
+                HostState::Standalone | HostState::Joining | HostState::StaleMember { .. } | HostState::Broken { .. } | HostState::ForeignSwarm { .. } => {
+                    let manager = host.role == Role::Manager;
+                    if manager && !raft.may_grow() {
+                        self.refusals.push(raft.refusal(host, 1));
+                        continue;
+                    }
+                    let needs = if manager { chain.clone() } else { Vec::new() };
+                    if let Some(join) = self.enter(host, seen, &needs, view.services > 0)
+                        && manager
+                    {
+                        raft.grow();
+                        chain = vec![join];
+                    }
+                }
+                _ => self.block(host, &seen.state),
+            }
+        }
+        for (host, node) in promotions {
+            if !raft.may_grow() {
+                self.refusals.push(raft.refusal(host, 1));
+                continue;
+            }
+            raft.grow();
+            chain = vec![self.role_step(host, node, Action::Promote, chain)];
+        }
+        for (host, node) in demotions {
+            if !raft.shrink(&node.id) {
+                self.refusals.push(raft.refusal(host, -1));
+                continue;
+            }
+            chain = vec![self.role_step(host, node, Action::Demote, chain)];
+        }
+    }
+
+    /// Steps that bring a host into the swarm; the id of its join.
+    fn enter(&mut self, host: &'a HostSpec, seen: &'a ObservedHost, needs: &[StepId], services: bool) -> Option<StepId> {
+        let blocked = matches!(
+            seen.state,
+            HostState::Unreachable { .. } | HostState::NoEngine { .. } | HostState::EngineDown { .. } | HostState::Locked { .. } | HostState::Unknown { .. }
+        );
+        if blocked {
+            self.block(host, &seen.state);
+            return None;
+        }
+        self.unfit(host, seen);
+        let mut needs = needs.to_vec();
+        needs.extend(self.leave_first(host, seen));
+        let advertise = self.address(host, seen)?;
+        let data_path = self.data_path(host, seen);
+        let wanted = host.availability.unwrap_or(Availability::Active);
+        // Labels steer tasks: where services exist, no task may land before they are there.
+        let held = services && host.labels.values().any(Option::is_some) && wanted == Availability::Active;
+        let availability = if held { Availability::Drain } else { wanted };
+        let id = self.id(host, "join");
+        self.push(Step {
+            id: id.clone(),
+            host: host.name.clone(),
+            action: Action::Join {
+                role: host.role,
+                advertise,
+                listen: host.listen.to_string(),
+                data_path,
+                availability,
+            },
+            before: seen.state.word().into(),
+            after: format!("{}, at {advertise}{}", host.role, if held { ", drained until its labels are set" } else { "" }),
+            needs,
+            expect: Some(Condition::All(vec![Condition::Ready, Condition::Role(host.role), Condition::Address(advertise)])),
+            because: "the file names it and the swarm does not have it".into(),
+            risk: if host.role == Role::Manager { Risk::Quorum } else { Risk::None },
+        });
+        self.configure_new(host, &id, held.then_some(wanted));
+        Some(id)
+    }
+
+    /// The step that takes a host out of what it is in, if it must and may.
+    fn leave_first(&mut self, host: &HostSpec, seen: &ObservedHost) -> Vec<StepId> {
+        let ours = self.observed.view().map(|v| v.cluster.id.clone());
+        let forced = self.options.force_leave.contains(&host.name);
+        let certificate = seen.report.identity.as_ref().and_then(|i| i.as_ref().ok());
+        let was_manager = certificate.is_some_and(|c| c.role == Role::Manager)
+            || seen.report.engine.as_ref().is_ok_and(|e| e.swarm.control_available);
+        let force_if = |yes: bool| if yes { Force::Yes } else { Force::No };
+        let (force, node, because) = match &seen.state {
+            HostState::Joining => (Force::No, None, "an earlier join has not ended".to_owned()),
+            HostState::StaleMember { node } => (force_if(was_manager), Some(node.clone()), "the managers removed it and do not know its node id any more".to_owned()),
+            HostState::Broken { node, cluster, error } => {
+                if !forced && cluster.is_some() && *cluster != ours {
+                    self.refusals.push(Refusal::ForeignSwarm { host: host.name.clone(), ours, theirs: cluster.clone(), role: certificate.map_or(Role::Worker, |c| c.role), running: running(seen) });
+                    return Vec::new();
+                }
+                let in_raft = node.as_ref().is_some_and(|id| self.observed.view().is_some_and(|v| v.nodes.iter().any(|n| n.id == *id && n.manager.is_some())));
+                if in_raft {
+                    self.refusals.push(Refusal::UnknownState { host: host.name.clone(), why: format!("its engine is in error ({error}) and it still counts as a manager") });
+                    return Vec::new();
+                }
+                (force_if(was_manager || forced), node.clone(), format!("its engine is in error: {error}"))
+            }
+            HostState::ForeignSwarm { cluster, role, running } => {
+                if !forced {
+                    self.refusals.push(Refusal::ForeignSwarm { host: host.name.clone(), ours, theirs: cluster.clone(), role: *role, running: *running });
+                    return Vec::new();
+                }
+                let node = seen.report.engine.as_ref().ok().and_then(|e| e.swarm.node.clone());
+                (Force::Yes, node, format!("--force-leave {} was given", host.name))
+            }
+            _ => return Vec::new(),
+        };
+        let id = self.id(host, "leave");
+        self.push(Step {
+            id: id.clone(),
+            host: host.name.clone(),
+            action: Action::Leave { force, node },
+            before: seen.state.detail().unwrap_or_else(|| seen.state.word().into()),
+            after: "in no swarm".into(),
+            needs: Vec::new(),
+            expect: None,
+            because,
+            risk: Risk::Host,
+        });
+        vec![id]
+    }
+
+    /// Labels, and an availability that was held back, for a node that this plan makes.
+    fn configure_new(&mut self, host: &HostSpec, after: &StepId, held: Option<Availability>) {
+        let labels: BTreeMap<_, _> = host.labels.iter().filter(|(_, v)| v.is_some()).map(|(k, v)| (k.clone(), v.clone())).collect();
+        if labels.is_empty() && held.is_none() {
+            return;
+        }
+        self.configure(host, NodeChange { role: None, availability: held, labels }, "a new node".into(), vec![after.clone()], "the file says so");
+    }
+
+    fn configure_member(&mut self, host: &HostSpec, node: &NodeFacts) {
+        let wanted = NodeChange { role: None, availability: host.availability, labels: host.labels.clone() };
+        let mut change = wanted.missing_on(node);
+        let mut because = "the file says otherwise";
+        // A join that was cut short between joining drained and getting its labels: one call sets both, so none is there yet.
+        if host.availability.is_none() && node.availability == Availability::Drain && node.labels.is_empty() && change.labels.values().any(Option::is_some) {
+            change.availability = Some(Availability::Active);
+            because = "an earlier run joined it drained and did not get to its labels";
+        }
+        if change.is_empty() {
+            return;
+        }
+        let mut before = Vec::new();
+        if change.availability.is_some() {
+            before.push(node.availability.to_string());
+        }
+        before.extend(change.labels.keys().map(|k| node.labels.get(k).map_or(format!("no {k}"), |v| format!("{k}={v}"))));
+        self.configure(host, change, before.join(", "), Vec::new(), because);
+    }
+
+    fn configure(&mut self, host: &HostSpec, change: NodeChange, before: String, needs: Vec<StepId>, because: &str) {
+        let mut after: Vec<String> = change.availability.iter().map(ToString::to_string).collect();
+        after.extend(change.labels.iter().map(|(k, v)| v.as_ref().map_or(format!("no {k}"), |v| format!("{k}={v}"))));
+        let mut expect = Vec::new();
+        if let Some(availability) = change.availability {
+            expect.push(Condition::Availability(availability));
+        }
+        if !change.labels.is_empty() {
+            expect.push(Condition::Labels(change.labels.clone()));
+        }
+        let risk = if matches!(change.availability, Some(Availability::Drain)) { Risk::Tasks } else { Risk::None };
+        self.push(Step {
+            id: self.id(host, "configure"),
+            host: host.name.clone(),
+            action: Action::Configure { change },
+            before,
+            after: after.join(", "),
+            needs,
+            expect: Some(Condition::All(expect)),
+            because: because.into(),
+            risk,
+        });
+    }
+
+    fn role_step(&mut self, host: &HostSpec, node: &NodeFacts, action: Action, needs: Vec<StepId>) -> StepId {
+        let id = self.id(host, action.verb());
+        self.push(Step {
+            id: id.clone(),
+            host: host.name.clone(),
+            action,
+            before: node.role.to_string(),
+            after: host.role.to_string(),
+            needs,
+            expect: Some(Condition::Role(host.role)),
+            because: format!("the file wants a {}", host.role),
+            risk: Risk::Quorum,
+        });
+        id
+    }
+
+    /// The swarm object: what can change is changed, what is fixed at init is told.
+    fn swarm_object(&mut self, view: &ClusterView, live: &[HostName]) {
+        let settings = differing(self.spec.settings(), &view.cluster.settings);
+        let mut labels = BTreeMap::new();
+        if view.cluster.labels.get(NAME_LABEL).map(String::as_str) != Some(self.spec.name()) {
+            labels.insert(NAME_LABEL.to_owned(), self.spec.name().to_owned());
+        }
+        let wanted = self.spec.init();
+        let have = &view.cluster.init;
+        let mut fixed = Vec::new();
+        if !wanted.default_addr_pool.is_empty() && wanted.default_addr_pool != have.default_addr_pool {
+            fixed.push("default_addr_pool");
+        }
+        if wanted.default_addr_pool_mask_length.is_some() && wanted.default_addr_pool_mask_length != have.default_addr_pool_mask_length {
+            fixed.push("default_addr_pool_mask_length");
+        }
+        if wanted.data_path_port.is_some() && wanted.data_path_port != have.data_path_port {
+            fixed.push("data_path_port");
+        }
+        for key in fixed {
+            self.notes.push(format!("swarm.{key} differs from the file and is immutable: it needs a new cluster"));
+        }
+        let change = SwarmChange { settings, labels };
+        if change == SwarmChange::default() {
+            return;
+        }
+        let Some(host) = live.first() else { return };
+        let current = differing_from(&change.settings, &view.cluster.settings);
+        let because = if change.labels.is_empty() { "the file says otherwise" } else { "the swarm does not carry the cluster's name yet" };
+        self.push(Step {
+            id: StepId::new("swarm/update"),
+            host: host.clone(),
+            action: Action::UpdateSwarm { change: change.clone() },
+            before: describe(&current, None),
+            after: describe(&change.settings, change.labels.get(NAME_LABEL)),
+            needs: Vec::new(),
+            expect: None,
+            because: because.into(),
+            risk: Risk::None,
+        });
+    }
+
+    /// Nodes of the swarm that are no host of the file: entries our hosts left behind go, the others are told and left alone.
+    /// Gives the last step that takes a lost voter out of raft.
+    fn strangers(&mut self, raft: &mut Raft) -> Vec<StepId> {
+        let mut chain: Vec<StepId> = Vec::new();
+        for node in &self.observed.strangers {
+            match self.left_behind_by(node) {
+                Some(host) if node.state == NodeState::Down => {
+                    let demote = node.manager.is_some();
+                    if node.manager.is_some() && !raft.shrink(&node.id) {
+                        self.refusals.push(raft.refusal(host, -1));
+                        continue;
+                    }
+                    let id = StepId::new(format!("{}/remove-{}", host.name, node.id));
+                    let voter = node.manager.is_some();
+                    let needs = if voter { std::mem::replace(&mut chain, vec![id.clone()]) } else { Vec::new() };
+                    self.push(Step {
+                        id,
+                        host: host.name.clone(),
+                        action: Action::RemoveNode { node: node.id.clone(), demote },
+                        before: format!("entry {} ({})", node.id, node.hostname),
+                        after: "no such entry".into(),
+                        needs,
+                        expect: None,
+                        because: "the host left it behind: it is down, has this host's name and address, and the host is another node now".into(),
+                        risk: if voter { Risk::Quorum } else { Risk::None },
+                    });
+                }
+                _ => {
+                    let name = if node.hostname.is_empty() { "no host name".to_owned() } else { node.hostname.clone() };
+                    self.notes.push(format!("node {} ({name}, {}, {:?}) is in the swarm and not among the hosts; it is left alone", node.id, node.role, node.state));
+                }
+            }
+        }
+        chain
+    }
+
+    /// The host that left an entry behind, proven by name and address together with an identity that is known to be another.
+    fn left_behind_by(&self, node: &NodeFacts) -> Option<&'a HostSpec> {
+        self.hosts().into_iter().find_map(|(host, seen)| {
+            let engine = seen.report.engine.as_ref().ok()?;
+            let identity_known = matches!(seen.state, HostState::Standalone | HostState::Member { .. } | HostState::StaleMember { .. });
+            let address = self.resolve(host, seen).ok()?;
+            let at = crate::addr::ip_of(&node.address);
+            let same_place = at == Some(address) || at.is_some_and(|ip| ip.is_unspecified());
+            (identity_known && engine.hostname == node.hostname && engine.swarm.node.as_ref() != Some(&node.id) && same_place).then_some(host)
+        })
+    }
+
+    fn note_address(&mut self, host: &HostSpec, seen: &ObservedHost, node: &NodeFacts) {
+        if let Some((wanted, false)) = crate::observe::address_matches(host, &seen.report, node) {
+            let at = node.manager.as_ref().map_or(node.address.as_str(), |m| m.address.as_str());
+            self.notes.push(format!("{} is known at {at}, and the file wants {wanted}: an address changes only by leaving and joining again", host.name));
+        }
+    }
+
+    fn block(&mut self, host: &HostSpec, state: &HostState) {
+        let why = state.detail().map_or(state.word().to_owned(), |d| format!("{}: {d}", state.word()));
+        self.blocked.push(Blocked { host: host.name.clone(), why });
+    }
+
+    fn unfit(&mut self, host: &HostSpec, seen: &ObservedHost) {
+        let Ok(engine) = &seen.report.engine else { return };
+        let mut refuse = |why: &str| self.refusals.push(Refusal::Unfit { host: host.name.clone(), why: why.into() });
+        if engine.live_restore {
+            refuse("its engine runs with live-restore, which excludes swarm mode; remove `\"live-restore\": true` from /etc/docker/daemon.json and restart the engine");
+        }
+        if engine.rootless {
+            refuse("its engine runs without root, which excludes swarm mode; install the engine as root");
+        }
+    }
+
+    /// The address to advertise; a refusal where it cannot be settled.
+    fn address(&mut self, host: &HostSpec, seen: &ObservedHost) -> Option<IpAddr> {
+        self.resolve(host, seen).map_err(|why| self.refusals.push(Refusal::Address { host: host.name.clone(), why })).ok()
+    }
+
+    fn resolve(&self, host: &HostSpec, seen: &ObservedHost) -> Result<IpAddr, String> {
+        let selector = host.advertise_selector().ok_or("no address to advertise is known")?;
+        resolve_on(&selector, host.nat, seen)
+    }
+
+    fn data_path(&mut self, host: &HostSpec, seen: &ObservedHost) -> Option<IpAddr> {
+        let selector = host.data_path.as_ref()?;
+        resolve_on(selector, host.nat, seen).map_err(|why| self.refusals.push(Refusal::Address { host: host.name.clone(), why })).ok()
+    }
+
+    fn id(&self, host: &HostSpec, verb: &str) -> StepId {
+        StepId::new(format!("{}/{verb}", host.name))
+    }
+
+    fn push(&mut self, step: Step) {
+        self.steps.push(step);
+    }
+}
+
+fn resolve_on(selector: &AddressSelector, nat: bool, seen: &ObservedHost) -> Result<IpAddr, String> {
+    match (selector, &seen.report.machine) {
+        (AddressSelector::Ip(ip), _) if nat => Ok(*ip),
+        (AddressSelector::Ip(ip), Some(Ok(machine))) if machine.addresses.is_empty() => Ok(*ip),
+        (selector, Some(Ok(machine))) => selector.resolve(&machine.addresses).map_err(|e| e.to_string()),
+        (AddressSelector::Ip(ip), _) => Ok(*ip),
+        (_, Some(Err(why))) => Err(format!("its interfaces could not be read: {why}")),
+        (_, None) => Err("its interfaces cannot be read over this connection; write an IP address".into()),
+    }
+}
+
+fn running(seen: &ObservedHost) -> u64 {
+    seen.report.engine.as_ref().map_or(0, |e| e.running_containers)
+}
+
+/// The wanted options that are not what the swarm has.
+fn differing(wanted: &SwarmSettings, have: &SwarmSettings) -> SwarmSettings {
+    SwarmSettings {
+        task_history_limit: wanted.task_history_limit.filter(|w| have.task_history_limit != Some(*w)),
+        dispatcher_heartbeat: wanted.dispatcher_heartbeat.filter(|w| have.dispatcher_heartbeat != Some(*w)),
+        cert_expiry: wanted.cert_expiry.filter(|w| have.cert_expiry != Some(*w)),
+        snapshot_interval: wanted.snapshot_interval.filter(|w| have.snapshot_interval != Some(*w)),
+        max_snapshots: wanted.max_snapshots.filter(|w| have.max_snapshots != Some(*w)),
+    }
+}
+
+/// What the swarm has for each option that changes.
+fn differing_from(change: &SwarmSettings, have: &SwarmSettings) -> SwarmSettings {
+    SwarmSettings {
+        task_history_limit: change.task_history_limit.and(have.task_history_limit),
+        dispatcher_heartbeat: change.dispatcher_heartbeat.and(have.dispatcher_heartbeat),
+        cert_expiry: change.cert_expiry.and(have.cert_expiry),
+        snapshot_interval: change.snapshot_interval.and(have.snapshot_interval),
+        max_snapshots: change.max_snapshots.and(have.max_snapshots),
+    }
+}
+
+fn describe(settings: &SwarmSettings, name: Option<&String>) -> String {
+    let time = |d: std::time::Duration| crate::spec::show_duration(d);
+    let parts: Vec<String> = [
+        name.map(|n| format!("name={n}")),
+        settings.task_history_limit.map(|v| format!("task_history_limit={v}")),
+        settings.dispatcher_heartbeat.map(|v| format!("dispatcher_heartbeat={}", time(v))),
+        settings.cert_expiry.map(|v| format!("cert_expiry={}", time(v))),
+        settings.snapshot_interval.map(|v| format!("snapshot_interval={v}")),
+        settings.max_snapshots.map(|v| format!("max_snapshots={v}")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if parts.is_empty() { "unnamed".into() } else { parts.join(", ") }
+}
+
+/// The managers as raft counts them, while the plan grows. A voter nobody reaches counts as lost.
+struct Raft {
+    voters: BTreeMap<NodeId, bool>,
+    joined: usize,
+}
+
+impl Raft {
+    fn of(view: &ClusterView) -> Self {
+        let voters = view.nodes.iter().filter(|n| n.manager.is_some()).map(|n| (n.id.clone(), n.is_reachable_manager() && n.state != NodeState::Down)).collect();
+        Self { voters, joined: 0 }
+    }
+
+    fn total(&self) -> usize {
+        self.voters.len() + self.joined
+    }
+
+    fn healthy(&self) -> usize {
+        self.voters.values().filter(|h| **h).count() + self.joined
+    }
+
+    /// Whether one more voter that may never come up leaves a majority. A whole cluster may always grow.
+    fn may_grow(&self) -> bool {
+        self.healthy() == self.total() || self.healthy() >= quorum::needed(self.total() + 1)
+    }
+
+    fn grow(&mut self) {
+        self.joined += 1;
+    }
+
+    /// Takes a voter out, if the rest keeps a majority.
+    fn shrink(&mut self, node: &NodeId) -> bool {
+        let healthy = self.healthy() - usize::from(self.voters.get(node).copied().unwrap_or(false));
+        let total = self.total().saturating_sub(1);
+        let fits = total > 0 && healthy >= quorum::needed(total);
+        if fits {
+            self.voters.remove(node);
+        }
+        fits
+    }
+
+    fn refusal(&self, host: &HostSpec, change: i8) -> Refusal {
+        let (total, healthy) = (self.total(), self.healthy());
+        let after = if change > 0 { total + 1 } else { total.saturating_sub(1) };
+        let left = if change > 0 { healthy } else { healthy.saturating_sub(1) };
+        let numbers = format!("{total} managers, {healthy} reachable; afterwards {after}, which need {}, and {left} would surely be there", quorum::needed(after));
+        Refusal::QuorumAtRisk { host: host.name.clone(), numbers }
+    }
+}

@@ -1,0 +1,142 @@
+//! An independent look at a plan, before it is carried out. It shares no code with the builder: a finding is a bug of ours,
+//! or a plan file that someone edited.
+
+use super::{Action, Plan, Step, quorum};
+use crate::engine::Force;
+use crate::id::{HostName, StepId};
+use crate::observe::{HostState, Observed, ObservedCluster};
+use crate::spec::{ClusterSpec, Role};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// Something a plan must never contain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LintFinding {
+    /// The step, if it is about one.
+    pub step: Option<StepId>,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for LintFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.step {
+            Some(step) => write!(f, "{step}: {}", self.what),
+            None => f.write_str(&self.what),
+        }
+    }
+}
+
+/// Checks a plan against what was observed. `forced` are the hosts for which `--force-leave` was given.
+pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTreeSet<HostName>) -> Vec<LintFinding> {
+    let mut findings = Vec::new();
+    let mut say = |step: Option<&Step>, what: &str| findings.push(LintFinding { step: step.map(|s| s.id.clone()), what: what.into() });
+    let mut earlier: BTreeSet<&StepId> = BTreeSet::new();
+    for step in &plan.steps {
+        if step.needs.iter().any(|n| !earlier.contains(n)) {
+            say(Some(step), "needs a step that does not come before it");
+        }
+        if !earlier.insert(&step.id) {
+            say(Some(step), "is in the plan twice");
+        }
+        if spec.host(&step.host).is_none() {
+            say(Some(step), "is about a host that is not in the file");
+        }
+    }
+    let state_of = |host: &HostName| observed.hosts.get(host).map(|h| &h.state);
+    let inits: Vec<&Step> = plan.steps.iter().filter(|s| matches!(s.action, Action::Init { .. })).collect();
+    if inits.len() > 1 {
+        say(None, "makes more than one swarm");
+    }
+    for init in inits {
+        if !matches!(observed.cluster, ObservedCluster::None) {
+            say(Some(init), "makes a swarm where there is one");
+        }
+        let proven = |host: &HostName| matches!(state_of(host), Some(HostState::Standalone)) || forced.contains(host);
+        if !spec.managers().all(|m| proven(&m.name)) {
+            say(Some(init), "makes a swarm while a declared manager may be in one");
+        }
+    }
+    for step in &plan.steps {
+        match (&step.action, state_of(&step.host)) {
+            (Action::Leave { .. }, Some(HostState::Member { .. } | HostState::Standalone)) => say(Some(step), "takes a healthy host out of its swarm"),
+            (Action::Leave { force: Force::Yes, .. }, Some(HostState::ForeignSwarm { .. })) if !forced.contains(&step.host) => {
+                say(Some(step), "takes a host out of another swarm without leave to do so");
+            }
+            (Action::Join { .. } | Action::Init { .. }, Some(state)) => {
+                let left = plan.steps.iter().any(|s| s.host == step.host && matches!(s.action, Action::Leave { .. }) && step.needs.contains(&s.id));
+                if !matches!(state, HostState::Standalone) && !left {
+                    say(Some(step), "joins a host that is not free");
+                }
+            }
+            (Action::Join { .. } | Action::Init { .. } | Action::Leave { .. }, None) => say(Some(step), "acts on a host that was not looked at"),
+            (Action::Promote | Action::Demote, state) if !matches!(state, Some(HostState::Member { .. })) => {
+                say(Some(step), "changes the role of a host that is no member");
+            }
+            (Action::RemoveNode { node, .. }, _) if observed.host_of(node).is_some() => say(Some(step), "removes a node that one of the hosts is"),
+            _ => {}
+        }
+    }
+    roles_never_overlap(plan, &mut say);
+    quorum_holds(plan, observed, &mut say);
+    findings
+}
+
+/// Membership changes of an existing swarm come one after the other; a promotion never runs beside a demotion.
+fn roles_never_overlap(plan: &Plan, say: &mut impl FnMut(Option<&Step>, &str)) {
+    if plan.swarm.is_none() {
+        return;
+    }
+    let changes: Vec<&Step> = plan
+        .steps
+        .iter()
+        .filter(|s| matches!(s.action, Action::Promote | Action::Demote | Action::Join { role: Role::Manager, .. }))
+        .collect();
+    let by_id: BTreeMap<&StepId, &Step> = plan.steps.iter().map(|s| (&s.id, s)).collect();
+    for pair in changes.windows(2) {
+        let [before, after] = pair else { continue };
+        let mut open = vec![*after];
+        let mut seen = BTreeSet::new();
+        let mut follows = false;
+        while let Some(step) = open.pop() {
+            follows |= step.id == before.id;
+            for need in &step.needs {
+                if seen.insert(need) {
+                    open.extend(by_id.get(need).copied());
+                }
+            }
+        }
+        if !follows {
+            say(Some(after), "changes the managers while another such change may be under way");
+        }
+    }
+}
+
+/// Walks the plan and counts: after every loss of a voter the rest must be a majority.
+fn quorum_holds(plan: &Plan, observed: &Observed, say: &mut impl FnMut(Option<&Step>, &str)) {
+    let Some(view) = observed.view() else { return };
+    let mut total = view.nodes.iter().filter(|n| n.manager.is_some()).count();
+    let mut there = view.nodes.iter().filter(|n| n.is_reachable_manager()).count();
+    for step in &plan.steps {
+        match &step.action {
+            Action::Join { role: Role::Manager, .. } | Action::Promote => {
+                total += 1;
+                there += 1;
+            }
+            Action::Demote => {
+                total = total.saturating_sub(1);
+                let node = observed.hosts.get(&step.host).and_then(|h| h.node.as_ref());
+                there = there.saturating_sub(usize::from(node.is_some_and(|n| n.is_reachable_manager())));
+            }
+            Action::RemoveNode { node, demote: true } if view.nodes.iter().any(|n| n.id == *node && n.manager.is_some()) => {
+                total = total.saturating_sub(1);
+                let counted = view.nodes.iter().any(|n| n.id == *node && n.is_reachable_manager());
+                there = there.saturating_sub(usize::from(counted));
+            }
+            _ => continue,
+        }
+        if there < quorum::needed(total) || total == 0 {
+            say(Some(step), "leaves the swarm without a majority of managers");
+        }
+    }
+}

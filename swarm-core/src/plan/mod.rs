@@ -1,0 +1,188 @@
+//! What shall be done. A plan is so exact that carrying it out decides nothing.
+
+mod build;
+mod lint;
+mod order;
+pub mod quorum;
+mod refusal;
+mod render;
+
+pub use build::{PlanOptions, Planned, build};
+pub use lint::{LintFinding, lint};
+pub use refusal::Refusal;
+pub use render::render_text;
+
+use crate::condition::Condition;
+use crate::engine::{Force, InitRequest, NodeChange, SwarmChange};
+use crate::id::{ClusterId, HostName, NodeId, StepId};
+use crate::observe::Basis;
+use crate::spec::{Availability, Role};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::net::IpAddr;
+
+/// The format of a saved plan.
+pub const PLAN_VERSION: u32 = 1;
+
+/// An ordered list of steps, with what it stands on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Format of this document.
+    pub version: u32,
+    /// Name of the cluster in the file.
+    pub cluster: String,
+    /// The swarm as it was found; `None` where it is to be made.
+    pub swarm: Option<ClusterId>,
+    /// SHA-256 over the file's meaning and [`Plan::basis`].
+    pub fingerprint: String,
+    /// The facts the plan stands on.
+    pub basis: Basis,
+    /// What to do, in an order in which every step follows what it needs.
+    pub steps: Vec<Step>,
+    /// What the reader should know.
+    pub notes: Vec<String>,
+    /// Hosts that are left out, with the reason.
+    pub blocked: Vec<Blocked>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// One step.
+    pub fn step(&self, id: &StepId) -> Option<&Step> {
+        self.steps.iter().find(|s| s.id == *id)
+    }
+
+    /// The steps of one host.
+    pub fn steps_of<'a>(&'a self, host: &'a HostName) -> impl Iterator<Item = &'a Step> {
+        self.steps.iter().filter(move |s| s.host == *host)
+    }
+}
+
+/// A host that cannot be worked on now, without harm to the others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// The host.
+    pub host: HostName,
+    /// Why.
+    pub why: String,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Its id.
+    pub id: StepId,
+    /// The host it is about.
+    pub host: HostName,
+    /// What to do.
+    pub action: Action,
+    /// What is there now.
+    pub before: String,
+    /// What will be there.
+    pub after: String,
+    /// Steps that must have ended well before.
+    pub needs: Vec<StepId>,
+    /// What managers must say of the node for the step to have ended.
+    pub expect: Option<Condition>,
+    /// Why it is in the plan.
+    pub because: String,
+    /// What it can hurt.
+    pub risk: Risk,
+}
+
+/// What a step can hurt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Risk {
+    /// Nothing that runs.
+    None,
+    /// Where tasks run.
+    Tasks,
+    /// The quorum while it goes on.
+    Quorum,
+    /// What is on the host: its containers of that swarm end.
+    Host,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Action {
+    /// Make the swarm.
+    Init {
+        /// How.
+        request: InitRequest,
+    },
+    /// Join it.
+    Join {
+        /// As what.
+        role: Role,
+        /// The address other nodes use.
+        advertise: IpAddr,
+        /// Where it listens.
+        listen: String,
+        /// Address of overlay traffic.
+        data_path: Option<IpAddr>,
+        /// Availability from the first moment on.
+        availability: Availability,
+    },
+    /// Take the host's engine out of whatever it is in.
+    Leave {
+        /// Whether the engine may refuse.
+        force: Force,
+        /// The node id it must have; the step fails if it has another.
+        node: Option<NodeId>,
+    },
+    /// Change labels and availability of its node.
+    Configure {
+        /// What.
+        change: NodeChange,
+    },
+    /// Make the worker a manager.
+    Promote,
+    /// Make the manager a worker.
+    Demote,
+    /// Change the swarm object, through this host or any other manager.
+    UpdateSwarm {
+        /// What.
+        change: SwarmChange,
+    },
+    /// Remove an entry this host left in the node list under an older id.
+    RemoveNode {
+        /// The old id.
+        node: NodeId,
+        /// Whether it is still counted as a manager and must be demoted first.
+        demote: bool,
+    },
+}
+
+impl Action {
+    /// One word, as it stands in step ids and tables.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Init { .. } => "init",
+            Self::Join { .. } => "join",
+            Self::Leave { .. } => "leave",
+            Self::Configure { .. } => "configure",
+            Self::Promote => "promote",
+            Self::Demote => "demote",
+            Self::UpdateSwarm { .. } => "update-swarm",
+            Self::RemoveNode { .. } => "remove-node",
+        }
+    }
+}
+
+/// The fingerprint of a file's meaning and the facts a plan stands on.
+pub fn fingerprint(spec: &crate::spec::ClusterSpec, basis: &Basis) -> String {
+    let mut hash = Sha256::new();
+    hash.update(serde_json::to_vec(spec).unwrap_or_default());
+    hash.update([0]);
+    hash.update(serde_json::to_vec(basis).unwrap_or_default());
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,59 @@
+//! A plan as text, grouped by host.
+
+use super::{Action, Plan, Risk, Step};
+use crate::id::HostName;
+use std::fmt::Write as _;
+
+/// The plan for people. Contains only what the plan contains; no secret can be in it.
+pub fn render_text(plan: &Plan) -> String {
+    let mut out = String::new();
+    let swarm = plan.swarm.as_ref().map_or("a new swarm".to_owned(), |id| format!("swarm {id}"));
+    let _ = writeln!(out, "cluster {} ({swarm})", plan.cluster);
+    let mut hosts: Vec<&HostName> = Vec::new();
+    for step in &plan.steps {
+        if !hosts.contains(&&step.host) {
+            hosts.push(&step.host);
+        }
+    }
+    let width = plan.steps.iter().map(|s| s.action.verb().len()).max().unwrap_or(0);
+    for host in hosts {
+        let _ = writeln!(out, "\n{host}");
+        for step in plan.steps_of(host) {
+            let _ = writeln!(out, "  {} {:width$}  {} -> {}", sign(step), step.action.verb(), step.before, step.after);
+            let _ = writeln!(out, "    {:width$}  because {}{}", "", step.because, risk(step));
+        }
+    }
+    for blocked in &plan.blocked {
+        let _ = writeln!(out, "\n{}\n  ! left out: {}", blocked.host, blocked.why);
+    }
+    if !plan.notes.is_empty() {
+        out.push('\n');
+    }
+    for note in &plan.notes {
+        let _ = writeln!(out, "note: {note}");
+    }
+    let steps = plan.steps.len();
+    let _ = match steps {
+        0 => writeln!(out, "\nNothing to do."),
+        1 => writeln!(out, "\n1 step."),
+        _ => writeln!(out, "\n{steps} steps."),
+    };
+    out
+}
+
+fn sign(step: &Step) -> char {
+    match step.action {
+        Action::Init { .. } | Action::Join { .. } => '+',
+        Action::Leave { .. } | Action::RemoveNode { .. } => '-',
+        _ => '~',
+    }
+}
+
+fn risk(step: &Step) -> &'static str {
+    match step.risk {
+        Risk::None => "",
+        Risk::Tasks => " (moves tasks)",
+        Risk::Quorum => " (touches the quorum)",
+        Risk::Host => " (ends what the host runs there)",
+    }
+}

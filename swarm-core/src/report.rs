@@ -1,0 +1,71 @@
+//! What a run came to: a fold of the plan, how its steps ended, and what was found afterwards.
+
+use crate::id::{HostName, StepId};
+use crate::machine::Outcome;
+use crate::plan::{Blocked, Plan};
+use crate::verify::Verdict;
+use serde::Serialize;
+
+/// How a run ended, from the caller's side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// Everything is as the file wants it, and a fresh look showed it.
+    Converged,
+    /// Something was done, and something is not as it shall be.
+    Partial,
+    /// Nothing was changed, and something is not as it shall be.
+    Failed,
+    /// The outcome of a change is not known.
+    InDoubt,
+    /// The run was stopped.
+    Interrupted,
+}
+
+/// One step's row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StepReport {
+    /// The step.
+    pub id: StepId,
+    /// Its host.
+    pub host: HostName,
+    /// What it does.
+    pub verb: String,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+/// A run's report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// How it ended.
+    pub ending: Ending,
+    /// Every step of the plan.
+    pub steps: Vec<StepReport>,
+    /// Hosts that were left out.
+    pub blocked: Vec<Blocked>,
+    /// What a fresh look found; `None` where there was none.
+    pub verdict: Option<Verdict>,
+    /// What the plan wanted its reader to know.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    /// Folds.
+    pub fn new(plan: &Plan, steps: Vec<StepReport>, verdict: Option<Verdict>, stopped: bool) -> Self {
+        let changed = steps.iter().any(|s| matches!(s.outcome, Outcome::Done { changed: true }));
+        let doubt = steps.iter().any(|s| matches!(s.outcome, Outcome::InDoubt { .. }));
+        let converged = verdict.as_ref().is_some_and(|v| v.converged);
+        let ending = match (stopped, converged, doubt, changed) {
+            (true, ..) => Ending::Interrupted,
+            (_, true, ..) => Ending::Converged,
+            (_, _, true, _) => Ending::InDoubt,
+            (_, _, _, true) => Ending::Partial,
+            _ => Ending::Failed,
+        };
+        Self { cluster: plan.cluster.clone(), ending, steps, blocked: plan.blocked.clone(), verdict, notes: plan.notes.clone() }
+    }
+}

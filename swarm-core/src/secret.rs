@@ -1,0 +1,97 @@
+//! Text that must never be shown: join tokens, unlock keys, passwords.
+
+use secrecy::{ExposeSecret, SecretString};
+use std::fmt;
+
+/// A secret text. It has no `Display` and no `Serialize`, its `Debug` is redacted, and its memory is cleared on drop.
+///
+/// The only way to the text is [`Secret::expose`]; search for that word to see every place a secret is used.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// Takes ownership of the text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(SecretString::from(text.into()))
+    }
+
+    /// The text itself. Hand it to a request body or a file of mode 0600, to nothing else.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+/// What stands in the place of a secret in text that came from elsewhere.
+const REDACTED: &str = "***";
+
+/// Removes what looks like a swarm secret (`SWMTKN-…`, `SWMKEY-…`, PEM private keys) from text that an engine or a host wrote.
+///
+/// Secrets are kept out of messages by their type; this is the second net, for texts in which a remote side quotes its input.
+pub fn redact(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    loop {
+        let found = ["SWMTKN-", "SWMKEY-", "-----BEGIN "]
+            .iter()
+            .filter_map(|mark| rest.find(mark).map(|at| (at, *mark)))
+            .min_by_key(|(at, _)| *at);
+        let Some((at, mark)) = found else {
+            out.push_str(rest);
+            return out;
+        };
+        let (before, tail) = rest.split_at(at);
+        out.push_str(before);
+        let end = if mark.starts_with("-----") {
+            pem_end(tail)
+        } else {
+            tail.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '/' | '='))).unwrap_or(tail.len())
+        };
+        let (found, after) = tail.split_at(end);
+        if mark.starts_with("-----") && !found.lines().next().is_some_and(|line| line.contains("PRIVATE")) {
+            out.push_str(found);
+        } else {
+            if !mark.starts_with("-----") {
+                out.push_str(mark);
+            }
+            out.push_str(REDACTED);
+        }
+        rest = after;
+    }
+}
+
+/// The length of the PEM block that `text` begins with; a block without an end reaches to the end of the text.
+fn pem_end(text: &str) -> usize {
+    let Some(end) = text.find("-----END ") else { return text.len() };
+    let tail = text.get(end + 9..).unwrap_or_default();
+    tail.find("-----").map_or(text.len(), |at| end + 9 + at + 5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_hides_the_text() {
+        assert_eq!(format!("{:?}", Secret::new("SWMTKN-1-a-b")), "Secret(***)");
+    }
+
+    #[test]
+    fn tokens_keys_and_private_keys_are_removed() {
+        assert_eq!(redact("token SWMTKN-1-3pu6-abc, key SWMKEY-1-x/y."), "token SWMTKN-***, key SWMKEY-***.");
+        assert_eq!(redact("a -----BEGIN EC PRIVATE KEY-----\nxx\n-----END EC PRIVATE KEY----- b"), "a *** b");
+        assert_eq!(redact("-----BEGIN EC PRIVATE KEY-----\nxx"), "***");
+    }
+
+    #[test]
+    fn other_text_stays() {
+        let certificate = "-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----";
+        assert_eq!(redact(certificate), certificate);
+        assert_eq!(redact("nothing here"), "nothing here");
+    }
+}

@@ -1,0 +1,158 @@
+//! The keys of the file, each described once. The reader, the JSON Schema and the commented example all read this table.
+
+/// What kind of value a key takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// `true` or `false`.
+    Bool,
+    /// A whole number in an inclusive range.
+    Int(i64, i64),
+    /// A duration such as `5m`.
+    Duration,
+    /// A list of texts.
+    TextList,
+    /// A mapping of free keys to texts; null removes.
+    Labels,
+    /// Another section of this table.
+    Section(&'static str),
+    /// A mapping of free names to a section.
+    Named(&'static str),
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// The key itself.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// Whether it must be there.
+    pub required: bool,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+/// A mapping with fixed keys.
+#[derive(Debug, Clone, Copy)]
+pub struct Section {
+    /// The name other keys refer to it by.
+    pub name: &'static str,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { name, kind, required: false, doc }
+}
+
+const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { name, kind, required: true, doc }
+}
+
+/// Words of `role`.
+pub(super) const ROLES: &[&str] = &["manager", "worker"];
+/// Words of `availability`.
+pub(super) const AVAILABILITIES: &[&str] = &["active", "pause", "drain"];
+/// Words of `connection`.
+pub(super) const CONNECTIONS: &[&str] = &["ssh", "local", "docker"];
+/// Words of `host_key`.
+pub(super) const HOST_KEYS: &[&str] = &["strict", "accept-new"];
+
+const MANY: i64 = i64::MAX;
+
+const SECTIONS: &[Section] = &[
+    Section {
+        name: "cluster",
+        keys: &[
+            required("name", Kind::Text, "Name of the cluster: a-z, 0-9 and -. Written to the swarm as a label, so that a file and a swarm can be matched."),
+            key("ssh", Kind::Section("ssh"), "How to log in; defaults for every host."),
+            required("hosts", Kind::Named("host"), "The hosts by name. Their order means nothing."),
+            key("swarm", Kind::Section("swarm"), "Options of `docker swarm init` and `docker swarm update`. What is not named stays as it is."),
+            key("policy", Kind::Section("policy"), "How the tool itself behaves."),
+        ],
+    },
+    Section {
+        name: "ssh",
+        keys: &[
+            key("user", Kind::Text, "Login name. Default: as ssh_config says, else root."),
+            key("port", Kind::Int(1, 65535), "TCP port. Default: as ssh_config says, else 22."),
+            key("identity_file", Kind::Text, "Private key; tried before any key of an agent. `~` is the home directory."),
+            key("known_hosts", Kind::Text, "known_hosts file of the user; the global one is read too. Default: ~/.ssh/known_hosts."),
+            key("host_key", Kind::Word(HOST_KEYS), "strict (default) refuses an unknown host key, accept-new writes it down. A changed key is always refused."),
+            key("jump", Kind::TextList, "Jump hosts on the way, in order: user@host:port."),
+            key("password_env", Kind::Text, "Environment variable that holds the password. Keys are better."),
+            key("passphrase_env", Kind::Text, "Environment variable that holds the passphrase of identity_file."),
+            key("sudo", Kind::Bool, "Reach the engine through `sudo -n`, for users outside the docker group."),
+        ],
+    },
+    Section {
+        name: "host",
+        keys: &[
+            required("address", Kind::Text, "Where SSH goes: IP address or DNS name."),
+            required("role", Kind::Word(ROLES), "manager or worker."),
+            key("advertise", Kind::Text, "Address other nodes use: an IP address, an interface name, or a CIDR to pick the address from. Default: address, if it is an IP address."),
+            key("listen", Kind::Text, "Where a manager listens. Default: 0.0.0.0:2377."),
+            key("data_path", Kind::Text, "Address of overlay traffic: IP address, interface name or CIDR. Default: the advertised one."),
+            key("availability", Kind::Word(AVAILABILITIES), "active, pause or drain. Where it is not given a new node is active and an old one stays as it is."),
+            key("labels", Kind::Labels, "Node labels to set; null removes one. Labels not named are left alone."),
+            key("engine", Kind::Text, "Where the engine listens on that host. Default: unix:///var/run/docker.sock."),
+            key("connection", Kind::Word(CONNECTIONS), "ssh (default), local, or docker (tcp:// with TLS files)."),
+            key("nat", Kind::Bool, "The advertised address is translated on the way, so it is not on the host itself."),
+            key("tls_ca", Kind::Text, "CA of the engine, for connection: docker."),
+            key("tls_cert", Kind::Text, "Client certificate, for connection: docker."),
+            key("tls_key", Kind::Text, "Client key, for connection: docker."),
+            key("ssh", Kind::Section("ssh"), "How to log in to this host; overrides single keys of the top-level ssh."),
+        ],
+    },
+    Section {
+        name: "swarm",
+        keys: &[
+            key("task_history_limit", Kind::Int(0, MANY), "Finished tasks kept per slot. Engine default: 5."),
+            key("dispatcher_heartbeat", Kind::Duration, "How often a node reports to its manager. Engine default: 5s."),
+            key("cert_expiry", Kind::Duration, "How long node certificates are valid; at least 1h. Engine default: 2160h."),
+            key("snapshot_interval", Kind::Int(1, MANY), "Raft log entries between snapshots. Engine default: 10000."),
+            key("max_snapshots", Kind::Int(0, MANY), "Old snapshots kept. Engine default: 0."),
+            key("default_addr_pool", Kind::TextList, "Networks from which overlay networks get their subnets. Fixed at init."),
+            key("default_addr_pool_mask_length", Kind::Int(1, 29), "Prefix length of each such subnet. Fixed at init. Engine default: 24."),
+            key("data_path_port", Kind::Int(1024, 49151), "UDP port of overlay traffic. Fixed at init. Engine default: 4789."),
+        ],
+    },
+    Section {
+        name: "policy",
+        keys: &[
+            key("concurrency", Kind::Int(1, 1024), "Hosts worked on at once. Default: 32."),
+            key("timeout", Kind::Duration, "One deadline for the run. Default: 5m."),
+        ],
+    },
+];
+
+/// The whole table; the first section is the document itself.
+pub fn sections() -> &'static [Section] {
+    SECTIONS
+}
+
+/// The keys of one section.
+pub(super) fn section(name: &str) -> &'static [Key] {
+    SECTIONS.iter().find(|s| s.name == name).map_or(&[], |s| s.keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_section_that_is_named_exists() {
+        for section_here in sections() {
+            for key in section_here.keys {
+                if let Kind::Section(name) | Kind::Named(name) = key.kind {
+                    assert!(!section(name).is_empty(), "{name}");
+                }
+                assert!(key.doc.ends_with('.'), "{}: a sentence", key.name);
+            }
+        }
+    }
+}

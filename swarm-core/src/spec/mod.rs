@@ -1,0 +1,297 @@
+//! What the user wants. Values here are valid by construction and never change.
+
+mod keys;
+mod problem;
+mod read;
+mod schema;
+mod tree;
+mod values;
+
+pub use keys::{Key, Kind, Section, sections};
+pub use problem::{Problem, Problems, Severity};
+pub use read::{ReadSpec, read};
+pub use schema::json_schema;
+pub use tree::{Entry, Location, Node, Value};
+pub use values::{parse_duration, show_duration};
+
+use crate::addr::{AddressSelector, HostAddress, ListenAddress};
+use crate::id::HostName;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The swarm label that carries the cluster's name, so that a file and a swarm can be matched.
+pub const NAME_LABEL: &str = "swarm.cluster.name";
+
+/// A node's part in the swarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Holds the cluster state and votes.
+    Manager,
+    /// Runs tasks.
+    Worker,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Manager => "manager",
+            Self::Worker => "worker",
+        })
+    }
+}
+
+/// Whether a node takes tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Availability {
+    /// Takes new tasks.
+    Active,
+    /// Keeps its tasks, takes no new ones.
+    Pause,
+    /// Its tasks move away, it takes no new ones.
+    Drain,
+}
+
+impl fmt::Display for Availability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Active => "active",
+            Self::Pause => "pause",
+            Self::Drain => "drain",
+        })
+    }
+}
+
+/// Where the engine of a host listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineEndpoint {
+    /// A unix socket on that host.
+    Unix(String),
+    /// TCP with mutual TLS, spoken to directly from here.
+    Tcp {
+        /// Address or DNS name.
+        address: HostAddress,
+        /// TCP port, 2376 by custom.
+        port: u16,
+    },
+}
+
+impl Default for EngineEndpoint {
+    fn default() -> Self {
+        Self::Unix("/var/run/docker.sock".to_owned())
+    }
+}
+
+impl fmt::Display for EngineEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{path}"),
+            Self::Tcp { address, port } => write!(f, "tcp://{address}:{port}"),
+        }
+    }
+}
+
+/// What to do with a host key that known_hosts does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostKeyPolicy {
+    /// Refuse, and print the command that would add it.
+    #[default]
+    Strict,
+    /// Accept it once and write it down. A changed key is refused all the same.
+    AcceptNew,
+}
+
+/// One hop on the way to a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Jump {
+    /// User on the jump host; the host's own user where not given.
+    pub user: Option<String>,
+    /// Where the jump host is.
+    pub address: HostAddress,
+    /// Its SSH port; 22 where not given.
+    pub port: Option<u16>,
+}
+
+/// How to log in to a host. What is `None` is left to ssh_config and the defaults of `ssh`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct SshSpec {
+    /// Login name.
+    pub user: Option<String>,
+    /// TCP port.
+    pub port: Option<u16>,
+    /// Private key; it is tried before any key of an agent.
+    pub identity_file: Option<PathBuf>,
+    /// The known_hosts file of the user; the global one is read too.
+    pub known_hosts: Option<PathBuf>,
+    /// What to do with an unknown host key.
+    pub host_key: HostKeyPolicy,
+    /// Hops on the way, in order. `None` leaves it to ssh_config.
+    pub jump: Option<Vec<Jump>>,
+    /// Name of the environment variable that holds the password.
+    pub password_env: Option<String>,
+    /// Name of the environment variable that holds the passphrase of the identity file.
+    pub passphrase_env: Option<String>,
+    /// Whether to reach the engine through `sudo -n`.
+    pub sudo: bool,
+}
+
+/// TLS files for an engine that listens on TCP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TlsFiles {
+    /// The only CA that is trusted for this engine.
+    pub ca: PathBuf,
+    /// Client certificate.
+    pub cert: PathBuf,
+    /// Client key.
+    pub key: PathBuf,
+}
+
+/// How a host's engine is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Connection {
+    /// Over SSH.
+    Ssh(SshSpec),
+    /// The engine of this machine.
+    Local,
+    /// Straight to the engine's TCP port with mutual TLS.
+    Docker(TlsFiles),
+}
+
+/// One host of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HostSpec {
+    /// The key in the file.
+    pub name: HostName,
+    /// Where to connect to.
+    pub address: HostAddress,
+    /// Wanted role.
+    pub role: Role,
+    /// Which address the node advertises; `None` takes [`HostSpec::address`] if it is an IP address.
+    pub advertise: Option<AddressSelector>,
+    /// Where it listens as a manager.
+    pub listen: ListenAddress,
+    /// Which address carries overlay traffic; `None` leaves it to the advertised one.
+    pub data_path: Option<AddressSelector>,
+    /// Wanted availability; `None` joins as active and leaves a node that is there as it is.
+    pub availability: Option<Availability>,
+    /// Wanted node labels; `None` as a value means that the label must be absent. Others are left alone.
+    pub labels: BTreeMap<String, Option<String>>,
+    /// Where the engine listens on that host.
+    pub engine: EngineEndpoint,
+    /// How it is reached.
+    pub connection: Connection,
+    /// The advertised address is not on the host, by intent: it is translated on the way.
+    pub nat: bool,
+}
+
+impl HostSpec {
+    /// How the advertised address is chosen; `None` where the file leaves it to a DNS name.
+    pub fn advertise_selector(&self) -> Option<AddressSelector> {
+        match (&self.advertise, &self.address) {
+            (Some(selector), _) => Some(selector.clone()),
+            (None, HostAddress::Ip(ip)) => Some(AddressSelector::Ip(*ip)),
+            (None, HostAddress::Name(_)) => None,
+        }
+    }
+}
+
+/// The options of `docker swarm init` and `docker swarm update`; `None` leaves what the swarm has.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SwarmSettings {
+    /// Task history per slot.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub task_history_limit: Option<i64>,
+    /// How often a node reports to its manager.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dispatcher_heartbeat: Option<Duration>,
+    /// How long node certificates are valid.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cert_expiry: Option<Duration>,
+    /// Raft log entries between snapshots.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub snapshot_interval: Option<u64>,
+    /// Old snapshots kept beside the newest.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max_snapshots: Option<u64>,
+}
+
+/// Options that only `docker swarm init` takes; afterwards they cannot be changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct InitSettings {
+    /// Networks from which overlay networks get their subnets. Empty leaves the engine's own.
+    pub default_addr_pool: Vec<IpNet>,
+    /// Prefix length of each such subnet.
+    pub default_addr_pool_mask_length: Option<u8>,
+    /// UDP port of the overlay traffic.
+    pub data_path_port: Option<u16>,
+}
+
+/// How the tool itself behaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Policy {
+    /// Hosts worked on at once.
+    pub concurrency: usize,
+    /// One deadline for the whole run.
+    pub timeout: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { concurrency: 32, timeout: Duration::from_secs(300) }
+    }
+}
+
+/// A whole cluster as the file describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClusterSpec {
+    name: String,
+    hosts: BTreeMap<HostName, HostSpec>,
+    settings: SwarmSettings,
+    init: InitSettings,
+    policy: Policy,
+}
+
+impl ClusterSpec {
+    /// The cluster's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All hosts, by name: their order in the file means nothing.
+    pub fn hosts(&self) -> impl ExactSizeIterator<Item = &HostSpec> {
+        self.hosts.values()
+    }
+
+    /// One host.
+    pub fn host(&self, name: &HostName) -> Option<&HostSpec> {
+        self.hosts.get(name)
+    }
+
+    /// The hosts that shall be managers, by name.
+    pub fn managers(&self) -> impl Iterator<Item = &HostSpec> {
+        self.hosts().filter(|h| h.role == Role::Manager)
+    }
+
+    /// Swarm options that can change.
+    pub fn settings(&self) -> &SwarmSettings {
+        &self.settings
+    }
+
+    /// Swarm options that are fixed at init.
+    pub fn init(&self) -> &InitSettings {
+        &self.init
+    }
+
+    /// How the tool behaves.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+}

@@ -1,0 +1,165 @@
+//! Judges the world against the file, from a fresh look. It knows nothing of plans and intentions.
+
+use crate::condition::Condition;
+use crate::id::HostName;
+use crate::observe::{HostState, NodeFacts, Observed, ObservedCluster, ObservedHost, address_matches};
+use crate::plan::quorum;
+use crate::spec::{ClusterSpec, HostSpec, NAME_LABEL, Role};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// What kind of thing does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FindingKind {
+    /// There is no swarm, or not one.
+    Swarm,
+    /// Managers without a majority, or without one leader.
+    Quorum,
+    /// The host's engine could not be asked.
+    Unreachable,
+    /// The host is not a node of the swarm.
+    NotMember,
+    /// The node does not report.
+    NotReady,
+    /// Its role is another.
+    Role,
+    /// It is known at another address.
+    Address,
+    /// Its availability is another.
+    Availability,
+    /// Its labels are others.
+    Labels,
+    /// An option of the swarm is another.
+    Settings,
+    /// What hosts say does not fit together.
+    Contradiction,
+}
+
+/// One thing that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The host it is about; `None` for the swarm.
+    pub host: Option<HostName>,
+    /// What kind of thing.
+    pub kind: FindingKind,
+    /// What was seen last, and what was wanted.
+    pub message: String,
+}
+
+/// What a look found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// Whether everything holds.
+    pub converged: bool,
+    /// What does not.
+    pub findings: Vec<Finding>,
+    /// What holds and is worth knowing.
+    pub notes: Vec<String>,
+}
+
+/// Judges. With `limit`, only these hosts and the swarm itself.
+pub fn verify(spec: &ClusterSpec, observed: &Observed, limit: Option<&BTreeSet<HostName>>) -> Verdict {
+    let mut judge = Judge { findings: Vec::new(), notes: Vec::new() };
+    for what in &observed.contradictions {
+        judge.say(None, FindingKind::Contradiction, what);
+    }
+    judge.swarm(spec, observed);
+    for host in spec.hosts().filter(|h| limit.is_none_or(|l| l.contains(&h.name))) {
+        match observed.hosts.get(&host.name) {
+            Some(seen) => judge.host(host, seen),
+            None => judge.say(Some(host), FindingKind::Unreachable, "it was not looked at"),
+        }
+    }
+    for node in &observed.strangers {
+        judge.notes.push(format!("node {} ({}) is in the swarm and not in the file", node.id, if node.hostname.is_empty() { "no host name" } else { &node.hostname }));
+    }
+    Verdict { converged: judge.findings.is_empty(), findings: judge.findings, notes: judge.notes }
+}
+
+struct Judge {
+    findings: Vec<Finding>,
+    notes: Vec<String>,
+}
+
+impl Judge {
+    fn say(&mut self, host: Option<&HostSpec>, kind: FindingKind, message: impl Into<String>) {
+        self.findings.push(Finding { host: host.map(|h| h.name.clone()), kind, message: message.into() });
+    }
+
+    fn swarm(&mut self, spec: &ClusterSpec, observed: &Observed) {
+        let view = match &observed.cluster {
+            ObservedCluster::One { view, .. } => view,
+            ObservedCluster::None => return self.say(None, FindingKind::Swarm, "there is no swarm"),
+            ObservedCluster::NoQuorum { managers } => {
+                let names: Vec<String> = managers.iter().map(|(h, why)| format!("{h}: {why}")).collect();
+                return self.say(None, FindingKind::Quorum, format!("the swarm has no leader ({})", names.join("; ")));
+            }
+            ObservedCluster::Several { swarms } => {
+                let ids: Vec<&str> = swarms.iter().map(|s| s.0.as_str()).collect();
+                return self.say(None, FindingKind::Swarm, format!("the hosts lead several swarms: {}", ids.join(", ")));
+            }
+            ObservedCluster::OtherName { name, .. } => return self.say(None, FindingKind::Swarm, format!("the swarm is that of the cluster `{name}`")),
+        };
+        let managers: Vec<&NodeFacts> = view.nodes.iter().filter(|n| n.manager.is_some()).collect();
+        let reachable = managers.iter().filter(|n| n.is_reachable_manager()).count();
+        let leaders = managers.iter().filter(|n| n.manager.as_ref().is_some_and(|m| m.leader)).count();
+        if reachable < managers.len() || leaders != 1 {
+            self.say(None, FindingKind::Quorum, format!("{}, {leaders} leaders", quorum::summary(managers.len(), reachable)));
+        }
+        let mut addresses = BTreeSet::new();
+        for node in &managers {
+            let address = node.manager.as_ref().map_or("", |m| m.address.as_str());
+            if !addresses.insert(address) {
+                self.say(None, FindingKind::Quorum, format!("two managers are counted at {address}: one of them is gone and still has a vote"));
+            }
+        }
+        if view.cluster.labels.get(NAME_LABEL).map(String::as_str) != Some(spec.name()) {
+            self.say(None, FindingKind::Settings, "the swarm does not carry the cluster's name");
+        }
+        let (wanted, have) = (spec.settings(), &view.cluster.settings);
+        let differs = [
+            ("task_history_limit", wanted.task_history_limit.is_some() && wanted.task_history_limit != have.task_history_limit),
+            ("dispatcher_heartbeat", wanted.dispatcher_heartbeat.is_some() && wanted.dispatcher_heartbeat != have.dispatcher_heartbeat),
+            ("cert_expiry", wanted.cert_expiry.is_some() && wanted.cert_expiry != have.cert_expiry),
+            ("snapshot_interval", wanted.snapshot_interval.is_some() && wanted.snapshot_interval != have.snapshot_interval),
+            ("max_snapshots", wanted.max_snapshots.is_some() && wanted.max_snapshots != have.max_snapshots),
+        ];
+        for (key, _) in differs.iter().filter(|(_, differs)| *differs) {
+            self.say(None, FindingKind::Settings, format!("swarm.{key} is not as in the file"));
+        }
+        self.notes.push(quorum::summary(managers.len(), reachable));
+    }
+
+    fn host(&mut self, host: &HostSpec, seen: &ObservedHost) {
+        let node = match (&seen.state, &seen.node) {
+            (HostState::Member { .. }, Some(node)) => node,
+            (HostState::Unreachable { why } | HostState::EngineDown { why } | HostState::NoEngine { why }, _) => {
+                return self.say(Some(host), FindingKind::Unreachable, format!("{}: {why}", seen.state.word()));
+            }
+            (state, _) => {
+                let detail = state.detail().map_or(String::new(), |d| format!(" ({d})"));
+                return self.say(Some(host), FindingKind::NotMember, format!("it is {}{detail}, not a member", state.word()));
+            }
+        };
+        let mut checks = vec![(FindingKind::NotReady, Condition::Ready), (FindingKind::Role, Condition::Role(host.role))];
+        if let Some(availability) = host.availability {
+            checks.push((FindingKind::Availability, Condition::Availability(availability)));
+        }
+        if !host.labels.is_empty() {
+            checks.push((FindingKind::Labels, Condition::Labels(host.labels.clone())));
+        }
+        if let Some((wanted, _)) = address_matches(host, &seen.report, node) {
+            checks.push((FindingKind::Address, Condition::Address(wanted)));
+        }
+        for (kind, condition) in checks {
+            if let Some(unmet) = condition.unmet(Some(node)) {
+                self.say(Some(host), kind, unmet);
+            }
+        }
+        let local_manager = seen.report.engine.as_ref().is_ok_and(|e| e.swarm.control_available);
+        if local_manager != (host.role == Role::Manager) && node.role == host.role {
+            self.say(Some(host), FindingKind::Role, format!("managers call it a {}, and its own engine does not answer as one", host.role));
+        }
+    }
+}

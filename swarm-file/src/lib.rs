@@ -1,0 +1,61 @@
+//! The cluster file: YAML text to a [`ClusterSpec`](swarm_core::ClusterSpec), with every problem at its line.
+//!
+//! ```
+//! let file = swarm_file::parse("name: prod\nhosts:\n  m1: { address: 10.0.0.11, role: manager }\n", &|_| None).unwrap();
+//! assert_eq!(file.spec.managers().count(), 1);
+//! ```
+
+mod environment;
+mod example;
+mod snippet;
+mod yaml;
+
+pub use example::{NewHost, example};
+pub use snippet::render;
+
+use swarm_core::spec::{Location, Problem, Problems, ReadSpec, Severity, read};
+
+/// The largest file that is read. Ten thousand hosts take about two.
+pub const SIZE_LIMIT: usize = 8 << 20;
+
+/// Parses a cluster file. `variable` gives environment variables for `${NAME}`.
+///
+/// # Errors
+/// Every problem of the file, in the order of its lines. What is no YAML at all is one problem.
+pub fn parse(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<ReadSpec, Problems> {
+    if text.len() > SIZE_LIMIT {
+        return Err(whole_file(format!("the file has {} MiB", text.len() >> 20), "a cluster file has at most 8 MiB".into()));
+    }
+    let mut tree = yaml::tree(text).map_err(|e| Problems(vec![e]))?;
+    let missing = environment::substitute(&mut tree, variable);
+    match read(&tree) {
+        Ok(spec) if missing.is_empty() => Ok(spec),
+        Ok(_) => Err(Problems(missing)),
+        Err(Problems(problems)) => {
+            let mut all: Vec<Problem> = missing.into_iter().chain(problems).collect();
+            all.sort_by_key(|p| p.at);
+            Err(Problems(all))
+        }
+    }
+}
+
+/// Parses a file's bytes.
+///
+/// # Errors
+/// As [`parse`]; also what is not UTF-8.
+pub fn parse_bytes(bytes: &[u8], variable: &dyn Fn(&str) -> Option<String>) -> Result<ReadSpec, Problems> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => parse(text.strip_prefix('\u{feff}').unwrap_or(text), variable),
+        Err(error) => {
+            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let line = before.iter().filter(|b| **b == b'\n').count() as u64 + 1;
+            let mut problems = whole_file("the file is not UTF-8 text".into(), "save it as UTF-8".into());
+            problems.0.iter_mut().for_each(|p| p.at = Some(Location { line, column: 1 }));
+            Err(problems)
+        }
+    }
+}
+
+fn whole_file(message: String, fix: String) -> Problems {
+    Problems(vec![Problem { severity: Severity::Error, path: String::new(), at: None, message, fix }])
+}

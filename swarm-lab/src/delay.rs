@@ -1,0 +1,122 @@
+//! A link with a delay. The kernel may have no netem, so a forwarder inside the host's network takes what comes for port 22,
+//! holds every piece back for a while, and hands it to sshd.
+
+use crate::error::LabError;
+use crate::host::LabHost;
+use crate::process::{find_processes, kill_now};
+use nix::sched::{CloneFlags, setns};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The forwarder's port inside the host.
+const PORT: u16 = 2022;
+
+/// Sets or ends the delay. With `forwarder`, that program is started as `PROGRAM lab forward`; without, a thread serves.
+pub(crate) fn set(host: &LabHost, each_way: Duration, forwarder: Option<&Path>) -> Result<(), LabError> {
+    let redirect = |how: &str| {
+        let port = PORT.to_string();
+        host.exec(&["iptables", "-w", "-t", "nat", how, "PREROUTING", "-i", "eth0", "-p", "tcp", "--dport", "22", "-j", "REDIRECT", "--to-ports", &port])
+    };
+    let mark = mark(host);
+    for pid in find_processes(&[&mark]) {
+        kill_now(pid);
+    }
+    while redirect("-D").is_ok() {}
+    if each_way.is_zero() {
+        return Ok(());
+    }
+    match forwarder {
+        Some(program) => {
+            let failed = |e: std::io::Error| LabError::Command { command: "forwarder".into(), message: e.to_string() };
+            let mut child = Command::new(program)
+                .args(["lab", "forward", &mark, &each_way.as_millis().to_string()])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .map_err(failed)?;
+            thread::spawn(move || child.wait());
+        }
+        None => serve_in_thread(host.pid().ok_or_else(|| LabError::NotRunning(host.name.clone()))?, each_way)?,
+    }
+    let listening = crate::process::wait_until(Duration::from_secs(5), || {
+        host.exec(&["ss", "-Hltn", &format!("sport = :{PORT}")]).is_ok_and(|out| !out.trim().is_empty())
+    });
+    if !listening {
+        return Err(LabError::Command { command: "forwarder".into(), message: "it did not begin to listen".into() });
+    }
+    redirect("-A")?;
+    Ok(())
+}
+
+/// What tells one host's forwarder from another's on the command line.
+fn mark(host: &LabHost) -> String {
+    host.dir.display().to_string()
+}
+
+fn listen_inside(pid: i32) -> Result<TcpListener, LabError> {
+    let path = format!("/proc/{pid}/ns/net");
+    let file = std::fs::File::open(&path).map_err(|source| LabError::File { path: path.into(), source })?;
+    let failed = |message: String| LabError::Command { command: "setns".into(), message };
+    setns(file, CloneFlags::CLONE_NEWNET).map_err(|e| failed(e.to_string()))?;
+    TcpListener::bind(("0.0.0.0", PORT)).map_err(|e| failed(e.to_string()))
+}
+
+/// Serves in this thread, which stays in the host's network.
+pub(crate) fn serve(pid: i32, each_way: Duration) -> Result<(), LabError> {
+    accept(&listen_inside(pid)?, each_way);
+    Ok(())
+}
+
+fn serve_in_thread(pid: i32, each_way: Duration) -> Result<(), LabError> {
+    let (told, heard) = mpsc::channel();
+    thread::spawn(move || match listen_inside(pid) {
+        Ok(listener) => {
+            let _ = told.send(Ok(()));
+            accept(&listener, each_way);
+        }
+        Err(error) => {
+            let _ = told.send(Err(error));
+        }
+    });
+    heard.recv().unwrap_or_else(|_| Err(LabError::Command { command: "forwarder".into(), message: "it ended".into() }))
+}
+
+fn accept(listener: &TcpListener, each_way: Duration) {
+    for client in listener.incoming().filter_map(Result::ok) {
+        // Connected from this thread: only it is in the host's network.
+        let Ok(server) = TcpStream::connect(("127.0.0.1", 22)) else { continue };
+        let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        let (Ok(client_again), Ok(server_again)) = (client.try_clone(), server.try_clone()) else { continue };
+        pump(client, server, each_way);
+        pump(server_again, client_again, each_way);
+    }
+}
+
+/// Copies one way. A second thread writes, so that pieces that follow each other are delayed side by side.
+fn pump(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
+    let (sender, receiver) = mpsc::channel::<(Instant, Vec<u8>)>();
+    thread::spawn(move || {
+        for (at, piece) in receiver {
+            thread::sleep(at.saturating_duration_since(Instant::now()));
+            if to.write_all(&piece).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Write);
+    });
+    thread::spawn(move || {
+        let mut buffer = vec![0u8; 32 * 1024];
+        while let Ok(read @ 1..) = from.read(&mut buffer) {
+            let piece = buffer.get(..read).unwrap_or_default().to_vec();
+            if sender.send((Instant::now() + delay, piece)).is_err() {
+                break;
+            }
+        }
+    });
+}

@@ -1,0 +1,86 @@
+//! The files of a host: its start script, sshd's configuration, and what they need.
+
+use crate::error::LabError;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// The first process of a host. Arguments: directory, host name, address, gateway, cgroup.
+pub(crate) const INIT: &str = r#"set -e
+dir=$1 name=$2 address=$3 gateway=$4 cgroup=$5
+mount --make-rprivate /
+mount -t proc proc /proc
+hostname "$name"
+rm -rf "$dir/run"; mkdir -p "$dir/run/sshd" "$dir/run/lock"
+mount --bind "$dir/run" /run
+mount --bind "$dir/root" /root
+mount --bind "$dir/docker" /var/lib/docker
+mount --bind "$dir/etc-ssh" /etc/ssh
+mount --bind "$dir/etc-docker" /etc/docker
+mount --bind "$dir/hosts" /etc/hosts
+mount --bind "$dir/machine-id" /etc/machine-id
+ip link set lo up
+until ip link set eth0 up 2>/dev/null; do sleep 0.02; done
+ip addr add "$address/24" dev eth0
+ip route add default via "$gateway"
+if [ -w /proc/sys/net/ipv4/ip_forward ]; then echo 1 > /proc/sys/net/ipv4/ip_forward; fi
+trap : TERM INT HUP
+"$SSHD" -f /etc/ssh/sshd_config -E "$dir/sshd.log"
+cd /
+dockerd --host unix:///run/docker.sock --storage-driver overlay2 --cgroup-parent "$cgroup" \
+  --userland-proxy=false --log-level warn >>"$dir/dockerd.log" 2>&1 &
+sleep infinity &
+while :; do wait || true; done
+"#;
+
+/// sshd's configuration; a test may write another and restart it.
+pub(crate) const SSHD_CONFIG: &str = "Port 22
+HostKey /etc/ssh/ssh_host_ed25519_key
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+UseDNS no
+PrintMotd no
+PrintLastLog no
+PidFile /run/sshd.pid
+AllowStreamLocalForwarding yes
+MaxStartups 100:30:200
+";
+
+/// Lays out a host's directory.
+pub(crate) fn lay_out(dir: &Path, name: &str, address: &str, public_key: &str) -> Result<(), LabError> {
+    for sub in ["run", "root/.ssh", "docker", "etc-ssh", "etc-docker"] {
+        make_dir(&dir.join(sub))?;
+    }
+    mode(&dir.join("root/.ssh"), 0o700)?;
+    write(&dir.join("init.sh"), INIT, 0o644)?;
+    write(&dir.join("etc-ssh/sshd_config"), SSHD_CONFIG, 0o644)?;
+    write(&dir.join("root/.ssh/authorized_keys"), public_key, 0o600)?;
+    write(&dir.join("hosts"), &format!("127.0.0.1 localhost\n{address} {name}\n"), 0o644)?;
+    let id = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default().replace('-', "");
+    write(&dir.join("machine-id"), &id, 0o444)?;
+    for point in ["/var/lib/docker", "/etc/docker", "/etc/ssh", "/run"] {
+        make_dir(Path::new(point))?;
+    }
+    for file in ["/etc/hosts", "/etc/machine-id"] {
+        if !Path::new(file).exists() {
+            write(Path::new(file), "", 0o644)?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn make_dir(path: &Path) -> Result<(), LabError> {
+    fs::create_dir_all(path).map_err(|source| LabError::File { path: path.into(), source })
+}
+
+pub(crate) fn write(path: &Path, content: &str, file_mode: u32) -> Result<(), LabError> {
+    let _ = fs::remove_file(path);
+    fs::write(path, content).map_err(|source| LabError::File { path: path.into(), source })?;
+    mode(path, file_mode)
+}
+
+fn mode(path: &Path, mode: u32) -> Result<(), LabError> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|source| LabError::File { path: path.into(), source })
+}

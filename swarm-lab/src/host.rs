@@ -1,0 +1,284 @@
+//! One host of a lab.
+
+use crate::delay;
+use crate::error::LabError;
+use crate::files::{self, INIT};
+use crate::process::{ask_to_end, find_processes, find_program, kill_now, run, wait_until};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// What the lab's cluster file makes of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LabRole {
+    /// A manager.
+    Manager,
+    /// A worker.
+    Worker,
+}
+
+/// A host. It may be running or not.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LabHost {
+    /// Name and host name.
+    pub name: String,
+    /// Its address, reached from this machine and from the other hosts.
+    pub address: IpAddr,
+    /// Its role in the lab's cluster file.
+    pub role: LabRole,
+    pub(crate) gateway: IpAddr,
+    pub(crate) bridge: String,
+    pub(crate) dir: PathBuf,
+    pub(crate) cgroup: String,
+    pub(crate) link: String,
+}
+
+/// How long sshd and dockerd may take. Ten at once on two cores need some seconds.
+const UP_BUDGET: Duration = Duration::from_secs(60);
+/// The chain that holds the lab's packet filters inside a host.
+const CHAIN: &str = "SWARM-LAB";
+
+impl LabHost {
+    /// The process id of the host's first process; `None` where it is not running.
+    pub fn pid(&self) -> Option<i32> {
+        let script = self.dir.join("init.sh");
+        let candidates = find_processes(&["/bin/sh", script.to_str()?]);
+        // `unshare` has the same arguments behind its own; the first process of the host is the one inside.
+        candidates.into_iter().find(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim() != "unshare"))
+    }
+
+    fn running(&self) -> Result<i32, LabError> {
+        self.pid().ok_or_else(|| LabError::NotRunning(self.name.clone()))
+    }
+
+    /// The engine's socket as this machine sees it.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("run/docker.sock")
+    }
+
+    /// The host's `/run`, seen from this machine: a socket made here is one inside the host too.
+    pub fn run_dir(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
+    /// The host's `/etc/ssh`, seen from this machine.
+    pub fn ssh_dir(&self) -> PathBuf {
+        self.dir.join("etc-ssh")
+    }
+
+    /// The host's `/root`, seen from this machine.
+    pub fn home_dir(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    /// The engine's data, seen from this machine.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("docker")
+    }
+
+    /// Starts the first process and gives the host its network. sshd and dockerd come up behind it.
+    pub(crate) fn boot(&self) -> Result<(), LabError> {
+        if self.pid().is_some() {
+            return Ok(());
+        }
+        let sshd = find_program("sshd").ok_or_else(|| LabError::Missing(vec!["sshd (apt-get install openssh-server)".into()]))?;
+        files::write(&self.dir.join("init.sh"), INIT, 0o644)?;
+        let log = std::fs::File::create(self.dir.join("init.log")).map_err(|source| LabError::File { path: self.dir.join("init.log"), source })?;
+        let errors = log.try_clone().map_err(|source| LabError::File { path: self.dir.join("init.log"), source })?;
+        let mut command = Command::new("unshare");
+        command
+            .args(["--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "/bin/sh"])
+            .arg(self.dir.join("init.sh"))
+            .arg(&self.dir)
+            .args([&self.name, &self.address.to_string(), &self.gateway.to_string(), &self.cgroup])
+            .env("SSHD", sshd)
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .current_dir("/")
+            .process_group(0);
+        let mut child = command.spawn().map_err(|e| LabError::Command { command: "unshare".into(), message: e.to_string() })?;
+        // Reaped when it ends, so that no zombie keeps its name; the thread ends with the host.
+        std::thread::spawn(move || child.wait());
+        let mut pid = None;
+        wait_until(Duration::from_secs(10), || {
+            pid = self.pid();
+            pid.is_some()
+        });
+        let pid = pid.ok_or_else(|| self.late("the first process", 10))?.to_string();
+        let _ = run(&["ip", "link", "del", &self.link]);
+        run(&["ip", "link", "add", &self.link, "type", "veth", "peer", "name", "eth0", "netns", &pid])?;
+        run(&["ip", "link", "set", &self.link, "master", &self.bridge, "up"])?;
+        Ok(())
+    }
+
+    /// Waits until sshd and dockerd answer.
+    pub fn wait_up(&self) -> Result<(), LabError> {
+        let socket = self.socket();
+        if !wait_until(UP_BUDGET, || ping(&socket)) {
+            return Err(self.late("dockerd", UP_BUDGET.as_secs()));
+        }
+        let at = std::net::SocketAddr::new(self.address, 22);
+        if !wait_until(UP_BUDGET, || std::net::TcpStream::connect_timeout(&at, Duration::from_secs(1)).is_ok()) {
+            return Err(self.late("sshd", UP_BUDGET.as_secs()));
+        }
+        Ok(())
+    }
+
+    fn late(&self, what: &'static str, seconds: u64) -> LabError {
+        let log = self.dir.join(if what == "dockerd" { "dockerd.log" } else { "init.log" });
+        LabError::Late { host: self.name.clone(), what, seconds, log }
+    }
+
+    /// Starts a host that was killed. Its data is as it was; `/run` is empty, as after a reboot.
+    pub fn start(&self) -> Result<(), LabError> {
+        self.boot()?;
+        self.wait_up()
+    }
+
+    /// Ends the host. `hard` is a power cut; otherwise the engine is asked to stop first.
+    pub fn kill(&self, hard: bool) -> Result<(), LabError> {
+        let pid = self.running()?;
+        if !hard {
+            self.stop_engine();
+        }
+        kill_now(pid);
+        wait_until(Duration::from_secs(10), || self.pid().is_none());
+        let _ = run(&["ip", "link", "del", &self.link]);
+        Ok(())
+    }
+
+    /// Asks dockerd to stop, and waits until it has.
+    pub fn stop_engine(&self) {
+        for pid in self.engine_pids() {
+            ask_to_end(pid);
+        }
+        wait_until(Duration::from_secs(20), || self.engine_pids().is_empty());
+    }
+
+    /// Sends a signal by name (`STOP`, `CONT`, `KILL`) to the host's dockerd.
+    pub fn signal_engine(&self, signal: &str) -> Result<(), LabError> {
+        for pid in self.engine_pids() {
+            run(&["kill", &format!("-{signal}"), &pid.to_string()])?;
+        }
+        Ok(())
+    }
+
+    /// Starts dockerd again after [`LabHost::stop_engine`] or a signal that ended it.
+    pub fn start_engine(&self) -> Result<(), LabError> {
+        let log = self.dir.join("dockerd.log");
+        let script = format!(
+            "rm -f /run/docker.pid; for p in $(cat /run/docker/containerd/containerd.pid 2>/dev/null); do kill -9 $p 2>/dev/null; done; \
+             setsid dockerd --host unix:///run/docker.sock --storage-driver overlay2 --cgroup-parent {} --userland-proxy=false --log-level warn >>{} 2>&1 </dev/null &",
+            self.cgroup,
+            log.display()
+        );
+        self.exec(&["sh", "-c", &script])?;
+        self.wait_up()
+    }
+
+    fn engine_pids(&self) -> Vec<i32> {
+        find_processes(&["--cgroup-parent", &self.cgroup])
+            .into_iter()
+            .filter(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim() == "dockerd"))
+            .collect()
+    }
+
+    /// The command that runs something inside the host.
+    pub fn enter(&self) -> Result<Command, LabError> {
+        let pid = self.running()?.to_string();
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &pid, "--mount", "--uts", "--ipc", "--net", "--pid", "--wd=/", "--"]);
+        command.env("HOME", "/root");
+        Ok(command)
+    }
+
+    /// Runs a command inside the host and gives its standard output.
+    pub fn exec(&self, argv: &[&str]) -> Result<String, LabError> {
+        let failed = |message: String| LabError::Command { command: format!("{}: {}", self.name, argv.join(" ")), message };
+        let output = self.enter()?.args(argv).stdin(Stdio::null()).output().map_err(|e| failed(e.to_string()))?;
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        } else {
+            Err(failed(format!("{} {}", output.status, String::from_utf8_lossy(&output.stderr).trim())))
+        }
+    }
+
+    /// Stops sshd and starts it with the configuration that is in [`LabHost::ssh_dir`] now. Sessions go on.
+    pub fn restart_sshd(&self) -> Result<(), LabError> {
+        let script = "if [ -f /run/sshd.pid ]; then kill $(cat /run/sshd.pid); while [ -f /run/sshd.pid ]; do sleep 0.02; done; fi; $0 -f /etc/ssh/sshd_config";
+        let sshd = find_program("sshd").unwrap_or_else(|| "/usr/sbin/sshd".into());
+        self.exec(&["sh", "-c", script, &sshd])?;
+        self.wait_up()
+    }
+
+    /// Drops everything between this host and an address, both ways.
+    pub fn cut(&self, other: IpAddr) -> Result<(), LabError> {
+        let other = other.to_string();
+        self.filter(&["-s", &other, "-j", "DROP"])?;
+        self.filter(&["-d", &other, "-j", "DROP"])
+    }
+
+    /// Drops what comes in for a TCP port.
+    pub fn drop_port(&self, port: u16) -> Result<(), LabError> {
+        self.filter(&["-p", "tcp", "--dport", &port.to_string(), "-j", "DROP"])
+    }
+
+    fn filter(&self, rule: &[&str]) -> Result<(), LabError> {
+        if self.exec(&["iptables", "-w", "-n", "-L", CHAIN]).is_err() {
+            self.exec(&["iptables", "-w", "-N", CHAIN])?;
+            for hook in ["INPUT", "OUTPUT"] {
+                self.exec(&["iptables", "-w", "-I", hook, "-j", CHAIN])?;
+            }
+        }
+        self.exec(&[&["iptables", "-w", "-A", CHAIN], rule].concat())?;
+        Ok(())
+    }
+
+    /// Takes every filter of the lab away.
+    pub fn heal(&self) -> Result<(), LabError> {
+        let _ = self.exec(&["iptables", "-w", "-F", CHAIN]);
+        Ok(())
+    }
+
+    /// Delays what goes over SSH by this much in each direction, until the host ends or the delay is zero.
+    pub fn delay(&self, each_way: Duration, forwarder: Option<&Path>) -> Result<(), LabError> {
+        delay::set(self, each_way, forwarder)
+    }
+
+    /// Runs the forwarder of [`LabHost::delay`] in this process, inside the host's network, until the process ends.
+    pub fn forward(&self, each_way: Duration) -> Result<(), LabError> {
+        delay::serve(self.running()?, each_way)
+    }
+
+    /// Memory of all processes of the host in bytes; pages shared with others count in part (`Pss`).
+    pub fn memory(&self) -> u64 {
+        let Ok(pid) = self.running() else { return 0 };
+        let space = std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let Ok(entries) = std::fs::read_dir("/proc") else { return 0 };
+        entries
+            .filter_map(Result::ok)
+            .filter(|e| space.is_some() && std::fs::read_link(e.path().join("ns/pid")).ok() == space)
+            .filter_map(|e| std::fs::read_to_string(e.path().join("smaps_rollup")).ok())
+            .filter_map(|s| s.lines().find_map(|l| l.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()))
+            .sum::<u64>()
+            * 1024
+    }
+}
+
+/// Whether an engine answers on a socket.
+fn ping(socket: &Path) -> bool {
+    use std::io::{Read, Write};
+    let Ok(mut stream) = UnixStream::connect(socket) else { return false };
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
+    let mut answer = [0u8; 15];
+    stream.write_all(b"GET /_ping HTTP/1.0\r\nHost: lab\r\n\r\n").is_ok()
+        && stream.read_exact(&mut answer).is_ok()
+        && answer.ends_with(b"200 OK")
+}
