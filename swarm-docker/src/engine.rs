@@ -1,0 +1,267 @@
+//! The engine behind swarm-core's traits.
+
+use crate::client::{Doing, EngineClient};
+use crate::facts;
+use crate::stream::Target;
+use crate::tls::TlsTarget;
+use async_trait::async_trait;
+use bollard::query_parameters::{DeleteNodeOptions, LeaveSwarmOptions, ListNodesOptions, ListServicesOptions};
+use hyper::Method;
+use serde_json::{Value, json};
+use std::fmt;
+use std::sync::Arc;
+use swarm_core::addr::HostAddress;
+use swarm_core::engine::{Engine, EngineError, EngineRead, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason, SwarmChange};
+use swarm_core::host::Host;
+use swarm_core::id::NodeId;
+use swarm_core::observe::{ClusterFacts, EngineFacts, NodeFacts, ReachError, ReachErrorKind};
+use swarm_core::secret::Secret;
+use swarm_core::spec::{Role, SwarmSettings, TlsFiles};
+
+/// A Docker engine.
+///
+/// Cheap to clone. Its connections are made when needed and kept for half a minute. A dropped call closes its connection; what an
+/// engine was asked for goes on in the engine.
+#[derive(Clone)]
+pub struct DockerEngine {
+    client: EngineClient,
+    bollard: bollard::Docker,
+}
+
+impl fmt::Debug for DockerEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DockerEngine({})", self.client.prefix())
+    }
+}
+
+impl DockerEngine {
+    /// The engine behind a unix socket of this machine.
+    ///
+    /// # Errors
+    /// [`ReachError`]: no socket, no permission, nobody answers, or an API older than 1.41.
+    pub async fn local(socket: &str) -> Result<Self, ReachError> {
+        Self::connect(Target::Local(socket.to_owned())).await
+    }
+
+    /// The engine behind a unix socket of a host.
+    ///
+    /// # Errors
+    /// As [`DockerEngine::local`], and whatever keeps the host from opening the socket.
+    pub async fn on_host(host: Arc<dyn Host>, socket: &str) -> Result<Self, ReachError> {
+        Self::connect(Target::Host(host, socket.to_owned())).await
+    }
+
+    /// The engine behind a TCP port, with mutual TLS. Only the CA in `files` is trusted.
+    ///
+    /// # Errors
+    /// As [`DockerEngine::local`], and files that cannot be read or do not fit.
+    pub async fn tls(address: HostAddress, port: u16, files: &TlsFiles) -> Result<Self, ReachError> {
+        Self::connect(Target::Tls(Arc::new(TlsTarget::new(address, port, files)?))).await
+    }
+
+    async fn connect(target: Target) -> Result<Self, ReachError> {
+        let client = EngineClient::connect(target).await?;
+        let bollard = client.bollard().map_err(|e| ReachError { kind: ReachErrorKind::Unusable, message: e.to_string() })?;
+        Ok(Self { client, bollard })
+    }
+
+    /// The API version that was agreed on, for example `1.41`.
+    pub fn api_version(&self) -> &str {
+        self.client.prefix().trim_start_matches("/v")
+    }
+
+    async fn bollard<T>(&self, doing: Doing, call: impl Future<Output = Result<T, bollard::errors::Error>>) -> Result<T, EngineError> {
+        doing.within(async { call.await.map_err(|e| doing.from_bollard(&e)) }).await
+    }
+
+    async fn read(&self, doing: Doing, path: &str) -> Result<Value, EngineError> {
+        self.client.call(doing, Method::GET, path, None).await?.ok_or_else(|| doing.unusable("the engine's answer is empty"))
+    }
+}
+
+#[async_trait]
+impl EngineRead for DockerEngine {
+    async fn info(&self) -> Result<EngineFacts, EngineError> {
+        let doing = Doing::read("asking the engine for its state");
+        let info = self.bollard(doing, self.bollard.info()).await?;
+        facts::engine(info).map_err(|what| doing.unusable(&what))
+    }
+
+    async fn cluster(&self) -> Result<ClusterFacts, EngineError> {
+        // Not through bollard: the answer holds both join tokens.
+        let doing = Doing::read("reading the swarm");
+        let swarm = self.read(doing, "/swarm").await?;
+        facts::cluster(&swarm).map_err(|what| doing.unusable(&what))
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeFacts>, EngineError> {
+        let doing = Doing::read("listing the nodes");
+        let nodes = self.bollard(doing, self.bollard.list_nodes(None::<ListNodesOptions>)).await?;
+        nodes.into_iter().map(|n| facts::node(n).map_err(|what| doing.unusable(&what))).collect()
+    }
+
+    async fn node(&self, id: &NodeId) -> Result<NodeFacts, EngineError> {
+        let doing = Doing::read("reading a node");
+        let node = self.bollard(doing, self.bollard.inspect_node(id.as_str())).await?;
+        facts::node(node).map_err(|what| doing.unusable(&what))
+    }
+
+    async fn service_count(&self) -> Result<usize, EngineError> {
+        let doing = Doing::read("listing the services");
+        Ok(self.bollard(doing, self.bollard.list_services(None::<ListServicesOptions>)).await?.len())
+    }
+}
+
+#[async_trait]
+impl Engine for DockerEngine {
+    async fn init(&self, request: &InitRequest) -> Result<(), EngineError> {
+        let mut spec = json!({ "Name": "default", "Labels": request.labels });
+        apply_settings(&mut spec, &request.settings);
+        let mut body = json!({
+            "AdvertiseAddr": request.advertise.to_string(),
+            "ListenAddr": request.listen,
+            "DataPathAddr": request.data_path.map(|ip| ip.to_string()).unwrap_or_default(),
+            "Availability": request.availability.to_string(),
+            "ForceNewCluster": false,
+            "Spec": spec,
+        });
+        if let Some(map) = body.as_object_mut() {
+            if !request.init.default_addr_pool.is_empty() {
+                map.insert("DefaultAddrPool".into(), json!(request.init.default_addr_pool));
+                map.insert("SubnetSize".into(), json!(request.init.default_addr_pool_mask_length.unwrap_or(24)));
+            } else if let Some(length) = request.init.default_addr_pool_mask_length {
+                map.insert("SubnetSize".into(), json!(length));
+            }
+            if let Some(port) = request.init.data_path_port {
+                map.insert("DataPathPort".into(), json!(port));
+            }
+        }
+        self.client.call(Doing::change("making the swarm"), Method::POST, "/swarm/init", Some(&body)).await?;
+        Ok(())
+    }
+
+    async fn join(&self, request: &JoinRequest, token: &Secret) -> Result<(), EngineError> {
+        let body = json!({
+            "AdvertiseAddr": request.advertise.to_string(),
+            "ListenAddr": request.listen,
+            "DataPathAddr": request.data_path.map(|ip| ip.to_string()).unwrap_or_default(),
+            "Availability": request.availability.to_string(),
+            "RemoteAddrs": [request.remote],
+            "JoinToken": token.expose(),
+        });
+        self.client.call(Doing::change("joining the swarm"), Method::POST, "/swarm/join", Some(&body)).await?;
+        Ok(())
+    }
+
+    async fn leave(&self, force: Force) -> Result<(), EngineError> {
+        let options = LeaveSwarmOptions { force: force == Force::Yes };
+        self.bollard(Doing::change("leaving the swarm"), self.bollard.leave_swarm(Some(options))).await
+    }
+
+    async fn join_token(&self, role: Role) -> Result<Secret, EngineError> {
+        let doing = Doing::read("reading the join token");
+        let swarm = self.read(doing, "/swarm").await?;
+        let key = if role == Role::Manager { "/JoinTokens/Manager" } else { "/JoinTokens/Worker" };
+        let token = swarm.pointer(key).and_then(Value::as_str).filter(|t| t.starts_with("SWMTKN-"));
+        token.map(Secret::new).ok_or_else(|| doing.unusable("the engine gave no join token"))
+    }
+
+    async fn update_swarm(&self, change: &SwarmChange) -> Result<(), EngineError> {
+        let doing = Doing::change("changing the swarm");
+        let live = self.read(Doing::read("reading the swarm"), "/swarm").await?;
+        let version = live.pointer("/Version/Index").and_then(Value::as_u64).ok_or_else(|| Doing::read(doing.what).unusable("the swarm has no version"))?;
+        // The engine takes the whole specification and resets what is missing (moby `daemon/cluster/swarm.go` Update).
+        let mut spec = live.get("Spec").cloned().unwrap_or_else(|| json!({}));
+        apply_settings(&mut spec, &change.settings);
+        for (key, value) in &change.labels {
+            set(&mut spec, &["Labels", key], json!(value));
+        }
+        if live.get("Spec") == Some(&spec) {
+            return Err(already_so(doing));
+        }
+        self.client.call(doing, Method::POST, &format!("/swarm/update?version={version}"), Some(&spec)).await?;
+        Ok(())
+    }
+
+    async fn update_node(&self, id: &NodeId, version: u64, change: &NodeChange) -> Result<(), EngineError> {
+        let doing = Doing::change("changing a node");
+        let live = self.read(Doing::read("reading a node"), &format!("/nodes/{id}")).await?;
+        if live.pointer("/Version/Index").and_then(Value::as_u64) != Some(version) {
+            return Err(EngineError { doing: doing.what, class: ErrorClass::Conflict, reason: Reason::OutOfSequence, message: "the node changed meanwhile".into() });
+        }
+        let mut spec = live.get("Spec").cloned().unwrap_or_else(|| json!({}));
+        if let Some(role) = change.role {
+            set(&mut spec, &["Role"], json!(role));
+        }
+        if let Some(availability) = change.availability {
+            set(&mut spec, &["Availability"], json!(availability));
+        }
+        for (key, value) in &change.labels {
+            match value {
+                Some(value) => set(&mut spec, &["Labels", key], json!(value)),
+                None => {
+                    if let Some(labels) = spec.get_mut("Labels").and_then(Value::as_object_mut) {
+                        labels.remove(key);
+                    }
+                }
+            }
+        }
+        self.client.call(doing, Method::POST, &format!("/nodes/{id}/update?version={version}"), Some(&spec)).await?;
+        Ok(())
+    }
+
+    async fn remove_node(&self, id: &NodeId, force: Force) -> Result<(), EngineError> {
+        let options = DeleteNodeOptions { force: force == Force::Yes };
+        self.bollard(Doing::change("removing a node"), self.bollard.delete_node(id.as_str(), Some(options))).await
+    }
+}
+
+fn already_so(doing: Doing) -> EngineError {
+    EngineError { doing: doing.what, class: ErrorClass::AlreadySo, reason: Reason::Other, message: "it is so already".into() }
+}
+
+/// Puts the wanted options into a specification of the engine; all others stay.
+fn apply_settings(spec: &mut Value, settings: &SwarmSettings) {
+    let nanos = |d: std::time::Duration| json!(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX));
+    let wanted = [
+        (["Orchestration", "TaskHistoryRetentionLimit"], settings.task_history_limit.map(|v| json!(v))),
+        (["Dispatcher", "HeartbeatPeriod"], settings.dispatcher_heartbeat.map(nanos)),
+        (["CAConfig", "NodeCertExpiry"], settings.cert_expiry.map(nanos)),
+        (["Raft", "SnapshotInterval"], settings.snapshot_interval.map(|v| json!(v))),
+        (["Raft", "KeepOldSnapshots"], settings.max_snapshots.map(|v| json!(v))),
+    ];
+    for (path, value) in wanted {
+        if let Some(value) = value {
+            set(spec, &path, value);
+        }
+    }
+}
+
+/// Sets a value inside objects, which are made where they are missing.
+fn set(object: &mut Value, path: &[&str], value: Value) {
+    let Some((key, rest)) = path.split_first() else { return };
+    if !object.is_object() {
+        *object = json!({});
+    }
+    let Some(map) = object.as_object_mut() else { return };
+    if rest.is_empty() {
+        map.insert((*key).to_owned(), value);
+    } else {
+        set(map.entry((*key).to_owned()).or_insert_with(|| json!({})), rest, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn options_that_are_not_named_survive() {
+        let mut spec = json!({ "Name": "default", "Labels": null, "CAConfig": { "NodeCertExpiry": 5, "ForceRotate": 2 }, "New": { "Field": true } });
+        apply_settings(&mut spec, &SwarmSettings { cert_expiry: Some(Duration::from_secs(3600)), ..SwarmSettings::default() });
+        set(&mut spec, &["Labels", "a"], json!("b"));
+        let expected = json!({ "Name": "default", "Labels": { "a": "b" }, "CAConfig": { "NodeCertExpiry": 3_600_000_000_000u64, "ForceRotate": 2 }, "New": { "Field": true } });
+        assert_eq!(spec, expected);
+    }
+}

@@ -1,0 +1,154 @@
+//! Byte streams to an engine, and the connector that gives them to the HTTP client.
+
+use hyper::Uri;
+use hyper::rt::ReadBufCursor;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use swarm_core::host::{BoxStream, Host, HostError};
+use swarm_core::observe::{ReachError, ReachErrorKind};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tower_service::Service;
+
+/// The longest answer that is taken. Ten thousand nodes are about half of it.
+const ANSWER_LIMIT: usize = 64 << 20;
+
+/// Where an engine is.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// A socket of this machine.
+    Local(String),
+    /// A socket of a host that is reached some other way.
+    Host(Arc<dyn Host>, String),
+    /// A TCP port with mutual TLS.
+    Tls(Arc<crate::tls::TlsTarget>),
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(path) => write!(f, "unix://{path}"),
+            Self::Host(host, path) => write!(f, "{}:{path}", host.name()),
+            Self::Tls(target) => write!(f, "{target}"),
+        }
+    }
+}
+
+/// The engine was not reached: nothing was sent.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{}", .0.message)]
+pub(crate) struct NotReached(pub(crate) ReachError);
+
+impl Target {
+    pub(crate) async fn dial(&self) -> Result<BoxStream, NotReached> {
+        let reach = |kind, message: String| NotReached(ReachError { kind, message });
+        match self {
+            Self::Local(path) => {
+                let stream = tokio::net::UnixStream::connect(path).await.map_err(|error| match error.kind() {
+                    io::ErrorKind::NotFound => reach(ReachErrorKind::NoEngine, format!("there is no engine socket {path}; install or start the engine")),
+                    io::ErrorKind::PermissionDenied => reach(
+                        ReachErrorKind::NoPermission,
+                        format!("no permission to use {path}; add the user to the docker group, or run as root"),
+                    ),
+                    io::ErrorKind::ConnectionRefused => reach(ReachErrorKind::EngineDown, format!("no engine answers on {path}; start it")),
+                    _ => reach(ReachErrorKind::EngineDown, format!("{path}: {error}")),
+                })?;
+                Ok(Box::new(stream))
+            }
+            Self::Host(host, path) => host.open_stream(path).await.map_err(|error| match error {
+                HostError::NoSocket { message, kind } => reach(kind, message),
+                other => reach(ReachErrorKind::Unreachable, other.to_string()),
+            }),
+            Self::Tls(target) => target.dial().await,
+        }
+    }
+}
+
+/// Makes connections for the HTTP client.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector(pub(crate) Target);
+
+impl Service<Uri> for Connector {
+    type Response = EngineIo;
+    type Error = NotReached;
+    type Future = Pin<Box<dyn Future<Output = Result<EngineIo, NotReached>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), NotReached>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let target = self.0.clone();
+        Box::pin(async move { Ok(EngineIo(TokioIo::new(Bounded { stream: target.dial().await?, read: 0 }))) })
+    }
+}
+
+/// A stream that gives no more than [`ANSWER_LIMIT`] bytes between two requests: bollard collects bodies without a bound.
+struct Bounded {
+    stream: BoxStream,
+    read: usize,
+}
+
+impl AsyncRead for Bounded {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Poll::Ready(Ok(())) = polled {
+            self.read += buf.filled().len() - before;
+            if self.read > ANSWER_LIMIT {
+                return Poll::Ready(Err(io::Error::other(format!("the answer is longer than {} MiB", ANSWER_LIMIT >> 20))));
+            }
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Bounded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        // HTTP/1.1 without pipelining: a write after a read begins the next request.
+        self.read = 0;
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// A connection as the HTTP client wants it.
+pub(crate) struct EngineIo(TokioIo<Bounded>);
+
+impl Connection for EngineIo {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl hyper::rt::Read for EngineIo {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl hyper::rt::Write for EngineIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
