@@ -1,1 +1,32 @@
-fn main(){}
+//! `swarm`: brings Docker Swarm clusters up and looks after them. Arguments, files, wiring and output; the rules are in swarm-core.
+
+mod args;
+mod commands;
+mod failure;
+mod logs;
+mod output;
+mod progress;
+mod source;
+
+use args::Cli;
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            let asked = matches!(error.kind(), clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion);
+            return ExitCode::from(if asked { 0 } else { failure::USAGE });
+        }
+    };
+    logs::start(cli.verbose);
+    match commands::run(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            output::error(&failure.to_string());
+            ExitCode::from(failure.code())
+        }
+    }
+}

@@ -8,9 +8,10 @@ use crate::fleet::{Fleet, FleetRead};
 use crate::id::{HostName, NodeId, StepId};
 use crate::machine::{Answer, EffectId, Outcome, Run, Start};
 use crate::observe::{HostState, NodeState, Observed, ObservedCluster, merge};
-use crate::plan::{Action, LintFinding, Plan, PlanOptions, Planned, Refusal, build, lint};
+use crate::plan::{Action, LintFinding, Plan, PlanOptions, Planned, Refusal, build, build_destroy, lint};
 use crate::report::{Report, StepReport};
 use crate::spec::ClusterSpec;
+use crate::verify::{Finding, FindingKind, Verdict};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeSet;
@@ -168,6 +169,39 @@ impl<'a, F: Fleet> Apply<'a, F> {
         }
         self.check(plan, &observed)?;
         Ok(observed)
+    }
+
+    /// Looks, and plans to take every host that is a member out of the swarm.
+    ///
+    /// # Errors
+    /// [`ApplyError::Refused`] where it is not known which swarm that would be.
+    pub async fn plan_destroy(&self) -> Result<(Plan, Observed), ApplyError> {
+        let observed = self.observe().await;
+        match build_destroy(self.spec, &observed) {
+            Planned::Refused(refusals) => Err(ApplyError::Refused(refusals)),
+            Planned::Plan(plan) => Ok((plan, observed)),
+        }
+    }
+
+    /// Carries out a plan of [`Apply::plan_destroy`], then looks whether every host is out.
+    pub async fn run_destroy(&self, plan: &Plan, observed: &Observed) -> Report {
+        let (steps, _) = self.carry_out(plan, observed).await;
+        if self.stop.is_stopped() {
+            return Report::new(plan, steps, None, true);
+        }
+        let fleet: &dyn FleetRead = self.fleet;
+        let after = merge(self.spec, &inspect(self.spec, fleet, &super::NoProgress).await, &BTreeSet::new());
+        let findings: Vec<Finding> = after
+            .hosts
+            .iter()
+            .filter(|(_, host)| host.state != HostState::Standalone)
+            .map(|(name, host)| {
+                let detail = host.state.detail().map_or(String::new(), |d| format!(": {d}"));
+                Finding { host: Some(name.clone()), kind: FindingKind::NotMember, message: format!("it is {}{detail}, not out of the swarm", host.state.word()) }
+            })
+            .collect();
+        let verdict = Verdict { converged: findings.is_empty(), findings, notes: Vec::new() };
+        Report::new(plan, steps, Some(verdict), false)
     }
 
     fn check(&self, plan: &Plan, observed: &Observed) -> Result<(), ApplyError> {

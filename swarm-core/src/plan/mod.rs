@@ -1,6 +1,7 @@
 //! What shall be done. A plan is so exact that carrying it out decides nothing.
 
 mod build;
+mod destroy;
 mod lint;
 mod order;
 pub mod quorum;
@@ -8,6 +9,7 @@ mod refusal;
 mod render;
 
 pub use build::{PlanOptions, Planned, build};
+pub use destroy::build_destroy;
 pub use lint::{LintFinding, lint};
 pub use refusal::Refusal;
 pub use render::render_text;

@@ -1,0 +1,263 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+const EXIT_CODES: &str = "Exit codes: plan 0 nothing to do, 2 changes, 1 error · verify 0 converged, 3 not · apply 0 verified, 1 failed, 4 partly applied, 5 outcome in doubt, 130 interrupted · 64 wrong usage";
+
+/// Bring Docker Swarm clusters up from one file, and look after them.
+#[derive(Debug, Parser)]
+#[command(name = "swarm", version, about, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// Say more (-v, -vv, -vvv). Secrets stay hidden at every level.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a commented cluster file for some hosts.
+    New(NewArgs),
+    /// Print the JSON Schema of the cluster file.
+    Schema,
+    /// Look at every host and show what `apply` would do. Changes nothing.
+    Plan(PlanArgs),
+    /// Bring the cluster to what the file says, and verify it from a fresh look.
+    Apply(ApplyArgs),
+    /// Look at every host and say whether the cluster is what the file says.
+    Verify(VerifyArgs),
+    /// Show the cluster's hosts and nodes.
+    Status(StatusArgs),
+    /// Take every host of the file out of the swarm. Everything the swarm runs ends.
+    Destroy(DestroyArgs),
+    /// Real hosts on this machine: network namespaces with their own sshd and dockerd.
+    #[command(subcommand)]
+    Lab(LabCommand),
+    /// Print shell completions.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the version.
+    Version,
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+    /// One JSON event a line, as they happen (apply and lab up).
+    Jsonl,
+}
+
+/// The file, and which of its hosts.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// The cluster file; - is standard input.
+    #[arg(short, long, default_value = "swarm.yaml", value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Only these hosts: names, globs (w*), role=worker, role=manager; comma-separated.
+    #[arg(long, value_delimiter = ',', value_name = "HOST,…")]
+    pub(crate) limit: Vec<String>,
+    /// How to write the result.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewArgs {
+    /// NAME=[USER@]ADDRESS for each host. The first host, or the first three, become managers.
+    #[arg(required = true, value_name = "NAME=[USER@]ADDRESS")]
+    pub(crate) hosts: Vec<String>,
+    /// Name of the cluster.
+    #[arg(long, default_value = "swarm")]
+    pub(crate) name: String,
+    /// How many of the hosts, from the front, are managers. Default: 3 if there are that many, else 1.
+    #[arg(long)]
+    pub(crate) managers: Option<usize>,
+    /// Where to write it; - is standard output. A file that is there is not overwritten.
+    #[arg(short, long, default_value = "swarm.yaml")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Save the plan for `apply PLAN`.
+    #[arg(short, long, value_name = "PLAN")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) force: ForceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ForceArgs {
+    /// This host may be taken out of another swarm; what it runs there ends. Once for each host.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) force_leave: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// A plan saved by `plan -o`: exactly that is done, or nothing.
+    #[arg(value_name = "PLAN")]
+    pub(crate) plan: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Show the plan and stop, as `plan` does.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) force: ForceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// How long to wait for what may still come, for example 30s.
+    #[arg(long, default_value = "0s", value_parser = duration)]
+    pub(crate) timeout: std::time::Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DestroyArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+/// Which lab.
+#[derive(Debug, Args)]
+pub(crate) struct LabName {
+    /// Name of the lab; labs with different names run side by side.
+    #[arg(long, default_value = "lab")]
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LabCommand {
+    /// Make a lab. Writes DIR/NAME/swarm.yaml, a key and known_hosts.
+    Up {
+        #[command(flatten)]
+        lab: LabName,
+        /// How many managers its cluster file has.
+        #[arg(long, default_value_t = 3)]
+        managers: usize,
+        /// How many workers its cluster file has.
+        #[arg(long, default_value_t = 3)]
+        workers: usize,
+        /// Where its files are written.
+        #[arg(long, default_value = ".lab")]
+        dir: PathBuf,
+        /// How to write the result.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Take a lab down, also one whose run crashed. Nothing is left.
+    Down {
+        #[command(flatten)]
+        lab: LabName,
+    },
+    /// List labs and their hosts.
+    Ls {
+        /// How to write the result.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Log in to a host.
+    Ssh {
+        #[command(flatten)]
+        lab: LabName,
+        /// The host.
+        host: String,
+        /// A command, instead of a shell.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Run a command inside a host, past SSH.
+    Exec {
+        #[command(flatten)]
+        lab: LabName,
+        /// The host.
+        host: String,
+        /// The command.
+        #[arg(required = true, last = true)]
+        command: Vec<String>,
+    },
+    /// Stop a host.
+    Kill {
+        #[command(flatten)]
+        lab: LabName,
+        /// The host.
+        host: String,
+        /// As a power cut does: the engine is not asked first.
+        #[arg(long)]
+        hard: bool,
+    },
+    /// Start a host that was stopped.
+    Start {
+        #[command(flatten)]
+        lab: LabName,
+        /// The host.
+        host: String,
+    },
+    /// Drop everything between two hosts.
+    Cut {
+        #[command(flatten)]
+        lab: LabName,
+        /// One host.
+        a: String,
+        /// The other host.
+        b: String,
+    },
+    /// Undo every cut.
+    Heal {
+        #[command(flatten)]
+        lab: LabName,
+    },
+    /// Delay what goes over SSH, in milliseconds there and back; 0 ends it.
+    Delay {
+        #[command(flatten)]
+        lab: LabName,
+        /// Milliseconds there and back.
+        milliseconds: u64,
+    },
+    /// Load an image archive into every host.
+    Load {
+        #[command(flatten)]
+        lab: LabName,
+        /// A file that `docker save` wrote.
+        image: PathBuf,
+    },
+    /// The process behind `delay`.
+    #[command(hide = true)]
+    Forward {
+        /// The host's directory.
+        dir: PathBuf,
+        /// Milliseconds each way.
+        milliseconds: u64,
+    },
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    swarm_core::spec::parse_duration(text).ok_or_else(|| "write a number with its unit, such as 30s or 5m".into())
+}

@@ -1,0 +1,175 @@
+//! `swarm plan`, `swarm apply`, `swarm destroy`.
+
+use super::connections;
+use crate::args::{ApplyArgs, Common, DestroyArgs, ForceArgs, Format, PlanArgs};
+use crate::failure::{self, Failure};
+use crate::{output, progress, source};
+use serde_json::json;
+use std::path::Path;
+use swarm_core::driver::Progress;
+use swarm_core::plan::{Plan, PlanOptions, render_text};
+use swarm_core::report::{Ending, Report};
+use swarm_core::{Apply, ClusterSpec, Stop};
+
+/// The largest saved plan that is read.
+const PLAN_LIMIT: u64 = 256 << 20;
+
+fn options(common: &Common, force: &ForceArgs, spec: &ClusterSpec) -> Result<PlanOptions, Failure> {
+    Ok(PlanOptions { force_leave: source::named(&force.force_leave, spec, "--force-leave")?, limit: source::limit(common, spec)? })
+}
+
+fn no_lines(format: Format) -> Result<(), Failure> {
+    if format == Format::Jsonl { Err(Failure::Usage("--format jsonl is for apply and lab up".into())) } else { Ok(()) }
+}
+
+pub(super) async fn plan(args: &PlanArgs) -> Result<u8, Failure> {
+    no_lines(args.common.format)?;
+    let spec = source::cluster(&args.common)?;
+    let fleet = connections();
+    let sink = progress::for_format(args.common.format);
+    let apply = Apply::new(&spec, &fleet).options(options(&args.common, &args.force, &spec)?).progress(sink.as_ref());
+    let (plan, _) = apply.plan().await?;
+    show(&plan, args.common.format);
+    if let Some(path) = &args.output {
+        let text = serde_json::to_string_pretty(&plan).map_err(|e| Failure::Other(e.to_string()))?;
+        std::fs::write(path, text + "\n").map_err(|e| Failure::Io(path.clone(), e.to_string()))?;
+        output::note(&format!("saved; `swarm apply {} -f {}` does exactly this", path.display(), args.common.file.display()));
+    }
+    Ok(if plan.is_empty() { 0 } else { failure::CHANGES })
+}
+
+fn show(plan: &Plan, format: Format) {
+    match format {
+        Format::Text => output::data(&render_text(plan)),
+        Format::Json => output::json("plan", &json!({ "plan": plan })),
+        Format::Jsonl => output::json_line(&json!({ "event": "planned", "plan": plan })),
+    }
+}
+
+fn load(path: &Path) -> Result<Plan, Failure> {
+    let bytes = source::read(path, PLAN_LIMIT)?;
+    let wrong = |message: String| Failure::Io(path.to_owned(), message);
+    let plan: Plan = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("this is not a plan that `swarm plan -o` wrote: {e}")))?;
+    if plan.version != swarm_core::plan::PLAN_VERSION {
+        return Err(wrong(format!("the plan has format {}, and this version reads format {}; plan again", plan.version, swarm_core::plan::PLAN_VERSION)));
+    }
+    Ok(plan)
+}
+
+pub(super) async fn apply(args: &ApplyArgs) -> Result<u8, Failure> {
+    let spec = source::cluster(&args.common)?;
+    let fleet = connections();
+    let format = args.common.format;
+    let sink = progress::for_format(format);
+    let stop = Stop::default();
+    listen(&stop);
+    let apply = Apply::new(&spec, &fleet).options(options(&args.common, &args.force, &spec)?).progress(sink.as_ref()).stop(stop);
+    let (plan, observed) = match &args.plan {
+        Some(path) => {
+            let plan = load(path)?;
+            let observed = apply.recheck(&plan).await?;
+            (plan, observed)
+        }
+        None => apply.plan().await?,
+    };
+    if format != Format::Json || args.dry_run {
+        show(&plan, format);
+    }
+    if args.dry_run {
+        return Ok(if plan.is_empty() { 0 } else { failure::CHANGES });
+    }
+    if !plan.is_empty() {
+        let s = if plan.steps.len() == 1 { "" } else { "s" };
+        agree(args.yes, &format!("Do {} step{s} on cluster `{}`?", plan.steps.len(), plan.cluster))?;
+    }
+    let report = apply.run(&plan, &observed).await;
+    tell("apply", &report, format);
+    Ok(failure::ending(report.ending))
+}
+
+pub(super) async fn destroy(args: &DestroyArgs) -> Result<u8, Failure> {
+    no_lines(args.common.format)?;
+    let spec = source::cluster(&args.common)?;
+    if !args.common.limit.is_empty() {
+        return Err(Failure::Usage("destroy takes the whole cluster down; --limit is not for it".into()));
+    }
+    let fleet = connections();
+    let sink: Box<dyn Progress> = progress::for_format(args.common.format);
+    let stop = Stop::default();
+    listen(&stop);
+    let apply = Apply::new(&spec, &fleet).progress(sink.as_ref()).stop(stop);
+    let (plan, observed) = apply.plan_destroy().await?;
+    if args.common.format == Format::Text {
+        show(&plan, Format::Text);
+    }
+    if !plan.is_empty() {
+        let id = plan.swarm.as_ref().map_or("unknown", |id| id.as_str());
+        agree(args.yes, &format!("Destroy cluster `{}` (swarm {id})? Everything it runs ends, and its state is lost.", plan.cluster))?;
+    }
+    let report = apply.run_destroy(&plan, &observed).await;
+    tell("destroy", &report, args.common.format);
+    Ok(failure::ending(report.ending))
+}
+
+fn agree(yes: bool, question: &str) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    match output::confirm(question) {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::Declined("the answer was no")),
+        None => Err(Failure::Declined("there is no terminal to ask on; say --yes")),
+    }
+}
+
+/// The first signal stops the run in order, the second at once.
+fn listen(stop: &Stop) {
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+        else {
+            return;
+        };
+        let mut next = async || {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+        };
+        next().await;
+        output::note("stopping: what is under way is finished or given up; once more ends at once");
+        stop.stop();
+        next().await;
+        std::process::exit(130);
+    });
+}
+
+fn tell(command: &str, report: &Report, format: Format) {
+    match format {
+        Format::Json => return output::json(command, &json!({ "report": report })),
+        Format::Jsonl => return output::json_line(&json!({ "event": "ended", "report": report })),
+        Format::Text => {}
+    }
+    for step in report.steps.iter().filter(|s| !s.outcome.is_done()) {
+        output::note(&format!("{}: {}", step.id, progress::outcome_text(&step.outcome)));
+    }
+    for blocked in &report.blocked {
+        output::note(&format!("{}: left out: {}", blocked.host, blocked.why));
+    }
+    for finding in report.verdict.iter().flat_map(|v| &v.findings) {
+        let who = finding.host.as_ref().map_or("swarm", |h| h.as_str());
+        output::note(&format!("{who}: {}", finding.message));
+    }
+    let quorum = report.verdict.iter().flat_map(|v| &v.notes).next().cloned().unwrap_or_default();
+    output::data(&match report.ending {
+        Ending::Converged if command == "destroy" => format!("cluster {} is gone", report.cluster),
+        Ending::Converged => format!("cluster {} is as the file says ({quorum})", report.cluster),
+        Ending::Partial => format!("cluster {}: some of it was done, and some is not as the file says; running again goes on from here", report.cluster),
+        Ending::InDoubt => format!("cluster {}: the outcome of a change is not known; running again looks first and goes on", report.cluster),
+        Ending::Interrupted => format!("cluster {}: stopped; running again goes on from here", report.cluster),
+        _ => format!("cluster {}: nothing was changed, and it is not as the file says", report.cluster),
+    });
+}

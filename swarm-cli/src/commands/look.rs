@@ -1,0 +1,130 @@
+//! `swarm verify` and `swarm status`: they look and change nothing.
+
+use super::connections;
+use crate::args::{Format, StatusArgs, VerifyArgs};
+use crate::failure::{self, Failure};
+use crate::{output, progress, source};
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::{Value, json};
+use std::time::Duration;
+use swarm_core::driver::{NoProgress, settle};
+use swarm_core::id::HostName;
+use swarm_core::observe::{NodeFacts, Observed, ObservedHost};
+use swarm_core::{Apply, ClusterSpec};
+
+pub(super) async fn verify(args: &VerifyArgs) -> Result<u8, Failure> {
+    if args.common.format == Format::Jsonl {
+        return Err(Failure::Usage("--format jsonl is for apply and lab up".into()));
+    }
+    let spec = source::cluster(&args.common)?;
+    let limit = source::limit(&args.common, &spec)?;
+    let fleet = connections();
+    let sink = progress::for_format(args.common.format);
+    let deadline = tokio::time::Instant::now() + args.timeout.min(Duration::from_secs(86400));
+    let (verdict, _) = settle(&spec, &fleet, sink.as_ref(), limit.as_ref(), deadline).await;
+    if args.common.format == Format::Json {
+        output::json("verify", &json!({ "cluster": spec.name(), "verdict": verdict }));
+    } else {
+        for note in &verdict.notes {
+            output::note(note);
+        }
+        if verdict.converged {
+            output::data(&format!("cluster {} is as the file says", spec.name()));
+        } else {
+            for finding in &verdict.findings {
+                let who = finding.host.as_ref().map_or("swarm", HostName::as_str);
+                output::data(&format!("{who}: {}", finding.message));
+            }
+        }
+    }
+    Ok(if verdict.converged { 0 } else { failure::NOT_CONVERGED })
+}
+
+pub(super) async fn status(args: &StatusArgs) -> Result<u8, Failure> {
+    if args.common.format == Format::Jsonl {
+        return Err(Failure::Usage("--format jsonl is for apply and lab up".into()));
+    }
+    let spec = source::cluster(&args.common)?;
+    let limit = source::limit(&args.common, &spec)?;
+    let fleet = connections();
+    let observed = Apply::new(&spec, &fleet).progress(&NoProgress).observe().await;
+    let hosts: Vec<(&HostName, &ObservedHost)> = observed.hosts.iter().filter(|(name, _)| limit.as_ref().is_none_or(|l| l.contains(*name))).collect();
+    if args.common.format == Format::Json {
+        let rows: Vec<Value> = hosts.iter().map(|(name, host)| json_row(name, host)).collect();
+        let strangers: Vec<Value> = observed.strangers.iter().map(json_node).collect();
+        output::json(
+            "status",
+            &json!({ "cluster": spec.name(), "swarm": observed.view().map(|v| &v.cluster.id), "hosts": rows, "strangers": strangers, "quorum": quorum_line(&observed) }),
+        );
+    } else {
+        output::data(&table(&spec, &hosts, &observed));
+    }
+    Ok(0)
+}
+
+fn json_row(name: &HostName, host: &ObservedHost) -> Value {
+    json!({ "host": name, "state": host.state, "node": host.node.as_ref().map(json_node) })
+}
+
+fn json_node(node: &NodeFacts) -> Value {
+    json!({
+        "id": node.id, "hostname": node.hostname, "role": node.role, "availability": node.availability, "state": node.state,
+        "address": node.address, "engine": node.engine_version, "labels": node.labels,
+        "manager": node.manager.as_ref().map(|m| json!({ "leader": m.leader, "reachability": m.reachability, "address": m.address })),
+    })
+}
+
+fn quorum_line(observed: &Observed) -> String {
+    match observed.view() {
+        Some(view) => {
+            let managers: Vec<&NodeFacts> = view.nodes.iter().filter(|n| n.manager.is_some()).collect();
+            let reachable = managers.iter().filter(|n| n.is_reachable_manager()).count();
+            swarm_core::plan::quorum::summary(managers.len(), reachable)
+        }
+        None => "no swarm was found that could be asked".into(),
+    }
+}
+
+fn table(spec: &ClusterSpec, hosts: &[(&HostName, &ObservedHost)], observed: &Observed) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["HOST", "NODE", "ROLE", "MANAGER", "AVAILABILITY", "STATE", "ADDRESS", "ENGINE", "LABELS"]);
+    let text = |s: &str| output::clean(s).replace('\n', " ");
+    for (name, host) in hosts {
+        let engine = host.report.engine.as_ref().map(|e| e.version.as_str()).unwrap_or("");
+        table.add_row(match &host.node {
+            Some(node) => node_row(name.as_str(), node, engine).map(|cell| text(&cell)),
+            None => {
+                let role = spec.host(name).map_or(String::new(), |h| format!("({})", h.role));
+                let state = host.state.detail().map_or(host.state.word().to_owned(), |d| format!("{}: {d}", host.state.word()));
+                [name.as_str(), "", &role, "", "", &state, "", engine, ""].map(text)
+            }
+        });
+    }
+    for node in &observed.strangers {
+        table.add_row(node_row(&format!("- ({})", node.hostname), node, &node.engine_version).map(|cell| text(&cell)));
+    }
+    let swarm = observed.view().map_or("no swarm".to_owned(), |v| format!("swarm {}", v.cluster.id));
+    let body: Vec<String> = table.to_string().lines().map(|l| l.trim_end().trim_start_matches(' ').to_owned()).collect();
+    format!("cluster {} ({swarm})\n\n{}\n\n{}\n", spec.name(), body.join("\n"), quorum_line(observed))
+}
+
+fn node_row(name: &str, node: &NodeFacts, engine: &str) -> [String; 9] {
+    let manager = match &node.manager {
+        Some(m) if m.leader => "leader".to_owned(),
+        Some(m) => format!("{:?}", m.reachability).to_lowercase(),
+        None => String::new(),
+    };
+    let labels: Vec<String> = node.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    [
+        name.to_owned(),
+        node.id.to_string(),
+        node.role.to_string(),
+        manager,
+        node.availability.to_string(),
+        format!("{:?}", node.state).to_lowercase(),
+        node.address.clone(),
+        engine.to_owned(),
+        labels.join(" "),
+    ]
+}

@@ -1,0 +1,62 @@
+//! One function for each verb.
+
+mod apply;
+mod lab;
+mod look;
+mod new;
+
+use crate::args::{Cli, Command};
+use crate::failure::Failure;
+use crate::output;
+use clap::CommandFactory;
+use std::sync::Arc;
+use swarm_fleet::{Ask, Connections};
+
+/// Does what the command line says; gives the exit code.
+pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
+    match cli.command {
+        Command::New(args) => new::new(&args),
+        Command::Schema => {
+            output::data(&serde_json::to_string_pretty(&swarm_core::spec::json_schema()).unwrap_or_default());
+            Ok(0)
+        }
+        Command::Plan(args) => wait(apply::plan(&args)),
+        Command::Apply(args) => wait(apply::apply(&args)),
+        Command::Destroy(args) => wait(apply::destroy(&args)),
+        Command::Verify(args) => wait(look::verify(&args)),
+        Command::Status(args) => wait(look::status(&args)),
+        Command::Lab(command) => lab::run(command),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "swarm", &mut text);
+            output::data(&String::from_utf8_lossy(&text));
+            Ok(0)
+        }
+        Command::Version => {
+            output::data(&format!("swarm {}", env!("CARGO_PKG_VERSION")));
+            Ok(0)
+        }
+    }
+}
+
+fn wait(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::Other(format!("the runtime could not be started: {e}")))?;
+    let result = runtime.block_on(work);
+    // Connections to hosts are not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+/// Connections that ask on the terminal for what they need.
+fn connections() -> Connections {
+    Connections::new(Arc::new(AskTerminal))
+}
+
+struct AskTerminal;
+
+impl Ask for AskTerminal {
+    fn ask(&self, question: &str) -> Option<swarm_core::Secret> {
+        rpassword::prompt_password(output::clean(question)).ok().map(swarm_core::Secret::new)
+    }
+}

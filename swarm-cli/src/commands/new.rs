@@ -1,0 +1,37 @@
+//! `swarm new`.
+
+use crate::args::NewArgs;
+use crate::failure::Failure;
+use crate::output;
+use std::io::Write;
+use swarm_core::spec::Role;
+use swarm_file::NewHost;
+
+pub(super) fn new(args: &NewArgs) -> Result<u8, Failure> {
+    let managers = args.managers.unwrap_or(if args.hosts.len() >= 3 { 3 } else { 1 });
+    let mut hosts = Vec::new();
+    for (index, text) in args.hosts.iter().enumerate() {
+        let (name, rest) = text.split_once('=').ok_or_else(|| Failure::Usage(format!("`{text}` is not NAME=[USER@]ADDRESS")))?;
+        let (user, address) = rest.rsplit_once('@').map_or((None, rest), |(user, address)| (Some(user.to_owned()), address));
+        let role = if index < managers { Role::Manager } else { Role::Worker };
+        hosts.push(NewHost { name: name.to_owned(), user, address: address.to_owned(), role });
+    }
+    let text = swarm_file::example(&args.name, &hosts);
+    // A file with wrong names or addresses is told now, not at the next command.
+    if let Err(problems) = swarm_file::parse(&text, &|_| None) {
+        return Err(Failure::Usage(problems.to_string()));
+    }
+    if args.output.as_os_str() == "-" {
+        output::data(&text);
+        return Ok(0);
+    }
+    let failed = |e: std::io::Error| {
+        let hint = if e.kind() == std::io::ErrorKind::AlreadyExists { "; it is not overwritten, -o names another" } else { "" };
+        Failure::Io(args.output.clone(), format!("{e}{hint}"))
+    };
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&args.output).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    let shown = args.output.display();
+    output::note(&format!("wrote {shown} with {} hosts; next: swarm plan -f {shown}", hosts.len()));
+    Ok(0)
+}

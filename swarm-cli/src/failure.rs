@@ -1,0 +1,54 @@
+//! Why a command ended without its result, and the exit code that says so.
+
+use std::path::PathBuf;
+use swarm_core::ApplyError;
+use swarm_core::report::Ending;
+use swarm_lab::LabError;
+use thiserror::Error;
+
+/// Wrong use of the command line (sysexits.h EX_USAGE).
+pub(crate) const USAGE: u8 = 64;
+/// `plan`: there are changes.
+pub(crate) const CHANGES: u8 = 2;
+/// `verify`: it does not hold.
+pub(crate) const NOT_CONVERGED: u8 = 3;
+
+/// What went wrong.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    #[error("{0}")]
+    File(String),
+    #[error("{path}: {message}", path = .0.display(), message = .1)]
+    Io(PathBuf, String),
+    #[error("{0}")]
+    Apply(#[from] ApplyError),
+    #[error("{0}")]
+    Lab(#[from] LabError),
+    #[error("{0}")]
+    Usage(String),
+    #[error("nothing was changed: {0}")]
+    Declined(&'static str),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Failure {
+    /// The exit code.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => USAGE,
+            _ => 1,
+        }
+    }
+}
+
+/// The exit code of a run.
+pub(crate) fn ending(ending: Ending) -> u8 {
+    match ending {
+        Ending::Converged => 0,
+        Ending::Failed => 1,
+        Ending::Partial => 4,
+        Ending::InDoubt => 5,
+        Ending::Interrupted => 130,
+    }
+}

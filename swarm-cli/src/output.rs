@@ -1,0 +1,80 @@
+//! The one place that writes to the terminal. Whatever came from a host is cleaned here, on its way out.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this module is the output")]
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::io::{IsTerminal, Write};
+
+/// The version of every JSON document this writes.
+const JSON_VERSION: u32 = 1;
+
+/// Text without control sequences: nothing a host says can move a cursor, set a title, or turn text around.
+pub(crate) fn clean(text: &str) -> String {
+    let odd = |c: char| (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if odd(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+    }
+    swarm_core::secret::redact(&out)
+}
+
+/// Data, to standard output. A reader that went away is no error.
+pub(crate) fn data(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(clean(text).as_bytes());
+    if !text.ends_with('\n') {
+        let _ = out.write_all(b"\n");
+    }
+    let _ = out.flush();
+}
+
+/// One JSON document, to standard output.
+pub(crate) fn json<T: Serialize>(command: &str, content: &T) {
+    let mut document = json!({ "version": JSON_VERSION, "command": command });
+    let content = serde_json::to_value(content).unwrap_or(Value::Null);
+    if let (Some(document), Value::Object(content)) = (document.as_object_mut(), content) {
+        document.extend(content);
+    }
+    data(&serde_json::to_string_pretty(&document).unwrap_or_default());
+}
+
+/// One line of JSON, to standard output.
+pub(crate) fn json_line<T: Serialize>(content: &T) {
+    data(&serde_json::to_string(content).unwrap_or_default());
+}
+
+/// A word to the person, to standard error.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", clean(text).trim_end());
+}
+
+/// What went wrong, to standard error.
+pub(crate) fn error(text: &str) {
+    note(&format!("error: {text}"));
+}
+
+/// Asks for a yes on the terminal; `None` where there is nobody to ask.
+pub(crate) fn confirm(question: &str) -> Option<bool> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return None;
+    }
+    let mut err = std::io::stderr().lock();
+    let _ = write!(err, "{} [y/N] ", clean(question));
+    let _ = err.flush();
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).ok()?;
+    Some(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_host_says_cannot_move_the_cursor() {
+        let cleaned = clean("m1\x1b[2J\u{202e}evil\u{9b}31m\r\nSWMTKN-1-abc");
+        assert!(cleaned.chars().all(|c| !c.is_control() || c == '\n'), "{cleaned:?}");
+        assert!(!cleaned.contains('\u{202e}') && !cleaned.contains("abc"), "{cleaned:?}");
+    }
+}

@@ -1,0 +1,111 @@
+//! What happens while it happens: live lines on a terminal, plain lines elsewhere, or JSON lines.
+
+use crate::args::Format;
+use crate::output;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::time::Duration;
+use swarm_core::driver::{Progress, ProgressEvent};
+use swarm_core::id::HostName;
+use swarm_core::machine::Outcome;
+
+/// A progress sink for a format.
+pub(crate) fn for_format(format: Format) -> Box<dyn Progress> {
+    match format {
+        Format::Jsonl => Box::new(Lines),
+        Format::Json => Box::new(swarm_core::driver::NoProgress),
+        Format::Text if std::io::stderr().is_terminal() => Box::new(Live::new()),
+        Format::Text => Box::new(Plain),
+    }
+}
+
+struct Lines;
+
+impl Progress for Lines {
+    fn report(&self, event: &ProgressEvent) {
+        output::json_line(event);
+    }
+}
+
+struct Plain;
+
+impl Progress for Plain {
+    fn report(&self, event: &ProgressEvent) {
+        if let Some(line) = describe(event) {
+            output::note(&line);
+        }
+    }
+}
+
+/// One spinning line for each host that is being worked on.
+struct Live {
+    area: MultiProgress,
+    lines: Mutex<BTreeMap<HostName, ProgressBar>>,
+}
+
+impl Live {
+    fn new() -> Self {
+        Self { area: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()), lines: Mutex::default() }
+    }
+
+    fn spin(&self, host: &HostName, text: &str) {
+        let Ok(mut lines) = self.lines.lock() else { return };
+        let line = lines.entry(host.clone()).or_insert_with(|| {
+            let line = self.area.add(ProgressBar::new_spinner());
+            line.set_style(ProgressStyle::default_spinner());
+            line.enable_steady_tick(Duration::from_millis(120));
+            line
+        });
+        line.set_message(output::clean(text));
+    }
+
+    fn end(&self, host: &HostName) {
+        if let Ok(mut lines) = self.lines.lock()
+            && let Some(line) = lines.remove(host)
+        {
+            line.finish_and_clear();
+        }
+    }
+}
+
+impl Progress for Live {
+    fn report(&self, event: &ProgressEvent) {
+        match event {
+            ProgressEvent::StepStarted { host, verb, .. } => self.spin(host, &format!("{host}  {verb}")),
+            ProgressEvent::StepTrouble { host, message, .. } => self.spin(host, &format!("{host}  {message}")),
+            ProgressEvent::StepFinished { host, .. } => {
+                self.end(host);
+                if let Some(line) = describe(event) {
+                    let _ = self.area.println(output::clean(&line));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn describe(event: &ProgressEvent) -> Option<String> {
+    match event {
+        ProgressEvent::InspectStarted { hosts } => Some(format!("looking at {hosts} hosts")),
+        ProgressEvent::HostInspected { host, error: Some(error) } => Some(format!("{host}: {error}")),
+        ProgressEvent::StepStarted { step, .. } => Some(format!("{step}: begins")),
+        ProgressEvent::StepTrouble { step, message, .. } => Some(format!("{step}: {message}")),
+        ProgressEvent::StepFinished { step, outcome, .. } => Some(format!("{step}: {}", outcome_text(outcome))),
+        ProgressEvent::VerifyStarted => Some("verifying from a fresh look".into()),
+        _ => None,
+    }
+}
+
+/// How a step ended, in words.
+pub(crate) fn outcome_text(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Done { changed: true } => "done".into(),
+        Outcome::Done { changed: false } => "was so already".into(),
+        Outcome::Failed { message } => format!("failed: {message}"),
+        Outcome::InDoubt { message } => format!("in doubt: {message}"),
+        Outcome::Blocked { by } => format!("not begun, because {by} did not end well"),
+        Outcome::NotStarted => "not begun".into(),
+    }
+}

@@ -1,0 +1,109 @@
+//! The wiring: a host of the cluster file becomes a connected host and engine, over SSH, a local socket, or TCP with TLS.
+//!
+//! This is the one place that knows both transports; an embedder with another one implements [`swarm_core::Fleet`] instead.
+
+mod local;
+
+pub use local::LocalHost;
+pub use swarm_ssh::{Ask, AskNobody};
+
+use async_trait::async_trait;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use swarm_core::addr::HostAddress;
+use swarm_core::engine::{Engine, EngineRead};
+use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader};
+use swarm_core::host::{Host, HostRead};
+use swarm_core::id::HostName;
+use swarm_core::observe::{ReachError, ReachErrorKind};
+use swarm_core::spec::{Connection, EngineEndpoint, HostSpec};
+use swarm_docker::DockerEngine;
+use swarm_ssh::SshConnector;
+use tokio::sync::Mutex;
+
+type Slot = Arc<Mutex<Option<Actor>>>;
+
+/// Connections to the hosts of a cluster file. Each host is connected once; a lost connection is made again at the next use.
+pub struct Connections {
+    ssh: SshConnector,
+    slots: Mutex<HashMap<HostName, Slot>>,
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connections")
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self::new(Arc::new(AskNobody))
+    }
+}
+
+impl Connections {
+    /// `ask` is asked for passphrases and passwords.
+    pub fn new(ask: Arc<dyn Ask>) -> Self {
+        Self { ssh: SshConnector::new(ask), slots: Mutex::default() }
+    }
+
+    async fn connect(&self, host: &HostSpec) -> Result<Actor, ReachError> {
+        let socket = match &host.engine {
+            EngineEndpoint::Unix(path) => path.as_str(),
+            EngineEndpoint::Tcp { .. } => "",
+        };
+        match &host.connection {
+            Connection::Ssh(spec) => {
+                let machine: Arc<dyn Host> = Arc::new(self.ssh.host(host.name.clone(), host.address.clone(), spec.clone()));
+                let engine = DockerEngine::on_host(Arc::clone(&machine), socket).await?;
+                Ok(Actor { host: Some(machine), engine: Arc::new(engine) })
+            }
+            Connection::Local => {
+                let machine: Arc<dyn Host> = Arc::new(LocalHost::new(host.name.clone()));
+                let engine = DockerEngine::local(socket).await?;
+                Ok(Actor { host: Some(machine), engine: Arc::new(engine) })
+            }
+            Connection::Docker(files) => {
+                let (address, port): (HostAddress, u16) = match &host.engine {
+                    EngineEndpoint::Tcp { address, port } => (address.clone(), *port),
+                    EngineEndpoint::Unix(_) => {
+                        return Err(ReachError { kind: ReachErrorKind::Unusable, message: "connection: docker needs a tcp:// engine".into() });
+                    }
+                };
+                Ok(Actor { host: None, engine: Arc::new(DockerEngine::tls(address, port, files).await?) })
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Fleet for Connections {
+    async fn actor(&self, host: &HostSpec) -> Result<Actor, ReachError> {
+        let slot = Arc::clone(self.slots.lock().await.entry(host.name.clone()).or_default());
+        let mut slot = slot.lock().await;
+        if let Some(actor) = slot.as_ref() {
+            return Ok(actor.clone());
+        }
+        let actor = self.connect(host).await?;
+        *slot = Some(actor.clone());
+        Ok(actor)
+    }
+}
+
+#[async_trait]
+impl FleetRead for Connections {
+    async fn reader(&self, host: &HostSpec) -> Result<Reader, ReachError> {
+        let Actor { host, engine } = self.actor(host).await?;
+        let host: Option<Arc<dyn HostRead>> = match host {
+            Some(host) => Some(host),
+            None => None,
+        };
+        let engine: Arc<dyn EngineRead> = as_reader(engine);
+        Ok(Reader { host, engine })
+    }
+}
+
+fn as_reader(engine: Arc<dyn Engine>) -> Arc<dyn EngineRead> {
+    engine
+}

@@ -1,0 +1,272 @@
+//! A host over SSH.
+
+use crate::auth::Ask;
+use crate::channel::{CommandStream, RunError, run};
+use crate::config::{Hop, settle};
+use crate::error::SshError;
+use crate::session::{Session, Shared};
+use async_trait::async_trait;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use swarm_core::addr::HostAddress;
+use swarm_core::host::{BoxStream, Command, Host, HostError, HostRead, Output};
+use swarm_core::id::HostName;
+use swarm_core::observe::{MachineFacts, PROBE_SCRIPT, ReachErrorKind, parse_probe};
+use swarm_core::spec::SshSpec;
+use tokio::sync::{Mutex, OnceCell, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long a refused channel is tried again: with `MaxSessions 1` the other one must end first.
+const CHANNEL_BUDGET: Duration = Duration::from_secs(8);
+
+/// Makes hosts that share keys, prompts and connections to jump hosts.
+#[derive(Clone)]
+pub struct SshConnector {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for SshConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SshConnector")
+    }
+}
+
+impl SshConnector {
+    /// `ask` is asked for passphrases and passwords.
+    pub fn new(ask: Arc<dyn Ask>) -> Self {
+        Self { shared: Arc::new(Shared::new(ask)) }
+    }
+
+    /// A host. Nothing is connected before it is used.
+    pub fn host(&self, name: HostName, address: HostAddress, spec: SshSpec) -> SshHost {
+        SshHost {
+            name,
+            address,
+            spec,
+            shared: Arc::clone(&self.shared),
+            hops: OnceCell::new(),
+            session: Mutex::new(None),
+            commands: Semaphore::new(1),
+            dial: Mutex::new(Dial::Unknown),
+        }
+    }
+}
+
+/// How the engine's socket is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dial {
+    /// Not tried yet.
+    Unknown,
+    /// sshd forwards to the socket.
+    Forward,
+    /// sshd does not; a command on the host copies bytes.
+    Command,
+}
+
+/// A host over SSH: one TCP connection, many channels.
+///
+/// A lost connection is made again at the next use; what was under way is told as [`HostError::Lost`]. A dropped call closes its
+/// channel and leaves the connection.
+pub struct SshHost {
+    name: HostName,
+    address: HostAddress,
+    spec: SshSpec,
+    shared: Arc<Shared>,
+    hops: OnceCell<Vec<Hop>>,
+    session: Mutex<Option<Arc<Session>>>,
+    /// Commands one at a time: sshd may allow a single session.
+    commands: Semaphore,
+    dial: Mutex<Dial>,
+}
+
+impl fmt::Debug for SshHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SshHost({} at {})", self.name, self.address)
+    }
+}
+
+impl SshHost {
+    async fn session(&self) -> Result<Arc<Session>, HostError> {
+        let mut slot = self.session.lock().await;
+        if let Some(session) = slot.as_ref().filter(|s| !s.handle.is_closed()) {
+            return Ok(Arc::clone(session));
+        }
+        let unreachable = |error: SshError| HostError::Unreachable { message: error.to_string(), retry: error.may_pass() };
+        let hops = self.hops.get_or_try_init(|| settle(&self.address, &self.spec)).await.map_err(unreachable)?;
+        let session = Arc::new(Session::connect(hops, &self.shared).await.map_err(unreachable)?);
+        *slot = Some(Arc::clone(&session));
+        Ok(session)
+    }
+
+    fn lost(&self, doing: &'static str, message: impl Into<String>) -> HostError {
+        HostError::Lost { host: self.name.clone(), doing, message: message.into() }
+    }
+
+    /// A channel for a command; waits while sshd has no room for another one.
+    async fn command_channel(&self, doing: &'static str) -> Result<russh::Channel<russh::client::Msg>, HostError> {
+        let until = Instant::now() + CHANNEL_BUDGET;
+        loop {
+            let session = self.session().await?;
+            match session.handle.channel_open_session().await {
+                Ok(channel) => return Ok(channel),
+                Err(russh::Error::ChannelOpenFailure(reason)) if Instant::now() >= until => {
+                    return Err(HostError::Unexpected {
+                        host: self.name.clone(),
+                        message: format!("sshd opens no session for {doing} ({reason:?}); raise MaxSessions in its sshd_config"),
+                    });
+                }
+                Err(russh::Error::ChannelOpenFailure(_)) => sleep(Duration::from_millis(100)).await,
+                Err(error) => return Err(self.lost(doing, error.to_string())),
+            }
+        }
+    }
+
+    async fn run_line(&self, line: &str, command: &Command, doing: &'static str) -> Result<Output, HostError> {
+        let _turn = self.commands.acquire().await.map_err(|e| self.lost(doing, e.to_string()))?;
+        let work = async {
+            let channel = self.command_channel(doing).await?;
+            run(channel, line, command.stdin.as_deref(), command.output_limit).await.map_err(|error| match error {
+                RunError::Lost(message) => self.lost(doing, message),
+                RunError::TooMuch => {
+                    HostError::Unexpected { host: self.name.clone(), message: format!("the command wrote more than {} bytes", command.output_limit) }
+                }
+            })
+        };
+        match timeout(command.timeout, work).await {
+            Ok(result) => result,
+            Err(_) => Err(HostError::TimedOut { host: self.name.clone(), doing, after: command.timeout }),
+        }
+    }
+
+    fn quote(&self, argv: &[String]) -> Result<String, HostError> {
+        let words = argv.iter().map(String::as_str);
+        shlex::try_join(words).map_err(|e| HostError::Unexpected { host: self.name.clone(), message: format!("the command cannot be quoted: {e}") })
+    }
+
+    fn elevated(&self, argv: &[&str]) -> Vec<String> {
+        let sudo: &[&str] = if self.spec.sudo { &["sudo", "-n", "--"] } else { &[] };
+        sudo.iter().chain(argv).map(|s| (*s).to_owned()).collect()
+    }
+
+    async fn forward(&self, socket: &str) -> Result<Option<BoxStream>, HostError> {
+        let session = self.session().await?;
+        match session.handle.channel_open_direct_streamlocal(socket).await {
+            Ok(channel) => Ok(Some(Box::new(channel.into_stream()))),
+            Err(russh::Error::ChannelOpenFailure(_)) => Ok(None),
+            Err(error) => Err(self.lost("opening the engine's socket", error.to_string())),
+        }
+    }
+
+    async fn relay(&self, socket: &str) -> Result<BoxStream, HostError> {
+        let argv = self.elevated(&["docker", "-H", &format!("unix://{socket}"), "system", "dial-stdio"]);
+        let line = self.quote(&argv)?;
+        let doing = "opening the engine's socket";
+        let channel = self.command_channel(doing).await?;
+        let stream = CommandStream::begin(channel, &line).await.map_err(|e| self.lost(doing, e.to_string()))?;
+        Ok(Box::new(stream))
+    }
+
+    /// Why sshd did not open the socket: it says `open failed` to everything, so the host itself is asked.
+    async fn why_closed(&self, socket: &str) -> Result<Dial, HostError> {
+        let script = r#"s=$1; PATH="$PATH:/usr/sbin:/sbin"
+if [ ! -e "$s" ]; then if command -v dockerd >/dev/null 2>&1; then echo down; else echo none; fi
+elif [ ! -S "$s" ]; then echo nosocket
+elif [ ! -w "$s" ]; then echo denied
+elif ! command -v docker >/dev/null 2>&1; then echo nocli
+elif docker -H "unix://$s" version >/dev/null 2>&1; then echo relay
+else echo dead; fi"#;
+        let mut command = Command::new(self.elevated(&["sh", "-c", script, "sh", socket]));
+        command.timeout = Duration::from_secs(30);
+        let output = self.run(&command).await?;
+        let word = String::from_utf8_lossy(&output.stdout);
+        let user = self.hops.get().and_then(|h| h.last()).map_or("the user", |h| h.user.as_str());
+        let name = &self.name;
+        let (kind, message) = match word.lines().last().map(str::trim) {
+            Some("relay") => return Ok(Dial::Command),
+            Some("none") => (ReachErrorKind::NoEngine, format!("{name} has no Docker engine; install it (apt-get install docker.io)")),
+            Some("down") => (ReachErrorKind::EngineDown, format!("the engine of {name} is not running: there is no {socket}; start it (systemctl start docker)")),
+            Some("dead") => (ReachErrorKind::EngineDown, format!("the engine of {name} does not answer on {socket}; look at `journalctl -u docker` there")),
+            Some("nosocket") => (ReachErrorKind::EngineDown, format!("{socket} on {name} is no socket; correct `engine` in the cluster file")),
+            Some("denied") => (
+                ReachErrorKind::NoPermission,
+                format!("{user} may not use {socket} on {name}; add {user} to the docker group (usermod -aG docker {user}), or set `sudo: true` in the cluster file"),
+            ),
+            Some("nocli") => (
+                ReachErrorKind::EngineDown,
+                format!("sshd of {name} does not open {socket}; the engine is down, or sshd_config forbids it: set AllowStreamLocalForwarding yes, or install the docker command line there"),
+            ),
+            _ if self.spec.sudo => (
+                ReachErrorKind::NoPermission,
+                format!("sudo -n does not work for {user} on {name}: {}; allow it without a password, or add {user} to the docker group and remove `sudo: true`", first_line(&output.stderr)),
+            ),
+            _ => (ReachErrorKind::Unusable, format!("{name} could not be asked why {socket} does not open: {}", first_line(&output.stderr))),
+        };
+        Err(HostError::NoSocket { message, kind })
+    }
+}
+
+fn first_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    text.lines().next().unwrap_or("no output").chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+#[async_trait]
+impl HostRead for SshHost {
+    fn name(&self) -> &HostName {
+        &self.name
+    }
+
+    async fn machine(&self) -> Result<MachineFacts, HostError> {
+        let output = self.run(&Command::new(["sh", "-c", PROBE_SCRIPT])).await?;
+        parse_probe(&String::from_utf8_lossy(&output.stdout)).map_err(|message| HostError::Unexpected { host: self.name.clone(), message })
+    }
+
+    async fn read_file(&self, path: &str, limit: usize) -> Result<Vec<u8>, HostError> {
+        let mut command = Command::new(self.elevated(&["cat", "--", path]));
+        command.output_limit = limit;
+        let output = self.run(&command).await?;
+        if output.status == Some(0) {
+            Ok(output.stdout)
+        } else {
+            Err(HostError::Unexpected { host: self.name.clone(), message: first_line(&output.stderr) })
+        }
+    }
+}
+
+#[async_trait]
+impl Host for SshHost {
+    async fn run(&self, command: &Command) -> Result<Output, HostError> {
+        let line = self.quote(&command.argv)?;
+        self.run_line(&line, command, "a command").await
+    }
+
+    async fn open_stream(&self, socket: &str) -> Result<BoxStream, HostError> {
+        let mut dial = self.dial.lock().await;
+        if *dial == Dial::Unknown && self.spec.sudo {
+            // Forwarding acts with the login's own rights; only a command can be elevated.
+            *dial = self.why_closed(socket).await?;
+        }
+        if *dial != Dial::Command {
+            if let Some(stream) = self.forward(socket).await? {
+                *dial = Dial::Forward;
+                return Ok(stream);
+            }
+            *dial = self.why_closed(socket).await?;
+        }
+        drop(dial);
+        self.relay(socket).await
+    }
+
+    async fn put_file(&self, path: &str, mode: u32, content: &[u8]) -> Result<(), HostError> {
+        let script = r#"set -e; umask 077; t="$1.new.$$"; trap 'rm -f "$t"' EXIT; cat > "$t"; chmod "$2" "$t"; sync "$t" 2>/dev/null || true; mv -f "$t" "$1""#;
+        let mut command = Command::new(self.elevated(&["sh", "-c", script, "sh", path, &format!("{mode:o}")]));
+        command.stdin = Some(content.to_vec());
+        let output = self.run(&command).await?;
+        if output.status == Some(0) {
+            Ok(())
+        } else {
+            Err(HostError::Unexpected { host: self.name.clone(), message: format!("{path} was not written: {}", first_line(&output.stderr)) })
+        }
+    }
+}
