@@ -1,1 +1,6 @@
-//! x
+//! What the stories share: labs that clean up after themselves, a recording proxy before an engine's socket, and the command line.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test kit: a broken precondition ends the test")]
+
+pub mod cli;
+pub mod lab;
+pub mod proxy;

@@ -1,0 +1,44 @@
+# make up · make test · make down · make bench · make verify (never writes) · make fix (may write)
+CARGO ?= cargo
+SWARM := target/release/swarm
+LAB := .lab/lab/swarm.yaml
+
+.PHONY: up down test bench verify fix setup build deny
+
+up: setup build
+	$(SWARM) lab up
+	$(SWARM) apply -f $(LAB) --yes
+	$(SWARM) verify -f $(LAB) --timeout 30s
+	$(SWARM) status -f $(LAB)
+
+down: build
+	$(SWARM) lab down
+
+build:
+	$(CARGO) build --locked --release --package swarm-cli
+
+setup:
+	scripts/setup
+
+# Every test: unit tests, documentation tests, and the stories on real engines (these need root).
+test: setup
+	$(CARGO) test --locked --workspace --all-targets
+	$(CARGO) test --locked --workspace --doc
+
+bench: setup build
+	$(CARGO) run --locked --release --package swarm-tests --bin bench
+
+verify: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --target-dir target/doc-check
+	$(MAKE) deny
+	$(MAKE) test
+
+deny:
+	@command -v cargo-deny >/dev/null 2>&1 || { echo "deny: cargo-deny is not installed (cargo install --locked cargo-deny)" >&2; exit 1; }
+	$(CARGO) deny --offline check bans licenses sources
+
+fix:
+	$(CARGO) fmt --all
+	$(CARGO) clippy --locked --workspace --all-targets --fix --allow-dirty --allow-staged

@@ -1,0 +1,142 @@
+//! A lab for one test, and what a test asks it.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use swarm_core::driver::NoProgress;
+use swarm_core::observe::Observed;
+use swarm_core::plan::Plan;
+use swarm_core::report::Report;
+use swarm_core::{Apply, ApplyError, ClusterSpec};
+use swarm_fleet::Connections;
+use swarm_lab::{Lab, LabHost, LabOptions};
+use tempfile::TempDir;
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A lab that is taken down when the test ends, however it ends.
+pub struct TestLab {
+    /// The lab.
+    pub lab: Lab,
+    _dir: TempDir,
+}
+
+impl TestLab {
+    /// Makes a lab of its own name.
+    pub fn up(managers: usize, workers: usize) -> Self {
+        let name = format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
+        let dir = tempfile::tempdir().unwrap();
+        let lab = Lab::up(&LabOptions { name, managers, workers, dir: dir.path().to_owned() }).unwrap_or_else(|e| panic!("{e}"));
+        Self { lab, _dir: dir }
+    }
+
+    /// One host.
+    pub fn host(&self, name: &str) -> &LabHost {
+        self.lab.host(name).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// A cluster file with these hosts: name, role, and further keys in YAML flow form.
+    pub fn text(&self, hosts: &[(&str, &str, &str)]) -> String {
+        self.text_with(hosts, "")
+    }
+
+    /// The same, with further top-level lines.
+    pub fn text_with(&self, hosts: &[(&str, &str, &str)], more: &str) -> String {
+        let (key, known) = (self.lab.key(), self.lab.known_hosts());
+        let mut text = format!(
+            "name: {}\nssh: {{ user: root, identity_file: {}, known_hosts: {} }}\n{more}\nhosts:\n",
+            self.lab.name,
+            key.display(),
+            known.display()
+        );
+        for (name, role, more) in hosts {
+            let comma = if more.is_empty() { "" } else { ", " };
+            let _ = writeln!(text, "  {name}: {{ address: {}, role: {role}{comma}{more} }}", self.host(name).address);
+        }
+        text
+    }
+
+    /// All hosts in the roles the lab gave them.
+    pub fn all(&self, more: &'static str) -> Vec<(&str, &str, &'static str)> {
+        self.lab.hosts.iter().map(|h| (h.name.as_str(), if h.name.starts_with('m') { "manager" } else { "worker" }, more)).collect()
+    }
+
+    /// Writes a cluster file for the command line.
+    pub fn file(&self, text: &str) -> PathBuf {
+        let path = self.lab.dir.join(format!("cluster-{}.yaml", NEXT.fetch_add(1, Ordering::SeqCst)));
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// `docker …` inside a host.
+    pub fn docker(&self, host: &str, args: &[&str]) -> String {
+        self.host(host).exec(&[&["docker"], args].concat()).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// What the managers list, as `docker node ls` tells it: host name, role or leadership, state, availability.
+    pub fn nodes(&self, manager: &str) -> Vec<String> {
+        let out = self.docker(manager, &["node", "ls", "--format", "{{.Hostname}} {{if .ManagerStatus}}manager{{else}}worker{{end}} {{.Status}} {{.Availability}}"]);
+        let mut lines: Vec<String> = out.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+}
+
+impl Drop for TestLab {
+    fn drop(&mut self) {
+        if std::env::var_os("KEEP_LAB").is_none()
+            && let Err(error) = self.lab.down()
+        {
+            // A panic inside a panic would hide the first one.
+            if !std::thread::panicking() {
+                panic!("{error}");
+            }
+        }
+    }
+}
+
+/// Reads a cluster file's text.
+pub fn spec(text: &str) -> ClusterSpec {
+    swarm_file::parse(text, &|_| None).unwrap_or_else(|e| panic!("{e}\n{text}")).spec
+}
+
+/// Plans and applies over fresh connections.
+pub async fn apply(text: &str) -> Result<Report, ApplyError> {
+    let spec = spec(text);
+    let fleet = Connections::default();
+    let apply = Apply::new(&spec, &fleet).progress(&NoProgress);
+    let (plan, observed) = apply.plan().await?;
+    Ok(apply.run(&plan, &observed).await)
+}
+
+/// Plans over fresh connections.
+pub async fn plan(text: &str) -> Result<(Plan, Observed), ApplyError> {
+    let spec = spec(text);
+    let fleet = Connections::default();
+    Apply::new(&spec, &fleet).plan().await
+}
+
+/// Applies, and wants everything to be as the file says.
+pub async fn converge(text: &str) -> Report {
+    let report = apply(text).await.unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(report.ending, swarm_core::report::Ending::Converged, "{report:#?}");
+    report
+}
+
+/// Polls until something is so, and ends the test if it never is.
+pub async fn eventually(what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + limit;
+    while !is_so() {
+        assert!(Instant::now() < until, "not within {limit:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Runs a command on this machine.
+pub fn sh(argv: &[&str]) -> String {
+    let output = Command::new(argv[0]).args(&argv[1..]).output().unwrap_or_else(|e| panic!("{argv:?}: {e}"));
+    assert!(output.status.success(), "{argv:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

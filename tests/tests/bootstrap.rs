@@ -1,0 +1,59 @@
+//! A cluster from nothing, and the second run.
+
+use std::sync::Arc;
+use swarm_core::machine::Outcome;
+use swarm_tests::lab::{TestLab, converge, plan};
+use swarm_tests::proxy::{ENGINE, Proxy, Record};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_managers_and_three_workers_then_nothing_to_do() {
+    let lab = TestLab::up(3, 3);
+    let record = Arc::new(Record::default());
+    let _proxies: Vec<Proxy> = lab.lab.hosts.iter().map(|h| Proxy::start(h, &record)).collect();
+    let file = lab.text(&lab.all(ENGINE));
+
+    let report = converge(&file).await;
+    assert_eq!(report.steps.len(), 6);
+    assert!(report.steps.iter().all(|s| s.outcome == Outcome::Done { changed: true }), "{report:#?}");
+    let expected: Vec<String> = ["m1", "m2", "m3"].iter().map(|m| format!("{m} manager Ready Active")).chain(["w1", "w2", "w3"].iter().map(|w| format!("{w} worker Ready Active"))).collect();
+    assert_eq!(lab.nodes("m2"), expected);
+    let inits = record.mutating().iter().filter(|s| s.path.starts_with("/swarm/init")).count();
+    assert_eq!((inits, record.mutating().len()), (1, 6), "one init, five joins: {:?}", record.mutating());
+
+    // The second run: nothing planned, no changing call, and the engines themselves saw no event.
+    record.clear();
+    let since = lab.host("m1").exec(&["date", "+%s.%N"]).unwrap();
+    let report = converge(&file).await;
+    assert!(report.steps.is_empty());
+    assert_eq!(record.mutating(), []);
+    assert!(record.seen().len() >= 12, "both looks asked every engine: {:?}", record.seen());
+    let until = lab.host("m1").exec(&["date", "+%s.%N"]).unwrap();
+    let events = lab.docker("m1", &["events", "--since", since.trim(), "--until", until.trim(), "--filter", "scope=swarm"]);
+    assert_eq!(events, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_addresses_labels_and_availability_are_there_from_the_start() {
+    let lab = TestLab::up(1, 1);
+    let net = lab.host("m1").address.to_string();
+    let net = net.rsplit_once('.').unwrap().0;
+    let hosts = [
+        ("m1", "manager", "advertise: eth0, availability: drain"),
+        ("w1", "worker", &*format!("advertise: {net}.0/24, labels: {{ rack: a, zone.name: \"1\" }}, availability: pause")),
+    ];
+    let settings = "swarm: { task_history_limit: 3, dispatcher_heartbeat: 7s, cert_expiry: 720h, snapshot_interval: 5000, default_addr_pool: [10.77.0.0/16], default_addr_pool_mask_length: 26, data_path_port: 4799 }";
+    let file = lab.text_with(&hosts, settings);
+    converge(&file).await;
+    assert_eq!(lab.nodes("m1"), ["m1 manager Ready Drain", "w1 worker Ready Pause"]);
+    assert_eq!(lab.docker("m1", &["node", "inspect", "w1", "--format", "{{index .Spec.Labels \"rack\"}} {{index .Spec.Labels \"zone.name\"}}"]).trim(), "a 1");
+    let info = lab.docker("m1", &["info", "--format", "{{json .Swarm.Cluster}}"]);
+    let swarm: serde_json::Value = serde_json::from_str(&info).unwrap();
+    assert_eq!(swarm["Spec"]["Orchestration"]["TaskHistoryRetentionLimit"], 3);
+    assert_eq!(swarm["Spec"]["Dispatcher"]["HeartbeatPeriod"], 7_000_000_000u64);
+    assert_eq!(swarm["Spec"]["CAConfig"]["NodeCertExpiry"], 720u64 * 3600 * 1_000_000_000);
+    assert_eq!(swarm["Spec"]["Raft"]["SnapshotInterval"], 5000);
+    assert_eq!(swarm["DefaultAddrPool"][0], "10.77.0.0/16");
+    assert_eq!((&swarm["SubnetSize"], &swarm["DataPathPort"]), (&26.into(), &4799.into()));
+    assert_eq!(swarm["Spec"]["Labels"]["swarm.cluster.name"], lab.lab.name.as_str());
+    assert!(plan(&file).await.unwrap().0.is_empty());
+}
