@@ -81,6 +81,11 @@ impl Progress for Live {
                     let _ = self.area.println(output::clean(&line));
                 }
             }
+            ProgressEvent::CleanUpStarted | ProgressEvent::Waiting { .. } => {
+                if let Some(line) = describe(event) {
+                    let _ = self.area.println(output::clean(&line));
+                }
+            }
             _ => {}
         }
     }
@@ -93,6 +98,8 @@ fn describe(event: &ProgressEvent) -> Option<String> {
         ProgressEvent::StepStarted { step, .. } => Some(format!("{step}: begins")),
         ProgressEvent::StepTrouble { step, message, .. } => Some(format!("{step}: {message}")),
         ProgressEvent::StepFinished { step, outcome, .. } => Some(format!("{step}: {}", outcome_text(outcome))),
+        ProgressEvent::CleanUpStarted => Some("removing what failed joins left in the node list; the managers take 15 s to see that it is down".into()),
+        ProgressEvent::Waiting { what } => Some(format!("waiting: {what}")),
         ProgressEvent::VerifyStarted => Some("verifying from a fresh look".into()),
         _ => None,
     }

@@ -172,11 +172,17 @@ impl LabHost {
 
     /// Starts dockerd again after [`LabHost::stop_engine`] or a signal that ended it.
     pub fn start_engine(&self) -> Result<(), LabError> {
+        self.start_engine_with(&[])
+    }
+
+    /// The same, with further arguments for dockerd.
+    pub fn start_engine_with(&self, more: &[&str]) -> Result<(), LabError> {
         let log = self.dir.join("dockerd.log");
         let script = format!(
             "rm -f /run/docker.pid; for p in $(cat /run/docker/containerd/containerd.pid 2>/dev/null); do kill -9 $p 2>/dev/null; done; \
-             setsid dockerd --host unix:///run/docker.sock --storage-driver overlay2 --cgroup-parent {} --userland-proxy=false --log-level warn >>{} 2>&1 </dev/null &",
+             setsid dockerd --host unix:///run/docker.sock --storage-driver overlay2 --cgroup-parent {} --userland-proxy=false --log-level warn {} >>{} 2>&1 </dev/null &",
             self.cgroup,
+            more.join(" "),
             log.display()
         );
         self.exec(&["sh", "-c", &script])?;

@@ -37,7 +37,7 @@ async fn a_host_is_added_roles_swap_and_labels_change() {
 async fn no_task_lands_on_a_new_node_before_its_labels() {
     let lab = TestLab::up(1, 1);
     converge(&lab.text(&[("m1", "manager", "")])).await;
-    lab.docker("m1", &["service", "create", "--detach", "--mode", "global", "--name", "probe", "--constraint", "node.labels.disk!=ssd", "example.invalid/none:1"]);
+    lab.docker("m1", &["service", "create", "--detach", "--no-resolve-image", "--mode", "global", "--name", "probe", "--constraint", "node.labels.disk!=ssd", "example.invalid/none:1"]);
     let file = lab.text(&[("m1", "manager", ""), ("w1", "worker", "labels: { disk: ssd }")]);
     let (planned, _) = plan(&file).await.unwrap();
     assert!(planned.steps.iter().any(|s| s.id.as_str() == "w1/join" && s.after.contains("drained until its labels")), "{planned:#?}");

@@ -1,1 +1,141 @@
-//! x
+//! A real engine's answers, and what this makes of them. Each case pins the engine's own words through the table in swarm-core.
+
+use swarm_core::engine::{Engine, EngineError, EngineRead, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason, SwarmChange};
+use swarm_core::observe::{LocalState, NodeState};
+use swarm_core::spec::{Availability, InitSettings, Role, SwarmSettings};
+use swarm_core::{Secret, secret};
+use swarm_docker::DockerEngine;
+use swarm_lab::LabHost;
+use swarm_tests::lab::{TestLab, eventually};
+use std::time::Duration;
+
+async fn engine(host: &LabHost) -> DockerEngine {
+    DockerEngine::local(host.socket().to_str().unwrap()).await.unwrap()
+}
+
+fn init(host: &LabHost) -> InitRequest {
+    InitRequest {
+        advertise: host.address,
+        listen: "0.0.0.0:2377".into(),
+        data_path: None,
+        availability: Availability::Active,
+        settings: SwarmSettings::default(),
+        init: InitSettings::default(),
+        labels: [("a".to_owned(), "b".to_owned())].into(),
+    }
+}
+
+fn join(host: &LabHost, manager: &LabHost) -> JoinRequest {
+    JoinRequest { advertise: host.address, listen: "0.0.0.0:2377".into(), data_path: None, availability: Availability::Active, remote: format!("{}:2377", manager.address) }
+}
+
+fn is<T: std::fmt::Debug>(result: Result<T, EngineError>, class: ErrorClass, reason: Reason) {
+    let error = result.unwrap_err();
+    assert_eq!((error.class, error.reason), (class, reason), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_engines_answers_are_classed_as_the_table_says() {
+    let lab = TestLab::up(2, 1);
+    let (m1, m2, w1) = (lab.host("m1"), lab.host("m2"), lab.host("w1"));
+    let (e1, e2, e3) = (engine(m1).await, engine(m2).await, engine(w1).await);
+    assert_eq!(e1.api_version(), "1.41");
+
+    // No swarm yet.
+    assert_eq!(e1.info().await.unwrap().swarm.state, LocalState::Inactive);
+    is(e1.nodes().await, ErrorClass::Conflict, Reason::NotManager);
+    is(e1.cluster().await, ErrorClass::Conflict, Reason::NotManager);
+    is(e1.leave(Force::No).await, ErrorClass::AlreadySo, Reason::NotManager);
+    is(e3.join(&join(w1, m1), &Secret::new("garbage")).await, ErrorClass::Refused, Reason::TokenRejected);
+
+    // A swarm of one.
+    e1.init(&init(m1)).await.unwrap();
+    is(e1.init(&init(m1)).await, ErrorClass::Conflict, Reason::AlreadyInSwarm);
+    is(e1.leave(Force::No).await, ErrorClass::Refused, Reason::Quorum);
+    let cluster = e1.cluster().await.unwrap();
+    assert_eq!(cluster.labels.get("a").map(String::as_str), Some("b"));
+    assert_eq!(e1.info().await.unwrap().swarm.cluster.as_ref(), Some(&cluster.id));
+    let own = e1.nodes().await.unwrap().remove(0);
+    is(e1.update_node(&own.id, own.version, &NodeChange { role: Some(Role::Worker), ..NodeChange::default() }).await, ErrorClass::Refused, Reason::Quorum);
+    is(e1.remove_node(&own.id, Force::Yes).await, ErrorClass::Conflict, Reason::NodeInUse);
+    is(e1.node(&"nosuchnode".into()).await, ErrorClass::Conflict, Reason::NotFound);
+
+    // Joins.
+    let token = e1.join_token(Role::Worker).await.unwrap();
+    e3.join(&join(w1, m1), &token).await.unwrap();
+    is(e3.join(&join(w1, m1), &token).await, ErrorClass::Conflict, Reason::AlreadyInSwarm);
+    is(e3.nodes().await, ErrorClass::Conflict, Reason::NotManager);
+    assert_eq!(e3.info().await.unwrap().swarm.cluster, None, "a worker does not name its cluster");
+    e2.join(&join(m2, m1), &e1.join_token(Role::Manager).await.unwrap()).await.unwrap();
+    is(e2.leave(Force::No).await, ErrorClass::Refused, Reason::Quorum);
+
+    // Updates: only what is named changes, a stale version is a conflict, and no change is no call.
+    let id = e3.info().await.unwrap().swarm.node.unwrap();
+    let before = e1.node(&id).await.unwrap();
+    let labels = NodeChange { labels: [("x".to_owned(), Some("1".to_owned()))].into(), ..NodeChange::default() };
+    e1.update_node(&id, before.version, &labels).await.unwrap();
+    is(e1.update_node(&id, before.version, &labels).await, ErrorClass::Conflict, Reason::OutOfSequence);
+    let after = e1.node(&id).await.unwrap();
+    assert_eq!((after.availability, after.role, after.labels.len()), (before.availability, before.role, 1));
+    let change = SwarmChange { settings: SwarmSettings { task_history_limit: Some(2), ..SwarmSettings::default() }, ..SwarmChange::default() };
+    e2.update_swarm(&change).await.unwrap();
+    is(e2.update_swarm(&change).await, ErrorClass::AlreadySo, Reason::Other);
+    let updated = e1.cluster().await.unwrap();
+    assert_eq!(updated.settings, SwarmSettings { task_history_limit: Some(2), ..cluster.settings }, "the other options survived");
+    assert_eq!(updated.labels, cluster.labels);
+
+    // A live node is not removed; one that left is, once it is down.
+    is(e1.remove_node(&id, Force::No).await, ErrorClass::Conflict, Reason::NodeInUse);
+    e3.leave(Force::No).await.unwrap();
+    eventually("w1 is down", Duration::from_secs(40), || lab.nodes("m1").contains(&"w1 worker Down Active".to_owned())).await;
+    assert_eq!(e1.node(&id).await.unwrap().state, NodeState::Down);
+    e1.remove_node(&id, Force::No).await.unwrap();
+    is(e1.remove_node(&id, Force::No).await, ErrorClass::Conflict, Reason::NotFound);
+
+    // One of two managers dies: no leader, whatever is asked.
+    m2.kill(true).unwrap();
+    eventually("m1 has lost its quorum", Duration::from_secs(60), || m1.exec(&["docker", "node", "ls"]).is_err()).await;
+    let error = e1.nodes().await.unwrap_err();
+    assert_eq!((error.class, error.reason), (ErrorClass::Unreachable, Reason::NoLeader), "{error}");
+    let error = e1.update_swarm(&SwarmChange { settings: SwarmSettings { task_history_limit: Some(9), ..SwarmSettings::default() }, ..SwarmChange::default() }).await.unwrap_err();
+    assert_ne!(error.class, ErrorClass::AlreadySo, "{error}");
+
+    // Nobody there: nothing was done.
+    m1.kill(true).unwrap();
+    let error = e1.init(&init(m1)).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Unreachable, "{error}");
+    let text = format!("{:?} {token:?} {error:?}", e1.info().await);
+    assert!(!text.contains(token.expose()) && secret::redact(&text) == text, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tcp_with_tls_trusts_the_named_authority_only() {
+    let lab = TestLab::up(1, 0);
+    let host = lab.host("m1");
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let address = host.address.to_string();
+    for ca in ["ca", "other"] {
+        openssl(&["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", &format!("/CN={ca}"), "-keyout", &at(&format!("{ca}.key")), "-out", &at(&format!("{ca}.pem"))]);
+    }
+    for (name, usage) in [("server", "serverAuth"), ("client", "clientAuth")] {
+        openssl(&["req", "-newkey", "rsa:2048", "-nodes", "-subj", &format!("/CN={name}"), "-keyout", &at(&format!("{name}.key")), "-out", &at("csr")]);
+        std::fs::write(at("ext"), format!("subjectAltName=IP:{address}\nextendedKeyUsage={usage}\n")).unwrap();
+        openssl(&["x509", "-req", "-days", "2", "-in", &at("csr"), "-CA", &at("ca.pem"), "-CAkey", &at("ca.key"), "-CAcreateserial", "-extfile", &at("ext"), "-out", &at(&format!("{name}.pem"))]);
+    }
+    for file in ["ca.pem", "server.pem", "server.key"] {
+        std::fs::copy(at(file), host.run_dir().join(file)).unwrap();
+    }
+    host.stop_engine();
+    host.start_engine_with(&["--host", "tcp://0.0.0.0:2376", "--tlsverify", "--tlscacert", "/run/ca.pem", "--tlscert", "/run/server.pem", "--tlskey", "/run/server.key"]).unwrap();
+    let files = |ca: &str| swarm_core::spec::TlsFiles { ca: at(ca).into(), cert: at("client.pem").into(), key: at("client.key").into() };
+    let connect = |ca: &str| { let files = files(ca); let address = address.parse().unwrap(); async move { DockerEngine::tls(address, 2376, &files).await } };
+    let engine = connect("ca.pem").await.unwrap();
+    assert_eq!(engine.info().await.unwrap().hostname, "m1");
+    let error = connect("other.pem").await.unwrap_err();
+    assert!(error.message.contains("certificate"), "{error:?}");
+}
+
+fn openssl(args: &[&str]) {
+    swarm_tests::lab::sh(&[&["openssl"], args].concat());
+}

@@ -20,12 +20,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How long calls under way may take to end after a stop.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long entries that failed joins left behind are waited for until they count as down: three heartbeats and some.
 const LEFT_BEHIND_BUDGET: Duration = Duration::from_secs(40);
+/// How long an election, or a join that goes on by itself, is waited for before the plan takes it as it is.
+const BETWEEN_BUDGET: Duration = Duration::from_secs(15);
 /// How long a fresh look may take to find everything in place after the last step.
 const SETTLE_BUDGET: Duration = Duration::from_secs(30);
 
@@ -115,17 +117,23 @@ impl<'a, F: Fleet> Apply<'a, F> {
         self
     }
 
-    /// Looks at all hosts and judges them.
+    /// Looks at all hosts and judges them. What is between two states is looked at again for a while: an election, and a join or an
+    /// init that goes on in an engine because its client went away.
     pub async fn observe(&self) -> Observed {
         let fleet: &dyn FleetRead = self.fleet;
         let mut observed = merge(self.spec, &inspect(self.spec, fleet, self.progress).await, &self.options.force_leave);
-        // An election takes seconds: a swarm that is just between two leaders is looked at again before it is called lost.
-        let patience = Instant::now() + Duration::from_secs(15).min(self.spec.policy().timeout / 4);
-        while matches!(&observed.cluster, ObservedCluster::NoQuorum { managers } if managers.iter().all(|(_, why)| why.contains("does not have a leader")))
-            && Instant::now() < patience
+        let until = Instant::now() + BETWEEN_BUDGET.min(self.spec.policy().timeout / 4);
+        let mut pause = Duration::from_millis(100);
+        let mut told = false;
+        while let Some(what) = between(&observed)
+            && Instant::now() + pause < until
             && !self.stop.is_stopped()
         {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            if !std::mem::replace(&mut told, true) {
+                self.progress.report(&ProgressEvent::Waiting { what });
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
             observed = merge(self.spec, &inspect(self.spec, fleet, &super::NoProgress).await, &self.options.force_leave);
         }
         observed
@@ -233,6 +241,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
     /// Removes what this run's failed joins left in the node list, once it is proven to be that and counts as down.
     async fn clean_up(&self) -> Vec<StepReport> {
         let until = self.deadline.min(Instant::now() + LEFT_BEHIND_BUDGET);
+        self.progress.report(&ProgressEvent::CleanUpStarted);
         let fleet: &dyn FleetRead = self.fleet;
         loop {
             let observed = merge(self.spec, &inspect(self.spec, fleet, &super::NoProgress).await, &self.options.force_leave);
@@ -248,7 +257,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
             if !coming || Instant::now() >= until || self.stop.is_stopped() {
                 return Vec::new();
             }
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            sleep(Duration::from_secs(1)).await;
         }
     }
 
@@ -348,6 +357,17 @@ impl<'a, F: Fleet> Apply<'a, F> {
             self.progress.report(&ProgressEvent::StepTrouble { step: step.id.clone(), host: step.host.clone(), message: error.to_string() });
         }
     }
+}
+
+/// What is between two states, and will be in one of them in a moment.
+fn between(observed: &Observed) -> Option<String> {
+    if let ObservedCluster::NoQuorum { managers } = &observed.cluster
+        && managers.iter().all(|(_, why)| why.contains("does not have a leader"))
+    {
+        return Some("the managers have no leader; an election takes some seconds".into());
+    }
+    let joining: Vec<&str> = observed.hosts.iter().filter(|(_, h)| h.state == HostState::Joining).map(|(name, _)| name.as_str()).collect();
+    (!joining.is_empty()).then(|| format!("an earlier join of {} has not ended", joining.join(", ")))
 }
 
 /// What an onlooker heard of a step.

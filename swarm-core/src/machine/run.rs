@@ -154,7 +154,7 @@ impl Run {
         self.steps.iter().map(|s| (&s.step, s.outcome()))
     }
 
-    /// Joins that failed and were tried again or given up: each may have left an entry in the node list.
+    /// Joins that failed: each may have left an entry in the node list.
     pub fn failed_joins(&self) -> u32 {
         self.failed_joins
     }
@@ -175,7 +175,8 @@ impl Run {
         let was_confirming = matches!(run.stage, Stage::Confirming { .. });
         let todo = run.next(input, now);
         let confirming = matches!(run.stage, Stage::Confirming { .. });
-        if matches!(run.step.action, Action::Join { .. }) && matches!(run.stage, Stage::Pausing { then: super::state::Then::Call, .. } | Stage::Leaving { .. }) {
+        let failed = matches!(input, Input::Answer(Answer::Failed(error)) if error.class != ErrorClass::Unreachable);
+        if failed && matches!(run.step.action, Action::Join { .. }) {
             self.failed_joins += 1;
         }
         if confirming && !was_confirming {

@@ -1,10 +1,11 @@
 //! One step's life: a single pure function from where it is and what came to where it goes and what is to be done.
 
 use super::effect::Answer;
-use crate::engine::{EngineError, ErrorClass, Force, Reason};
+use crate::engine::{EngineError, ErrorClass, Force, Reason, classify_answer};
 use crate::id::StepId;
 use crate::observe::{LocalState, LocalSwarm, NodeFacts};
 use crate::plan::{Action, Step};
+use crate::spec::Role;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -239,6 +240,8 @@ impl StepRun {
             (LocalState::Locked, _) => (failed("the engine is locked and waits for the unlock key".into()), Todo::Nothing),
             (LocalState::Error, _) => {
                 let message = swarm.error.clone().unwrap_or_else(|| "the engine reports an error and no reason".into());
+                let (class, reason) = classify_answer(500, &message, true);
+                let message = self.explain(&EngineError { doing: "joining the swarm", class, reason, message });
                 (Stage::Leaving { message }, Todo::Leave)
             }
             (LocalState::Pending, why) => {
@@ -296,7 +299,7 @@ impl StepRun {
             let pause = Duration::from_millis(250 << self.attempts.min(5));
             return (Stage::Pausing { until: now + pause, then: Then::Call }, Todo::Nothing);
         }
-        (failed(explain(&error)), Todo::Nothing)
+        (failed(self.explain(&error)), Todo::Nothing)
     }
 
     fn looked_after_leave(&mut self, why: Why, swarm: &LocalSwarm, now: Duration) -> (Stage, Todo) {
@@ -304,8 +307,8 @@ impl StepRun {
             return (self.done(), Todo::Nothing);
         }
         match why {
-            Why::Doubt { error, .. } if error.class == ErrorClass::Refused => (failed(explain(&error)), Todo::Nothing),
-            Why::Doubt { error, since } if now >= since + DOUBT_BUDGET => (failed(explain(&error)), Todo::Nothing),
+            Why::Doubt { error, .. } if error.class == ErrorClass::Refused => (failed(self.explain(&error)), Todo::Nothing),
+            Why::Doubt { error, since } if now >= since + DOUBT_BUDGET => (failed(self.explain(&error)), Todo::Nothing),
             Why::Doubt { error, since } => {
                 (Stage::Pausing { until: now + Duration::from_millis(500), then: Then::Look(Why::Doubt { error, since }) }, Todo::Nothing)
             }
@@ -345,6 +348,22 @@ impl StepRun {
         }
     }
 
+    /// The engine's words, and what they usually mean.
+    fn explain(&self, error: &EngineError) -> String {
+        let joins_as_manager = matches!(self.step.action, Action::Join { role: Role::Manager, .. });
+        let hint = match error.reason {
+            Reason::DialBack | Reason::NoLeader if joins_as_manager => {
+                "; a manager could not reach this host on the address it advertises: open its port 2377/tcp, or correct `advertise`"
+            }
+            Reason::RemoteUnreachable | Reason::JoinGoesOn => "; this host could not reach the manager: open 2377/tcp on the managers for it",
+            Reason::ForeignCa => "; the manager this host reached has another CA than the token: a CA rotation, or another machine on that address",
+            Reason::TokenRejected => "; the token was refused: it was rotated meanwhile",
+            Reason::AlreadyInSwarm => "; somebody else joined it meanwhile",
+            _ => "",
+        };
+        format!("{}{hint}", error.message)
+    }
+
     /// The force a step leaves with.
     pub(super) fn leave_force(&self) -> Force {
         match self.step.action {
@@ -360,17 +379,4 @@ fn failed(message: String) -> Stage {
 
 fn goes_on(message: &str) -> EngineError {
     EngineError { doing: "waiting", class: ErrorClass::Unknown, reason: Reason::JoinGoesOn, message: message.into() }
-}
-
-/// The engine's words, and what they usually mean.
-fn explain(error: &EngineError) -> String {
-    let hint = match error.reason {
-        Reason::DialBack => "; a manager could not reach this host on the address it advertises: open its port 2377/tcp, or correct `advertise`",
-        Reason::RemoteUnreachable | Reason::JoinGoesOn => "; this host could not reach the manager: open 2377/tcp on the managers for it",
-        Reason::ForeignCa => "; the manager this host reached has another CA than the token: a CA rotation, or another machine on that address",
-        Reason::TokenRejected => "; the token was refused: it was rotated meanwhile",
-        Reason::AlreadyInSwarm => "; somebody else joined it meanwhile",
-        _ => "",
-    };
-    format!("{}{hint}", error.message)
 }

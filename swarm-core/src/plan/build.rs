@@ -59,9 +59,16 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn finish(self) -> Planned {
-        if !self.refusals.is_empty() {
-            return Planned::Refused(self.refusals);
+    fn finish(mut self) -> Planned {
+        // One fact can stand in the way of two steps: it is told once.
+        let mut told: Vec<Refusal> = Vec::new();
+        for refusal in self.refusals.drain(..) {
+            if !told.contains(&refusal) {
+                told.push(refusal);
+            }
+        }
+        if !told.is_empty() {
+            return Planned::Refused(told);
         }
         let basis = self.observed.basis();
         Planned::Plan(Plan {
