@@ -11,7 +11,10 @@ const JSON_VERSION: u32 = 1;
 
 /// Text without control sequences: nothing a host says can move a cursor, set a title, or turn text around.
 pub(crate) fn clean(text: &str) -> String {
-    let odd = |c: char| (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let odd = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if odd(c) { out.extend(c.escape_unicode()) } else { out.push(c) }

@@ -75,7 +75,9 @@ pub(crate) fn named(names: &[String], spec: &ClusterSpec, flag: &str) -> Result<
         .iter()
         .map(|name| {
             let host = HostName::new(name.clone());
-            spec.host(&host).map(|h| h.name.clone()).ok_or_else(|| Failure::Usage(format!("{flag} {name}: there is no such host in the file")))
+            spec.host(&host)
+                .map(|h| h.name.clone())
+                .ok_or_else(|| Failure::Usage(format!("{flag} {name}: there is no such host in the file")))
         })
         .collect()
 }
@@ -84,9 +86,9 @@ pub(crate) fn named(names: &[String], spec: &ClusterSpec, flag: &str) -> Result<
 fn glob(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
-        Some((before, after)) => name.strip_prefix(before).is_some_and(|rest| {
-            (0..=rest.len()).filter_map(|at| rest.get(at..)).any(|tail| glob(after, tail))
-        }),
+        Some((before, after)) => {
+            name.strip_prefix(before).is_some_and(|rest| (0..=rest.len()).filter_map(|at| rest.get(at..)).any(|tail| glob(after, tail)))
+        }
     }
 }
 

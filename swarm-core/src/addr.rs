@@ -84,11 +84,7 @@ impl FromStr for HostAddress {
             });
         // `300.1.2.3` has the grammar of a name, and is a mistyped address.
         let looks_like_ip = text.split('.').all(|label| label.chars().all(|c| c.is_ascii_digit()));
-        if labels_fit && !looks_like_ip {
-            Ok(Self::Name(text.to_ascii_lowercase()))
-        } else {
-            Err(AddressError::NotAHost(text.to_owned()))
-        }
+        if labels_fit && !looks_like_ip { Ok(Self::Name(text.to_ascii_lowercase())) } else { Err(AddressError::NotAHost(text.to_owned())) }
     }
 }
 
@@ -260,11 +256,8 @@ fn unreachable_reason(ip: IpAddr) -> Option<&'static str> {
 }
 
 fn list<'a>(addresses: impl IntoIterator<Item = &'a InterfaceAddress>) -> String {
-    let shown: Vec<String> = addresses
-        .into_iter()
-        .filter(|a| !a.address.is_loopback())
-        .map(|a| format!("{} ({})", a.address, a.interface))
-        .collect();
+    let shown: Vec<String> =
+        addresses.into_iter().filter(|a| !a.address.is_loopback()).map(|a| format!("{} ({})", a.address, a.interface)).collect();
     if shown.is_empty() { "none".to_owned() } else { shown.join(", ") }
 }
 

@@ -24,6 +24,8 @@ pub mod plan;
 pub mod report;
 pub mod secret;
 pub mod spec;
+#[cfg(test)]
+mod testkit;
 pub mod verify;
 
 pub use driver::{Apply, ApplyError, Stop};

@@ -37,10 +37,8 @@ pub fn redact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     loop {
-        let found = ["SWMTKN-", "SWMKEY-", "-----BEGIN "]
-            .iter()
-            .filter_map(|mark| rest.find(mark).map(|at| (at, *mark)))
-            .min_by_key(|(at, _)| *at);
+        let found =
+            ["SWMTKN-", "SWMKEY-", "-----BEGIN "].iter().filter_map(|mark| rest.find(mark).map(|at| (at, *mark))).min_by_key(|(at, _)| *at);
         let Some((at, mark)) = found else {
             out.push_str(rest);
             return out;

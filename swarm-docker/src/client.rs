@@ -83,7 +83,7 @@ impl Doing {
     }
 
     /// What a bollard error means.
-    pub(crate) fn from_bollard(self, error: &bollard::errors::Error) -> EngineError {
+    pub(crate) fn bollard_error(self, error: &bollard::errors::Error) -> EngineError {
         use bollard::errors::Error;
         match error {
             Error::DockerResponseServerError { status_code, message } => self.answered(*status_code, message),
@@ -92,7 +92,9 @@ impl Doing {
                 None => self.lost(&chain(err)),
             },
             Error::RequestTimeoutError => self.lost("no answer in time"),
-            Error::JsonDataError { .. } | Error::JsonSerdeError { .. } => self.unusable(&format!("the engine's answer cannot be read: {error}")),
+            Error::JsonDataError { .. } | Error::JsonSerdeError { .. } => {
+                self.unusable(&format!("the engine's answer cannot be read: {error}"))
+            }
             other => self.lost(&chain(other)),
         }
     }
@@ -140,7 +142,9 @@ impl EngineClient {
         let answer = match answer {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(reach_error(&error)),
-            Err(_) => return Err(ReachError { kind: ReachErrorKind::EngineDown, message: format!("the engine at {target:?} does not answer") }),
+            Err(_) => {
+                return Err(ReachError { kind: ReachErrorKind::EngineDown, message: format!("the engine at {target:?} does not answer") });
+            }
         };
         let header = answer.headers().get("api-version").and_then(|v| v.to_str().ok()).map(str::to_owned);
         let newest = header
@@ -148,7 +152,10 @@ impl EngineClient {
             .and_then(parse_version)
             .ok_or_else(|| unusable(format!("what answers at {target:?} is not a Docker engine: it names no API version")))?;
         if newest < OLDEST {
-            let message = format!("the engine speaks API {}.{}, and 1.41 (engine 20.10) is the oldest that is supported; upgrade it", newest.0, newest.1);
+            let message = format!(
+                "the engine speaks API {}.{}, and 1.41 (engine 20.10) is the oldest that is supported; upgrade it",
+                newest.0, newest.1
+            );
             return Err(unusable(message));
         }
         let version = newest.min(NEWEST);

@@ -71,7 +71,7 @@ impl DockerEngine {
     }
 
     async fn bollard<T>(&self, doing: Doing, call: impl Future<Output = Result<T, bollard::errors::Error>>) -> Result<T, EngineError> {
-        doing.within(async { call.await.map_err(|e| doing.from_bollard(&e)) }).await
+        doing.within(async { call.await.map_err(|e| doing.bollard_error(&e)) }).await
     }
 
     async fn read(&self, doing: Doing, path: &str) -> Result<Value, EngineError> {
@@ -169,7 +169,10 @@ impl Engine for DockerEngine {
     async fn update_swarm(&self, change: &SwarmChange) -> Result<(), EngineError> {
         let doing = Doing::change("changing the swarm");
         let live = self.read(Doing::read("reading the swarm"), "/swarm").await?;
-        let version = live.pointer("/Version/Index").and_then(Value::as_u64).ok_or_else(|| Doing::read(doing.what).unusable("the swarm has no version"))?;
+        let version = live
+            .pointer("/Version/Index")
+            .and_then(Value::as_u64)
+            .ok_or_else(|| Doing::read(doing.what).unusable("the swarm has no version"))?;
         // The engine takes the whole specification and resets what is missing (moby `daemon/cluster/swarm.go` Update).
         let mut spec = live.get("Spec").cloned().unwrap_or_else(|| json!({}));
         apply_settings(&mut spec, &change.settings);
@@ -187,7 +190,12 @@ impl Engine for DockerEngine {
         let doing = Doing::change("changing a node");
         let live = self.read(Doing::read("reading a node"), &format!("/nodes/{id}")).await?;
         if live.pointer("/Version/Index").and_then(Value::as_u64) != Some(version) {
-            return Err(EngineError { doing: doing.what, class: ErrorClass::Conflict, reason: Reason::OutOfSequence, message: "the node changed meanwhile".into() });
+            return Err(EngineError {
+                doing: doing.what,
+                class: ErrorClass::Conflict,
+                reason: Reason::OutOfSequence,
+                message: "the node changed meanwhile".into(),
+            });
         }
         let mut spec = live.get("Spec").cloned().unwrap_or_else(|| json!({}));
         if let Some(role) = change.role {
@@ -258,7 +266,8 @@ mod tests {
 
     #[test]
     fn options_that_are_not_named_survive() {
-        let mut spec = json!({ "Name": "default", "Labels": null, "CAConfig": { "NodeCertExpiry": 5, "ForceRotate": 2 }, "New": { "Field": true } });
+        let mut spec =
+            json!({ "Name": "default", "Labels": null, "CAConfig": { "NodeCertExpiry": 5, "ForceRotate": 2 }, "New": { "Field": true } });
         apply_settings(&mut spec, &SwarmSettings { cert_expiry: Some(Duration::from_secs(3600)), ..SwarmSettings::default() });
         set(&mut spec, &["Labels", "a"], json!("b"));
         let expected = json!({ "Name": "default", "Labels": { "a": "b" }, "CAConfig": { "NodeCertExpiry": 3_600_000_000_000u64, "ForceRotate": 2 }, "New": { "Field": true } });

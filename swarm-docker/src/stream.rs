@@ -50,7 +50,9 @@ impl Target {
         match self {
             Self::Local(path) => {
                 let stream = tokio::net::UnixStream::connect(path).await.map_err(|error| match error.kind() {
-                    io::ErrorKind::NotFound => reach(ReachErrorKind::NoEngine, format!("there is no engine socket {path}; install or start the engine")),
+                    io::ErrorKind::NotFound => {
+                        reach(ReachErrorKind::NoEngine, format!("there is no engine socket {path}; install or start the engine"))
+                    }
                     io::ErrorKind::PermissionDenied => reach(
                         ReachErrorKind::NoPermission,
                         format!("no permission to use {path}; add the user to the docker group, or run as root"),

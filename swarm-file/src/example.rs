@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn a_new_file_can_be_read_as_it_is() {
-        let host = |name: &str, address: &str, role| NewHost { name: name.into(), user: Some("root".into()), address: address.into(), role };
+        let host =
+            |name: &str, address: &str, role| NewHost { name: name.into(), user: Some("root".into()), address: address.into(), role };
         let text = example("prod", &[host("m1", "10.0.0.11", Role::Manager), host("w1", "10.0.0.12", Role::Worker)]);
         let read = crate::parse(&text, &|_| None).unwrap_or_else(|e| panic!("{e}\n{text}"));
         assert_eq!(read.spec.hosts().len(), 2);

@@ -68,7 +68,10 @@ impl Connections {
                 let (address, port): (HostAddress, u16) = match &host.engine {
                     EngineEndpoint::Tcp { address, port } => (address.clone(), *port),
                     EngineEndpoint::Unix(_) => {
-                        return Err(ReachError { kind: ReachErrorKind::Unusable, message: "connection: docker needs a tcp:// engine".into() });
+                        return Err(ReachError {
+                            kind: ReachErrorKind::Unusable,
+                            message: "connection: docker needs a tcp:// engine".into(),
+                        });
                     }
                 };
                 Ok(Actor { host: None, engine: Arc::new(DockerEngine::tls(address, port, files).await?) })

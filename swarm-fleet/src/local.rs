@@ -62,9 +62,11 @@ impl Host for LocalHost {
             }
             child.wait_with_output().await.map_err(|e| self.unexpected(format!("{program}: {e}")))
         };
-        let output = tokio::time::timeout(command.timeout, work)
-            .await
-            .map_err(|_| HostError::TimedOut { host: self.name.clone(), doing: "a command", after: command.timeout })??;
+        let output = tokio::time::timeout(command.timeout, work).await.map_err(|_| HostError::TimedOut {
+            host: self.name.clone(),
+            doing: "a command",
+            after: command.timeout,
+        })??;
         if output.stdout.len() > command.output_limit || output.stderr.len() > command.output_limit {
             return Err(self.unexpected(format!("the command wrote more than {} bytes", command.output_limit)));
         }

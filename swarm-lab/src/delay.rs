@@ -20,10 +20,27 @@ const PORT: u16 = 2022;
 pub(crate) fn set(host: &LabHost, each_way: Duration, forwarder: Option<&Path>) -> Result<(), LabError> {
     let redirect = |how: &str| {
         let port = PORT.to_string();
-        host.exec(&["iptables", "-w", "-t", "nat", how, "PREROUTING", "-i", "eth0", "-p", "tcp", "--dport", "22", "-j", "REDIRECT", "--to-ports", &port])
+        host.exec(&[
+            "iptables",
+            "-w",
+            "-t",
+            "nat",
+            how,
+            "PREROUTING",
+            "-i",
+            "eth0",
+            "-p",
+            "tcp",
+            "--dport",
+            "22",
+            "-j",
+            "REDIRECT",
+            "--to-ports",
+            &port,
+        ])
     };
     let mark = mark(host);
-    for pid in find_processes(&[&mark]) {
+    for pid in find_processes(&["lab", "forward", &mark]) {
         kill_now(pid);
     }
     while redirect("-D").is_ok() {}

@@ -88,7 +88,8 @@ impl LabHost {
         }
         let sshd = find_program("sshd").ok_or_else(|| LabError::Missing(vec!["sshd (apt-get install openssh-server)".into()]))?;
         files::write(&self.dir.join("init.sh"), INIT, 0o644)?;
-        let log = std::fs::File::create(self.dir.join("init.log")).map_err(|source| LabError::File { path: self.dir.join("init.log"), source })?;
+        let log = std::fs::File::create(self.dir.join("init.log"))
+            .map_err(|source| LabError::File { path: self.dir.join("init.log"), source })?;
         let errors = log.try_clone().map_err(|source| LabError::File { path: self.dir.join("init.log"), source })?;
         let mut command = Command::new("unshare");
         command
@@ -218,9 +219,10 @@ impl LabHost {
 
     /// Stops sshd and starts it with the configuration that is in [`LabHost::ssh_dir`] now. Sessions go on.
     pub fn restart_sshd(&self) -> Result<(), LabError> {
-        let script = "if [ -f /run/sshd.pid ]; then kill $(cat /run/sshd.pid); while [ -f /run/sshd.pid ]; do sleep 0.02; done; fi; $0 -f /etc/ssh/sshd_config";
+        let script = "if [ -f /run/sshd.pid ]; then kill $(cat /run/sshd.pid); while [ -f /run/sshd.pid ]; do sleep 0.02; done; fi; $0 -f /etc/ssh/sshd_config -E $1";
         let sshd = find_program("sshd").unwrap_or_else(|| "/usr/sbin/sshd".into());
-        self.exec(&["sh", "-c", script, &sshd])?;
+        let log = self.dir.join("sshd.log").display().to_string();
+        self.exec(&["sh", "-c", script, &sshd, &log])?;
         self.wait_up()
     }
 

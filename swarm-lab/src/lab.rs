@@ -61,7 +61,8 @@ pub fn missing() -> Vec<String> {
         ("unshare", "util-linux"),
         ("nsenter", "util-linux"),
     ];
-    missing.extend(programs.iter().filter(|(p, _)| find_program(p).is_none()).map(|(p, package)| format!("{p} (apt-get install {package})")));
+    missing
+        .extend(programs.iter().filter(|(p, _)| find_program(p).is_none()).map(|(p, package)| format!("{p} (apt-get install {package})")));
     missing
 }
 
@@ -72,7 +73,9 @@ impl Lab {
         if !missing.is_empty() {
             return Err(LabError::Missing(missing));
         }
-        let fits = !options.name.is_empty() && options.name.len() <= 20 && options.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        let fits = !options.name.is_empty()
+            && options.name.len() <= 20
+            && options.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
         if !fits {
             return Err(LabError::Name(options.name.clone()));
         }
@@ -97,8 +100,11 @@ impl Lab {
     /// The names of all labs of this machine.
     pub fn all() -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(ROOT) else { return Vec::new() };
-        let mut names: Vec<String> =
-            entries.filter_map(Result::ok).filter(|e| e.path().join("lab.json").exists()).filter_map(|e| e.file_name().into_string().ok()).collect();
+        let mut names: Vec<String> = entries
+            .filter_map(Result::ok)
+            .filter(|e| e.path().join("lab.json").exists())
+            .filter_map(|e| e.file_name().into_string().ok())
+            .collect();
         names.sort();
         names
     }
@@ -139,7 +145,9 @@ impl Lab {
         let dir = absolute.join(&options.name);
         files::make_dir(&dir)?;
         let (bridge, net) = make_bridge(&options.name)?;
-        let names = (1..=options.managers).map(|i| (format!("m{i}"), LabRole::Manager)).chain((1..=options.workers).map(|i| (format!("w{i}"), LabRole::Worker)));
+        let names = (1..=options.managers)
+            .map(|i| (format!("m{i}"), LabRole::Manager))
+            .chain((1..=options.workers).map(|i| (format!("w{i}"), LabRole::Worker)));
         let hosts = names
             .zip(11u8..=250)
             .map(|((name, role), last)| LabHost {

@@ -111,7 +111,8 @@ impl Login<'_> {
                 }
             }
         }
-        let files: Vec<&PathBuf> = self.hop.identities.iter().filter(|f| Some(*f) != self.hop.named_identity.as_ref() && f.exists()).collect();
+        let files: Vec<&PathBuf> =
+            self.hop.identities.iter().filter(|f| Some(*f) != self.hop.named_identity.as_ref() && f.exists()).collect();
         for file in files {
             if self.with_file(file, &offered, agent.as_mut(), false).await? {
                 return Ok(true);
@@ -121,12 +122,20 @@ impl Login<'_> {
     }
 
     /// A key file: through the agent if that holds the key, else from the file itself, with its certificate if there is one.
-    async fn with_file<S>(&mut self, file: &Path, offered: &[AgentIdentity], agent: Option<&mut AgentClient<S>>, named: bool) -> Result<bool, SshError>
+    async fn with_file<S>(
+        &mut self,
+        file: &Path,
+        offered: &[AgentIdentity],
+        agent: Option<&mut AgentClient<S>>,
+        named: bool,
+    ) -> Result<bool, SshError>
     where
         S: russh::keys::agent::client::AgentStream + Send + Unpin,
     {
-        let public = PublicKey::read_openssh_file(&with_suffix(file, ".pub")).ok();
-        let held = public.as_ref().and_then(|p| offered.iter().find(|i| matches!(i, AgentIdentity::PublicKey { key, .. } if key.key_data() == p.key_data())));
+        let public = PublicKey::read_openssh_file(with_suffix(file, ".pub")).ok();
+        let held = public
+            .as_ref()
+            .and_then(|p| offered.iter().find(|i| matches!(i, AgentIdentity::PublicKey { key, .. } if key.key_data() == p.key_data())));
         if let Some(identity) = held {
             return self.with_agent(identity, agent).await;
         }
@@ -139,7 +148,9 @@ impl Login<'_> {
             Err(_) => return Ok(false),
         };
         let certificates = self.hop.certificates.iter().cloned().chain([with_suffix(file, "-cert.pub")]);
-        let certificate = certificates.filter_map(|f| load_openssh_certificate(f).ok()).find(|c: &Certificate| *c.public_key() == *key.public_key().key_data());
+        let certificate = certificates
+            .filter_map(|f| load_openssh_certificate(f).ok())
+            .find(|c: &Certificate| *c.public_key() == *key.public_key().key_data());
         if let Some(certificate) = certificate
             && self.may_try()
         {

@@ -73,11 +73,8 @@ impl CommandStream {
             let _write = write;
             while let Some(message) = read.wait().await {
                 match message {
-                    ChannelMsg::Data { data } => {
-                        if inner.write_all(&data).await.is_err() {
-                            break;
-                        }
-                    }
+                    ChannelMsg::Data { data } if inner.write_all(&data).await.is_err() => break,
+                    ChannelMsg::Data { .. } => {}
                     ChannelMsg::ExtendedData { data, .. } => {
                         if let Ok(mut text) = heard.lock()
                             && text.len() < STDERR_LIMIT

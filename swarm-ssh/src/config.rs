@@ -57,7 +57,9 @@ async fn settle_one(name: &str, spec: &SshSpec, user: Option<&str>, port: Option
     let values = |key: &'static str| asked.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str());
     let wrong = |message: String| SshError::Settings { hop: name.to_owned(), message };
     if let Some(command) = value("proxycommand").filter(|v| *v != "none") {
-        return Err(wrong(format!("ssh_config sets ProxyCommand `{command}`, which is not supported; use ProxyJump, or `jump` in the cluster file")));
+        return Err(wrong(format!(
+            "ssh_config sets ProxyCommand `{command}`, which is not supported; use ProxyJump, or `jump` in the cluster file"
+        )));
     }
     let user = match user.or(value("user")) {
         Some(user) => user.to_owned(),
@@ -65,8 +67,10 @@ async fn settle_one(name: &str, spec: &SshSpec, user: Option<&str>, port: Option
     };
     let port = port.or_else(|| value("port")?.parse().ok()).unwrap_or(22);
     let address = value("hostname").unwrap_or(name).to_owned();
-    let files = |key: &'static str| -> Vec<PathBuf> { values(key).flat_map(str::split_whitespace).filter(|v| *v != "none").map(home).collect() };
-    let or_default = |found: Vec<PathBuf>, default: &[&str]| if found.is_empty() { default.iter().map(|d| home(d)).collect() } else { found };
+    let files =
+        |key: &'static str| -> Vec<PathBuf> { values(key).flat_map(str::split_whitespace).filter(|v| *v != "none").map(home).collect() };
+    let or_default =
+        |found: Vec<PathBuf>, default: &[&str]| if found.is_empty() { default.iter().map(|d| home(d)).collect() } else { found };
     let known_hosts = match &spec.known_hosts {
         Some(file) => vec![home(&file.display().to_string())],
         None => or_default(files("userknownhostsfile"), &["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]),
@@ -79,7 +83,11 @@ async fn settle_one(name: &str, spec: &SshSpec, user: Option<&str>, port: Option
     let jumps = match &spec.jump {
         Some(jumps) => jumps.iter().map(|j| JumpName { user: j.user.clone(), address: j.address.to_string(), port: j.port }).collect(),
         None => match value("proxyjump").filter(|v| *v != "none") {
-            Some(text) => text.split(',').map(parse_jump).collect::<Option<Vec<_>>>().ok_or_else(|| wrong(format!("ssh_config sets ProxyJump `{text}`, which cannot be read")))?,
+            Some(text) => text
+                .split(',')
+                .map(parse_jump)
+                .collect::<Option<Vec<_>>>()
+                .ok_or_else(|| wrong(format!("ssh_config sets ProxyJump `{text}`, which cannot be read")))?,
             None => Vec::new(),
         },
     };
@@ -144,7 +152,12 @@ fn subset(text: &str, name: &str) -> Result<Vec<(String, String)>, String> {
             "hostname" | "user" | "port" | "proxyjump" if applies && found.iter().all(|(k, _)| *k != key) => found.push((key, value)),
             "identityfile" if applies => found.push((key, value)),
             "hostname" | "user" | "port" | "proxyjump" | "identityfile" => {}
-            _ => return Err(format!("~/.ssh/config:{}: `{key}` needs the `ssh` program to be read rightly; install openssh-client", index + 1)),
+            _ => {
+                return Err(format!(
+                    "~/.ssh/config:{}: `{key}` needs the `ssh` program to be read rightly; install openssh-client",
+                    index + 1
+                ));
+            }
         }
     }
     Ok(found)
@@ -158,7 +171,9 @@ fn parse_jump(text: &str) -> Option<JumpName> {
         return Some(JumpName { user, address: address.to_owned(), port: port.strip_prefix(':').and_then(|p| p.parse().ok()) });
     }
     match rest.rsplit_once(':') {
-        Some((address, port)) if !address.contains(':') => Some(JumpName { user, address: address.to_owned(), port: Some(port.parse().ok()?) }),
+        Some((address, port)) if !address.contains(':') => {
+            Some(JumpName { user, address: address.to_owned(), port: Some(port.parse().ok()?) })
+        }
         _ => (!rest.is_empty()).then(|| JumpName { user, address: rest.to_owned(), port: None }),
     }
 }

@@ -128,9 +128,10 @@ impl SshHost {
             let channel = self.command_channel(doing).await?;
             run(channel, line, command.stdin.as_deref(), command.output_limit).await.map_err(|error| match error {
                 RunError::Lost(message) => self.lost(doing, message),
-                RunError::TooMuch => {
-                    HostError::Unexpected { host: self.name.clone(), message: format!("the command wrote more than {} bytes", command.output_limit) }
-                }
+                RunError::TooMuch => HostError::Unexpected {
+                    host: self.name.clone(),
+                    message: format!("the command wrote more than {} bytes", command.output_limit),
+                },
             })
         };
         match timeout(command.timeout, work).await {
@@ -141,7 +142,8 @@ impl SshHost {
 
     fn quote(&self, argv: &[String]) -> Result<String, HostError> {
         let words = argv.iter().map(String::as_str);
-        shlex::try_join(words).map_err(|e| HostError::Unexpected { host: self.name.clone(), message: format!("the command cannot be quoted: {e}") })
+        shlex::try_join(words)
+            .map_err(|e| HostError::Unexpected { host: self.name.clone(), message: format!("the command cannot be quoted: {e}") })
     }
 
     fn elevated(&self, argv: &[&str]) -> Vec<String> {
@@ -185,22 +187,39 @@ else echo dead; fi"#;
         let (kind, message) = match word.lines().last().map(str::trim) {
             Some("relay") => return Ok(Dial::Command),
             Some("none") => (ReachErrorKind::NoEngine, format!("{name} has no Docker engine; install it (apt-get install docker.io)")),
-            Some("down") => (ReachErrorKind::EngineDown, format!("the engine of {name} is not running: there is no {socket}; start it (systemctl start docker)")),
-            Some("dead") => (ReachErrorKind::EngineDown, format!("the engine of {name} does not answer on {socket}; look at `journalctl -u docker` there")),
-            Some("nosocket") => (ReachErrorKind::EngineDown, format!("{socket} on {name} is no socket; correct `engine` in the cluster file")),
+            Some("down") => (
+                ReachErrorKind::EngineDown,
+                format!("the engine of {name} is not running: there is no {socket}; start it (systemctl start docker)"),
+            ),
+            Some("dead") => (
+                ReachErrorKind::EngineDown,
+                format!("the engine of {name} does not answer on {socket}; look at `journalctl -u docker` there"),
+            ),
+            Some("nosocket") => {
+                (ReachErrorKind::EngineDown, format!("{socket} on {name} is no socket; correct `engine` in the cluster file"))
+            }
             Some("denied") => (
                 ReachErrorKind::NoPermission,
-                format!("{user} may not use {socket} on {name}; add {user} to the docker group (usermod -aG docker {user}), or set `sudo: true` in the cluster file"),
+                format!(
+                    "{user} may not use {socket} on {name}; add {user} to the docker group (usermod -aG docker {user}), or set `sudo: true` in the cluster file"
+                ),
             ),
             Some("nocli") => (
                 ReachErrorKind::EngineDown,
-                format!("sshd of {name} does not open {socket}; the engine is down, or sshd_config forbids it: set AllowStreamLocalForwarding yes, or install the docker command line there"),
+                format!(
+                    "sshd of {name} does not open {socket}; the engine is down, or sshd_config forbids it: set AllowStreamLocalForwarding yes, or install the docker command line there"
+                ),
             ),
             _ if self.spec.sudo => (
                 ReachErrorKind::NoPermission,
-                format!("sudo -n does not work for {user} on {name}: {}; allow it without a password, or add {user} to the docker group and remove `sudo: true`", first_line(&output.stderr)),
+                format!(
+                    "sudo -n does not work for {user} on {name}: {}; allow it without a password, or add {user} to the docker group and remove `sudo: true`",
+                    first_line(&output.stderr)
+                ),
             ),
-            _ => (ReachErrorKind::Unusable, format!("{name} could not be asked why {socket} does not open: {}", first_line(&output.stderr))),
+            _ => {
+                (ReachErrorKind::Unusable, format!("{name} could not be asked why {socket} does not open: {}", first_line(&output.stderr)))
+            }
         };
         Err(HostError::NoSocket { message, kind })
     }
@@ -224,8 +243,12 @@ impl HostRead for SshHost {
 
     async fn read_file(&self, path: &str, limit: usize) -> Result<Vec<u8>, HostError> {
         let mut command = Command::new(self.elevated(&["cat", "--", path]));
-        command.output_limit = limit;
+        // Room for a word of complaint, where there is no file.
+        command.output_limit = limit.max(4096);
         let output = self.run(&command).await?;
+        if output.stdout.len() > limit {
+            return Err(HostError::Unexpected { host: self.name.clone(), message: format!("{path} has more than {limit} bytes") });
+        }
         if output.status == Some(0) {
             Ok(output.stdout)
         } else {
@@ -266,7 +289,10 @@ impl Host for SshHost {
         if output.status == Some(0) {
             Ok(())
         } else {
-            Err(HostError::Unexpected { host: self.name.clone(), message: format!("{path} was not written: {}", first_line(&output.stderr)) })
+            Err(HostError::Unexpected {
+                host: self.name.clone(),
+                message: format!("{path} was not written: {}", first_line(&output.stderr)),
+            })
         }
     }
 }

@@ -24,13 +24,16 @@ const HANDSHAKE_TRIES: u32 = 8;
 /// Handshakes at once: more only makes each slower, and sshd's MaxStartups begins to drop them.
 const HANDSHAKES: usize = 16;
 
+/// The connection to one jump host, and the turn to make it.
+type Bastion = Arc<Mutex<Option<Arc<Session>>>>;
+
 /// What all hosts of a run share.
 pub(crate) struct Shared {
     pub(crate) keys: KeyStore,
     pub(crate) ask: Arc<dyn Ask>,
     handshakes: Semaphore,
     /// Connections to jump hosts: many hosts behind one of them share it.
-    bastions: Mutex<HashMap<String, Arc<Mutex<Option<Arc<Session>>>>>>,
+    bastions: Mutex<HashMap<String, Bastion>>,
 }
 
 impl Shared {
@@ -89,9 +92,9 @@ impl Session {
     async fn attempt(hop: &Hop, through: Option<Arc<Self>>, shared: &Shared) -> Result<Self, SshError> {
         let connect_error = |message: String| SshError::Connect { hop: hop.label.clone(), message };
         let _turn = shared.handshakes.acquire().await.map_err(|e| connect_error(e.to_string()))?;
-        let stream = timeout(CONNECT, dial(hop, through.as_deref()))
-            .await
-            .map_err(|_| connect_error(format!("no answer within {} s; is the address right, and does a firewall drop it?", CONNECT.as_secs())))??;
+        let stream = timeout(CONNECT, dial(hop, through.as_deref())).await.map_err(|_| {
+            connect_error(format!("no answer within {} s; is the address right, and does a firewall drop it?", CONNECT.as_secs()))
+        })??;
         let known = KnownHosts::load(&[hop.known_hosts.clone(), hop.global_known_hosts.clone()].concat())
             .map_err(|message| SshError::HostKey { hop: hop.label.clone(), message })?;
         let config = Arc::new(config_for(&known, hop));
@@ -178,14 +181,18 @@ impl Handler for Keeper {
         let file = self.hop.known_hosts.first().cloned().unwrap_or_else(|| PathBuf::from("~/.ssh/known_hosts"));
         match self.known.check(&self.hop.key_name, self.hop.port, &bytes) {
             HostKeyVerdict::Ok => Ok(true),
-            HostKeyVerdict::Revoked { place } => refuse(format!("its host key {print} is marked as revoked in {place}; somebody may be in between")),
+            HostKeyVerdict::Revoked { place } => {
+                refuse(format!("its host key {print} is marked as revoked in {place}; somebody may be in between"))
+            }
             HostKeyVerdict::Changed { place, recorded } => refuse(format!(
                 "its host key has changed: it shows {algorithm} {print}, and {place} has {recorded}; somebody may be in between. If the host was reinstalled, remove that line and run again"
             )),
-            HostKeyVerdict::Unknown if self.hop.policy == HostKeyPolicy::AcceptNew => match append(&file, &self.hop.key_name, self.hop.port, &algorithm, &bytes) {
-                Ok(()) => Ok(true),
-                Err(error) => refuse(format!("its host key {print} is new and could not be written to {}: {error}", file.display())),
-            },
+            HostKeyVerdict::Unknown if self.hop.policy == HostKeyPolicy::AcceptNew => {
+                match append(&file, &self.hop.key_name, self.hop.port, &algorithm, &bytes) {
+                    Ok(()) => Ok(true),
+                    Err(error) => refuse(format!("its host key {print} is new and could not be written to {}: {error}", file.display())),
+                }
+            }
             HostKeyVerdict::Unknown => {
                 let port = if self.hop.port == 22 { String::new() } else { format!(" -p {}", self.hop.port) };
                 refuse(format!(

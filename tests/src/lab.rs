@@ -77,7 +77,10 @@ impl TestLab {
 
     /// What the managers list, as `docker node ls` tells it: host name, role or leadership, state, availability.
     pub fn nodes(&self, manager: &str) -> Vec<String> {
-        let out = self.docker(manager, &["node", "ls", "--format", "{{.Hostname}} {{if .ManagerStatus}}manager{{else}}worker{{end}} {{.Status}} {{.Availability}}"]);
+        let out = self.docker(
+            manager,
+            &["node", "ls", "--format", "{{.Hostname}} {{if .ManagerStatus}}manager{{else}}worker{{end}} {{.Status}} {{.Availability}}"],
+        );
         let mut lines: Vec<String> = out.lines().map(str::to_owned).collect();
         lines.sort();
         lines

@@ -1,5 +1,11 @@
 //! What the stories share: labs that clean up after themselves, a recording proxy before an engine's socket, and the command line.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test kit: a broken precondition ends the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test kit: a broken precondition ends the test"
+)]
 
 pub mod cli;
 pub mod lab;

@@ -153,7 +153,10 @@ async fn serve(mut client: UnixStream, host: &str, engine: &PathBuf, record: &Re
             Some(Fault::DropAnswer) => return Ok(()),
             Some(Fault::Answer500) => {
                 let body = "{\"message\":\"the proxy says no\"}";
-                let text = format!("HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                let text = format!(
+                    "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                );
                 client.write_all(text.as_bytes()).await?;
             }
             _ => client.write_all(&answer).await?,

@@ -1,1 +1,146 @@
-//! x
+//! Who may import whom, read from the sources and manifests. The table is in ARCHITECTURE.md.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn sources(dir: &str) -> Vec<(PathBuf, String)> {
+    fn walk(dir: &Path, found: &mut Vec<(PathBuf, String)>) {
+        if dir.is_file() {
+            found.push((dir.to_owned(), fs::read_to_string(dir).unwrap()));
+            return;
+        }
+        for entry in fs::read_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())) {
+            let path = entry.unwrap().path();
+            if path.is_dir() || path.extension().is_some_and(|e| e == "rs") {
+                walk(&path, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join(dir), &mut found);
+    assert!(!found.is_empty(), "{dir}");
+    found
+}
+
+/// The code of a file: without comments, and without its tests.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap();
+    text.lines().filter(|l| !l.trim_start().starts_with("//")).map(|l| format!("{l}\n")).collect()
+}
+
+fn never(dirs: &[&str], words: &[&str]) {
+    for dir in dirs {
+        for (path, text) in sources(dir) {
+            for word in words {
+                assert!(!code(&text).contains(word), "{} uses {word}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_rules_are_pure() {
+    let pure = ["spec", "observe", "condition.rs", "plan", "machine", "verify", "report.rs"].map(|m| format!("swarm-core/src/{m}"));
+    let pure: Vec<&str> = pure.iter().map(String::as_str).collect();
+    never(
+        &pure,
+        &[
+            "tokio",
+            "async ",
+            ".await",
+            "Instant::",
+            "SystemTime",
+            "std::fs",
+            "std::net::Tcp",
+            "std::env",
+            "std::process",
+            "crate::driver",
+            "crate::fleet",
+        ],
+    );
+    never(&pure, &["crate::host"]);
+}
+
+#[test]
+fn the_checker_shares_nothing_with_what_it_checks() {
+    never(&["swarm-core/src/plan/lint.rs"], &["super::build", "super::order", "plan::build", "plan::order"]);
+    never(&["swarm-core/src/verify"], &["crate::machine", "plan::build", "plan::Plan"]);
+}
+
+#[test]
+fn secrets_stay_with_the_driver() {
+    never(
+        &["swarm-core/src/machine", "swarm-core/src/plan", "swarm-core/src/observe", "swarm-core/src/verify", "swarm-core/src/report.rs"],
+        &["secret", "Secret"],
+    );
+}
+
+#[test]
+fn transports_do_not_know_what_they_carry() {
+    let rules = ["swarm_core::spec::ClusterSpec", "swarm_core::plan", "swarm_core::machine", "swarm_core::driver", "swarm_core::verify"];
+    never(&["swarm-ssh/src", "swarm-docker/src"], &rules);
+    never(&["swarm-ssh/src"], &["bollard", "swarm_docker"]);
+    never(&["swarm-docker/src"], &["russh", "swarm_ssh"]);
+    never(&["swarm-core/src", "swarm-cli/src", "swarm-fleet/src", "swarm-file/src", "swarm-lab/src"], &["russh::", "bollard::"]);
+}
+
+#[test]
+fn libraries_do_not_print_or_exit() {
+    for dir in ["swarm-core/src", "swarm-file/src", "swarm-ssh/src", "swarm-docker/src", "swarm-fleet/src", "swarm-lab/src"] {
+        never(&[dir], &["println!", "eprintln!", "print!", "process::exit"]);
+    }
+}
+
+#[test]
+fn manifests_name_only_whom_they_may() {
+    let allowed: &[(&str, &[&str])] = &[
+        ("swarm-core", &[]),
+        ("swarm-file", &["swarm-core"]),
+        ("swarm-ssh", &["swarm-core"]),
+        ("swarm-docker", &["swarm-core"]),
+        ("swarm-fleet", &["swarm-core", "swarm-ssh", "swarm-docker"]),
+        ("swarm-lab", &[]),
+        ("swarm-cli", &["swarm-core", "swarm-file", "swarm-fleet", "swarm-lab"]),
+    ];
+    for (name, may) in allowed {
+        let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();
+        let named: Vec<&str> =
+            manifest.lines().filter_map(|l| l.split(['.', ' ', '=']).next()).filter(|w| w.starts_with("swarm-")).collect();
+        assert!(named.iter().all(|n| may.contains(n)), "{name} names {named:?}");
+    }
+}
+
+#[test]
+fn files_stay_readable() {
+    for dir in
+        ["swarm-core/src", "swarm-file/src", "swarm-ssh/src", "swarm-docker/src", "swarm-fleet/src", "swarm-lab/src", "swarm-cli/src"]
+    {
+        for (path, text) in sources(dir) {
+            assert!(text.lines().count() <= 800, "{} has {} lines", path.display(), text.lines().count());
+        }
+    }
+}
+
+#[test]
+fn the_documents_name_what_is_there() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for line in readme.lines().filter(|l| l.trim_start().starts_with("swarm ")) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let verb = words[1];
+        let help = swarm_tests::cli::run(&[verb, "--help"]);
+        assert_eq!(help.code, 0, "README names `swarm {verb}`");
+        for flag in words.iter().filter(|w| w.starts_with("--")) {
+            let whole = if verb == "lab" { swarm_tests::cli::run(&["lab", words[2], "--help"]).out } else { help.out.clone() };
+            assert!(whole.contains(flag.split('=').next().unwrap()), "README names {flag} of `swarm {verb}`");
+        }
+    }
+    let architecture = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    for member in manifest.lines().filter_map(|l| l.trim().strip_prefix('"')?.split('"').next()) {
+        assert!(architecture.contains(&format!("{member}/")), "ARCHITECTURE.md has no room {member}/");
+    }
+}

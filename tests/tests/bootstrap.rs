@@ -15,7 +15,11 @@ async fn three_managers_and_three_workers_then_nothing_to_do() {
     let report = converge(&file).await;
     assert_eq!(report.steps.len(), 6);
     assert!(report.steps.iter().all(|s| s.outcome == Outcome::Done { changed: true }), "{report:#?}");
-    let expected: Vec<String> = ["m1", "m2", "m3"].iter().map(|m| format!("{m} manager Ready Active")).chain(["w1", "w2", "w3"].iter().map(|w| format!("{w} worker Ready Active"))).collect();
+    let expected: Vec<String> = ["m1", "m2", "m3"]
+        .iter()
+        .map(|m| format!("{m} manager Ready Active"))
+        .chain(["w1", "w2", "w3"].iter().map(|w| format!("{w} worker Ready Active")))
+        .collect();
     assert_eq!(lab.nodes("m2"), expected);
     let inits = record.mutating().iter().filter(|s| s.path.starts_with("/swarm/init")).count();
     assert_eq!((inits, record.mutating().len()), (1, 6), "one init, five joins: {:?}", record.mutating());
@@ -45,7 +49,11 @@ async fn settings_addresses_labels_and_availability_are_there_from_the_start() {
     let file = lab.text_with(&hosts, settings);
     converge(&file).await;
     assert_eq!(lab.nodes("m1"), ["m1 manager Ready Drain", "w1 worker Ready Pause"]);
-    assert_eq!(lab.docker("m1", &["node", "inspect", "w1", "--format", "{{index .Spec.Labels \"rack\"}} {{index .Spec.Labels \"zone.name\"}}"]).trim(), "a 1");
+    assert_eq!(
+        lab.docker("m1", &["node", "inspect", "w1", "--format", "{{index .Spec.Labels \"rack\"}} {{index .Spec.Labels \"zone.name\"}}"])
+            .trim(),
+        "a 1"
+    );
     let info = lab.docker("m1", &["info", "--format", "{{json .Swarm.Cluster}}"]);
     let swarm: serde_json::Value = serde_json::from_str(&info).unwrap();
     assert_eq!(swarm["Spec"]["Orchestration"]["TaskHistoryRetentionLimit"], 3);

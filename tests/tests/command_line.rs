@@ -1,1 +1,281 @@
-//! x
+//! The command line as a user meets it: exit codes, documents, saved plans, and no secret anywhere.
+
+use swarm_tests::cli::{Ran, begin, command, run};
+use swarm_tests::lab::{TestLab, converge, sh};
+
+fn json(ran: &Ran) -> serde_json::Value {
+    serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
+}
+
+#[test]
+fn wrong_use_and_wrong_files_are_told_where_and_how() {
+    assert_eq!(run(&["nonsense"]).code, 64);
+    assert_eq!(run(&["plan", "--format", "xml"]).code, 64);
+    assert_eq!(run(&["--help"]).code, 0);
+    assert!(run(&["--help"]).out.contains("Exit codes"));
+    let missing = run(&["plan", "-f", "/nosuchdir/swarm.yaml"]);
+    assert_eq!(missing.code, 1);
+    assert!(missing.err.contains("/nosuchdir/swarm.yaml") && missing.err.contains("swarm new"), "{missing:?}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("swarm.yaml");
+    let path = file.to_str().unwrap();
+    std::fs::write(
+        &file,
+        "name: Prod!\nhosts:\n  m1: { address: 10.0.0.300, role: manger, prot: 22 }\n  m1: { address: ${UNSET_HOST}, role: worker }\n",
+    )
+    .unwrap();
+    let wrong = run(&["plan", "-f", path]);
+    assert_eq!(wrong.code, 1);
+    assert!(wrong.err.contains(&format!("{path}:")), "{}", wrong.err);
+    std::fs::write(
+        &file,
+        "name: Prod!\nhosts:\n  m1: { address: 10.0.0.300, role: manger, prot: 22 }\n  m2: { address: \"${UNSET_HOST}\", role: worker }\n",
+    )
+    .unwrap();
+    let wrong = run(&["plan", "-f", path]);
+    for expected in [
+        ":1:7: error: name: `Prod!`",
+        ":3:18: error: hosts.m1.address",
+        "did you mean `manager`?",
+        "unknown key `prot`",
+        "`UNSET_HOST` is not set",
+    ] {
+        assert!(wrong.err.contains(expected), "{expected} in:\n{}", wrong.err);
+    }
+    // Standard input, and a variable.
+    let mut child = command(&["plan", "-f", "-", "--limit", "x9"]);
+    let mut child = child
+        .env("WHERE", "10.0.0.1")
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"name: a\nhosts: { m1: { address: '${WHERE}', role: manager } }\n")
+        .unwrap();
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    assert_eq!(ran.code, 64);
+    assert!(ran.err.contains("--limit x9 selects no host; there are m1"), "{ran:?}");
+}
+
+#[test]
+fn a_new_file_the_schema_and_the_completions() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("swarm.yaml");
+    let path = file.to_str().unwrap();
+    let ran = run(&["new", "m1=root@10.0.0.1", "m2=root@10.0.0.2", "m3=ops@10.0.0.3", "w1=root@10.0.0.4", "--name", "prod", "-o", path]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let spec = swarm_tests::lab::spec(&text);
+    assert_eq!((spec.name(), spec.managers().count(), spec.hosts().len()), ("prod", 3, 4));
+    let again = run(&["new", "m1=10.0.0.1", "-o", path]);
+    assert_eq!(again.code, 1);
+    assert!(again.err.contains("not overwritten") && std::fs::read_to_string(&file).unwrap() == text, "{again:?}");
+    assert_eq!(run(&["new", "m1=10.0.0.300", "-o", "-"]).code, 64);
+    let schema = json(&run(&["schema"]));
+    assert_eq!(schema["$defs"]["host"]["properties"]["role"]["enum"][0], "manager");
+    assert!(run(&["completions", "bash"]).out.contains("_swarm"));
+    assert!(run(&["version"]).out.starts_with("swarm 0."));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plans_are_saved_done_exactly_and_refused_when_stale() {
+    let lab = TestLab::up(1, 2);
+    let file = lab.file(&lab.text(&lab.all("")));
+    let file = file.to_str().unwrap();
+    let saved = lab.lab.dir.join("plan.json");
+    let saved = saved.to_str().unwrap();
+
+    let first = run(&["plan", "-f", file, "--format", "json", "-o", saved]);
+    assert_eq!(first.code, 2, "{first:?}");
+    let document = json(&first);
+    assert_eq!((&document["version"], &document["command"]), (&1.into(), &"plan".into()));
+    let bytes = std::fs::read(saved).unwrap();
+    assert_eq!(run(&["plan", "-f", file, "-o", saved]).code, 2);
+    assert_eq!(std::fs::read(saved).unwrap(), bytes, "the same input gives the same plan, byte for byte");
+
+    // Without a terminal somebody must say yes.
+    let ran = run(&["apply", "-f", file]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("--yes"), "{ran:?}");
+    assert_eq!(run(&["apply", "-f", file, "--dry-run"]).code, 2);
+    assert_eq!(run(&["verify", "-f", file]).code, 3);
+
+    // Something changed since: the plan is refused and says what.
+    lab.docker("w1", &["swarm", "init", "--advertise-addr", &lab.host("w1").address.to_string()]);
+    let stale = run(&["apply", saved, "-f", file, "--yes"]);
+    assert_eq!(stale.code, 1);
+    assert!(stale.err.contains("w1.state: was standalone, is foreign-swarm"), "{stale:?}");
+    lab.docker("w1", &["swarm", "leave", "--force"]);
+
+    // An edited plan is no plan of ours.
+    let edited = lab.lab.dir.join("edited.json");
+    std::fs::write(
+        &edited,
+        String::from_utf8(bytes.clone()).unwrap().replace("\"needs\": [\n        \"m1/init\"\n      ]", "\"needs\": [\"w9/none\"]"),
+    )
+    .unwrap();
+    let ran = run(&["apply", edited.to_str().unwrap(), "-f", file, "--yes"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("breaks a rule"), "{ran:?}");
+
+    // Exactly this plan; events come line by line.
+    let ran = run(&["apply", saved, "-f", file, "--yes", "--format", "jsonl"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let events: Vec<serde_json::Value> = ran.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(events.iter().filter(|e| e["event"] == "step-finished" && e["outcome"] == "done").count(), 3);
+    assert_eq!(events.last().unwrap()["report"]["ending"], "converged");
+    assert_eq!(run(&["apply", saved, "-f", file, "--yes"]).code, 1, "done once, it is stale");
+    assert_eq!(run(&["plan", "-f", file]).code, 0);
+    assert_eq!(run(&["verify", "-f", file, "--timeout", "5s"]).code, 0);
+    let status = run(&["status", "-f", file]);
+    assert!(status.out.contains("leader") && status.out.contains("1 manager, tolerates 0 failures"), "{status:?}");
+    assert_eq!(json(&run(&["status", "-f", file, "--format", "json"]))["hosts"][0]["node"]["manager"]["leader"], true);
+
+    // Half of it, then the rest.
+    assert_eq!(run(&["destroy", "-f", file, "--yes"]).code, 0);
+    assert_eq!(run(&["apply", "-f", file, "--yes", "--limit", "m1,role=manager"]).code, 0);
+    assert_eq!(run(&["apply", "-f", file, "--yes", "--limit", "w*"]).code, 0);
+    assert_eq!(run(&["plan", "-f", file]).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_secret_is_in_any_output_log_or_command_line() {
+    let lab = TestLab::up(2, 1);
+    let file = lab.file(&lab.text(&lab.all("")));
+    let file = file.to_str().unwrap();
+    let saved = lab.lab.dir.join("plan.json");
+    let saved = saved.to_str().unwrap();
+    let mut all = String::new();
+    let mut say = |args: &[&str]| {
+        let ran: Ran = command(args).env("RUST_LOG", "trace").output().unwrap().into();
+        all += &format!("{ran:?}\n");
+    };
+    say(&["plan", "-f", file, "-o", saved, "-vvv"]);
+    // While it runs, every command line of this machine is looked at: hosts are namespaces, so theirs are among them.
+    let mut run = command(&["apply", "-f", file, "--yes", "-vvv", "--format", "jsonl"])
+        .env("RUST_LOG", "bollard=trace,hyper=trace,russh=trace,trace")
+        .stdout(std::fs::File::create(lab.lab.dir.join("out")).unwrap())
+        .stderr(std::fs::File::create(lab.lab.dir.join("err")).unwrap())
+        .spawn()
+        .unwrap();
+    let mut lines = String::new();
+    while run.try_wait().unwrap().is_none() {
+        for entry in std::fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
+            lines += &String::from_utf8_lossy(&std::fs::read(entry.path().join("cmdline")).unwrap_or_default());
+        }
+    }
+    assert!(run.wait().unwrap().success());
+    say(&["status", "-f", file, "-vvv", "--format", "json"]);
+    say(&["verify", "-f", file, "-vvv"]);
+    for name in ["out", "err", "plan.json"] {
+        all += &std::fs::read_to_string(lab.lab.dir.join(name)).unwrap();
+    }
+    let key = std::fs::read_to_string(lab.lab.key()).unwrap();
+    let mut secrets = vec![key.lines().nth(2).unwrap().to_owned()];
+    for role in ["worker", "manager"] {
+        let token = lab.docker("m1", &["swarm", "join-token", "-q", role]).trim().to_owned();
+        assert!(token.starts_with("SWMTKN-1-"));
+        secrets.push(token.rsplit('-').next().unwrap().to_owned());
+    }
+    assert!(all.len() > 5_000, "the logs are there: {}", all.len());
+    for secret in secrets {
+        assert!(!all.contains(&secret), "a secret is in the output");
+        assert!(!lines.contains(&secret), "a secret is on a command line");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_host_says_does_not_reach_the_terminal_raw() {
+    let lab = TestLab::up(1, 1);
+    converge(&lab.text(&lab.all(""))).await;
+    // A node whose label and host name carry escape sequences.
+    lab.docker("m1", &["node", "update", "--label-add", "x=\u{1b}[31mred\u{202e}", "w1"]);
+    let file = lab.file(&lab.text(&lab.all("")));
+    let ran = run(&["status", "-f", file.to_str().unwrap()]);
+    assert!(ran.out.contains("31mred"), "{ran:?}");
+    assert!(!ran.out.contains('\u{1b}') && !ran.out.contains('\u{202e}'), "{ran:?}");
+}
+
+/// Takes a lab down when the test ends badly.
+struct DownAtEnd(String);
+
+impl Drop for DownAtEnd {
+    fn drop(&mut self) {
+        run(&["lab", "down", "--name", &self.0]);
+    }
+}
+
+#[test]
+fn a_lab_comes_goes_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = format!("c{}", std::process::id());
+    let at = dir.path().to_str().unwrap();
+    let _guards = [DownAtEnd(name.clone()), DownAtEnd(format!("{name}b"))];
+    let ran = run(&["lab", "up", "--name", &name, "--managers", "1", "--workers", "1", "--dir", at, "--format", "json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let again = run(&["lab", "up", "--name", &name, "--dir", at]);
+    assert!(again.code == 1 && again.err.contains("is up already"), "{again:?}");
+    let second = format!("{name}b");
+    assert_eq!(
+        run(&["lab", "up", "--name", &second, "--managers", "1", "--workers", "0", "--dir", at]).code,
+        0,
+        "another one runs beside it"
+    );
+    let ls = run(&["lab", "ls"]).out;
+    assert!(ls.contains(&name) && ls.contains(&second), "{ls}");
+    assert_eq!(run(&["lab", "ssh", "--name", &name, "m1", "hostname"]).out, "m1\n");
+    assert_eq!(run(&["lab", "exec", "--name", &name, "w1", "--", "hostname"]).out, "w1\n");
+    let missing = run(&["lab", "exec", "--name", &name, "w9", "--", "true"]);
+    assert!(missing.err.contains("it has m1, w1"), "{missing:?}");
+
+    // A cut is a cut, and heals; a delay delays; a kill kills.
+    let address = sh(&["sh", "-c", &format!("grep -o '10[.0-9]*' {at}/{name}/swarm.yaml | tail -1")]);
+    let ping =
+        ["lab", "exec", "--name", &name, "m1", "--", "timeout", "1", "bash", "-c", &format!("echo > /dev/tcp/{}/22", address.trim())];
+    assert_eq!(run(&ping).code, 0);
+    assert_eq!(run(&["lab", "cut", "--name", &name, "m1", "w1"]).code, 0);
+    assert_ne!(run(&ping).code, 0);
+    assert_eq!(run(&["lab", "heal", "--name", &name]).code, 0);
+    assert_eq!(run(&ping).code, 0);
+    assert_eq!(run(&["lab", "delay", "--name", &name, "200"]).code, 0);
+    let began = std::time::Instant::now();
+    assert_eq!(run(&["lab", "ssh", "--name", &name, "m1", "hostname"]).out, "m1\n");
+    assert!(began.elapsed() >= std::time::Duration::from_millis(800), "a login takes several round trips: {:?}", began.elapsed());
+    assert_eq!(run(&["lab", "delay", "--name", &name, "0"]).code, 0);
+    assert_eq!(run(&["lab", "kill", "--name", &name, "w1", "--hard"]).code, 0);
+    assert_ne!(run(&ping).code, 0);
+    assert_eq!(run(&["lab", "start", "--name", &name, "w1"]).code, 0);
+    assert_eq!(run(&ping).code, 0);
+
+    for name in [&name, &second] {
+        assert_eq!(run(&["lab", "down", "--name", name]).code, 0);
+    }
+    let left = sh(&[
+        "sh",
+        "-c",
+        &format!(
+            "(ip -o link; cat /proc/mounts; ls -d /var/lib/swarm-lab/{name}* /sys/fs/cgroup/*/swarm-lab/{name}* {at}/{name}*) 2>/dev/null | grep '{name}' || true"
+        ),
+    ]);
+    assert_eq!(left, "");
+    let processes = sh(&["sh", "-c", &format!("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c 'swarm-lab/{name}' || true")]);
+    assert_eq!(processes.trim(), "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_operators_at_once_make_one_cluster() {
+    let lab = TestLab::up(3, 2);
+    let file = lab.file(&lab.text(&lab.all("")));
+    let runs: Vec<_> = (0..2).map(|_| begin(&["apply", "-f", file.to_str().unwrap(), "--yes"])).collect();
+    for run in runs {
+        let _ = run.wait_with_output().unwrap();
+    }
+    let last = run(&["apply", "-f", file.to_str().unwrap(), "--yes"]);
+    assert_eq!(last.code, 0, "{last:?}");
+    let ids: std::collections::BTreeSet<String> =
+        ["m1", "m2", "m3"].iter().map(|m| lab.docker(m, &["info", "--format", "{{.Swarm.Cluster.ID}}"])).collect();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(lab.nodes("m1").iter().filter(|n| n.contains("Ready")).count(), 5, "{:?}", lab.nodes("m1"));
+}

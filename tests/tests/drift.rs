@@ -6,7 +6,13 @@ use swarm_tests::lab::{TestLab, apply, converge, plan};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_is_added_roles_swap_and_labels_change() {
     let lab = TestLab::up(3, 2);
-    converge(&lab.text(&[("m1", "manager", "labels: { rack: a, old: x }"), ("m2", "manager", ""), ("m3", "manager", ""), ("w1", "worker", "")])).await;
+    converge(&lab.text(&[
+        ("m1", "manager", "labels: { rack: a, old: x }"),
+        ("m2", "manager", ""),
+        ("m3", "manager", ""),
+        ("w1", "worker", ""),
+    ]))
+    .await;
     lab.docker("m1", &["node", "update", "--label-add", "foreign=kept", "m1"]);
     let id = lab.docker("m1", &["info", "--format", "{{.Swarm.Cluster.ID}}"]);
 
@@ -25,10 +31,29 @@ async fn a_host_is_added_roles_swap_and_labels_change() {
     let steps: Vec<&str> = planned.steps.iter().map(|s| s.id.as_str()).collect();
     assert_eq!(steps, ["swarm/update", "w2/join", "w1/promote", "m1/configure", "w2/configure", "m3/demote"]);
     converge(&file).await;
-    assert_eq!(lab.nodes("m1"), ["m1 manager Ready Drain", "m2 manager Ready Active", "m3 worker Ready Active", "w1 manager Ready Active", "w2 worker Ready Active"]);
-    assert_eq!(lab.docker("m1", &["node", "inspect", "m1", "--format", "{{json .Spec.Labels}}"]).trim(), r#"{"foreign":"kept","rack":"b"}"#);
+    assert_eq!(
+        lab.nodes("m1"),
+        [
+            "m1 manager Ready Drain",
+            "m2 manager Ready Active",
+            "m3 worker Ready Active",
+            "w1 manager Ready Active",
+            "w2 worker Ready Active"
+        ]
+    );
+    assert_eq!(
+        lab.docker("m1", &["node", "inspect", "m1", "--format", "{{json .Spec.Labels}}"]).trim(),
+        r#"{"foreign":"kept","rack":"b"}"#
+    );
     assert_eq!(lab.docker("m1", &["info", "--format", "{{.Swarm.Cluster.ID}}"]), id, "the same swarm");
-    let heartbeat = lab.docker("m1", &["info", "--format", "{{.Swarm.Cluster.Spec.Dispatcher.HeartbeatPeriod}} {{.Swarm.Cluster.Spec.Orchestration.TaskHistoryRetentionLimit}}"]);
+    let heartbeat = lab.docker(
+        "m1",
+        &[
+            "info",
+            "--format",
+            "{{.Swarm.Cluster.Spec.Dispatcher.HeartbeatPeriod}} {{.Swarm.Cluster.Spec.Orchestration.TaskHistoryRetentionLimit}}",
+        ],
+    );
     assert!(heartbeat.starts_with("5s") || heartbeat.starts_with("5000000000"), "an option that was not named survived: {heartbeat}");
     assert!(plan(&file).await.unwrap().0.is_empty());
 }
@@ -37,7 +62,22 @@ async fn a_host_is_added_roles_swap_and_labels_change() {
 async fn no_task_lands_on_a_new_node_before_its_labels() {
     let lab = TestLab::up(1, 1);
     converge(&lab.text(&[("m1", "manager", "")])).await;
-    lab.docker("m1", &["service", "create", "--detach", "--no-resolve-image", "--mode", "global", "--name", "probe", "--constraint", "node.labels.disk!=ssd", "example.invalid/none:1"]);
+    lab.docker(
+        "m1",
+        &[
+            "service",
+            "create",
+            "--detach",
+            "--no-resolve-image",
+            "--mode",
+            "global",
+            "--name",
+            "probe",
+            "--constraint",
+            "node.labels.disk!=ssd",
+            "example.invalid/none:1",
+        ],
+    );
     let file = lab.text(&[("m1", "manager", ""), ("w1", "worker", "labels: { disk: ssd }")]);
     let (planned, _) = plan(&file).await.unwrap();
     assert!(planned.steps.iter().any(|s| s.id.as_str() == "w1/join" && s.after.contains("drained until its labels")), "{planned:#?}");

@@ -1,5 +1,6 @@
 //! A real engine's answers, and what this makes of them. Each case pins the engine's own words through the table in swarm-core.
 
+use std::time::Duration;
 use swarm_core::engine::{Engine, EngineError, EngineRead, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason, SwarmChange};
 use swarm_core::observe::{LocalState, NodeState};
 use swarm_core::spec::{Availability, InitSettings, Role, SwarmSettings};
@@ -7,7 +8,6 @@ use swarm_core::{Secret, secret};
 use swarm_docker::DockerEngine;
 use swarm_lab::LabHost;
 use swarm_tests::lab::{TestLab, eventually};
-use std::time::Duration;
 
 async fn engine(host: &LabHost) -> DockerEngine {
     DockerEngine::local(host.socket().to_str().unwrap()).await.unwrap()
@@ -26,7 +26,13 @@ fn init(host: &LabHost) -> InitRequest {
 }
 
 fn join(host: &LabHost, manager: &LabHost) -> JoinRequest {
-    JoinRequest { advertise: host.address, listen: "0.0.0.0:2377".into(), data_path: None, availability: Availability::Active, remote: format!("{}:2377", manager.address) }
+    JoinRequest {
+        advertise: host.address,
+        listen: "0.0.0.0:2377".into(),
+        data_path: None,
+        availability: Availability::Active,
+        remote: format!("{}:2377", manager.address),
+    }
 }
 
 fn is<T: std::fmt::Debug>(result: Result<T, EngineError>, class: ErrorClass, reason: Reason) {
@@ -56,7 +62,11 @@ async fn the_engines_answers_are_classed_as_the_table_says() {
     assert_eq!(cluster.labels.get("a").map(String::as_str), Some("b"));
     assert_eq!(e1.info().await.unwrap().swarm.cluster.as_ref(), Some(&cluster.id));
     let own = e1.nodes().await.unwrap().remove(0);
-    is(e1.update_node(&own.id, own.version, &NodeChange { role: Some(Role::Worker), ..NodeChange::default() }).await, ErrorClass::Refused, Reason::Quorum);
+    is(
+        e1.update_node(&own.id, own.version, &NodeChange { role: Some(Role::Worker), ..NodeChange::default() }).await,
+        ErrorClass::Refused,
+        Reason::Quorum,
+    );
     is(e1.remove_node(&own.id, Force::Yes).await, ErrorClass::Conflict, Reason::NodeInUse);
     is(e1.node(&"nosuchnode".into()).await, ErrorClass::Conflict, Reason::NotFound);
 
@@ -77,7 +87,8 @@ async fn the_engines_answers_are_classed_as_the_table_says() {
     is(e1.update_node(&id, before.version, &labels).await, ErrorClass::Conflict, Reason::OutOfSequence);
     let after = e1.node(&id).await.unwrap();
     assert_eq!((after.availability, after.role, after.labels.len()), (before.availability, before.role, 1));
-    let change = SwarmChange { settings: SwarmSettings { task_history_limit: Some(2), ..SwarmSettings::default() }, ..SwarmChange::default() };
+    let change =
+        SwarmChange { settings: SwarmSettings { task_history_limit: Some(2), ..SwarmSettings::default() }, ..SwarmChange::default() };
     e2.update_swarm(&change).await.unwrap();
     is(e2.update_swarm(&change).await, ErrorClass::AlreadySo, Reason::Other);
     let updated = e1.cluster().await.unwrap();
@@ -97,7 +108,13 @@ async fn the_engines_answers_are_classed_as_the_table_says() {
     eventually("m1 has lost its quorum", Duration::from_secs(60), || m1.exec(&["docker", "node", "ls"]).is_err()).await;
     let error = e1.nodes().await.unwrap_err();
     assert_eq!((error.class, error.reason), (ErrorClass::Unreachable, Reason::NoLeader), "{error}");
-    let error = e1.update_swarm(&SwarmChange { settings: SwarmSettings { task_history_limit: Some(9), ..SwarmSettings::default() }, ..SwarmChange::default() }).await.unwrap_err();
+    let error = e1
+        .update_swarm(&SwarmChange {
+            settings: SwarmSettings { task_history_limit: Some(9), ..SwarmSettings::default() },
+            ..SwarmChange::default()
+        })
+        .await
+        .unwrap_err();
     assert_ne!(error.class, ErrorClass::AlreadySo, "{error}");
 
     // Nobody there: nothing was done.
@@ -116,20 +133,76 @@ async fn tcp_with_tls_trusts_the_named_authority_only() {
     let at = |name: &str| dir.path().join(name).display().to_string();
     let address = host.address.to_string();
     for ca in ["ca", "other"] {
-        openssl(&["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", &format!("/CN={ca}"), "-keyout", &at(&format!("{ca}.key")), "-out", &at(&format!("{ca}.pem"))]);
+        openssl(&[
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            &format!("/CN={ca}"),
+            "-keyout",
+            &at(&format!("{ca}.key")),
+            "-out",
+            &at(&format!("{ca}.pem")),
+        ]);
     }
     for (name, usage) in [("server", "serverAuth"), ("client", "clientAuth")] {
-        openssl(&["req", "-newkey", "rsa:2048", "-nodes", "-subj", &format!("/CN={name}"), "-keyout", &at(&format!("{name}.key")), "-out", &at("csr")]);
+        openssl(&[
+            "req",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            &format!("/CN={name}"),
+            "-keyout",
+            &at(&format!("{name}.key")),
+            "-out",
+            &at("csr"),
+        ]);
         std::fs::write(at("ext"), format!("subjectAltName=IP:{address}\nextendedKeyUsage={usage}\n")).unwrap();
-        openssl(&["x509", "-req", "-days", "2", "-in", &at("csr"), "-CA", &at("ca.pem"), "-CAkey", &at("ca.key"), "-CAcreateserial", "-extfile", &at("ext"), "-out", &at(&format!("{name}.pem"))]);
+        openssl(&[
+            "x509",
+            "-req",
+            "-days",
+            "2",
+            "-in",
+            &at("csr"),
+            "-CA",
+            &at("ca.pem"),
+            "-CAkey",
+            &at("ca.key"),
+            "-CAcreateserial",
+            "-extfile",
+            &at("ext"),
+            "-out",
+            &at(&format!("{name}.pem")),
+        ]);
     }
     for file in ["ca.pem", "server.pem", "server.key"] {
         std::fs::copy(at(file), host.run_dir().join(file)).unwrap();
     }
     host.stop_engine();
-    host.start_engine_with(&["--host", "tcp://0.0.0.0:2376", "--tlsverify", "--tlscacert", "/run/ca.pem", "--tlscert", "/run/server.pem", "--tlskey", "/run/server.key"]).unwrap();
+    host.start_engine_with(&[
+        "--host",
+        "tcp://0.0.0.0:2376",
+        "--tlsverify",
+        "--tlscacert",
+        "/run/ca.pem",
+        "--tlscert",
+        "/run/server.pem",
+        "--tlskey",
+        "/run/server.key",
+    ])
+    .unwrap();
     let files = |ca: &str| swarm_core::spec::TlsFiles { ca: at(ca).into(), cert: at("client.pem").into(), key: at("client.key").into() };
-    let connect = |ca: &str| { let files = files(ca); let address = address.parse().unwrap(); async move { DockerEngine::tls(address, 2376, &files).await } };
+    let connect = |ca: &str| {
+        let files = files(ca);
+        let address = address.parse().unwrap();
+        async move { DockerEngine::tls(address, 2376, &files).await }
+    };
     let engine = connect("ca.pem").await.unwrap();
     assert_eq!(engine.info().await.unwrap().hostname, "m1");
     let error = connect("other.pem").await.unwrap_err();

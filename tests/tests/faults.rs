@@ -9,8 +9,13 @@ use swarm_tests::lab::{TestLab, apply, converge, eventually, plan};
 use swarm_tests::proxy::{ENGINE, Fault, Proxy, Record};
 
 fn is_one_cluster(lab: &TestLab) {
-    let ids: std::collections::BTreeSet<String> =
-        lab.lab.hosts.iter().filter(|h| h.name.starts_with('m')).map(|h| lab.docker(&h.name, &["info", "--format", "{{.Swarm.Cluster.ID}}"])).collect();
+    let ids: std::collections::BTreeSet<String> = lab
+        .lab
+        .hosts
+        .iter()
+        .filter(|h| h.name.starts_with('m'))
+        .map(|h| lab.docker(&h.name, &["info", "--format", "{{.Swarm.Cluster.ID}}"]))
+        .collect();
     assert_eq!(ids.len(), 1, "{ids:?}");
     // No entry that nobody is, no entry twice.
     assert_eq!(lab.nodes("m1").len(), lab.lab.hosts.len(), "{:?}", lab.nodes("m1"));
@@ -100,7 +105,13 @@ async fn the_leader_dies_while_others_join() {
             let _ = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
         }
     });
-    let all = lab.text(&[("m1", "manager", ""), ("m2", "manager", ""), ("m3", "manager", ""), ("w1", "worker", ENGINE), ("w2", "worker", ENGINE)]);
+    let all = lab.text(&[
+        ("m1", "manager", ""),
+        ("m2", "manager", ""),
+        ("m3", "manager", ""),
+        ("w1", "worker", ENGINE),
+        ("w2", "worker", ENGINE),
+    ]);
     let report = apply(&all).await.unwrap();
     assert_ne!(report.ending, Ending::Converged, "m1 is dead: {report:#?}");
     let joined = report.steps.iter().filter(|s| s.verb == "join" && s.outcome.is_done()).count();

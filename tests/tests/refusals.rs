@@ -1,11 +1,11 @@
 //! Where acting could hurt: nothing is changed, and the reason is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 use swarm_core::ApplyError;
 use swarm_core::plan::Refusal;
 use swarm_tests::lab::{TestLab, apply, converge, eventually, plan};
 use swarm_tests::proxy::{ENGINE, Proxy, Record};
-use std::time::Duration;
 
 fn refusals(error: ApplyError) -> Vec<Refusal> {
     match error {
@@ -37,14 +37,20 @@ async fn a_host_of_another_swarm_is_left_alone_until_it_is_named() {
     let file = lab.text(&[("m1", "manager", ENGINE), ("w1", "worker", ENGINE)]);
     let found = refusals(apply(&file).await.unwrap_err());
     let text = found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    assert!(matches!(&found[..], [Refusal::ForeignSwarm { host, theirs: Some(id), .. }] if host.as_str() == "w1" && id.as_str() == theirs), "{text}");
+    assert!(
+        matches!(&found[..], [Refusal::ForeignSwarm { host, theirs: Some(id), .. }] if host.as_str() == "w1" && id.as_str() == theirs),
+        "{text}"
+    );
     assert!(text.contains("--force-leave w1") && text.contains("worker"), "{text}");
     assert_eq!(record.mutating(), []);
 
     // Our cluster exists: the same, with both cluster ids.
     converge(&lab.text(&[("m1", "manager", "")])).await;
     let found = refusals(plan(&file).await.unwrap_err());
-    assert!(matches!(&found[..], [Refusal::ForeignSwarm { ours: Some(ours), theirs: Some(id), .. }] if ours.as_str() == cluster(&lab, "m1") && id.as_str() == theirs), "{found:?}");
+    assert!(
+        matches!(&found[..], [Refusal::ForeignSwarm { ours: Some(ours), theirs: Some(id), .. }] if ours.as_str() == cluster(&lab, "m1") && id.as_str() == theirs),
+        "{found:?}"
+    );
 
     // Named, it is taken out of that swarm and joins this one.
     let path = lab.file(&file);
@@ -109,7 +115,10 @@ async fn a_demotion_that_would_cost_the_quorum_is_refused_with_the_numbers() {
     })
     .await;
     let found = refusals(plan(&lab.text(&[("m1", "manager", ""), ("m2", "worker", ""), ("m3", "manager", "")])).await.unwrap_err());
-    assert!(matches!(&found[..], [Refusal::QuorumAtRisk { host, numbers }] if host.as_str() == "m2" && numbers.contains("3 managers, 2 reachable")), "{found:?}");
+    assert!(
+        matches!(&found[..], [Refusal::QuorumAtRisk { host, numbers }] if host.as_str() == "m2" && numbers.contains("3 managers, 2 reachable")),
+        "{found:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -51,7 +51,11 @@ fn load(path: &Path) -> Result<Plan, Failure> {
     let wrong = |message: String| Failure::Io(path.to_owned(), message);
     let plan: Plan = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("this is not a plan that `swarm plan -o` wrote: {e}")))?;
     if plan.version != swarm_core::plan::PLAN_VERSION {
-        return Err(wrong(format!("the plan has format {}, and this version reads format {}; plan again", plan.version, swarm_core::plan::PLAN_VERSION)));
+        return Err(wrong(format!(
+            "the plan has format {}, and this version reads format {}; plan again",
+            plan.version,
+            swarm_core::plan::PLAN_VERSION
+        )));
     }
     Ok(plan)
 }
@@ -167,8 +171,12 @@ fn tell(command: &str, report: &Report, format: Format) {
     output::data(&match report.ending {
         Ending::Converged if command == "destroy" => format!("cluster {} is gone", report.cluster),
         Ending::Converged => format!("cluster {} is as the file says ({quorum})", report.cluster),
-        Ending::Partial => format!("cluster {}: some of it was done, and some is not as the file says; running again goes on from here", report.cluster),
-        Ending::InDoubt => format!("cluster {}: the outcome of a change is not known; running again looks first and goes on", report.cluster),
+        Ending::Partial => {
+            format!("cluster {}: some of it was done, and some is not as the file says; running again goes on from here", report.cluster)
+        }
+        Ending::InDoubt => {
+            format!("cluster {}: the outcome of a change is not known; running again looks first and goes on", report.cluster)
+        }
         Ending::Interrupted => format!("cluster {}: stopped; running again goes on from here", report.cluster),
         _ => format!("cluster {}: nothing was changed, and it is not as the file says", report.cluster),
     });

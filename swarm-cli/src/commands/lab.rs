@@ -44,7 +44,8 @@ pub(super) fn run(command: LabCommand) -> Result<u8, Failure> {
             Ok(0)
         }
         LabCommand::Forward { dir, milliseconds } => {
-            let host = Lab::all().iter().filter_map(|n| Lab::find(n).ok()).flat_map(|l| l.hosts).find(|h| h.run_dir().parent() == Some(&dir));
+            let host =
+                Lab::all().iter().filter_map(|n| Lab::find(n).ok()).flat_map(|l| l.hosts).find(|h| h.run_dir().parent() == Some(&dir));
             let host = host.ok_or_else(|| Failure::Usage(format!("{} is no host of a lab", dir.display())))?;
             host.forward(Duration::from_millis(milliseconds))?;
             Ok(0)
@@ -95,7 +96,10 @@ fn up(options: &LabOptions, format: Format) -> Result<u8, Failure> {
 }
 
 fn rows(lab: &Lab) -> Vec<Value> {
-    lab.hosts.iter().map(|h| json!({ "name": h.name, "address": h.address, "role": h.role, "running": h.pid().is_some(), "memory": h.memory() })).collect()
+    lab.hosts
+        .iter()
+        .map(|h| json!({ "name": h.name, "address": h.address, "role": h.role, "running": h.pid().is_some(), "memory": h.memory() }))
+        .collect()
 }
 
 fn ls(format: Format) -> Result<u8, Failure> {

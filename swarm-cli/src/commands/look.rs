@@ -48,7 +48,8 @@ pub(super) async fn status(args: &StatusArgs) -> Result<u8, Failure> {
     let limit = source::limit(&args.common, &spec)?;
     let fleet = connections();
     let observed = Apply::new(&spec, &fleet).progress(&NoProgress).observe().await;
-    let hosts: Vec<(&HostName, &ObservedHost)> = observed.hosts.iter().filter(|(name, _)| limit.as_ref().is_none_or(|l| l.contains(*name))).collect();
+    let hosts: Vec<(&HostName, &ObservedHost)> =
+        observed.hosts.iter().filter(|(name, _)| limit.as_ref().is_none_or(|l| l.contains(*name))).collect();
     if args.common.format == Format::Json {
         let rows: Vec<Value> = hosts.iter().map(|(name, host)| json_row(name, host)).collect();
         let strangers: Vec<Value> = observed.strangers.iter().map(json_node).collect();

@@ -205,7 +205,11 @@ impl<'a, F: Fleet> Apply<'a, F> {
             .filter(|(_, host)| host.state != HostState::Standalone)
             .map(|(name, host)| {
                 let detail = host.state.detail().map_or(String::new(), |d| format!(": {d}"));
-                Finding { host: Some(name.clone()), kind: FindingKind::NotMember, message: format!("it is {}{detail}, not out of the swarm", host.state.word()) }
+                Finding {
+                    host: Some(name.clone()),
+                    kind: FindingKind::NotMember,
+                    message: format!("it is {}{detail}, not out of the swarm", host.state.word()),
+                }
             })
             .collect();
         let verdict = Verdict { converged: findings.is_empty(), findings, notes: Vec::new() };
@@ -252,7 +256,8 @@ impl<'a, F: Fleet> Apply<'a, F> {
                     return self.carry_out(&plan, &observed).await.0;
                 }
             }
-            let names: BTreeSet<&str> = observed.hosts.values().filter_map(|h| h.report.engine.as_ref().ok()).map(|e| e.hostname.as_str()).collect();
+            let names: BTreeSet<&str> =
+                observed.hosts.values().filter_map(|h| h.report.engine.as_ref().ok()).map(|e| e.hostname.as_str()).collect();
             let coming = observed.strangers.iter().any(|n| names.contains(n.hostname.as_str()) && n.state != NodeState::Down);
             if !coming || Instant::now() >= until || self.stop.is_stopped() {
                 return Vec::new();
@@ -347,14 +352,22 @@ impl<'a, F: Fleet> Apply<'a, F> {
         for ((step, outcome), state) in run.outcomes().zip(told) {
             if let (Some(outcome), Told::Nothing | Told::Started) = (outcome, &state) {
                 *state = Told::Finished;
-                self.progress.report(&ProgressEvent::StepFinished { step: step.id.clone(), host: step.host.clone(), outcome: outcome.clone() });
+                self.progress.report(&ProgressEvent::StepFinished {
+                    step: step.id.clone(),
+                    host: step.host.clone(),
+                    outcome: outcome.clone(),
+                });
             }
         }
     }
 
     fn tell_trouble(&self, step: &StepId, answer: &Answer, plan: &Plan) {
         if let (Answer::Failed(error), Some(step)) = (answer, plan.step(step)) {
-            self.progress.report(&ProgressEvent::StepTrouble { step: step.id.clone(), host: step.host.clone(), message: error.to_string() });
+            self.progress.report(&ProgressEvent::StepTrouble {
+                step: step.id.clone(),
+                host: step.host.clone(),
+                message: error.to_string(),
+            });
         }
     }
 }

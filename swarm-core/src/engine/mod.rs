@@ -64,7 +64,6 @@ pub struct JoinRequest {
     pub remote: String,
 }
 
-
 /// What shall change on a node. What is not named stays.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NodeChange {
@@ -85,7 +84,12 @@ impl NodeChange {
         Self {
             role: self.role.filter(|role| *role != node.role),
             availability: self.availability.filter(|a| *a != node.availability),
-            labels: self.labels.iter().filter(|(key, value)| node.labels.get(*key) != value.as_ref()).map(|(k, v)| (k.clone(), v.clone())).collect(),
+            labels: self
+                .labels
+                .iter()
+                .filter(|(key, value)| node.labels.get(*key) != value.as_ref())
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
         }
     }
 

@@ -15,3 +15,6 @@ mod state;
 pub use effect::{Answer, Call, Effect, EffectId};
 pub use run::{Run, Start};
 pub use state::Outcome;
+
+#[cfg(test)]
+mod tests;

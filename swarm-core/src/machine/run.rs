@@ -139,7 +139,11 @@ impl Run {
         for run in &mut self.steps {
             if run.outcome().is_none() {
                 let begun = run.attempts > 0;
-                run.stage = Stage::Ended(if begun { Outcome::InDoubt { message: "stopped while it was under way".into() } } else { Outcome::NotStarted });
+                run.stage = Stage::Ended(if begun {
+                    Outcome::InDoubt { message: "stopped while it was under way".into() }
+                } else {
+                    Outcome::NotStarted
+                });
             }
         }
     }
@@ -259,7 +263,13 @@ impl Run {
             Action::Init { request } => Some((host, Call::Init(request.clone()))),
             Action::Join { role, advertise, listen, data_path, availability } => {
                 let (via, remote) = self.managers.front()?.clone();
-                let request = JoinRequest { advertise: *advertise, listen: listen.clone(), data_path: *data_path, availability: *availability, remote };
+                let request = JoinRequest {
+                    advertise: *advertise,
+                    listen: listen.clone(),
+                    data_path: *data_path,
+                    availability: *availability,
+                    remote,
+                };
                 Some((host, Call::Join { role: *role, via, request }))
             }
             Action::Leave { force, node } => Some((host, Call::Leave { force: *force, node: node.clone() })),
@@ -304,7 +314,9 @@ impl Run {
             }
             Answer::Failed(error) if error.class != ErrorClass::Refused && error.reason != Reason::OutOfSequence => {
                 // Whoever gave no good answer is asked last next time.
-                self.managers.rotate_left(usize::from(self.managers.len() > 1 && !matches!(run.step.action, Action::Join { .. } | Action::Init { .. } | Action::Leave { .. })));
+                self.managers.rotate_left(usize::from(
+                    self.managers.len() > 1 && !matches!(run.step.action, Action::Join { .. } | Action::Init { .. } | Action::Leave { .. }),
+                ));
             }
             _ => {}
         }
@@ -330,7 +342,8 @@ impl Run {
             let joined = (run.step.host.clone(), node.and_then(|n| n.manager.clone()).map(|m| m.address));
             self.advance(index, &Input::View(node), now);
             let done = self.steps.get(index).and_then(StepRun::outcome).is_some_and(Outcome::is_done);
-            let manages = self.steps.get(index).is_some_and(|r| matches!(r.step.action, Action::Join { role: Role::Manager, .. } | Action::Promote));
+            let manages =
+                self.steps.get(index).is_some_and(|r| matches!(r.step.action, Action::Join { role: Role::Manager, .. } | Action::Promote));
             if let (true, true, (host, Some(address))) = (done, manages, joined)
                 && !self.managers.iter().any(|(m, _)| *m == host)
             {

@@ -213,7 +213,11 @@ impl StepRun {
             return (failed(error.to_string()), Todo::Nothing);
         }
         if self.attempts >= UPDATE_ATTEMPTS {
-            let stage = if error.class == ErrorClass::Unknown { Outcome::InDoubt { message: error.to_string() } } else { Outcome::Failed { message: error.to_string() } };
+            let stage = if error.class == ErrorClass::Unknown {
+                Outcome::InDoubt { message: error.to_string() }
+            } else {
+                Outcome::Failed { message: error.to_string() }
+            };
             return (Stage::Ended(stage), Todo::Nothing);
         }
         let pause = if error.reason == Reason::OutOfSequence { 50 } else { 250 * u64::from(self.attempts.min(8)) };
@@ -289,7 +293,10 @@ impl StepRun {
     fn not_in(&mut self, error: EngineError, since: Duration, now: Duration) -> (Stage, Todo) {
         // An init or a join whose answer was lost may not have begun yet: the engine does not stop for a client that went away.
         if error.class == ErrorClass::Unknown && error.reason != Reason::RemoteUnreachable && now < since + Duration::from_secs(3) {
-            return (Stage::Pausing { until: now + Duration::from_millis(300), then: Then::Look(Why::Doubt { error, since }) }, Todo::Nothing);
+            return (
+                Stage::Pausing { until: now + Duration::from_millis(300), then: Then::Look(Why::Doubt { error, since }) },
+                Todo::Nothing,
+            );
         }
         let again = match error.reason {
             Reason::TokenRejected | Reason::ForeignCa => self.attempts < 2 && error.class == ErrorClass::Conflict,
@@ -314,7 +321,10 @@ impl StepRun {
             }
             Why::Confirm => {
                 let error = goes_on("the engine left and still shows its swarm");
-                (Stage::Pausing { until: now + Duration::from_millis(200), then: Then::Look(Why::Doubt { error, since: now }) }, Todo::Nothing)
+                (
+                    Stage::Pausing { until: now + Duration::from_millis(200), then: Then::Look(Why::Doubt { error, since: now }) },
+                    Todo::Nothing,
+                )
             }
         }
     }
@@ -322,11 +332,14 @@ impl StepRun {
     /// The half-made join was left, or not.
     fn left(&mut self, message: String, answer: &Answer, now: Duration) -> (Stage, Todo) {
         match answer.failure() {
-            None if self.attempts < JOIN_ATTEMPTS => (Stage::Pausing { until: now + Duration::from_millis(500), then: Then::Call }, Todo::Nothing),
+            None if self.attempts < JOIN_ATTEMPTS => {
+                (Stage::Pausing { until: now + Duration::from_millis(500), then: Then::Call }, Todo::Nothing)
+            }
             None => (failed(message), Todo::Nothing),
             Some((class, _)) => {
                 let text = format!("{message}; the half-made join could not be left");
-                let outcome = if class == ErrorClass::Unknown { Outcome::InDoubt { message: text } } else { Outcome::Failed { message: text } };
+                let outcome =
+                    if class == ErrorClass::Unknown { Outcome::InDoubt { message: text } } else { Outcome::Failed { message: text } };
                 (Stage::Ended(outcome), Todo::Nothing)
             }
         }
@@ -355,8 +368,12 @@ impl StepRun {
             Reason::DialBack | Reason::NoLeader if joins_as_manager => {
                 "; a manager could not reach this host on the address it advertises: open its port 2377/tcp, or correct `advertise`"
             }
-            Reason::RemoteUnreachable | Reason::JoinGoesOn => "; this host could not reach the manager: open 2377/tcp on the managers for it",
-            Reason::ForeignCa => "; the manager this host reached has another CA than the token: a CA rotation, or another machine on that address",
+            Reason::RemoteUnreachable | Reason::JoinGoesOn => {
+                "; this host could not reach the manager: open 2377/tcp on the managers for it"
+            }
+            Reason::ForeignCa => {
+                "; the manager this host reached has another CA than the token: a CA rotation, or another machine on that address"
+            }
             Reason::TokenRejected => "; the token was refused: it was rotated meanwhile",
             Reason::AlreadyInSwarm => "; somebody else joined it meanwhile",
             _ => "",

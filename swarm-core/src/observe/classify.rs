@@ -161,12 +161,16 @@ fn active(report: &HostReport, engine: &EngineFacts, ours: Option<&Ours<'_>>) ->
     }
     if engine.swarm.control_available && engine.swarm.cluster.is_none() {
         let said = report.view.as_ref().and_then(|v| v.as_ref().err()).cloned().or(engine.swarm.error.clone());
-        return HostState::Unknown { why: format!("it is a manager that cannot name its swarm, as when the quorum is lost: {}", said.unwrap_or_default()) };
+        return HostState::Unknown {
+            why: format!("it is a manager that cannot name its swarm, as when the quorum is lost: {}", said.unwrap_or_default()),
+        };
     }
     match (&engine.swarm.cluster, certificate) {
         (Some(cluster), _) => foreign(Some(cluster.clone()), role),
         (None, Some(c)) => foreign(Some(c.cluster.clone()), c.role),
-        (None, None) => HostState::Unknown { why: format!("it is node {node} of a swarm that cannot be named: {}", no_certificate(report)) },
+        (None, None) => {
+            HostState::Unknown { why: format!("it is node {node} of a swarm that cannot be named: {}", no_certificate(report)) }
+        }
     }
 }
 

@@ -119,10 +119,8 @@ impl Observed {
 pub fn merge(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeSet<HostName>) -> Observed {
     let swarms = swarms_seen(observation, given_up);
     let named: Vec<&Swarm<'_>> = swarms.iter().filter(|s| s.name() == Some(spec.name())).collect();
-    let led: Vec<&Swarm<'_>> = swarms
-        .iter()
-        .filter(|s| s.managers.iter().any(|m| spec.host(m).is_some_and(|h| h.role == Role::Manager)))
-        .collect();
+    let led: Vec<&Swarm<'_>> =
+        swarms.iter().filter(|s| s.managers.iter().any(|m| spec.host(m).is_some_and(|h| h.role == Role::Manager))).collect();
     let candidates = match (named.as_slice(), led.as_slice()) {
         ([], led) => led.to_vec(),
         // Two swarms led by the file's managers are a contradiction even if one of them carries the name.
@@ -220,7 +218,8 @@ fn contradictions(observation: &Observation, swarms: &[Swarm<'_>]) -> Vec<String
     for (name, report) in &observation.hosts {
         let Ok(engine) = &report.engine else { continue };
         if let Some(other) = daemons.insert(engine.daemon.as_str(), name) {
-            found.push(format!("{other} and {name} are the same engine ({}): one machine under two names, or a copied disk", engine.daemon));
+            found
+                .push(format!("{other} and {name} are the same engine ({}): one machine under two names, or a copied disk", engine.daemon));
         } else if let Some(node) = &engine.swarm.node
             && let Some(other) = nodes.insert(node, name)
         {
@@ -229,7 +228,11 @@ fn contradictions(observation: &Observation, swarms: &[Swarm<'_>]) -> Vec<String
     }
     for swarm in swarms.iter().filter(|s| s.leaders.len() > 1) {
         let leaders: Vec<&str> = swarm.leaders.iter().map(|l| l.as_str()).collect();
-        found.push(format!("the managers of swarm {} name different leaders ({}): it is changing, or split in two", swarm.view.cluster.id, leaders.join(", ")));
+        found.push(format!(
+            "the managers of swarm {} name different leaders ({}): it is changing, or split in two",
+            swarm.view.cluster.id,
+            leaders.join(", ")
+        ));
     }
     found
 }

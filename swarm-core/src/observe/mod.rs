@@ -9,8 +9,8 @@ mod probe;
 pub use certificate::{NodeIdentity, identity_from_pem};
 pub use classify::{HostState, address_matches};
 pub use facts::{
-    ClusterFacts, ClusterView, EngineFacts, HostReport, LocalSwarm, LocalState, MachineFacts, ManagerFacts, NodeFacts, NodeState,
-    Observation, Reachability, ReachError, ReachErrorKind,
+    ClusterFacts, ClusterView, EngineFacts, HostReport, LocalState, LocalSwarm, MachineFacts, ManagerFacts, NodeFacts, NodeState,
+    Observation, ReachError, ReachErrorKind, Reachability,
 };
 pub use merge::{Basis, Observed, ObservedCluster, ObservedHost, merge};
 pub use probe::{PROBE_SCRIPT, parse_probe};

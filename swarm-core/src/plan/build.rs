@@ -39,11 +39,9 @@ pub fn build(spec: &ClusterSpec, observed: &Observed, options: &PlanOptions) -> 
         ObservedCluster::One { view, live } => builder.converge(view, live),
         ObservedCluster::NoQuorum { managers } => builder.refusals.push(Refusal::NoQuorum { managers: managers.clone() }),
         ObservedCluster::Several { swarms } => builder.refusals.push(Refusal::SeveralSwarms { swarms: swarms.clone() }),
-        ObservedCluster::OtherName { cluster, name, .. } => builder.refusals.push(Refusal::OtherName {
-            cluster: cluster.clone(),
-            name: name.clone(),
-            wanted: spec.name().to_owned(),
-        }),
+        ObservedCluster::OtherName { cluster, name, .. } => {
+            builder.refusals.push(Refusal::OtherName { cluster: cluster.clone(), name: name.clone(), wanted: spec.name().to_owned() })
+        }
     }
     builder.finish()
 }
@@ -182,7 +180,11 @@ impl<'a> Builder<'a> {
                     self.configure_member(host, node);
                     self.note_address(host, seen, node);
                 }
-                HostState::Standalone | HostState::Joining | HostState::StaleMember { .. } | HostState::Broken { .. } | HostState::ForeignSwarm { .. } => {
+                HostState::Standalone
+                | HostState::Joining
+                | HostState::StaleMember { .. }
+                | HostState::Broken { .. }
+                | HostState::ForeignSwarm { .. } => {
                     let manager = host.role == Role::Manager;
                     if manager && !raft.may_grow() {
                         self.refusals.push(raft.refusal(host, 1));
@@ -220,7 +222,11 @@ impl<'a> Builder<'a> {
     fn enter(&mut self, host: &'a HostSpec, seen: &'a ObservedHost, needs: &[StepId], services: bool) -> Option<StepId> {
         let blocked = matches!(
             seen.state,
-            HostState::Unreachable { .. } | HostState::NoEngine { .. } | HostState::EngineDown { .. } | HostState::Locked { .. } | HostState::Unknown { .. }
+            HostState::Unreachable { .. }
+                | HostState::NoEngine { .. }
+                | HostState::EngineDown { .. }
+                | HostState::Locked { .. }
+                | HostState::Unknown { .. }
         );
         if blocked {
             self.block(host, &seen.state);
@@ -239,13 +245,7 @@ impl<'a> Builder<'a> {
         self.push(Step {
             id: id.clone(),
             host: host.name.clone(),
-            action: Action::Join {
-                role: host.role,
-                advertise,
-                listen: host.listen.to_string(),
-                data_path,
-                availability,
-            },
+            action: Action::Join { role: host.role, advertise, listen: host.listen.to_string(), data_path, availability },
             before: seen.state.word().into(),
             after: format!("{}, at {advertise}{}", host.role, if held { ", drained until its labels are set" } else { "" }),
             needs,
@@ -262,27 +262,46 @@ impl<'a> Builder<'a> {
         let ours = self.observed.view().map(|v| v.cluster.id.clone());
         let forced = self.options.force_leave.contains(&host.name);
         let certificate = seen.report.identity.as_ref().and_then(|i| i.as_ref().ok());
-        let was_manager = certificate.is_some_and(|c| c.role == Role::Manager)
-            || seen.report.engine.as_ref().is_ok_and(|e| e.swarm.control_available);
+        let was_manager =
+            certificate.is_some_and(|c| c.role == Role::Manager) || seen.report.engine.as_ref().is_ok_and(|e| e.swarm.control_available);
         let force_if = |yes: bool| if yes { Force::Yes } else { Force::No };
         let (force, node, because) = match &seen.state {
             HostState::Joining => (Force::No, None, "an earlier join has not ended".to_owned()),
-            HostState::StaleMember { node } => (force_if(was_manager), Some(node.clone()), "the managers removed it and do not know its node id any more".to_owned()),
+            HostState::StaleMember { node } => {
+                (force_if(was_manager), Some(node.clone()), "the managers removed it and do not know its node id any more".to_owned())
+            }
             HostState::Broken { node, cluster, error } => {
                 if !forced && cluster.is_some() && *cluster != ours {
-                    self.refusals.push(Refusal::ForeignSwarm { host: host.name.clone(), ours, theirs: cluster.clone(), role: certificate.map_or(Role::Worker, |c| c.role), running: running(seen) });
+                    self.refusals.push(Refusal::ForeignSwarm {
+                        host: host.name.clone(),
+                        ours,
+                        theirs: cluster.clone(),
+                        role: certificate.map_or(Role::Worker, |c| c.role),
+                        running: running(seen),
+                    });
                     return Vec::new();
                 }
-                let in_raft = node.as_ref().is_some_and(|id| self.observed.view().is_some_and(|v| v.nodes.iter().any(|n| n.id == *id && n.manager.is_some())));
+                let in_raft = node
+                    .as_ref()
+                    .is_some_and(|id| self.observed.view().is_some_and(|v| v.nodes.iter().any(|n| n.id == *id && n.manager.is_some())));
                 if in_raft {
-                    self.refusals.push(Refusal::UnknownState { host: host.name.clone(), why: format!("its engine is in error ({error}) and it still counts as a manager") });
+                    self.refusals.push(Refusal::UnknownState {
+                        host: host.name.clone(),
+                        why: format!("its engine is in error ({error}) and it still counts as a manager"),
+                    });
                     return Vec::new();
                 }
                 (force_if(was_manager || forced), node.clone(), format!("its engine is in error: {error}"))
             }
             HostState::ForeignSwarm { cluster, role, running } => {
                 if !forced {
-                    self.refusals.push(Refusal::ForeignSwarm { host: host.name.clone(), ours, theirs: cluster.clone(), role: *role, running: *running });
+                    self.refusals.push(Refusal::ForeignSwarm {
+                        host: host.name.clone(),
+                        ours,
+                        theirs: cluster.clone(),
+                        role: *role,
+                        running: *running,
+                    });
                     return Vec::new();
                 }
                 let node = seen.report.engine.as_ref().ok().and_then(|e| e.swarm.node.clone());
@@ -311,7 +330,13 @@ impl<'a> Builder<'a> {
         if labels.is_empty() && held.is_none() {
             return;
         }
-        self.configure(host, NodeChange { role: None, availability: held, labels }, "a new node".into(), vec![after.clone()], "the file says so");
+        self.configure(
+            host,
+            NodeChange { role: None, availability: held, labels },
+            "a new node".into(),
+            vec![after.clone()],
+            "the file says so",
+        );
     }
 
     fn configure_member(&mut self, host: &HostSpec, node: &NodeFacts) {
@@ -319,7 +344,11 @@ impl<'a> Builder<'a> {
         let mut change = wanted.missing_on(node);
         let mut because = "the file says otherwise";
         // A join that was cut short between joining drained and getting its labels: one call sets both, so none is there yet.
-        if host.availability.is_none() && node.availability == Availability::Drain && node.labels.is_empty() && change.labels.values().any(Option::is_some) {
+        if host.availability.is_none()
+            && node.availability == Availability::Drain
+            && node.labels.is_empty()
+            && change.labels.values().any(Option::is_some)
+        {
             change.availability = Some(Availability::Active);
             because = "an earlier run joined it drained and did not get to its labels";
         }
@@ -439,13 +468,17 @@ impl<'a> Builder<'a> {
                         after: "no such entry".into(),
                         needs,
                         expect: None,
-                        because: "the host left it behind: it is down, has this host's name and address, and the host is another node now".into(),
+                        because: "the host left it behind: it is down, has this host's name and address, and the host is another node now"
+                            .into(),
                         risk: if voter { Risk::Quorum } else { Risk::None },
                     });
                 }
                 _ => {
                     let name = if node.hostname.is_empty() { "no host name".to_owned() } else { node.hostname.clone() };
-                    self.notes.push(format!("node {} ({name}, {}, {:?}) is in the swarm and not among the hosts; it is left alone", node.id, node.role, node.state));
+                    self.notes.push(format!(
+                        "node {} ({name}, {}, {:?}) is in the swarm and not among the hosts; it is left alone",
+                        node.id, node.role, node.state
+                    ));
                 }
             }
         }
@@ -460,14 +493,18 @@ impl<'a> Builder<'a> {
             let address = self.resolve(host, seen).ok()?;
             let at = crate::addr::ip_of(&node.address);
             let same_place = at == Some(address) || at.is_some_and(|ip| ip.is_unspecified());
-            (identity_known && engine.hostname == node.hostname && engine.swarm.node.as_ref() != Some(&node.id) && same_place).then_some(host)
+            (identity_known && engine.hostname == node.hostname && engine.swarm.node.as_ref() != Some(&node.id) && same_place)
+                .then_some(host)
         })
     }
 
     fn note_address(&mut self, host: &HostSpec, seen: &ObservedHost, node: &NodeFacts) {
         if let Some((wanted, false)) = crate::observe::address_matches(host, &seen.report, node) {
             let at = node.manager.as_ref().map_or(node.address.as_str(), |m| m.address.as_str());
-            self.notes.push(format!("{} is known at {at}, and the file wants {wanted}: an address changes only by leaving and joining again", host.name));
+            self.notes.push(format!(
+                "{} is known at {at}, and the file wants {wanted}: an address changes only by leaving and joining again",
+                host.name
+            ));
         }
     }
 
@@ -480,7 +517,9 @@ impl<'a> Builder<'a> {
         let Ok(engine) = &seen.report.engine else { return };
         let mut refuse = |why: &str| self.refusals.push(Refusal::Unfit { host: host.name.clone(), why: why.into() });
         if engine.live_restore {
-            refuse("its engine runs with live-restore, which excludes swarm mode; remove `\"live-restore\": true` from /etc/docker/daemon.json and restart the engine");
+            refuse(
+                "its engine runs with live-restore, which excludes swarm mode; remove `\"live-restore\": true` from /etc/docker/daemon.json and restart the engine",
+            );
         }
         if engine.rootless {
             refuse("its engine runs without root, which excludes swarm mode; install the engine as root");
@@ -572,7 +611,12 @@ struct Raft {
 
 impl Raft {
     fn of(view: &ClusterView) -> Self {
-        let voters = view.nodes.iter().filter(|n| n.manager.is_some()).map(|n| (n.id.clone(), n.is_reachable_manager() && n.state != NodeState::Down)).collect();
+        let voters = view
+            .nodes
+            .iter()
+            .filter(|n| n.manager.is_some())
+            .map(|n| (n.id.clone(), n.is_reachable_manager() && n.state != NodeState::Down))
+            .collect();
         Self { voters, joined: 0 }
     }
 
@@ -608,7 +652,10 @@ impl Raft {
         let (total, healthy) = (self.total(), self.healthy());
         let after = if change > 0 { total + 1 } else { total.saturating_sub(1) };
         let left = if change > 0 { healthy } else { healthy.saturating_sub(1) };
-        let numbers = format!("{total} managers, {healthy} reachable; afterwards {after}, which need {}, and {left} would surely be there", quorum::needed(after));
+        let numbers = format!(
+            "{total} managers, {healthy} reachable; afterwards {after}, which need {}, and {left} would surely be there",
+            quorum::needed(after)
+        );
         Refusal::QuorumAtRisk { host: host.name.clone(), numbers }
     }
 }

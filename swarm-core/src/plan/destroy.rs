@@ -12,7 +12,11 @@ pub fn build_destroy(spec: &ClusterSpec, observed: &Observed) -> Planned {
     match &observed.cluster {
         ObservedCluster::Several { swarms } => return Planned::Refused(vec![Refusal::SeveralSwarms { swarms: swarms.clone() }]),
         ObservedCluster::OtherName { cluster, name, .. } => {
-            return Planned::Refused(vec![Refusal::OtherName { cluster: cluster.clone(), name: name.clone(), wanted: spec.name().to_owned() }]);
+            return Planned::Refused(vec![Refusal::OtherName {
+                cluster: cluster.clone(),
+                name: name.clone(),
+                wanted: spec.name().to_owned(),
+            }]);
         }
         ObservedCluster::NoQuorum { managers } => return Planned::Refused(vec![Refusal::NoQuorum { managers: managers.clone() }]),
         ObservedCluster::None | ObservedCluster::One { .. } => {}

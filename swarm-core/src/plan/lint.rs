@@ -59,21 +59,30 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
     }
     for step in &plan.steps {
         match (&step.action, state_of(&step.host)) {
-            (Action::Leave { .. }, Some(HostState::Member { .. } | HostState::Standalone)) => say(Some(step), "takes a healthy host out of its swarm"),
+            (Action::Leave { .. }, Some(HostState::Member { .. } | HostState::Standalone)) => {
+                say(Some(step), "takes a healthy host out of its swarm")
+            }
             (Action::Leave { force: Force::Yes, .. }, Some(HostState::ForeignSwarm { .. })) if !forced.contains(&step.host) => {
                 say(Some(step), "takes a host out of another swarm without leave to do so");
             }
             (Action::Join { .. } | Action::Init { .. }, Some(state)) => {
-                let left = plan.steps.iter().any(|s| s.host == step.host && matches!(s.action, Action::Leave { .. }) && step.needs.contains(&s.id));
+                let left = plan
+                    .steps
+                    .iter()
+                    .any(|s| s.host == step.host && matches!(s.action, Action::Leave { .. }) && step.needs.contains(&s.id));
                 if !matches!(state, HostState::Standalone) && !left {
                     say(Some(step), "joins a host that is not free");
                 }
             }
-            (Action::Join { .. } | Action::Init { .. } | Action::Leave { .. }, None) => say(Some(step), "acts on a host that was not looked at"),
+            (Action::Join { .. } | Action::Init { .. } | Action::Leave { .. }, None) => {
+                say(Some(step), "acts on a host that was not looked at")
+            }
             (Action::Promote | Action::Demote, state) if !matches!(state, Some(HostState::Member { .. })) => {
                 say(Some(step), "changes the role of a host that is no member");
             }
-            (Action::RemoveNode { node, .. }, _) if observed.host_of(node).is_some() => say(Some(step), "removes a node that one of the hosts is"),
+            (Action::RemoveNode { node, .. }, _) if observed.host_of(node).is_some() => {
+                say(Some(step), "removes a node that one of the hosts is")
+            }
             _ => {}
         }
     }

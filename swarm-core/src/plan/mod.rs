@@ -188,3 +188,6 @@ pub fn fingerprint(spec: &crate::spec::ClusterSpec, basis: &Basis) -> String {
     hash.update(serde_json::to_vec(basis).unwrap_or_default());
     hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,12 @@ pub fn advice(managers: usize) -> Option<String> {
             1 => "1 failure".to_owned(),
             many => format!("{many} failures"),
         };
-        Some(format!("{managers} managers tolerate {}, as {less} would, and need {} to agree instead of {}", tolerates(managers), needed(managers), needed(less)))
+        Some(format!(
+            "{managers} managers tolerate {}, as {less} would, and need {} to agree instead of {}",
+            tolerates(managers),
+            needed(managers),
+            needed(less)
+        ))
     } else {
         None
     }

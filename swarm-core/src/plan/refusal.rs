@@ -116,7 +116,10 @@ impl fmt::Display for Refusal {
                 f.write_str("  say --force-leave HOST for each host of the swarm to give up")
             }
             Self::OtherName { cluster, name, wanted } => {
-                write!(f, "swarm {cluster} belongs to the cluster `{name}`, and this file describes `{wanted}`; use the right file, or change the name in this one")
+                write!(
+                    f,
+                    "swarm {cluster} belongs to the cluster `{name}`, and this file describes `{wanted}`; use the right file, or change the name in this one"
+                )
             }
             Self::NoQuorum { managers } => {
                 writeln!(f, "the swarm has no leader, so nothing can be changed and nothing is known of its nodes:")?;
@@ -129,7 +132,9 @@ impl fmt::Display for Refusal {
                 write!(f, "{host} is a locked manager: unlock it with `docker swarm unlock` on that host, then run again")
             }
             Self::Contradiction { what } => write!(f, "{what}; nothing is changed until this is resolved"),
-            Self::QuorumAtRisk { host, numbers } => write!(f, "changing {host} now would cost the quorum: {numbers}; bring the unreachable managers back first"),
+            Self::QuorumAtRisk { host, numbers } => {
+                write!(f, "changing {host} now would cost the quorum: {numbers}; bring the unreachable managers back first")
+            }
             Self::UnknownState { host, why } => write!(f, "{host}: {why}; look at `docker info` there"),
             Self::Address { host, why } => write!(f, "{host}: {why}; set `advertise` for it"),
             Self::Unfit { host, why } => write!(f, "{host}: {why}"),

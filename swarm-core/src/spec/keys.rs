@@ -68,10 +68,18 @@ const SECTIONS: &[Section] = &[
     Section {
         name: "cluster",
         keys: &[
-            required("name", Kind::Text, "Name of the cluster: a-z, 0-9 and -. Written to the swarm as a label, so that a file and a swarm can be matched."),
+            required(
+                "name",
+                Kind::Text,
+                "Name of the cluster: a-z, 0-9 and -. Written to the swarm as a label, so that a file and a swarm can be matched.",
+            ),
             key("ssh", Kind::Section("ssh"), "How to log in; defaults for every host."),
             required("hosts", Kind::Named("host"), "The hosts by name. Their order means nothing."),
-            key("swarm", Kind::Section("swarm"), "Options of `docker swarm init` and `docker swarm update`. What is not named stays as it is."),
+            key(
+                "swarm",
+                Kind::Section("swarm"),
+                "Options of `docker swarm init` and `docker swarm update`. What is not named stays as it is.",
+            ),
             key("policy", Kind::Section("policy"), "How the tool itself behaves."),
         ],
     },
@@ -82,7 +90,11 @@ const SECTIONS: &[Section] = &[
             key("port", Kind::Int(1, 65535), "TCP port. Default: as ssh_config says, else 22."),
             key("identity_file", Kind::Text, "Private key; tried before any key of an agent. `~` is the home directory."),
             key("known_hosts", Kind::Text, "known_hosts file of the user; the global one is read too. Default: ~/.ssh/known_hosts."),
-            key("host_key", Kind::Word(HOST_KEYS), "strict (default) refuses an unknown host key, accept-new writes it down. A changed key is always refused."),
+            key(
+                "host_key",
+                Kind::Word(HOST_KEYS),
+                "strict (default) refuses an unknown host key, accept-new writes it down. A changed key is always refused.",
+            ),
             key("jump", Kind::TextList, "Jump hosts on the way, in order: user@host:port."),
             key("password_env", Kind::Text, "Environment variable that holds the password. Keys are better."),
             key("passphrase_env", Kind::Text, "Environment variable that holds the passphrase of identity_file."),
@@ -94,10 +106,18 @@ const SECTIONS: &[Section] = &[
         keys: &[
             required("address", Kind::Text, "Where SSH goes: IP address or DNS name."),
             required("role", Kind::Word(ROLES), "manager or worker."),
-            key("advertise", Kind::Text, "Address other nodes use: an IP address, an interface name, or a CIDR to pick the address from. Default: address, if it is an IP address."),
+            key(
+                "advertise",
+                Kind::Text,
+                "Address other nodes use: an IP address, an interface name, or a CIDR to pick the address from. Default: address, if it is an IP address.",
+            ),
             key("listen", Kind::Text, "Where a manager listens. Default: 0.0.0.0:2377."),
             key("data_path", Kind::Text, "Address of overlay traffic: IP address, interface name or CIDR. Default: the advertised one."),
-            key("availability", Kind::Word(AVAILABILITIES), "active, pause or drain. Where it is not given a new node is active and an old one stays as it is."),
+            key(
+                "availability",
+                Kind::Word(AVAILABILITIES),
+                "active, pause or drain. Where it is not given a new node is active and an old one stays as it is.",
+            ),
             key("labels", Kind::Labels, "Node labels to set; null removes one. Labels not named are left alone."),
             key("engine", Kind::Text, "Where the engine listens on that host. Default: unix:///var/run/docker.sock."),
             key("connection", Kind::Word(CONNECTIONS), "ssh (default), local, or docker (tcp:// with TLS files)."),

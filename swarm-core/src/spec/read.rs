@@ -109,7 +109,12 @@ impl Reader {
         for entry in entries {
             let path = join("hosts", &entry.key);
             if seen.contains(&entry.key.as_str()) {
-                self.error(&path, entry.at, format!("the host `{}` is here twice", entry.key), "give one of them another name or remove it");
+                self.error(
+                    &path,
+                    entry.at,
+                    format!("the host `{}` is here twice", entry.key),
+                    "give one of them another name or remove it",
+                );
                 continue;
             }
             seen.push(&entry.key);
@@ -147,7 +152,8 @@ impl Reader {
         let selector_fix = "write an IP address, an interface name such as eth0, or a CIDR such as 10.0.0.0/24";
         let advertise = self.parsed::<AddressSelector>(&fields, "advertise", selector_fix);
         let data_path = self.parsed::<AddressSelector>(&fields, "data_path", selector_fix);
-        let listen = self.parsed::<ListenAddress>(&fields, "listen", "write ADDRESS or ADDRESS:PORT, for example 0.0.0.0:2377").unwrap_or_default();
+        let listen =
+            self.parsed::<ListenAddress>(&fields, "listen", "write ADDRESS or ADDRESS:PORT, for example 0.0.0.0:2377").unwrap_or_default();
         let availability = self.word(&fields, "availability", AVAILABILITIES).map(|w| match w {
             "pause" => Availability::Pause,
             "drain" => Availability::Drain,
@@ -195,7 +201,12 @@ impl Reader {
             })
         };
         if parsed.is_none() {
-            self.error(fields.path_of("engine"), fields.node("engine").and_then(|n| n.at), format!("`{text}` is not an engine address"), fix);
+            self.error(
+                fields.path_of("engine"),
+                fields.node("engine").and_then(|n| n.at),
+                format!("`{text}` is not an engine address"),
+                fix,
+            );
         }
         parsed
     }
@@ -206,7 +217,12 @@ impl Reader {
         let at = fields.node("connection").and_then(|n| n.at).or(fields.at);
         let tcp = matches!(engine, Some(EngineEndpoint::Tcp { .. }));
         if kind != "docker" && (tcp || tls.iter().any(Option::is_some)) {
-            self.error(fields.path_of("connection"), at, "a tcp:// engine and TLS files need connection: docker", "set `connection: docker`, or remove them");
+            self.error(
+                fields.path_of("connection"),
+                at,
+                "a tcp:// engine and TLS files need connection: docker",
+                "set `connection: docker`, or remove them",
+            );
             return None;
         }
         match kind {
@@ -247,19 +263,32 @@ impl Reader {
     fn ssh(&mut self, fields: &Fields<'_>, base: SshSpec) -> SshSpec {
         let user = self.text(fields, "user");
         if let Some(name) = &user {
-            let fits = !name.is_empty() && !name.starts_with('-') && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '+'));
+            let fits = !name.is_empty()
+                && !name.starts_with('-')
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '+'));
             if !fits {
-                self.error(fields.path_of("user"), fields.node("user").and_then(|n| n.at), format!("`{name}` is not a login name"), "use letters, digits, - _ . and +");
+                self.error(
+                    fields.path_of("user"),
+                    fields.node("user").and_then(|n| n.at),
+                    format!("`{name}` is not a login name"),
+                    "use letters, digits, - _ . and +",
+                );
             }
         }
         let port = self.int(fields, "port").and_then(|p| u16::try_from(p).ok());
-        let host_key = self.word(fields, "host_key", HOST_KEYS).map(|w| if w == "strict" { HostKeyPolicy::Strict } else { HostKeyPolicy::AcceptNew });
+        let host_key =
+            self.word(fields, "host_key", HOST_KEYS).map(|w| if w == "strict" { HostKeyPolicy::Strict } else { HostKeyPolicy::AcceptNew });
         let jump = fields.node("jump").is_some().then(|| {
             let mut hops = Vec::new();
             for (text, at) in self.texts(fields, "jump") {
                 match parse_jump(&text) {
                     Some(hop) => hops.push(hop),
-                    None => self.error(fields.path_of("jump"), at, format!("`{text}` is not a jump host"), "write user@host:port; user and port may be left out"),
+                    None => self.error(
+                        fields.path_of("jump"),
+                        at,
+                        format!("`{text}` is not a jump host"),
+                        "write user@host:port; user and port may be left out",
+                    ),
                 }
             }
             hops
@@ -367,7 +396,12 @@ impl Reader {
         let keys = section(section_name);
         let Value::Map(entries) = &node.value else {
             let known: Vec<&str> = keys.iter().map(|k| k.name).collect();
-            self.error(path, node.at, format!("this is {}", node.value.kind()), format!("write a mapping with keys such as {}", known.join(", ")));
+            self.error(
+                path,
+                node.at,
+                format!("this is {}", node.value.kind()),
+                format!("write a mapping with keys such as {}", known.join(", ")),
+            );
             return None;
         };
         let mut found = BTreeMap::new();
@@ -435,7 +469,12 @@ impl Reader {
         let text = self.text(fields, key)?;
         let found = words.iter().find(|w| **w == text).copied();
         if found.is_none() {
-            self.error(fields.path_of(key), fields.node(key).and_then(|n| n.at), format!("`{text}` is not one of {}", words.join(", ")), nearest_word(&text, words));
+            self.error(
+                fields.path_of(key),
+                fields.node(key).and_then(|n| n.at),
+                format!("`{text}` is not one of {}", words.join(", ")),
+                nearest_word(&text, words),
+            );
         }
         found
     }
@@ -466,7 +505,12 @@ impl Reader {
                 None
             }
             None => {
-                self.error(fields.path_of(key), node.at, format!("this is {}", node.value.kind()), format!("write a whole number, {range}"));
+                self.error(
+                    fields.path_of(key),
+                    node.at,
+                    format!("this is {}", node.value.kind()),
+                    format!("write a whole number, {range}"),
+                );
                 None
             }
         }
@@ -477,7 +521,12 @@ impl Reader {
         let parsed = parse_duration(&text).filter(|d| !d.is_zero());
         if parsed.is_none() {
             let at = fields.node(key).and_then(|n| n.at);
-            self.error(fields.path_of(key), at, format!("`{text}` is not a duration"), "write a number with its unit, such as 5s, 10m or 2160h");
+            self.error(
+                fields.path_of(key),
+                at,
+                format!("`{text}` is not a duration"),
+                "write a number with its unit, such as 5s, 10m or 2160h",
+            );
         }
         parsed
     }
@@ -581,10 +630,13 @@ mod tests {
     fn all_problems_are_told_at_once() {
         let document = map([
             ("nmae", text("prod")),
-            ("hosts", map([
-                ("m1", map([("address", text("10.0.0.300")), ("role", text("manger"))])),
-                ("m2", map([("address", text("host.example")), ("role", text("worker")), ("labels", map([("a b", text("x"))]))])),
-            ])),
+            (
+                "hosts",
+                map([
+                    ("m1", map([("address", text("10.0.0.300")), ("role", text("manger"))])),
+                    ("m2", map([("address", text("host.example")), ("role", text("worker")), ("labels", map([("a b", text("x"))]))])),
+                ]),
+            ),
             ("swarm", map([("cert_expiry", text("5")), ("default_addr_pool", text("10.0.0.1/8"))])),
             ("policy", map([("concurrency", text("0"))])),
         ]);
@@ -622,7 +674,11 @@ mod tests {
     #[test]
     fn a_host_overrides_single_ssh_keys() {
         let own = map([("address", text("10.0.0.1")), ("role", text("manager")), ("ssh", map([("port", text("2222"))]))]);
-        let document = map([("name", text("x")), ("ssh", map([("user", text("admin")), ("jump", text("ops@bastion:2200"))])), ("hosts", map([("a", own)]))]);
+        let document = map([
+            ("name", text("x")),
+            ("ssh", map([("user", text("admin")), ("jump", text("ops@bastion:2200"))])),
+            ("hosts", map([("a", own)])),
+        ]);
         let spec = read(&document).unwrap().spec;
         let Connection::Ssh(ssh) = &spec.host(&"a".into()).unwrap().connection else { panic!("ssh") };
         assert_eq!((ssh.user.as_deref(), ssh.port), (Some("admin"), Some(2222)));

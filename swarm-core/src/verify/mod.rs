@@ -72,7 +72,11 @@ pub fn verify(spec: &ClusterSpec, observed: &Observed, limit: Option<&BTreeSet<H
         }
     }
     for node in &observed.strangers {
-        judge.notes.push(format!("node {} ({}) is in the swarm and not in the file", node.id, if node.hostname.is_empty() { "no host name" } else { &node.hostname }));
+        judge.notes.push(format!(
+            "node {} ({}) is in the swarm and not in the file",
+            node.id,
+            if node.hostname.is_empty() { "no host name" } else { &node.hostname }
+        ));
     }
     Verdict { converged: judge.findings.is_empty(), findings: judge.findings, notes: judge.notes }
 }
@@ -99,7 +103,9 @@ impl Judge {
                 let ids: Vec<&str> = swarms.iter().map(|s| s.0.as_str()).collect();
                 return self.say(None, FindingKind::Swarm, format!("the hosts lead several swarms: {}", ids.join(", ")));
             }
-            ObservedCluster::OtherName { name, .. } => return self.say(None, FindingKind::Swarm, format!("the swarm is that of the cluster `{name}`")),
+            ObservedCluster::OtherName { name, .. } => {
+                return self.say(None, FindingKind::Swarm, format!("the swarm is that of the cluster `{name}`"));
+            }
         };
         let managers: Vec<&NodeFacts> = view.nodes.iter().filter(|n| n.manager.is_some()).collect();
         let reachable = managers.iter().filter(|n| n.is_reachable_manager()).count();
@@ -111,7 +117,11 @@ impl Judge {
         for node in &managers {
             let address = node.manager.as_ref().map_or("", |m| m.address.as_str());
             if !addresses.insert(address) {
-                self.say(None, FindingKind::Quorum, format!("two managers are counted at {address}: one of them is gone and still has a vote"));
+                self.say(
+                    None,
+                    FindingKind::Quorum,
+                    format!("two managers are counted at {address}: one of them is gone and still has a vote"),
+                );
             }
         }
         if view.cluster.labels.get(NAME_LABEL).map(String::as_str) != Some(spec.name()) {

@@ -1,0 +1,268 @@
+//! A run, played answer by answer: the exact effects, and what a lost answer leads to.
+
+use super::*;
+use crate::engine::{EngineError, ErrorClass, NodeChange, Reason};
+use crate::id::{HostName, NodeId};
+use crate::observe::{LocalState, LocalSwarm, NodeFacts, NodeState, merge};
+use crate::plan::{Plan, PlanOptions, Planned, build};
+use crate::spec::{ClusterSpec, Role};
+use crate::testkit::{Is, node, spec, spec_with, world};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn plan(spec: &ClusterSpec, hosts: &[(&str, Is)]) -> Plan {
+    match build(spec, &merge(spec, &world(hosts), &BTreeSet::new()), &PlanOptions::default()) {
+        Planned::Plan(plan) => plan,
+        Planned::Refused(reasons) => panic!("{reasons:?}"),
+    }
+}
+
+/// A run and its clock.
+struct Play {
+    run: Run,
+    now: Duration,
+}
+
+impl Play {
+    fn new(spec: &ClusterSpec, hosts: &[(&str, Is)]) -> Self {
+        let members = |wanted: &[Is]| -> Vec<HostName> {
+            hosts.iter().filter(|(_, is)| wanted.contains(is)).map(|(n, _)| HostName::new(*n)).collect()
+        };
+        let start = Start {
+            managers: members(&[Is::Manager])
+                .into_iter()
+                .map(|h| (h.clone(), format!("{}:2377", crate::testkit::address(h.as_str()))))
+                .collect(),
+            nodes: members(&[Is::Manager, Is::Worker]).into_iter().map(|h| (h.clone(), NodeId::new(format!("node-{h}")))).collect(),
+            concurrency: 8,
+        };
+        Self { run: Run::new(&plan(spec, hosts), start), now: Duration::ZERO }
+    }
+
+    /// All effects that are wanted now, in words.
+    fn effects(&mut self) -> Vec<Effect> {
+        std::iter::from_fn(|| self.run.poll_effect(self.now)).collect()
+    }
+
+    /// The one effect that is wanted now.
+    fn one(&mut self) -> Effect {
+        let mut effects = self.effects();
+        assert_eq!(effects.len(), 1, "{effects:#?}");
+        effects.remove(0)
+    }
+
+    fn answer(&mut self, effect: &Effect, answer: Answer) {
+        self.run.handle_answer(self.now, effect.id, &answer);
+    }
+
+    /// Goes on to the next time the run wants to be woken.
+    fn wait(&mut self) {
+        self.now = self.run.poll_timeout().expect("nothing is waited for").max(self.now);
+        self.run.handle_timeout(self.now);
+    }
+
+    fn outcomes(&self) -> Vec<Option<Outcome>> {
+        self.run.outcomes().map(|(_, o)| o.cloned()).collect()
+    }
+}
+
+fn local(name: &str, state: LocalState, manages: bool) -> Answer {
+    let active = state == LocalState::Active;
+    Answer::SawHost(LocalSwarm {
+        state,
+        node: active.then(|| NodeId::new(format!("node-{name}"))),
+        address: None,
+        control_available: manages,
+        cluster: None,
+        error: None,
+    })
+}
+
+fn fails(class: ErrorClass, reason: Reason) -> Answer {
+    Answer::Failed(EngineError { doing: "x", class, reason, message: "it failed".into() })
+}
+
+fn managers(names: &[&str]) -> Vec<NodeFacts> {
+    names
+        .iter()
+        .enumerate()
+        .map(|(i, n)| node(n, if n.starts_with('m') { Role::Manager } else { Role::Worker }, NodeState::Ready, i == 0))
+        .collect()
+}
+
+#[test]
+fn a_bootstrap_call_by_call() {
+    let spec = spec(&["m1", "m2", "w1"]);
+    let mut play = Play::new(&spec, &[("m1", Is::Alone), ("m2", Is::Alone), ("w1", Is::Alone)]);
+    let init = play.one();
+    assert!(matches!(&init.call, Call::Init(r) if r.listen == "0.0.0.0:2377" && r.advertise.to_string() == "10.0.1.1"));
+    play.answer(&init, Answer::Done);
+    let look = play.one();
+    assert_eq!((look.host.as_str(), &look.call), ("m1", &Call::LookHost));
+    play.answer(&look, local("m1", LocalState::Active, true));
+    // The joins begin while the first manager is still being confirmed.
+    let effects = play.effects();
+    let joins: Vec<(&str, Role, &str)> = effects
+        .iter()
+        .filter_map(|e| match &e.call {
+            Call::Join { role, via, request } => {
+                assert_eq!(via.as_str(), "m1");
+                Some((e.host.as_str(), *role, request.remote.as_str()))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(joins, [("m2", Role::Manager, "10.0.1.1:2377"), ("w1", Role::Worker, "10.0.1.1:2377")]);
+    let watch = effects.iter().find(|e| e.call == Call::LookCluster).expect("the first manager is looked for").clone();
+    play.answer(&watch, Answer::SawCluster(managers(&["m1"])));
+    for join in effects.iter().filter(|e| matches!(e.call, Call::Join { .. })) {
+        play.answer(join, Answer::Done);
+    }
+    let looks = play.effects();
+    assert!(looks.iter().all(|e| e.call == Call::LookHost) && looks.len() == 2, "{looks:#?}");
+    for look in &looks {
+        play.answer(look, local(look.host.as_str(), LocalState::Active, look.host.as_str() == "m2"));
+    }
+    // Done only when a manager lists both as they shall be.
+    let watch = play.one();
+    let mut half = managers(&["m1", "m2", "w1"]);
+    half[1].manager = None;
+    play.answer(&watch, Answer::SawCluster(half));
+    assert_eq!(play.outcomes()[1], None, "a manager that nobody reaches is not there yet");
+    play.wait();
+    let watch = play.one();
+    play.answer(&watch, Answer::SawCluster(managers(&["m1", "m2", "w1"])));
+    assert!(play.run.is_over());
+    assert_eq!(play.outcomes(), vec![Some(Outcome::Done { changed: true }); 3]);
+}
+
+#[test]
+fn a_lost_answer_leads_to_a_look_and_never_to_a_blind_retry() {
+    let spec = spec(&["m1", "w1"]);
+    let mut play = Play::new(&spec, &[("m1", Is::Manager), ("w1", Is::Alone)]);
+    let join = play.one();
+    play.answer(&join, fails(ErrorClass::Unknown, Reason::Other));
+    let look = play.one();
+    assert_eq!((look.host.as_str(), &look.call), ("w1", &Call::LookHost));
+    // It was done.
+    play.answer(&look, local("w1", LocalState::Active, false));
+    let watch = play.one();
+    assert_eq!(watch.call, Call::LookCluster);
+    play.answer(&watch, Answer::SawCluster(managers(&["m1", "w1"])));
+    assert_eq!(play.outcomes(), [Some(Outcome::Done { changed: true })]);
+}
+
+#[test]
+fn a_join_that_goes_on_is_waited_for_then_left_then_made_again() {
+    let spec = spec(&["m1", "w1"]);
+    let mut play = Play::new(&spec, &[("m1", Is::Manager), ("w1", Is::Alone)]);
+    let join = play.one();
+    play.now += 20 * SECOND;
+    play.answer(&join, fails(ErrorClass::Unknown, Reason::JoinGoesOn));
+    let mut looks = 0;
+    loop {
+        let effects = play.effects();
+        if effects.is_empty() {
+            play.wait();
+        }
+        for effect in effects {
+            match effect.call {
+                Call::LookHost => {
+                    looks += 1;
+                    play.answer(&effect, local("w1", LocalState::Pending, false));
+                }
+                Call::Leave { .. } => {
+                    assert!(looks > 10, "it was waited for");
+                    play.answer(&effect, Answer::Done);
+                    play.wait();
+                    assert!(matches!(play.one().call, Call::Join { .. }), "made again");
+                    return;
+                }
+                other => panic!("while a join is pending nothing else may be sent: {other:?}"),
+            }
+        }
+        assert!(play.now < 200 * SECOND, "it never gives up");
+    }
+}
+
+#[test]
+fn a_refused_join_ends_and_what_needs_it_is_blocked() {
+    let spec = spec(&["m1", "m2", "m3"]);
+    let mut play = Play::new(&spec, &[("m1", Is::Manager), ("m2", Is::Alone), ("m3", Is::Alone)]);
+    let join = play.one();
+    assert_eq!(join.host.as_str(), "m2");
+    play.answer(&join, fails(ErrorClass::Refused, Reason::DialBack));
+    let look = play.one();
+    play.answer(&look, local("m2", LocalState::Inactive, false));
+    assert!(play.run.is_over());
+    let outcomes = play.outcomes();
+    assert!(matches!(&outcomes[0], Some(Outcome::Failed { message }) if message.contains("2377/tcp")), "{outcomes:?}");
+    assert!(matches!(&outcomes[1], Some(Outcome::Blocked { by }) if by.as_str() == "m2/join"), "{outcomes:?}");
+    assert_eq!(play.run.failed_joins(), 1);
+}
+
+#[test]
+fn another_manager_is_asked_when_one_does_not_answer() {
+    let spec = spec_with(&[("m1", "manager", &[]), ("m2", "manager", &[]), ("m3", "manager", &[]), ("w1", "worker", &[("a", "b")])]);
+    let hosts = [("m1", Is::Manager), ("m2", Is::Manager), ("m3", Is::Manager), ("w1", Is::Worker)];
+    let mut play = Play::new(&spec, &hosts);
+    let first = play.one();
+    assert!(
+        matches!(&first.call, Call::UpdateNode { node, change } if node.as_str() == "node-w1" && *change == NodeChange { labels: [("a".to_owned(), Some("b".to_owned()))].into(), ..NodeChange::default() })
+    );
+    play.answer(&first, fails(ErrorClass::Unreachable, Reason::Other));
+    play.wait();
+    let second = play.one();
+    assert_ne!(first.host, second.host, "the next manager is asked");
+    play.answer(&second, fails(ErrorClass::Conflict, Reason::OutOfSequence));
+    play.wait();
+    let third = play.one();
+    play.answer(&third, Answer::AlreadySo);
+    let watch = play.one();
+    let mut nodes = managers(&["m1", "m2", "m3", "w1"]);
+    nodes[3].labels = [("a".to_owned(), "b".to_owned())].into();
+    play.answer(&watch, Answer::SawCluster(nodes));
+    assert_eq!(play.outcomes(), [Some(Outcome::Done { changed: false })]);
+}
+
+#[test]
+fn a_demotion_is_never_asked_of_the_one_that_is_demoted() {
+    let spec = spec_with(&[("m1", "worker", &[]), ("m2", "manager", &[]), ("m3", "manager", &[]), ("m4", "manager", &[])]);
+    let mut play = Play::new(&spec, &[("m1", Is::Manager), ("m2", Is::Manager), ("m3", Is::Manager), ("m4", Is::Manager)]);
+    assert_ne!(play.one().host.as_str(), "m1");
+}
+
+#[test]
+fn stopped_means_that_nothing_new_is_begun() {
+    let spec = spec(&["m1", "w1", "w2"]);
+    let mut play = Play::new(&spec, &[("m1", Is::Alone), ("w1", Is::Alone), ("w2", Is::Alone)]);
+    let init = play.one();
+    play.run.stop(play.now);
+    play.answer(&init, Answer::Done);
+    assert_eq!(play.effects(), []);
+    assert!(play.run.is_over());
+    let outcomes = play.outcomes();
+    assert!(matches!(outcomes[0], Some(Outcome::InDoubt { .. })), "{outcomes:?}");
+    assert_eq!(outcomes[1..], [Some(Outcome::NotStarted), Some(Outcome::NotStarted)]);
+}
+
+#[test]
+fn an_engine_that_falls_silent_is_a_doubt_and_ends() {
+    let spec = spec(&["m1"]);
+    let mut play = Play::new(&spec, &[("m1", Is::Alone)]);
+    let init = play.one();
+    play.answer(&init, fails(ErrorClass::Unknown, Reason::Other));
+    while !play.run.is_over() {
+        for effect in play.effects() {
+            assert_eq!(effect.call, Call::LookHost, "an init in doubt is not sent again");
+            play.answer(&effect, fails(ErrorClass::Unreachable, Reason::Other));
+        }
+        if !play.run.is_over() {
+            play.wait();
+        }
+        assert!(play.now < 120 * SECOND, "it never ends");
+    }
+    assert!(matches!(play.outcomes()[0], Some(Outcome::InDoubt { .. })));
+}

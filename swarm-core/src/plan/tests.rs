@@ -1,0 +1,248 @@
+//! The planner's decisions, each on a small world.
+
+use super::*;
+use crate::engine::Force;
+use crate::observe::{NodeState, Observed, merge};
+use crate::spec::ClusterSpec;
+use crate::testkit::{Is, Wanted, node, spec, spec_with, world};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+fn look(spec: &ClusterSpec, hosts: &[(&str, Is)]) -> Observed {
+    merge(spec, &world(hosts), &BTreeSet::new())
+}
+
+fn plan_of(spec: &ClusterSpec, observed: &Observed) -> Plan {
+    match build(spec, observed, &PlanOptions::default()) {
+        Planned::Plan(plan) => plan,
+        Planned::Refused(reasons) => panic!("{reasons:?}"),
+    }
+}
+
+fn steps(spec: &ClusterSpec, hosts: &[(&str, Is)]) -> Vec<String> {
+    plan_of(spec, &look(spec, hosts)).steps.iter().map(|s| s.id.to_string()).collect()
+}
+
+fn refused(spec: &ClusterSpec, hosts: &[(&str, Is)]) -> Vec<Refusal> {
+    match build(spec, &look(spec, hosts), &PlanOptions::default()) {
+        Planned::Refused(reasons) => reasons,
+        Planned::Plan(plan) => panic!("{plan:#?}"),
+    }
+}
+
+#[test]
+fn nothing_becomes_a_cluster_with_all_joins_side_by_side() {
+    let spec = spec(&["m1", "m2", "w1"]);
+    let plan = plan_of(&spec, &look(&spec, &[("m1", Is::Alone), ("m2", Is::Alone), ("w1", Is::Alone)]));
+    let needs: Vec<(&str, Vec<&str>)> = plan.steps.iter().map(|s| (s.id.as_str(), s.needs.iter().map(StepId::as_str).collect())).collect();
+    assert_eq!(needs, [("m1/init", vec![]), ("m2/join", vec!["m1/init"]), ("w1/join", vec!["m1/init"])]);
+}
+
+#[test]
+fn a_running_swarm_takes_managers_one_after_the_other() {
+    let spec = spec(&["m1", "m2", "m3", "w1"]);
+    let plan = plan_of(&spec, &look(&spec, &[("m1", Is::Manager), ("m2", Is::Alone), ("m3", Is::Alone), ("w1", Is::Alone)]));
+    let needs: Vec<(&str, Vec<&str>)> = plan.steps.iter().map(|s| (s.id.as_str(), s.needs.iter().map(StepId::as_str).collect())).collect();
+    assert_eq!(needs, [("m2/join", vec![]), ("m3/join", vec!["m2/join"]), ("w1/join", vec![])]);
+}
+
+#[test]
+fn a_second_cluster_is_never_made() {
+    let spec = spec(&["m1", "m2", "m3", "w1"]);
+    // For each thing a declared manager can be besides alone: no init, whatever the others are.
+    for doubt in [Is::Gone, Is::Joining, Is::Locked, Is::Foreign, Is::Removed] {
+        let reasons = refused(&spec, &[("m1", Is::Alone), ("m2", doubt), ("m3", Is::Alone), ("w1", Is::Alone)]);
+        assert!(!reasons.is_empty(), "{doubt:?}");
+    }
+    // Workers that cannot be asked are left out; workers that are in some swarm are not.
+    assert_eq!(
+        steps(&spec, &[("m1", Is::Alone), ("m2", Is::Alone), ("m3", Is::Alone), ("w1", Is::Gone)]),
+        ["m1/init", "m2/join", "m3/join"]
+    );
+    assert!(matches!(
+        refused(&spec, &[("m1", Is::Alone), ("m2", Is::Alone), ("m3", Is::Alone), ("w1", Is::Foreign)])[..],
+        [Refusal::ForeignSwarm { .. }]
+    ));
+}
+
+#[test]
+fn a_removed_node_leaves_and_joins_a_foreign_one_is_refused() {
+    let spec = spec(&["m1", "w1"]);
+    assert_eq!(steps(&spec, &[("m1", Is::Manager), ("w1", Is::Removed)]), ["w1/leave", "w1/join"]);
+    let reasons = refused(&spec, &[("m1", Is::Manager), ("w1", Is::Foreign)]);
+    assert!(reasons[0].to_string().contains("worker of swarm theirs") && reasons[0].to_string().contains("swarm ours"), "{}", reasons[0]);
+    let forced = PlanOptions { force_leave: ["w1".into()].into(), limit: None };
+    let observed = look(&spec, &[("m1", Is::Manager), ("w1", Is::Foreign)]);
+    let Planned::Plan(plan) = build(&spec, &observed, &forced) else { panic!("refused") };
+    assert!(matches!(plan.steps[0].action, Action::Leave { force: Force::Yes, node: Some(_) }));
+    assert_eq!(lint(&plan, &spec, &observed, &forced.force_leave), []);
+    assert!(!lint(&plan, &spec, &observed, &BTreeSet::new()).is_empty(), "without leave to do so it breaks a rule");
+}
+
+#[test]
+fn promotions_come_before_demotions_and_never_beside_them() {
+    let spec =
+        spec_with(&[("m1", "manager", &[]), ("m2", "worker", &[]), ("m3", "worker", &[]), ("w1", "manager", &[]), ("w2", "manager", &[])]);
+    let plan = plan_of(
+        &spec,
+        &look(&spec, &[("m1", Is::Manager), ("m2", Is::Manager), ("m3", Is::Manager), ("w1", Is::Worker), ("w2", Is::Worker)]),
+    );
+    let chain: Vec<(&str, Vec<&str>)> = plan.steps.iter().map(|s| (s.id.as_str(), s.needs.iter().map(StepId::as_str).collect())).collect();
+    assert_eq!(
+        chain,
+        [("w1/promote", vec![]), ("w2/promote", vec!["w1/promote"]), ("m2/demote", vec!["w2/promote"]), ("m3/demote", vec!["m2/demote"])]
+    );
+}
+
+#[test]
+fn the_quorum_is_counted_with_lost_voters_as_lost() {
+    let demote = spec_with(&[("m1", "manager", &[]), ("m2", "worker", &[]), ("m3", "manager", &[])]);
+    let reasons = refused(&demote, &[("m1", Is::Manager), ("m2", Is::Manager), ("m3", Is::LostManager)]);
+    assert!(
+        reasons[0].to_string().contains("3 managers, 2 reachable; afterwards 2, which need 2, and 1 would surely be there"),
+        "{}",
+        reasons[0]
+    );
+    // Growing a swarm of two of which one is lost would leave it one failure from the end.
+    let grow = spec(&["m1", "m2", "m3", "m4"]);
+    assert!(matches!(
+        refused(&grow, &[("m1", Is::Manager), ("m2", Is::Manager), ("m3", Is::LostManager), ("m4", Is::Alone)])[..],
+        [Refusal::QuorumAtRisk { .. }]
+    ));
+    // No majority at all: nothing is planned.
+    let lost = [("m1", Is::Manager), ("m2", Is::LostManager), ("m3", Is::LostManager), ("m4", Is::Alone)];
+    assert!(matches!(refused(&grow, &lost)[..], [Refusal::NoQuorum { .. }]));
+}
+
+#[test]
+fn an_entry_that_a_host_left_behind_is_removed_by_proof_only() {
+    let spec = spec(&["m1", "w1"]);
+    let with_ghost = |state: NodeState, hostname: &str, address: &str| {
+        let mut world = world(&[("m1", Is::Manager), ("w1", Is::Worker)]);
+        let mut ghost = node("w1", Role::Worker, state, false);
+        ghost.id = NodeId::new("ghost");
+        ghost.hostname = hostname.into();
+        ghost.address = address.into();
+        let report = world.hosts.get_mut(&HostName::new("m1")).unwrap();
+        report.view.as_mut().unwrap().as_mut().unwrap().nodes.push(ghost);
+        plan_of(&spec, &merge(&spec, &world, &BTreeSet::new())).steps.iter().map(|s| s.id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(with_ghost(NodeState::Down, "w1", "10.0.2.1"), ["w1/remove-ghost"]);
+    // Unknown is not down, another name or address is no proof.
+    assert!(with_ghost(NodeState::Unknown, "w1", "10.0.2.1").is_empty());
+    assert!(with_ghost(NodeState::Ready, "w1", "10.0.2.1").is_empty());
+    assert!(with_ghost(NodeState::Down, "other", "10.0.2.1").is_empty());
+    assert!(with_ghost(NodeState::Down, "w1", "10.0.9.9").is_empty());
+}
+
+#[test]
+fn labels_hold_a_node_back_only_where_services_exist() {
+    let spec = spec_with(&[("m1", "manager", &[]), ("w1", "worker", &[("disk", "ssd")])]);
+    for (services, availability) in [(0, Availability::Active), (3, Availability::Drain)] {
+        let mut world = world(&[("m1", Is::Manager), ("w1", Is::Alone)]);
+        world.hosts.get_mut(&HostName::new("m1")).unwrap().view.as_mut().unwrap().as_mut().unwrap().services = services;
+        let plan = plan_of(&spec, &merge(&spec, &world, &BTreeSet::new()));
+        assert!(matches!(&plan.steps[0].action, Action::Join { availability: a, .. } if *a == availability), "{plan:#?}");
+        let Action::Configure { change } = &plan.steps[1].action else { panic!("{plan:#?}") };
+        assert_eq!(change.availability, (services > 0).then_some(Availability::Active));
+    }
+}
+
+#[test]
+fn a_drained_node_without_its_labels_is_an_interrupted_join() {
+    let spec = spec_with(&[("m1", "manager", &[]), ("w1", "worker", &[("disk", "ssd")])]);
+    let mut world = world(&[("m1", Is::Manager), ("w1", Is::Worker)]);
+    let view = world.hosts.get_mut(&HostName::new("m1")).unwrap().view.as_mut().unwrap().as_mut().unwrap();
+    view.nodes[1].availability = Availability::Drain;
+    let plan = plan_of(&spec, &merge(&spec, &world, &BTreeSet::new()));
+    let Action::Configure { change } = &plan.steps[0].action else { panic!("{plan:#?}") };
+    assert_eq!(change.availability, Some(Availability::Active));
+}
+
+#[test]
+fn the_checker_finds_what_a_broken_planner_would_do() {
+    let spec = spec(&["m1", "m2", "m3", "w1"]);
+    let observed = look(&spec, &[("m1", Is::Manager), ("m2", Is::Manager), ("m3", Is::Manager), ("w1", Is::Worker)]);
+    let empty = plan_of(&spec, &observed);
+    assert!(empty.is_empty());
+    let with = |actions: Vec<(&str, Action)>| {
+        let mut plan = empty.clone();
+        plan.steps = actions
+            .into_iter()
+            .enumerate()
+            .map(|(i, (host, action))| Step {
+                id: StepId::new(format!("{i}")),
+                host: HostName::new(host),
+                action,
+                before: String::new(),
+                after: String::new(),
+                needs: Vec::new(),
+                expect: None,
+                because: String::new(),
+                risk: Risk::None,
+            })
+            .collect();
+        lint(&plan, &spec, &observed, &BTreeSet::new()).iter().map(|f| f.what.clone()).collect::<Vec<_>>().join("; ")
+    };
+    let join = |role| Action::Join {
+        role,
+        advertise: "10.0.0.1".parse().unwrap(),
+        listen: String::new(),
+        data_path: None,
+        availability: Availability::Active,
+    };
+    assert!(with(vec![("m1", Action::Demote), ("m2", Action::Demote), ("m3", Action::Demote)]).contains("without a majority"));
+    assert!(with(vec![("w1", Action::Promote), ("m2", Action::Demote)]).contains("may be under way"));
+    assert!(with(vec![("w1", Action::Leave { force: Force::No, node: None })]).contains("healthy host"));
+    assert!(with(vec![("w1", join(Role::Worker))]).contains("not free"));
+    assert!(with(vec![("w1", Action::RemoveNode { node: NodeId::new("node-w1"), demote: false })]).contains("that one of the hosts is"));
+    assert!(with(vec![("x9", Action::Promote)]).contains("not in the file"));
+}
+
+fn any_is() -> impl Strategy<Value = Is> {
+    prop::sample::select(vec![
+        Is::Alone,
+        Is::Alone,
+        Is::Alone,
+        Is::Manager,
+        Is::Manager,
+        Is::Worker,
+        Is::Worker,
+        Is::LostManager,
+        Is::Removed,
+        Is::Foreign,
+        Is::Gone,
+        Is::Joining,
+        Is::Locked,
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn every_plan_of_every_world_keeps_the_rules(kinds in prop::collection::vec((any_is(), any::<bool>(), any::<bool>()), 1..9)) {
+        let names: Vec<String> = kinds.iter().enumerate().map(|(i, (_, manager, _))| format!("{}{}", if *manager || i == 0 { 'm' } else { 'w' }, i + 1)).collect();
+        // The file may want another role than the host has.
+        let wanted: Vec<Wanted<'_>> = names.iter().zip(&kinds).enumerate()
+            .map(|(i, (n, (_, _, labelled)))| (n.as_str(), if n.starts_with('m') || i == 0 { "manager" } else { "worker" }, if *labelled { &[("a", "b")][..] } else { &[][..] }))
+            .collect();
+        let spec = spec_with(&wanted);
+        let hosts: Vec<(&str, Is)> = names.iter().map(String::as_str).zip(kinds.iter().map(|k| k.0)).collect();
+        let observed = look(&spec, &hosts);
+        let first = build(&spec, &observed, &PlanOptions::default());
+        prop_assert_eq!(&first, &build(&spec, &observed, &PlanOptions::default()), "the same input gives the same plan");
+        // The order of hosts in the file changes nothing.
+        let reversed = spec_with(&wanted.iter().rev().copied().collect::<Vec<_>>());
+        prop_assert_eq!(&first, &build(&reversed, &observed, &PlanOptions::default()));
+        if let Planned::Plan(plan) = first {
+            prop_assert_eq!(lint(&plan, &spec, &observed, &BTreeSet::new()), vec![]);
+            let text = serde_json::to_string(&plan).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<Plan>(&text).unwrap(), &plan, "a saved plan is the plan");
+            let inits = plan.steps.iter().filter(|s| matches!(s.action, Action::Init { .. })).count();
+            // A host that cannot be asked may be anything; a worker that is one does not keep the others from beginning.
+            let bodies = kinds.iter().any(|k| !matches!(k.0, Is::Alone | Is::Gone | Is::LostManager));
+            prop_assert!(inits == 0 || !bodies, "no birth beside a body");
+        }
+    }
+}
