@@ -11,13 +11,24 @@ use swarm_core::driver::{Progress, ProgressEvent};
 use swarm_core::id::HostName;
 use swarm_core::machine::Outcome;
 
-/// A progress sink for a format.
+/// A progress sink for a format. With `-v` every event is in the log as well.
 pub(crate) fn for_format(format: Format) -> Box<dyn Progress> {
-    match format {
+    let shown: Box<dyn Progress> = match format {
         Format::Jsonl => Box::new(Lines),
         Format::Json => Box::new(swarm_core::driver::NoProgress),
         Format::Text if std::io::stderr().is_terminal() => Box::new(Live::new()),
         Format::Text => Box::new(Plain),
+    };
+    Box::new(Logged(shown))
+}
+
+/// Writes events to the log on their way.
+struct Logged(Box<dyn Progress>);
+
+impl Progress for Logged {
+    fn report(&self, event: &ProgressEvent) {
+        tracing::info!(target: "swarm::run", "{}", output::clean(&serde_json::to_string(event).unwrap_or_default()));
+        self.0.report(event);
     }
 }
 

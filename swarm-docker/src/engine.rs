@@ -166,6 +166,18 @@ impl Engine for DockerEngine {
         token.map(Secret::new).ok_or_else(|| doing.unusable("the engine gave no join token"))
     }
 
+    async fn unlock_key(&self) -> Result<Option<Secret>, EngineError> {
+        let answer = self.read(Doing::read("reading the unlock key"), "/swarm/unlockkey").await?;
+        let key = answer.get("UnlockKey").and_then(Value::as_str).filter(|k| !k.is_empty());
+        Ok(key.map(Secret::new))
+    }
+
+    async fn unlock(&self, key: &Secret) -> Result<(), EngineError> {
+        let body = json!({ "UnlockKey": key.expose() });
+        self.client.call(Doing::change("unlocking the swarm"), Method::POST, "/swarm/unlock", Some(&body)).await?;
+        Ok(())
+    }
+
     async fn update_swarm(&self, change: &SwarmChange) -> Result<(), EngineError> {
         let doing = Doing::change("changing the swarm");
         let live = self.read(Doing::read("reading the swarm"), "/swarm").await?;

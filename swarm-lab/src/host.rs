@@ -114,9 +114,16 @@ impl LabHost {
         });
         let pid = pid.ok_or_else(|| self.late("the first process", 10))?.to_string();
         let _ = run(&["ip", "link", "del", &self.link]);
-        run(&["ip", "link", "add", &self.link, "type", "veth", "peer", "name", "eth0", "netns", &pid])?;
+        run(&["ip", "link", "add", &self.link, "type", "veth", "peer", "name", "eth0", "address", &self.hardware_address(), "netns", &pid])?;
         run(&["ip", "link", "set", &self.link, "master", &self.bridge, "up"])?;
         Ok(())
+    }
+
+    /// The same after every start, as that of a machine is: the others keep it in their neighbour tables.
+    fn hardware_address(&self) -> String {
+        let IpAddr::V4(address) = self.address else { return "02:42:00:00:00:01".into() };
+        let [a, b, c, d] = address.octets();
+        format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
     }
 
     /// Waits until sshd and dockerd answer.

@@ -95,6 +95,22 @@ async fn the_engines_answers_are_classed_as_the_table_says() {
     assert_eq!(updated.settings, SwarmSettings { task_history_limit: Some(2), ..cluster.settings }, "the other options survived");
     assert_eq!(updated.labels, cluster.labels);
 
+    // The unlock key: none without autolock; with it, a restarted manager is locked, refuses a wrong key and takes the right one.
+    assert!(e1.unlock_key().await.unwrap().is_none());
+    is(e1.unlock(&Secret::new("SWMKEY-1-xx")).await, ErrorClass::AlreadySo, Reason::Other);
+    lab.docker("m1", &["swarm", "update", "--autolock=true"]);
+    let key = e1.unlock_key().await.unwrap().unwrap();
+    assert!(key.expose().starts_with("SWMKEY-1-") && !format!("{key:?}").contains("SWMKEY"));
+    m2.stop_engine();
+    m2.start_engine().unwrap();
+    let e2 = engine(m2).await;
+    assert_eq!(e2.info().await.unwrap().swarm.state, LocalState::Locked);
+    is(e2.nodes().await, ErrorClass::Refused, Reason::Locked);
+    is(e2.unlock(&Secret::new("no key")).await, ErrorClass::Refused, Reason::Other);
+    is(e2.unlock(&Secret::new(format!("SWMKEY-1-{}", "A".repeat(43)))).await, ErrorClass::Refused, Reason::Locked);
+    e2.unlock(&key).await.unwrap();
+    eventually("m2 is back", Duration::from_secs(20), || lab.nodes("m1").contains(&"m2 manager Ready Active".to_owned())).await;
+
     // A live node is not removed; one that left is, once it is down.
     is(e1.remove_node(&id, Force::No).await, ErrorClass::Conflict, Reason::NodeInUse);
     e3.leave(Force::No).await.unwrap();

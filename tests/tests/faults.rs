@@ -157,3 +157,26 @@ async fn a_join_that_hangs_is_left_and_made_again() {
     converge(&lab.text(&lab.all(""))).await;
     assert_eq!(lab.nodes("m1").iter().filter(|n| n.contains("Ready")).count(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_run_leaves_nothing_running() {
+    let lab = TestLab::up(1, 1);
+    let record = Arc::new(Record::default());
+    let _proxies: Vec<Proxy> = lab.lab.hosts.iter().map(|h| Proxy::start(h, &record)).collect();
+    record.fault("w1", "/swarm/join", Fault::Delay(Duration::from_secs(3)));
+    let file = lab.text(&lab.all(ENGINE));
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let before = metrics.num_alive_tasks();
+    {
+        let run = std::pin::pin!(apply(&file));
+        let begun = eventually("w1 joins", Duration::from_secs(30), || record.seen().iter().any(|s| s.host == "w1" && s.path == "/swarm/join"));
+        tokio::select! {
+            report = run => panic!("it was to be dropped in the middle: {report:?}"),
+            () = begun => {}
+        }
+    }
+    // The proxies' own tasks end with the connections that the run made.
+    eventually("no task of the run is left", Duration::from_secs(20), || metrics.num_alive_tasks() <= before).await;
+    converge(&file).await;
+    is_one_cluster(&lab);
+}

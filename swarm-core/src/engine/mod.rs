@@ -156,6 +156,12 @@ pub trait Engine: EngineRead {
     /// The token that lets an engine join with this role. Managers only.
     async fn join_token(&self, role: Role) -> Result<Secret, EngineError>;
 
+    /// The key that unlocks managers after a restart; `None` where autolock is off. Managers only.
+    async fn unlock_key(&self) -> Result<Option<Secret>, EngineError>;
+
+    /// Unlocks a locked manager. One that is not locked is [`ErrorClass::AlreadySo`].
+    async fn unlock(&self, key: &Secret) -> Result<(), EngineError>;
+
     /// Changes the swarm object, from the live one and with its version. [`ErrorClass::Conflict`] if it changed meanwhile.
     async fn update_swarm(&self, change: &SwarmChange) -> Result<(), EngineError>;
 

@@ -1,0 +1,269 @@
+//! Measures in one run, as ratios: this machine is noisy, and a number alone means little. Prints a table for docs/benchmarks.md.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::indexing_slicing, reason = "a measuring program")]
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use swarm_core::engine::{Engine, EngineRead, Force, InitRequest, JoinRequest};
+use swarm_core::observe::NodeState;
+use swarm_core::spec::{Availability, InitSettings, Role, SwarmSettings};
+use swarm_docker::DockerEngine;
+use swarm_tests::lab::TestLab;
+
+const ROUNDS: usize = 5;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    planner();
+    let lab = TestLab::up(3, 7);
+    let file = lab.lab.file();
+    let file = file.to_str().unwrap();
+    let all: Vec<String> = lab.lab.hosts.iter().map(|h| h.name.clone()).collect();
+    let mut rows = Rows::default();
+
+    for _ in 0..ROUNDS {
+        runtime.block_on(reset(&lab));
+        rows.add("engines alone, init and joins at once", runtime.block_on(by_hand(&lab)));
+        runtime.block_on(reset(&lab));
+        rows.add("swarm apply, cold", swarm(&["apply", "-f", file, "--yes"]));
+        rows.add("swarm apply, nothing to do", swarm(&["apply", "-f", file, "--yes"]));
+        rows.add("swarm plan, nothing to do", swarm(&["plan", "-f", file]));
+        runtime.block_on(reset(&lab));
+        rows.add("shell script over ssh, cold", script(&lab));
+        rows.add("shell script over ssh, nothing to do", script(&lab));
+    }
+    for host in &lab.lab.hosts {
+        host.delay(Duration::from_millis(25), None).unwrap();
+    }
+    for _ in 0..3 {
+        runtime.block_on(reset(&lab));
+        rows.add("swarm apply, cold, 50 ms link", swarm(&["apply", "-f", file, "--yes"]));
+    }
+    for host in &lab.lab.hosts {
+        host.delay(Duration::ZERO, None).unwrap();
+    }
+    match ansible_program() {
+        Some(program) => {
+            let inventory = inventory(&lab);
+            for _ in 0..2 {
+                runtime.block_on(reset(&lab));
+                rows.add("ansible, cold", ansible(&program, &inventory));
+                rows.add("ansible, nothing to do", ansible(&program, &inventory));
+            }
+        }
+        None => println!("SKIPPED: ansible could not be installed (python3 -m venv, pip install ansible-core); its rows are missing"),
+    }
+    let memory = lab.lab.hosts.iter().map(swarm_lab::LabHost::memory).max().unwrap_or(0) / 1_000_000;
+    println!("{} hosts, the largest uses {memory} MB\n", all.len());
+    rows.print();
+}
+
+/// 10,000 hosts through the reader and the planner, in this process.
+fn planner() {
+    let mut text = String::from("name: big\nhosts:\n");
+    for i in 0..10_000u32 {
+        let role = if i < 7 { "manager" } else { "worker" };
+        let _ = writeln!(text, "  h{i}: {{ address: 10.{}.{}.{}, role: {role}, labels: {{ rack: r{} }} }}", 1 + i / 60_000, i / 250 % 250, 1 + i % 250, i % 40);
+    }
+    let began = Instant::now();
+    let spec = swarm_file::parse(&text, &|_| None).unwrap().spec;
+    let read = began.elapsed();
+    let hosts = spec.hosts().map(|h| (h.name.clone(), alone(h.name.as_str()))).collect();
+    let observation = swarm_core::observe::Observation { hosts };
+    let began = Instant::now();
+    let observed = swarm_core::observe::merge(&spec, &observation, &Default::default());
+    let planned = swarm_core::plan::build(&spec, &observed, &Default::default());
+    let elapsed = began.elapsed();
+    let swarm_core::plan::Planned::Plan(plan) = planned else { panic!("refused") };
+    let peak = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = peak.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default();
+    println!("planner, 10,000 hosts: read {read:.2?}, plan of {} steps {elapsed:.2?}, {}", plan.steps.len(), peak.split_whitespace().collect::<Vec<_>>().join(" "));
+}
+
+fn alone(name: &str) -> swarm_core::observe::HostReport {
+    use swarm_core::observe::{EngineFacts, HostReport, LocalState, LocalSwarm, MachineFacts};
+    let swarm = LocalSwarm { state: LocalState::Inactive, node: None, address: None, control_available: false, cluster: None, error: None };
+    let engine = EngineFacts {
+        daemon: name.into(),
+        hostname: name.into(),
+        version: "28.0.0".into(),
+        swarm,
+        data_root: "/var/lib/docker".into(),
+        running_containers: 0,
+        live_restore: false,
+        rootless: false,
+    };
+    HostReport { engine: Ok(engine), machine: Some(Ok(MachineFacts::default())), identity: None, view: None }
+}
+
+#[derive(Default)]
+struct Rows(Vec<(&'static str, Vec<Duration>)>);
+
+impl Rows {
+    fn add(&mut self, name: &'static str, time: Duration) {
+        match self.0.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, times)) => times.push(time),
+            None => self.0.push((name, vec![time])),
+        }
+    }
+
+    fn median(&self, name: &str) -> Option<f64> {
+        let mut times = self.0.iter().find(|(n, _)| *n == name)?.1.clone();
+        times.sort();
+        Some(times[times.len() / 2].as_secs_f64())
+    }
+
+    fn print(&self) {
+        println!("| what | median | least | most | runs |\n|---|---|---|---|---|");
+        for (name, times) in &self.0 {
+            let (least, most) = (times.iter().min().unwrap(), times.iter().max().unwrap());
+            println!("| {name} | {:.2} s | {:.2} s | {:.2} s | {} |", self.median(name).unwrap(), least.as_secs_f64(), most.as_secs_f64(), times.len());
+        }
+        println!("\n| ratio | measured | wanted |\n|---|---|---|");
+        let (cold, again) = (self.median("swarm apply, cold").unwrap(), self.median("swarm apply, nothing to do").unwrap());
+        let ratio = |what: &str, value: Option<f64>, wanted: &str| match value {
+            Some(value) => println!("| {what} | {value:.2} | {wanted} |"),
+            None => println!("| {what} | not measured | {wanted} |"),
+        };
+        ratio("cold / engines alone", self.median("engines alone, init and joins at once").map(|e| cold / e), "at most 1.3");
+        ratio("nothing to do, seconds", Some(again), "at most 0.35");
+        ratio("50 ms link: round trips more than cold", self.median("swarm apply, cold, 50 ms link").map(|d| (d - cold) / 0.05), "at most 15");
+        ratio("shell script / swarm, cold", self.median("shell script over ssh, cold").map(|s| s / cold), "");
+        ratio("ansible / swarm, cold", self.median("ansible, cold").map(|a| a / cold), "at least 8");
+        ratio("ansible / swarm, nothing to do", self.median("ansible, nothing to do").map(|a| a / again), "at least 15");
+    }
+}
+
+fn timed(command: &mut Command) -> Duration {
+    let began = Instant::now();
+    let output = command.output().unwrap();
+    let elapsed = began.elapsed();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}{said}", String::from_utf8_lossy(&output.stdout));
+    elapsed
+}
+
+fn swarm(args: &[&str]) -> Duration {
+    timed(&mut swarm_tests::cli::command(args))
+}
+
+async fn engines(lab: &TestLab) -> Vec<DockerEngine> {
+    let mut engines = Vec::new();
+    for host in &lab.lab.hosts {
+        engines.push(DockerEngine::local(host.socket().to_str().unwrap()).await.unwrap());
+    }
+    engines
+}
+
+/// Takes every engine out of its swarm.
+async fn reset(lab: &TestLab) {
+    let tasks: Vec<_> = engines(lab).await.into_iter().map(|e| tokio::spawn(async move { e.leave(Force::Yes).await })).collect();
+    for task in tasks {
+        let _ = task.await.unwrap();
+    }
+}
+
+/// What the engines themselves need: the init, then all joins at once, until a manager lists all as they shall be.
+async fn by_hand(lab: &TestLab) -> Duration {
+    let engines = engines(lab).await;
+    let hosts = &lab.lab.hosts;
+    let began = Instant::now();
+    let (listen, availability) = ("0.0.0.0:2377".to_owned(), Availability::Active);
+    let init = InitRequest {
+        advertise: hosts[0].address,
+        listen: listen.clone(),
+        data_path: None,
+        availability,
+        settings: SwarmSettings::default(),
+        init: InitSettings::default(),
+        labels: Default::default(),
+    };
+    engines[0].init(&init).await.unwrap();
+    let tokens = [engines[0].join_token(Role::Manager).await.unwrap(), engines[0].join_token(Role::Worker).await.unwrap()];
+    let remote = format!("{}:2377", hosts[0].address);
+    let joins: Vec<_> = (1..hosts.len())
+        .map(|i| {
+            let (engine, token) = (engines[i].clone(), tokens[usize::from(!hosts[i].name.starts_with('m'))].clone());
+            let request = JoinRequest { advertise: hosts[i].address, listen: listen.clone(), data_path: None, availability, remote: remote.clone() };
+            tokio::spawn(async move { engine.join(&request, &token).await.unwrap() })
+        })
+        .collect();
+    for join in joins {
+        join.await.unwrap();
+    }
+    loop {
+        let nodes = engines[0].nodes().await.unwrap();
+        let managers = nodes.iter().filter(|n| n.is_reachable_manager()).count();
+        if managers == 3 && nodes.iter().filter(|n| n.state == NodeState::Ready).count() == hosts.len() {
+            return began.elapsed();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The same with `ssh` and the docker command line, as one would write it by hand: shared connections, joins side by side.
+fn script(lab: &TestLab) -> Duration {
+    let mut text = String::from("set -e\n");
+    let control = lab.lab.dir.join("ctl-%h");
+    let _ = writeln!(
+        text,
+        "S=\"ssh -o BatchMode=yes -o UserKnownHostsFile={} -o ControlMaster=auto -o ControlPersist=5 -o ControlPath={} -i {}\"",
+        lab.lab.known_hosts().display(),
+        control.display(),
+        lab.lab.key().display()
+    );
+    let first = lab.lab.hosts[0].address;
+    let state = "docker info --format '{{.Swarm.LocalNodeState}}'";
+    let _ = writeln!(text, "[ \"$($S root@{first} \"{state}\")\" = active ] || $S root@{first} docker swarm init --advertise-addr {first} >/dev/null");
+    let _ = writeln!(text, "M=$($S root@{first} docker swarm join-token -q manager); W=$($S root@{first} docker swarm join-token -q worker)");
+    for host in &lab.lab.hosts[1..] {
+        let token = if host.name.starts_with('m') { "$M" } else { "$W" };
+        let at = host.address;
+        let _ = writeln!(text, "( [ \"$($S root@{at} \"{state}\")\" = active ] || $S root@{at} docker swarm join --token {token} --advertise-addr {at} {first}:2377 >/dev/null ) &");
+    }
+    let count = lab.lab.hosts.len();
+    let _ = writeln!(text, "wait\nuntil [ \"$($S root@{first} docker node ls | grep -c Ready)\" = {count} ]; do sleep 0.1; done");
+    timed(Command::new("sh").arg("-c").arg(&text))
+}
+
+fn inventory(lab: &TestLab) -> PathBuf {
+    let mut text = String::new();
+    for (group, letter) in [("managers", 'm'), ("workers", 'w')] {
+        let _ = writeln!(text, "[{group}]");
+        for host in lab.lab.hosts.iter().filter(|h| h.name.starts_with(letter)) {
+            let _ = writeln!(text, "{} ansible_host={}", host.name, host.address);
+        }
+    }
+    let _ = writeln!(text, "[all:vars]\nansible_user=root\nansible_python_interpreter=/usr/bin/python3\nansible_ssh_private_key_file={}", lab.lab.key().display());
+    let _ = writeln!(text, "ansible_ssh_common_args=-o UserKnownHostsFile={}", lab.lab.known_hosts().display());
+    let path = lab.lab.dir.join("inventory");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// Ansible in an environment of its own below `target/`.
+fn ansible_program() -> Option<PathBuf> {
+    let venv = Path::new("target/bench-venv");
+    let program = venv.join("bin/ansible-playbook");
+    if !program.exists() {
+        let made = Command::new("python3").args(["-m", "venv"]).arg(venv).status().ok()?.success();
+        let installed = made && Command::new(venv.join("bin/pip")).args(["install", "-q", "ansible-core"]).status().ok()?.success();
+        if !installed {
+            return None;
+        }
+    }
+    Some(program)
+}
+
+fn ansible(program: &Path, inventory: &Path) -> Duration {
+    let playbook = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/swarm.yml");
+    timed(
+        Command::new(program)
+            .args(["-f", "50", "-i"])
+            .arg(inventory)
+            .arg(playbook)
+            .env("ANSIBLE_PIPELINING", "True")
+            .env("ANSIBLE_HOST_KEY_CHECKING", "True"),
+    )
+}
