@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use swarm_core::addr::HostAddress;
 use swarm_core::spec::{HostKeyPolicy, SshSpec};
 use tokio::process::Command;
+use tokio::sync::Mutex;
 
 /// One hop, with everything settled.
 #[derive(Debug, Clone)]
@@ -29,12 +30,69 @@ pub(crate) struct Hop {
     pub(crate) passphrase_env: Option<String>,
 }
 
+/// What `ssh` answered, where its configuration treats all hosts alike.
+#[derive(Debug, Default)]
+pub(crate) struct SshAnswers(Mutex<Option<Answered>>);
+
+#[derive(Debug, Clone)]
+struct Answered {
+    name: String,
+    user: Option<String>,
+    port: Option<u16>,
+    lines: Lines,
+}
+
+/// Keys in lower case, and their values.
+type Lines = Vec<(String, String)>;
+
+impl SshAnswers {
+    /// Asks `ssh` once for all hosts of one user and port, if no line of its configuration could tell them apart.
+    async fn ask(&self, name: &str, user: Option<&str>, port: Option<u16>) -> Result<Lines, SshError> {
+        let mut known = self.0.lock().await;
+        if let Some(answered) = known.as_ref().filter(|k| k.user.as_deref() == user && k.port == port) {
+            let other = |(key, value): &(String, String)| (key.clone(), if *value == answered.name { name.to_owned() } else { value.clone() });
+            return Ok(answered.lines.iter().map(other).collect());
+        }
+        if !treats_hosts_alike() {
+            drop(known);
+            return ask_ssh(name, user, port).await;
+        }
+        let lines = ask_ssh(name, user, port).await?;
+        // A value that holds the name (a `%h` in a path) is told for each host anew.
+        if lines.iter().all(|(_, value)| value == name || !value.contains(name)) {
+            *known = Some(Answered { name: name.to_owned(), user: user.map(str::to_owned), port, lines: lines.clone() });
+        }
+        Ok(lines)
+    }
+}
+
+/// Whether the files that `ssh` reads have no section for some hosts only.
+fn treats_hosts_alike() -> bool {
+    let mut files = vec![home("~/.ssh/config"), PathBuf::from("/etc/ssh/ssh_config")];
+    let dropped = std::fs::read_dir("/etc/ssh/ssh_config.d").into_iter().flatten().filter_map(Result::ok).map(|e| e.path());
+    files.extend(dropped);
+    files.iter().filter_map(|f| std::fs::read_to_string(f).ok()).all(|text| alike(&text))
+}
+
+fn alike(text: &str) -> bool {
+    text.lines().all(|line| {
+        let mut words = line.split(|c: char| c.is_whitespace() || c == '=').filter(|w| !w.is_empty());
+        let key = words.next().unwrap_or_default().to_ascii_lowercase();
+        match key.as_str() {
+            "host" => words.eq(["*"]),
+            "match" => false,
+            "include" => words.eq(["/etc/ssh/ssh_config.d/*.conf"]),
+            _ => true,
+        }
+    })
+}
+
 /// Settles a host and the hops on the way to it, the nearest first.
-pub(crate) async fn settle(address: &HostAddress, spec: &SshSpec) -> Result<Vec<Hop>, SshError> {
-    let (target, jumps) = settle_one(&address.to_string(), spec, spec.user.as_deref(), spec.port).await?;
+pub(crate) async fn settle(address: &HostAddress, spec: &SshSpec, answers: &SshAnswers) -> Result<Vec<Hop>, SshError> {
+    let (target, jumps) = settle_one(&address.to_string(), spec, spec.user.as_deref(), spec.port, answers).await?;
     let mut hops = Vec::new();
     for jump in jumps {
-        let (hop, more) = settle_one(&jump.address, spec, jump.user.as_deref(), jump.port).await?;
+        let (hop, more) = settle_one(&jump.address, spec, jump.user.as_deref(), jump.port, answers).await?;
         if !more.is_empty() && spec.jump.is_none() {
             let message = "its own ssh_config names a jump host too; write the whole way as `jump` in the cluster file".to_owned();
             return Err(SshError::Settings { hop: hop.label, message });
@@ -51,8 +109,8 @@ struct JumpName {
     port: Option<u16>,
 }
 
-async fn settle_one(name: &str, spec: &SshSpec, user: Option<&str>, port: Option<u16>) -> Result<(Hop, Vec<JumpName>), SshError> {
-    let asked = ask_ssh(name, user, port).await?;
+async fn settle_one(name: &str, spec: &SshSpec, user: Option<&str>, port: Option<u16>, answers: &SshAnswers) -> Result<(Hop, Vec<JumpName>), SshError> {
+    let asked = answers.ask(name, user, port).await?;
     let value = |key: &str| asked.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
     let values = |key: &'static str| asked.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str());
     let wrong = |message: String| SshError::Settings { hop: name.to_owned(), message };
@@ -112,7 +170,7 @@ async fn settle_one(name: &str, spec: &SshSpec, user: Option<&str>, port: Option
 }
 
 /// What `ssh` would do for a host: `ssh -G`, or a small part of ssh_config where there is no `ssh`.
-async fn ask_ssh(name: &str, user: Option<&str>, port: Option<u16>) -> Result<Vec<(String, String)>, SshError> {
+async fn ask_ssh(name: &str, user: Option<&str>, port: Option<u16>) -> Result<Lines, SshError> {
     let mut command = Command::new("ssh");
     command.arg("-G").stdin(std::process::Stdio::null()).kill_on_drop(true);
     if let Some(user) = user {
@@ -137,8 +195,8 @@ async fn ask_ssh(name: &str, user: Option<&str>, port: Option<u16>) -> Result<Ve
 }
 
 /// The part of ssh_config that is read where there is no `ssh`: it refuses what it does not know rather than guess.
-fn subset(text: &str, name: &str) -> Result<Vec<(String, String)>, String> {
-    let mut found: Vec<(String, String)> = Vec::new();
+fn subset(text: &str, name: &str) -> Result<Lines, String> {
+    let mut found = Lines::new();
     let mut applies = true;
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -197,6 +255,14 @@ mod tests {
         let expected = [("user", "admin"), ("port", "2222"), ("identityfile", "~/.ssh/k")];
         assert_eq!(found, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
         assert!(subset("Match host x\n", "m1").unwrap_err().contains("openssh-client"));
+    }
+
+    #[test]
+    fn a_section_for_some_hosts_is_seen() {
+        assert!(alike("# Host x\nInclude /etc/ssh/ssh_config.d/*.conf\nHost *\n  SendEnv LANG\n"));
+        for text in ["Host a*", "host=b", "Match all", "Include ~/.ssh/more", "Host * !x"] {
+            assert!(!alike(text), "{text}");
+        }
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl SshHost {
             return Ok(Arc::clone(session));
         }
         let unreachable = |error: SshError| HostError::Unreachable { message: error.to_string(), retry: error.may_pass() };
-        let hops = self.hops.get_or_try_init(|| settle(&self.address, &self.spec)).await.map_err(unreachable)?;
+        let hops = self.hops.get_or_try_init(|| settle(&self.address, &self.spec, &self.shared.answers)).await.map_err(unreachable)?;
         let session = Arc::new(Session::connect(hops, &self.shared).await.map_err(unreachable)?);
         *slot = Some(Arc::clone(&session));
         Ok(session)
@@ -153,7 +153,7 @@ impl SshHost {
 
     async fn forward(&self, socket: &str) -> Result<Option<BoxStream>, HostError> {
         let session = self.session().await?;
-        match session.handle.channel_open_direct_streamlocal(socket).await {
+        match session.open_socket(socket).await {
             Ok(channel) => Ok(Some(Box::new(channel.into_stream()))),
             Err(russh::Error::ChannelOpenFailure(_)) => Ok(None),
             Err(error) => Err(self.lost("opening the engine's socket", error.to_string())),

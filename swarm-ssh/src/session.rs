@@ -1,15 +1,17 @@
 //! One connection to one host, over as many hops as it takes. Each hop's key is checked before a single byte proves who we are.
 
 use crate::auth::{Ask, KeyStore, log_in};
-use crate::config::Hop;
+use crate::config::{Hop, SshAnswers};
 use crate::error::SshError;
 use crate::known_hosts::{HostKeyVerdict, KnownHosts, append, fingerprint, lookup_name};
-use russh::client::{Config, Handle, Handler, connect_stream};
+use russh::Channel;
+use russh::client::{Config, Handle, Handler, Msg, connect_stream};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyOrCertificate};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use swarm_core::host::BoxStream;
 use swarm_core::spec::HostKeyPolicy;
@@ -30,6 +32,7 @@ type Bastion = Arc<Mutex<Option<Arc<Session>>>>;
 /// What all hosts of a run share.
 pub(crate) struct Shared {
     pub(crate) keys: KeyStore,
+    pub(crate) answers: SshAnswers,
     pub(crate) ask: Arc<dyn Ask>,
     handshakes: Semaphore,
     /// Connections to jump hosts: many hosts behind one of them share it.
@@ -38,13 +41,14 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(ask: Arc<dyn Ask>) -> Self {
-        Self { keys: KeyStore::default(), ask, handshakes: Semaphore::new(HANDSHAKES), bastions: Mutex::default() }
+        Self { keys: KeyStore::default(), answers: SshAnswers::default(), ask, handshakes: Semaphore::new(HANDSHAKES), bastions: Mutex::default() }
     }
 }
 
 /// A connection that has logged in.
 pub(crate) struct Session {
     pub(crate) handle: Handle<Keeper>,
+    primed: AtomicBool,
     /// The connection this one goes through.
     _through: Option<Arc<Session>>,
 }
@@ -72,6 +76,24 @@ impl Session {
             });
         }
         Self::connect_hop(target, through, shared).await
+    }
+
+    /// Opens a stream to a socket of the host.
+    ///
+    /// Without a session channel sshd leaves Nagle's algorithm on, which costs 40 ms at the first forwarded answer. So the first time
+    /// one is asked for in the same breath, which costs no round trip of its own.
+    pub(crate) async fn open_socket(&self, socket: &str) -> Result<Channel<Msg>, russh::Error> {
+        let forward = self.handle.channel_open_direct_streamlocal(socket);
+        if self.primed.swap(true, Ordering::Relaxed) {
+            return forward.await;
+        }
+        let prime = async {
+            if let Ok(channel) = self.handle.channel_open_session().await {
+                let _ = channel.close().await;
+            }
+        };
+        // The order of the two requests is that of the futures: the session comes first.
+        tokio::join!(biased; prime, forward).1
     }
 
     async fn connect_hop(hop: &Hop, through: Option<Arc<Self>>, shared: &Shared) -> Result<Self, SshError> {
@@ -110,11 +132,7 @@ impl Session {
             Ok(Err(error)) => return Err(error),
             Err(_) => return Err(connect_error(format!("the login took longer than {} s", HANDSHAKE.as_secs()))),
         };
-        // Without a session channel sshd leaves Nagle's algorithm on, which costs 40 ms at the first forwarded answer.
-        if let Ok(channel) = handle.channel_open_session().await {
-            let _ = channel.close().await;
-        }
-        Ok(Self { handle, _through: through })
+        Ok(Self { handle, primed: AtomicBool::new(false), _through: through })
     }
 }
 

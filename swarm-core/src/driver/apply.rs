@@ -11,7 +11,7 @@ use crate::observe::{HostState, NodeState, Observed, ObservedCluster, merge};
 use crate::plan::{Action, LintFinding, Plan, PlanOptions, Planned, Refusal, build, build_destroy, lint};
 use crate::report::{Report, StepReport};
 use crate::spec::ClusterSpec;
-use crate::verify::{Finding, FindingKind, Verdict};
+use crate::verify::{Finding, FindingKind, Verdict, verify};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeSet;
@@ -223,6 +223,13 @@ impl<'a, F: Fleet> Apply<'a, F> {
 
     /// Carries out a plan that was made from `observed`, then verifies from a fresh look.
     pub async fn run(&self, plan: &Plan, observed: &Observed) -> Report {
+        if plan.is_empty() && !self.stop.is_stopped() {
+            // Nothing is done, so the look that the plan was made from is the fresh one.
+            let verdict = verify(self.spec, observed, self.options.limit.as_ref());
+            if verdict.converged {
+                return Report::new(plan, Vec::new(), Some(verdict), false);
+            }
+        }
         let (mut steps, failed_joins) = self.carry_out(plan, observed).await;
         if self.stop.is_stopped() {
             return Report::new(plan, steps, None, true);
