@@ -37,7 +37,7 @@ verify: setup
 
 deny:
 	@command -v cargo-deny >/dev/null 2>&1 || { echo "deny: cargo-deny is not installed (cargo install --locked cargo-deny)" >&2; exit 1; }
-	$(CARGO) deny --offline check bans licenses sources
+	$(CARGO) deny check bans licenses sources
 
 fix:
 	$(CARGO) fmt --all

@@ -72,7 +72,7 @@ pub(crate) struct Common {
 
 #[derive(Debug, Args)]
 pub(crate) struct NewArgs {
-    /// NAME=[USER@]ADDRESS for each host. The first host, or the first three, become managers.
+    /// `NAME=[USER@]ADDRESS` for each host. The first host, or the first three, become managers.
     #[arg(required = true, value_name = "NAME=[USER@]ADDRESS")]
     pub(crate) hosts: Vec<String>,
     /// Name of the cluster.

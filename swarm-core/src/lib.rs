@@ -24,6 +24,8 @@ pub mod plan;
 pub mod report;
 pub mod secret;
 pub mod spec;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod testkit;
 pub mod verify;

@@ -114,7 +114,21 @@ impl LabHost {
         });
         let pid = pid.ok_or_else(|| self.late("the first process", 10))?.to_string();
         let _ = run(&["ip", "link", "del", &self.link]);
-        run(&["ip", "link", "add", &self.link, "type", "veth", "peer", "name", "eth0", "address", &self.hardware_address(), "netns", &pid])?;
+        run(&[
+            "ip",
+            "link",
+            "add",
+            &self.link,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "address",
+            &self.hardware_address(),
+            "netns",
+            &pid,
+        ])?;
         run(&["ip", "link", "set", &self.link, "master", &self.bridge, "up"])?;
         Ok(())
     }

@@ -50,7 +50,8 @@ impl SshAnswers {
     async fn ask(&self, name: &str, user: Option<&str>, port: Option<u16>) -> Result<Lines, SshError> {
         let mut known = self.0.lock().await;
         if let Some(answered) = known.as_ref().filter(|k| k.user.as_deref() == user && k.port == port) {
-            let other = |(key, value): &(String, String)| (key.clone(), if *value == answered.name { name.to_owned() } else { value.clone() });
+            let other =
+                |(key, value): &(String, String)| (key.clone(), if *value == answered.name { name.to_owned() } else { value.clone() });
             return Ok(answered.lines.iter().map(other).collect());
         }
         if !treats_hosts_alike() {
@@ -109,7 +110,13 @@ struct JumpName {
     port: Option<u16>,
 }
 
-async fn settle_one(name: &str, spec: &SshSpec, user: Option<&str>, port: Option<u16>, answers: &SshAnswers) -> Result<(Hop, Vec<JumpName>), SshError> {
+async fn settle_one(
+    name: &str,
+    spec: &SshSpec,
+    user: Option<&str>,
+    port: Option<u16>,
+    answers: &SshAnswers,
+) -> Result<(Hop, Vec<JumpName>), SshError> {
     let asked = answers.ask(name, user, port).await?;
     let value = |key: &str| asked.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
     let values = |key: &'static str| asked.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str());

@@ -41,7 +41,13 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(ask: Arc<dyn Ask>) -> Self {
-        Self { keys: KeyStore::default(), answers: SshAnswers::default(), ask, handshakes: Semaphore::new(HANDSHAKES), bastions: Mutex::default() }
+        Self {
+            keys: KeyStore::default(),
+            answers: SshAnswers::default(),
+            ask,
+            handshakes: Semaphore::new(HANDSHAKES),
+            bastions: Mutex::default(),
+        }
     }
 }
 

@@ -30,7 +30,11 @@ async fn three_managers_and_three_workers_then_nothing_to_do() {
     let report = converge(&file).await;
     assert!(report.steps.is_empty());
     assert_eq!(record.mutating(), []);
-    assert!(lab.lab.hosts.iter().all(|h| record.seen().iter().any(|s| s.host == h.name && s.path == "/info")), "every engine was asked: {:?}", record.seen());
+    assert!(
+        lab.lab.hosts.iter().all(|h| record.seen().iter().any(|s| s.host == h.name && s.path == "/info")),
+        "every engine was asked: {:?}",
+        record.seen()
+    );
     let until = lab.host("m1").exec(&["date", "+%s.%N"]).unwrap();
     let events = lab.docker("m1", &["events", "--since", since.trim(), "--until", until.trim(), "--filter", "scope=swarm"]);
     assert_eq!(events, "");

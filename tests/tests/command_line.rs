@@ -260,7 +260,8 @@ fn a_lab_comes_goes_and_leaves_nothing() {
         ),
     ]);
     assert_eq!(left, "");
-    let processes = sh(&["sh", "-c", &format!("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c 'swarm-la[b]/{name}' || true")]);
+    let processes =
+        sh(&["sh", "-c", &format!("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c 'swarm-la[b]/{name}' || true")]);
     assert_eq!(processes.trim(), "0");
 }
 

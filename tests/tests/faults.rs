@@ -169,7 +169,8 @@ async fn a_dropped_run_leaves_nothing_running() {
     let before = metrics.num_alive_tasks();
     {
         let run = std::pin::pin!(apply(&file));
-        let begun = eventually("w1 joins", Duration::from_secs(30), || record.seen().iter().any(|s| s.host == "w1" && s.path == "/swarm/join"));
+        let begun =
+            eventually("w1 joins", Duration::from_secs(30), || record.seen().iter().any(|s| s.host == "w1" && s.path == "/swarm/join"));
         tokio::select! {
             report = run => panic!("it was to be dropped in the middle: {report:?}"),
             () = begun => {}

@@ -13,3 +13,6 @@ pub use apply::{Apply, ApplyError, Stop};
 pub use inspect::inspect;
 pub use progress::{NoProgress, Progress, ProgressEvent};
 pub use settle::settle;
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! A run of a whole plan: which step may begin, through which manager, and who gets which answer.
 
 use super::effect::{Answer, Call, Effect, EffectId};
-use super::state::{Input, Outcome, Stage, StepRun, Todo};
+use super::state::{Input, Outcome, Stage, StepRun, Todo, Why};
 use crate::engine::{ErrorClass, JoinRequest, NodeChange, Reason};
 use crate::id::{HostName, NodeId, StepId};
 use crate::observe::NodeFacts;
@@ -43,6 +43,8 @@ pub struct Run {
     looks: u64,
     stopped: bool,
     failed_joins: u32,
+    /// What managers said last.
+    seen: Vec<NodeFacts>,
 }
 
 impl Run {
@@ -65,6 +67,7 @@ impl Run {
             looks: 0,
             stopped: false,
             failed_joins: 0,
+            seen: Vec::new(),
         };
         run.begin_what_can(Duration::ZERO);
         run
@@ -104,6 +107,12 @@ impl Run {
             Some(index) => {
                 self.learn(index, answer);
                 self.advance(index, &Input::Answer(answer), now);
+                if matches!(answer, Answer::SawHost(_)) {
+                    // The managers were asked at the same time: a node that is as it shall be in their answer was so a moment ago.
+                    let view = std::mem::take(&mut self.seen);
+                    self.show(index, view.iter().find(|n| self.nodes.get(&self.host_of(index)) == Some(&n.id)), now);
+                    self.seen = view;
+                }
             }
         }
         self.begin_what_can(now);
@@ -170,8 +179,16 @@ impl Run {
         Effect { id, host, step: step.and_then(|i| self.steps.get(i)).map(|s| s.step.id.clone()), call }
     }
 
+    /// Whether some step waits for what managers say, or soon will: a joined engine is asked for its id at the same time.
     fn wants_view(&self) -> bool {
-        self.steps.iter().any(|s| matches!(s.stage, Stage::Confirming { .. }))
+        self.steps.iter().any(|s| {
+            let entered = matches!(s.step.action, Action::Init { .. } | Action::Join { .. }) && s.stage == Stage::Looking(Why::Confirm);
+            entered || matches!(s.stage, Stage::Confirming { .. })
+        })
+    }
+
+    fn host_of(&self, index: usize) -> HostName {
+        self.steps.get(index).map_or(HostName::new(""), |s| s.step.host.clone())
     }
 
     fn advance(&mut self, index: usize, input: &Input<'_>, now: Duration) {
@@ -183,7 +200,7 @@ impl Run {
         if failed && matches!(run.step.action, Action::Join { .. }) {
             self.failed_joins += 1;
         }
-        if confirming && !was_confirming {
+        if (confirming && !was_confirming) || run.stage == Stage::Looking(Why::Confirm) {
             self.look_at = now;
             self.look_pause = LOOK_EVERY.0;
         }
@@ -299,17 +316,19 @@ impl Run {
     fn learn(&mut self, index: usize, answer: &Answer) {
         let Some(run) = self.steps.get(index) else { return };
         let host = run.step.host.clone();
+        let made_by = match (&run.step.action, answer) {
+            (Action::Init { request }, Answer::Done) => Some(request),
+            (Action::Init { request }, Answer::SawHost(swarm)) if swarm.control_available => Some(request),
+            _ => None,
+        };
+        let address = made_by.map(|request| {
+            let port = request.listen.rsplit(':').next().and_then(|p| p.parse().ok()).unwrap_or(crate::addr::DEFAULT_LISTEN_PORT);
+            SocketAddr::new(request.advertise, port).to_string()
+        });
         match answer {
             Answer::SawHost(swarm) => {
                 if let Some(node) = &swarm.node {
                     self.nodes.insert(host.clone(), node.clone());
-                }
-                if let Action::Init { request } = &run.step.action
-                    && swarm.control_available
-                    && !self.managers.iter().any(|(m, _)| *m == host)
-                {
-                    let port = request.listen.rsplit(':').next().and_then(|p| p.parse().ok()).unwrap_or(crate::addr::DEFAULT_LISTEN_PORT);
-                    self.managers.push_front((host, SocketAddr::new(request.advertise, port).to_string()));
                 }
             }
             Answer::Failed(error) if error.class != ErrorClass::Refused && error.reason != Reason::OutOfSequence => {
@@ -319,6 +338,25 @@ impl Run {
                 ));
             }
             _ => {}
+        }
+        if let Some(address) = address {
+            self.add_manager(host, address);
+        }
+    }
+
+    /// Shows a step what managers say of its node; a host that is a manager now can be asked from now on.
+    fn show(&mut self, index: usize, node: Option<&NodeFacts>, now: Duration) {
+        self.advance(index, &Input::View(node), now);
+        let Some(run) = self.steps.get(index) else { return };
+        let manages = matches!(run.step.action, Action::Join { role: Role::Manager, .. } | Action::Promote);
+        if let (true, true, Some(manager)) = (manages, run.outcome().is_some_and(Outcome::is_done), node.and_then(|n| n.manager.as_ref())) {
+            self.add_manager(run.step.host.clone(), manager.address.clone());
+        }
+    }
+
+    fn add_manager(&mut self, host: HostName, address: String) {
+        if !self.managers.iter().any(|(m, _)| *m == host) {
+            self.managers.push_back((host, address));
         }
     }
 
@@ -339,17 +377,9 @@ impl Run {
                 _ => self.nodes.get(&run.step.host),
             };
             let node = id.and_then(|id| by_id.get(id).copied());
-            let joined = (run.step.host.clone(), node.and_then(|n| n.manager.clone()).map(|m| m.address));
-            self.advance(index, &Input::View(node), now);
-            let done = self.steps.get(index).and_then(StepRun::outcome).is_some_and(Outcome::is_done);
-            let manages =
-                self.steps.get(index).is_some_and(|r| matches!(r.step.action, Action::Join { role: Role::Manager, .. } | Action::Promote));
-            if let (true, true, (host, Some(address))) = (done, manages, joined)
-                && !self.managers.iter().any(|(m, _)| *m == host)
-            {
-                self.managers.push_back((host, address));
-            }
+            self.show(index, node, now);
         }
+        self.seen.clone_from(view);
         let demoted: Vec<HostName> = self
             .steps
             .iter()
@@ -362,6 +392,7 @@ impl Run {
 
 /// Whether a step has come far enough for another that needs it. A swarm can be joined as soon as its first manager runs.
 fn is_enough(need: &StepRun, waiting: &Step) -> bool {
-    let established = matches!(need.step.action, Action::Init { .. }) && matches!(need.stage, Stage::Confirming { .. });
+    let established =
+        matches!(need.step.action, Action::Init { .. }) && matches!(need.stage, Stage::Confirming { .. } | Stage::Looking(Why::Confirm));
     need.outcome().is_some_and(Outcome::is_done) || (established && matches!(waiting.action, Action::Join { .. }))
 }

@@ -99,10 +99,7 @@ fn a_bootstrap_call_by_call() {
     let init = play.one();
     assert!(matches!(&init.call, Call::Init(r) if r.listen == "0.0.0.0:2377" && r.advertise.to_string() == "10.0.1.1"));
     play.answer(&init, Answer::Done);
-    let look = play.one();
-    assert_eq!((look.host.as_str(), &look.call), ("m1", &Call::LookHost));
-    play.answer(&look, local("m1", LocalState::Active, true));
-    // The joins begin while the first manager is still being confirmed.
+    // The joins begin while the first manager is still being looked at.
     let effects = play.effects();
     let joins: Vec<(&str, Role, &str)> = effects
         .iter()
@@ -115,18 +112,24 @@ fn a_bootstrap_call_by_call() {
         })
         .collect();
     assert_eq!(joins, [("m2", Role::Manager, "10.0.1.1:2377"), ("w1", Role::Worker, "10.0.1.1:2377")]);
-    let watch = effects.iter().find(|e| e.call == Call::LookCluster).expect("the first manager is looked for").clone();
+    // Its engine and the managers are asked at the same time; whichever answers first, both are needed.
+    let watch = effects.iter().find(|e| e.call == Call::LookCluster).expect("the managers are asked").clone();
     play.answer(&watch, Answer::SawCluster(managers(&["m1"])));
+    assert_eq!(play.outcomes()[0], None);
+    let look = effects.iter().find(|e| e.call == Call::LookHost).expect("the engine is asked").clone();
+    assert_eq!(look.host.as_str(), "m1");
+    play.answer(&look, local("m1", LocalState::Active, true));
+    assert_eq!(play.outcomes()[0], Some(Outcome::Done { changed: true }));
     for join in effects.iter().filter(|e| matches!(e.call, Call::Join { .. })) {
         play.answer(join, Answer::Done);
     }
     let looks = play.effects();
-    assert!(looks.iter().all(|e| e.call == Call::LookHost) && looks.len() == 2, "{looks:#?}");
-    for look in &looks {
+    assert_eq!(looks.iter().filter(|e| e.call == Call::LookHost).count(), 2, "{looks:#?}");
+    for look in looks.iter().filter(|e| e.call == Call::LookHost) {
         play.answer(look, local(look.host.as_str(), LocalState::Active, look.host.as_str() == "m2"));
     }
     // Done only when a manager lists both as they shall be.
-    let watch = play.one();
+    let watch = looks.iter().find(|e| e.call == Call::LookCluster).expect("the managers are asked").clone();
     let mut half = managers(&["m1", "m2", "w1"]);
     half[1].manager = None;
     play.answer(&watch, Answer::SawCluster(half));

@@ -1,5 +1,12 @@
 //! Measures in one run, as ratios: this machine is noisy, and a number alone means little. Prints a table for docs/benchmarks.md.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::indexing_slicing, reason = "a measuring program")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a measuring program"
+)]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -64,7 +71,14 @@ fn planner() {
     let mut text = String::from("name: big\nhosts:\n");
     for i in 0..10_000u32 {
         let role = if i < 7 { "manager" } else { "worker" };
-        let _ = writeln!(text, "  h{i}: {{ address: 10.{}.{}.{}, role: {role}, labels: {{ rack: r{} }} }}", 1 + i / 60_000, i / 250 % 250, 1 + i % 250, i % 40);
+        let _ = writeln!(
+            text,
+            "  h{i}: {{ address: 10.{}.{}.{}, role: {role}, labels: {{ rack: r{} }} }}",
+            1 + i / 60_000,
+            i / 250 % 250,
+            1 + i % 250,
+            i % 40
+        );
     }
     let began = Instant::now();
     let spec = swarm_file::parse(&text, &|_| None).unwrap().spec;
@@ -78,7 +92,11 @@ fn planner() {
     let swarm_core::plan::Planned::Plan(plan) = planned else { panic!("refused") };
     let peak = std::fs::read_to_string("/proc/self/status").unwrap();
     let peak = peak.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default();
-    println!("planner, 10,000 hosts: read {read:.2?}, plan of {} steps {elapsed:.2?}, {}", plan.steps.len(), peak.split_whitespace().collect::<Vec<_>>().join(" "));
+    println!(
+        "planner, 10,000 hosts: read {read:.2?}, plan of {} steps {elapsed:.2?}, {}",
+        plan.steps.len(),
+        peak.split_whitespace().collect::<Vec<_>>().join(" ")
+    );
 }
 
 fn alone(name: &str) -> swarm_core::observe::HostReport {
@@ -118,7 +136,13 @@ impl Rows {
         println!("| what | median | least | most | runs |\n|---|---|---|---|---|");
         for (name, times) in &self.0 {
             let (least, most) = (times.iter().min().unwrap(), times.iter().max().unwrap());
-            println!("| {name} | {:.2} s | {:.2} s | {:.2} s | {} |", self.median(name).unwrap(), least.as_secs_f64(), most.as_secs_f64(), times.len());
+            println!(
+                "| {name} | {:.2} s | {:.2} s | {:.2} s | {} |",
+                self.median(name).unwrap(),
+                least.as_secs_f64(),
+                most.as_secs_f64(),
+                times.len()
+            );
         }
         println!("\n| ratio | measured | wanted |\n|---|---|---|");
         let (cold, again) = (self.median("swarm apply, cold").unwrap(), self.median("swarm apply, nothing to do").unwrap());
@@ -128,7 +152,11 @@ impl Rows {
         };
         ratio("cold / engines alone", self.median("engines alone, init and joins at once").map(|e| cold / e), "at most 1.3");
         ratio("nothing to do, seconds", Some(again), "at most 0.35");
-        ratio("50 ms link: round trips more than cold", self.median("swarm apply, cold, 50 ms link").map(|d| (d - cold) / 0.05), "at most 15");
+        ratio(
+            "50 ms link: round trips more than cold",
+            self.median("swarm apply, cold, 50 ms link").map(|d| (d - cold) / 0.05),
+            "at most 15",
+        );
         ratio("shell script / swarm, cold", self.median("shell script over ssh, cold").map(|s| s / cold), "");
         ratio("ansible / swarm, cold", self.median("ansible, cold").map(|a| a / cold), "at least 8");
         ratio("ansible / swarm, nothing to do", self.median("ansible, nothing to do").map(|a| a / again), "at least 15");
@@ -185,7 +213,8 @@ async fn by_hand(lab: &TestLab) -> Duration {
     let joins: Vec<_> = (1..hosts.len())
         .map(|i| {
             let (engine, token) = (engines[i].clone(), tokens[usize::from(!hosts[i].name.starts_with('m'))].clone());
-            let request = JoinRequest { advertise: hosts[i].address, listen: listen.clone(), data_path: None, availability, remote: remote.clone() };
+            let request =
+                JoinRequest { advertise: hosts[i].address, listen: listen.clone(), data_path: None, availability, remote: remote.clone() };
             tokio::spawn(async move { engine.join(&request, &token).await.unwrap() })
         })
         .collect();
@@ -215,12 +244,19 @@ fn script(lab: &TestLab) -> Duration {
     );
     let first = lab.lab.hosts[0].address;
     let state = "docker info --format '{{.Swarm.LocalNodeState}}'";
-    let _ = writeln!(text, "[ \"$($S root@{first} \"{state}\")\" = active ] || $S root@{first} docker swarm init --advertise-addr {first} >/dev/null");
-    let _ = writeln!(text, "M=$($S root@{first} docker swarm join-token -q manager); W=$($S root@{first} docker swarm join-token -q worker)");
+    let _ = writeln!(
+        text,
+        "[ \"$($S root@{first} \"{state}\")\" = active ] || $S root@{first} docker swarm init --advertise-addr {first} >/dev/null"
+    );
+    let _ =
+        writeln!(text, "M=$($S root@{first} docker swarm join-token -q manager); W=$($S root@{first} docker swarm join-token -q worker)");
     for host in &lab.lab.hosts[1..] {
         let token = if host.name.starts_with('m') { "$M" } else { "$W" };
         let at = host.address;
-        let _ = writeln!(text, "( [ \"$($S root@{at} \"{state}\")\" = active ] || $S root@{at} docker swarm join --token {token} --advertise-addr {at} {first}:2377 >/dev/null ) &");
+        let _ = writeln!(
+            text,
+            "( [ \"$($S root@{at} \"{state}\")\" = active ] || $S root@{at} docker swarm join --token {token} --advertise-addr {at} {first}:2377 >/dev/null ) &"
+        );
     }
     let count = lab.lab.hosts.len();
     let _ = writeln!(text, "wait\nuntil [ \"$($S root@{first} docker node ls | grep -c Ready)\" = {count} ]; do sleep 0.1; done");
@@ -235,7 +271,11 @@ fn inventory(lab: &TestLab) -> PathBuf {
             let _ = writeln!(text, "{} ansible_host={}", host.name, host.address);
         }
     }
-    let _ = writeln!(text, "[all:vars]\nansible_user=root\nansible_python_interpreter=/usr/bin/python3\nansible_ssh_private_key_file={}", lab.lab.key().display());
+    let _ = writeln!(
+        text,
+        "[all:vars]\nansible_user=root\nansible_python_interpreter=/usr/bin/python3\nansible_ssh_private_key_file={}",
+        lab.lab.key().display()
+    );
     let _ = writeln!(text, "ansible_ssh_common_args=-o UserKnownHostsFile={}", lab.lab.known_hosts().display());
     let path = lab.lab.dir.join("inventory");
     std::fs::write(&path, text).unwrap();

@@ -1,0 +1,196 @@
+//! The driver over mocked engines: what is called, in which order, and what is never called.
+
+use super::inspect::inspect;
+use super::perform::perform;
+use super::{NoProgress, Progress, ProgressEvent};
+use crate::engine::{Engine, EngineError, EngineRead, ErrorClass, Force, JoinRequest, NodeChange, Reason};
+use crate::fleet::{Actor, Fleet, FleetRead, Reader};
+use crate::host::{Host, HostRead};
+use crate::id::{HostName, NodeId};
+use crate::machine::{Answer, Call, Effect, EffectId};
+use crate::observe::{HostState, ReachError, ReachErrorKind, merge};
+use crate::secret::Secret;
+use crate::spec::{Availability, HostSpec, Role};
+use crate::testing::{MockDocker, MockMachine};
+use crate::testkit::{Is, node, spec, world};
+use async_trait::async_trait;
+use mockall::predicate::eq;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Mocks by host; a host that has none cannot be reached.
+#[derive(Default)]
+struct Mocks {
+    engines: BTreeMap<HostName, Arc<MockDocker>>,
+    machines: BTreeMap<HostName, Arc<MockMachine>>,
+}
+
+impl Mocks {
+    fn with(mut self, host: &str, engine: MockDocker) -> Self {
+        self.engines.insert(HostName::new(host), Arc::new(engine));
+        self
+    }
+
+    fn find(&self, host: &HostSpec) -> Result<(Arc<MockDocker>, Option<Arc<MockMachine>>), ReachError> {
+        let gone = || ReachError { kind: ReachErrorKind::Unreachable, message: "no route".into() };
+        Ok((self.engines.get(&host.name).cloned().ok_or_else(gone)?, self.machines.get(&host.name).cloned()))
+    }
+}
+
+#[async_trait]
+impl FleetRead for Mocks {
+    async fn reader(&self, host: &HostSpec) -> Result<Reader, ReachError> {
+        let (engine, machine) = self.find(host)?;
+        let engine: Arc<dyn EngineRead> = engine;
+        Ok(Reader { host: machine.map(|m| -> Arc<dyn HostRead> { m }), engine })
+    }
+}
+
+#[async_trait]
+impl Fleet for Mocks {
+    async fn actor(&self, host: &HostSpec) -> Result<Actor, ReachError> {
+        let (engine, machine) = self.find(host)?;
+        let engine: Arc<dyn Engine> = engine;
+        Ok(Actor { host: machine.map(|m| -> Arc<dyn Host> { m }), engine })
+    }
+}
+
+fn failure(class: ErrorClass) -> EngineError {
+    EngineError { doing: "x", class, reason: Reason::Other, message: "no".into() }
+}
+
+fn effect(host: &str, call: Call) -> Effect {
+    Effect { id: EffectId(1), host: HostName::new(host), step: None, call }
+}
+
+fn join() -> Call {
+    let request = JoinRequest {
+        advertise: "10.0.2.1".parse().unwrap(),
+        listen: "0.0.0.0:2377".into(),
+        data_path: None,
+        availability: Availability::Active,
+        remote: "10.0.1.1:2377".into(),
+    };
+    Call::Join { role: Role::Worker, via: HostName::new("m1"), request }
+}
+
+#[tokio::test]
+async fn a_token_goes_from_the_manager_to_the_joining_engine_and_nowhere_else() {
+    let mut manager = MockDocker::new();
+    manager.expect_join_token().with(eq(Role::Worker)).times(1).returning(|_| Ok(Secret::new("SWMTKN-1-x-y")));
+    let mut worker = MockDocker::new();
+    worker
+        .expect_join()
+        .withf(|r, token| r.remote == "10.0.1.1:2377" && token.expose() == "SWMTKN-1-x-y")
+        .times(1)
+        .returning(|_, _| Ok(()));
+    let fleet = Mocks::default().with("m1", manager).with("w1", worker);
+    assert_eq!(perform(&spec(&["m1", "w1"]), &fleet, &effect("w1", join())).await, Answer::Done);
+}
+
+#[tokio::test]
+async fn a_join_without_a_token_is_not_begun_and_so_never_in_doubt() {
+    let mut manager = MockDocker::new();
+    manager.expect_join_token().returning(|_| Err(failure(ErrorClass::Unknown)));
+    let mut worker = MockDocker::new();
+    worker.expect_join().never();
+    let fleet = Mocks::default().with("m1", manager).with("w1", worker);
+    let answer = perform(&spec(&["m1", "w1"]), &fleet, &effect("w1", join())).await;
+    assert!(matches!(&answer, Answer::Failed(e) if e.class == ErrorClass::Unreachable), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_update_sends_what_is_missing_with_the_version_just_read() {
+    let change = NodeChange { role: Some(Role::Worker), labels: [("a".to_owned(), Some("b".to_owned()))].into(), ..NodeChange::default() };
+    let missing = NodeChange { role: None, ..change.clone() };
+    let mut manager = MockDocker::new();
+    manager
+        .expect_node()
+        .returning(|_| Ok(crate::observe::NodeFacts { version: 42, ..node("w1", Role::Worker, crate::observe::NodeState::Ready, false) }));
+    manager.expect_update_node().with(eq(NodeId::new("node-w1")), eq(42), eq(missing)).times(1).returning(|_, _, _| Ok(()));
+    let fleet = Mocks::default().with("m1", manager);
+    let call = Call::UpdateNode { node: NodeId::new("node-w1"), change };
+    assert_eq!(perform(&spec(&["m1", "w1"]), &fleet, &effect("m1", call)).await, Answer::Done);
+    // Nothing missing, nothing sent.
+    let mut manager = MockDocker::new();
+    manager.expect_node().returning(|_| Ok(node("w1", Role::Worker, crate::observe::NodeState::Ready, false)));
+    manager.expect_update_node().never();
+    let call = Call::UpdateNode { node: NodeId::new("node-w1"), change: NodeChange { role: Some(Role::Worker), ..NodeChange::default() } };
+    assert_eq!(perform(&spec(&["m1", "w1"]), &Mocks::default().with("m1", manager), &effect("m1", call)).await, Answer::AlreadySo);
+}
+
+#[tokio::test]
+async fn a_host_that_became_another_node_is_not_made_to_leave() {
+    let mut engine = MockDocker::new();
+    engine.expect_info().returning(|| {
+        let world = world(&[("m1", Is::Manager)]);
+        world.hosts.values().next().unwrap().engine.clone().map_err(|_| failure(ErrorClass::Unreachable))
+    });
+    engine.expect_leave().never();
+    let call = Call::Leave { force: Force::Yes, node: Some(NodeId::new("another")) };
+    let answer = perform(&spec(&["m1"]), &Mocks::default().with("m1", engine), &effect("m1", call)).await;
+    assert!(matches!(&answer, Answer::Failed(e) if e.class == ErrorClass::Refused && e.message.contains("was another")), "{answer:?}");
+}
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<ProgressEvent>>);
+
+impl Progress for Heard {
+    fn report(&self, event: &ProgressEvent) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+#[tokio::test]
+async fn a_look_asks_and_changes_nothing_and_silence_is_not_standalone() {
+    // A worker of which nobody knows the swarm: its certificate is read. A host that has no mock cannot be reached.
+    let facts = |name: &'static str, is: Is| {
+        let report = world(&[("m1", Is::Manager), (name, is)]).hosts[&HostName::new(name)].clone();
+        move || report.engine.clone().map_err(|_| failure(ErrorClass::Unreachable))
+    };
+    let mut worker = MockDocker::new();
+    worker.expect_info().times(1).returning(facts("w1", Is::Foreign));
+    let mut machine = MockMachine::new();
+    machine
+        .expect_read_file()
+        .withf(|path, _| path == "/var/lib/docker/swarm/certificates/swarm-node.crt")
+        .times(1)
+        .returning(|_, _| Ok(b"not a certificate".to_vec()));
+    let mut fleet = Mocks::default().with("w1", worker);
+    fleet.machines.insert(HostName::new("w1"), Arc::new(machine));
+    let spec = spec(&["m1", "w1"]);
+    let heard = Heard::default();
+    let observed = merge(&spec, &inspect(&spec, &fleet, &heard).await, &BTreeSet::new());
+    assert!(matches!(&observed.hosts[&HostName::new("m1")].state, HostState::Unreachable { why } if why == "no route"));
+    assert!(
+        matches!(&observed.hosts[&HostName::new("w1")].state, HostState::Unknown { why } if why.contains("no certificate")),
+        "{observed:?}"
+    );
+    let events = heard.0.lock().unwrap();
+    assert!(events.contains(&ProgressEvent::HostInspected { host: HostName::new("m1"), error: Some("no route".into()) }), "{events:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_engine_does_not_hold_the_others_up() {
+    // One engine takes 40 s, as a manager without a quorum does; the whole look takes no longer than that.
+    let mut slow = MockDocker::new();
+    slow.expect_info().returning(|| Err(failure(ErrorClass::Unreachable)));
+    let spec = spec(&["m1", "m2"]);
+    let fleet = Slow(Mocks::default().with("m1", slow));
+    let began = tokio::time::Instant::now();
+    let seen = inspect(&spec, &fleet, &NoProgress).await;
+    assert_eq!(seen.hosts.len(), 2);
+    assert_eq!(began.elapsed(), Duration::from_secs(40));
+}
+
+/// Connecting takes 40 s for every host.
+struct Slow(Mocks);
+
+#[async_trait]
+impl FleetRead for Slow {
+    async fn reader(&self, host: &HostSpec) -> Result<Reader, ReachError> {
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        self.0.reader(host).await
+    }
+}

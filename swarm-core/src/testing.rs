@@ -1,0 +1,58 @@
+//! Mocks of the traits, for unit tests: a host and an engine that answer what they are told to.
+//!
+//! For anything about how a swarm behaves, use a real engine: a mock proves only what its author believed.
+#![allow(missing_docs, clippy::indexing_slicing, clippy::panic, reason = "most of this is written by mockall")]
+
+use crate::engine::{Engine, EngineError, EngineRead, Force, InitRequest, JoinRequest, NodeChange, SwarmChange};
+use crate::host::{BoxStream, Command, Host, HostError, HostRead, Output};
+use crate::id::{HostName, NodeId};
+use crate::observe::{ClusterFacts, EngineFacts, MachineFacts, NodeFacts};
+use crate::secret::Secret;
+use crate::spec::Role;
+use async_trait::async_trait;
+
+mockall::mock! {
+    /// An engine.
+    pub Docker {}
+
+    #[async_trait]
+    impl EngineRead for Docker {
+        async fn info(&self) -> Result<EngineFacts, EngineError>;
+        async fn cluster(&self) -> Result<ClusterFacts, EngineError>;
+        async fn nodes(&self) -> Result<Vec<NodeFacts>, EngineError>;
+        async fn node(&self, id: &NodeId) -> Result<NodeFacts, EngineError>;
+        async fn service_count(&self) -> Result<usize, EngineError>;
+    }
+
+    #[async_trait]
+    impl Engine for Docker {
+        async fn init(&self, request: &InitRequest) -> Result<(), EngineError>;
+        async fn join(&self, request: &JoinRequest, token: &Secret) -> Result<(), EngineError>;
+        async fn leave(&self, force: Force) -> Result<(), EngineError>;
+        async fn join_token(&self, role: Role) -> Result<Secret, EngineError>;
+        async fn unlock_key(&self) -> Result<Option<Secret>, EngineError>;
+        async fn unlock(&self, key: &Secret) -> Result<(), EngineError>;
+        async fn update_swarm(&self, change: &SwarmChange) -> Result<(), EngineError>;
+        async fn update_node(&self, id: &NodeId, version: u64, change: &NodeChange) -> Result<(), EngineError>;
+        async fn remove_node(&self, id: &NodeId, force: Force) -> Result<(), EngineError>;
+    }
+}
+
+mockall::mock! {
+    /// A machine.
+    pub Machine {}
+
+    #[async_trait]
+    impl HostRead for Machine {
+        fn name(&self) -> &HostName;
+        async fn machine(&self) -> Result<MachineFacts, HostError>;
+        async fn read_file(&self, path: &str, limit: usize) -> Result<Vec<u8>, HostError>;
+    }
+
+    #[async_trait]
+    impl Host for Machine {
+        async fn run(&self, command: &Command) -> Result<Output, HostError>;
+        async fn open_stream(&self, socket: &str) -> Result<BoxStream, HostError>;
+        async fn put_file(&self, path: &str, mode: u32, content: &[u8]) -> Result<(), HostError>;
+    }
+}
