@@ -120,7 +120,7 @@ fn files_stay_readable() {
         ["swarm-core/src", "swarm-file/src", "swarm-ssh/src", "swarm-docker/src", "swarm-fleet/src", "swarm-lab/src", "swarm-cli/src"]
     {
         for (path, text) in sources(dir) {
-            assert!(text.lines().count() <= 800, "{} has {} lines", path.display(), text.lines().count());
+            assert!(text.lines().count() <= 500, "{} has {} lines", path.display(), text.lines().count());
         }
     }
 }

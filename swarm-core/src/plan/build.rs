@@ -1,14 +1,15 @@
 //! From what is wanted and what is there to a plan, or to the reasons why not. Synchronous, total, deterministic.
 
 use super::quorum;
+use super::raft::Raft;
 use super::refusal::Refusal;
 use super::{Action, Blocked, PLAN_VERSION, Plan, Risk, Step, fingerprint, order};
 use crate::addr::AddressSelector;
 use crate::condition::Condition;
-use crate::engine::{Force, InitRequest, NodeChange, SwarmChange};
-use crate::id::{HostName, NodeId, StepId};
+use crate::engine::{InitRequest, SwarmChange};
+use crate::id::{HostName, StepId};
 use crate::observe::{ClusterView, HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost};
-use crate::spec::{Availability, ClusterSpec, HostSpec, NAME_LABEL, Role, SwarmSettings};
+use crate::spec::{Availability, ClusterSpec, HostSpec, NAME_LABEL, Role};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -46,14 +47,14 @@ pub fn build(spec: &ClusterSpec, observed: &Observed, options: &PlanOptions) -> 
     builder.finish()
 }
 
-struct Builder<'a> {
-    spec: &'a ClusterSpec,
-    observed: &'a Observed,
-    options: &'a PlanOptions,
+pub(super) struct Builder<'a> {
+    pub(super) spec: &'a ClusterSpec,
+    pub(super) observed: &'a Observed,
+    pub(super) options: &'a PlanOptions,
     steps: Vec<Step>,
     notes: Vec<String>,
     blocked: Vec<Blocked>,
-    refusals: Vec<Refusal>,
+    pub(super) refusals: Vec<Refusal>,
 }
 
 impl<'a> Builder<'a> {
@@ -158,8 +159,8 @@ impl<'a> Builder<'a> {
     /// There is a swarm: bring every host to where the file wants it.
     fn converge(&mut self, view: &'a ClusterView, live: &[HostName]) {
         let mut raft = Raft::of(view);
-        if raft.healthy() < quorum::needed(raft.voters.len()) {
-            let managers = live.iter().map(|h| (h.clone(), quorum::summary(raft.voters.len(), raft.healthy()))).collect();
+        if raft.healthy() < quorum::needed(raft.total()) {
+            let managers = live.iter().map(|h| (h.clone(), quorum::summary(raft.total(), raft.healthy()))).collect();
             self.refusals.push(Refusal::NoQuorum { managers });
             return;
         }
@@ -218,194 +219,9 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Steps that bring a host into the swarm; the id of its join.
-    fn enter(&mut self, host: &'a HostSpec, seen: &'a ObservedHost, needs: &[StepId], services: bool) -> Option<StepId> {
-        let blocked = matches!(
-            seen.state,
-            HostState::Unreachable { .. }
-                | HostState::NoEngine { .. }
-                | HostState::EngineDown { .. }
-                | HostState::Locked { .. }
-                | HostState::Unknown { .. }
-        );
-        if blocked {
-            self.block(host, &seen.state);
-            return None;
-        }
-        self.unfit(host, seen);
-        let mut needs = needs.to_vec();
-        needs.extend(self.leave_first(host, seen));
-        let advertise = self.address(host, seen)?;
-        let data_path = self.data_path(host, seen);
-        let wanted = host.availability.unwrap_or(Availability::Active);
-        // Labels steer tasks: where services exist, no task may land before they are there.
-        let held = services && host.labels.values().any(Option::is_some) && wanted == Availability::Active;
-        let availability = if held { Availability::Drain } else { wanted };
-        let id = self.id(host, "join");
-        self.push(Step {
-            id: id.clone(),
-            host: host.name.clone(),
-            action: Action::Join { role: host.role, advertise, listen: host.listen.to_string(), data_path, availability },
-            before: seen.state.word().into(),
-            after: format!("{}, at {advertise}{}", host.role, if held { ", drained until its labels are set" } else { "" }),
-            needs,
-            expect: Some(Condition::All(vec![Condition::Ready, Condition::Role(host.role), Condition::Address(advertise)])),
-            because: "the file names it and the swarm does not have it".into(),
-            risk: if host.role == Role::Manager { Risk::Quorum } else { Risk::None },
-        });
-        self.configure_new(host, &id, held.then_some(wanted));
-        Some(id)
-    }
-
-    /// The step that takes a host out of what it is in, if it must and may.
-    fn leave_first(&mut self, host: &HostSpec, seen: &ObservedHost) -> Vec<StepId> {
-        let ours = self.observed.view().map(|v| v.cluster.id.clone());
-        let forced = self.options.force_leave.contains(&host.name);
-        let certificate = seen.report.identity.as_ref().and_then(|i| i.as_ref().ok());
-        let was_manager =
-            certificate.is_some_and(|c| c.role == Role::Manager) || seen.report.engine.as_ref().is_ok_and(|e| e.swarm.control_available);
-        let force_if = |yes: bool| if yes { Force::Yes } else { Force::No };
-        let (force, node, because) = match &seen.state {
-            HostState::Joining => (Force::No, None, "an earlier join has not ended".to_owned()),
-            HostState::StaleMember { node } => {
-                (force_if(was_manager), Some(node.clone()), "the managers removed it and do not know its node id any more".to_owned())
-            }
-            HostState::Broken { node, cluster, error } => {
-                if !forced && cluster.is_some() && *cluster != ours {
-                    self.refusals.push(Refusal::ForeignSwarm {
-                        host: host.name.clone(),
-                        ours,
-                        theirs: cluster.clone(),
-                        role: certificate.map_or(Role::Worker, |c| c.role),
-                        running: running(seen),
-                    });
-                    return Vec::new();
-                }
-                let in_raft = node
-                    .as_ref()
-                    .is_some_and(|id| self.observed.view().is_some_and(|v| v.nodes.iter().any(|n| n.id == *id && n.manager.is_some())));
-                if in_raft {
-                    self.refusals.push(Refusal::UnknownState {
-                        host: host.name.clone(),
-                        why: format!("its engine is in error ({error}) and it still counts as a manager"),
-                    });
-                    return Vec::new();
-                }
-                (force_if(was_manager || forced), node.clone(), format!("its engine is in error: {error}"))
-            }
-            HostState::ForeignSwarm { cluster, role, running } => {
-                if !forced {
-                    self.refusals.push(Refusal::ForeignSwarm {
-                        host: host.name.clone(),
-                        ours,
-                        theirs: cluster.clone(),
-                        role: *role,
-                        running: *running,
-                    });
-                    return Vec::new();
-                }
-                let node = seen.report.engine.as_ref().ok().and_then(|e| e.swarm.node.clone());
-                (Force::Yes, node, format!("--force-leave {} was given", host.name))
-            }
-            _ => return Vec::new(),
-        };
-        let id = self.id(host, "leave");
-        self.push(Step {
-            id: id.clone(),
-            host: host.name.clone(),
-            action: Action::Leave { force, node },
-            before: seen.state.detail().unwrap_or_else(|| seen.state.word().into()),
-            after: "in no swarm".into(),
-            needs: Vec::new(),
-            expect: None,
-            because,
-            risk: Risk::Host,
-        });
-        vec![id]
-    }
-
-    /// Labels, and an availability that was held back, for a node that this plan makes.
-    fn configure_new(&mut self, host: &HostSpec, after: &StepId, held: Option<Availability>) {
-        let labels: BTreeMap<_, _> = host.labels.iter().filter(|(_, v)| v.is_some()).map(|(k, v)| (k.clone(), v.clone())).collect();
-        if labels.is_empty() && held.is_none() {
-            return;
-        }
-        self.configure(
-            host,
-            NodeChange { role: None, availability: held, labels },
-            "a new node".into(),
-            vec![after.clone()],
-            "the file says so",
-        );
-    }
-
-    fn configure_member(&mut self, host: &HostSpec, node: &NodeFacts) {
-        let wanted = NodeChange { role: None, availability: host.availability, labels: host.labels.clone() };
-        let mut change = wanted.missing_on(node);
-        let mut because = "the file says otherwise";
-        // A join that was cut short between joining drained and getting its labels: one call sets both, so none is there yet.
-        if host.availability.is_none()
-            && node.availability == Availability::Drain
-            && node.labels.is_empty()
-            && change.labels.values().any(Option::is_some)
-        {
-            change.availability = Some(Availability::Active);
-            because = "an earlier run joined it drained and did not get to its labels";
-        }
-        if change.is_empty() {
-            return;
-        }
-        let mut before = Vec::new();
-        if change.availability.is_some() {
-            before.push(node.availability.to_string());
-        }
-        before.extend(change.labels.keys().map(|k| node.labels.get(k).map_or(format!("no {k}"), |v| format!("{k}={v}"))));
-        self.configure(host, change, before.join(", "), Vec::new(), because);
-    }
-
-    fn configure(&mut self, host: &HostSpec, change: NodeChange, before: String, needs: Vec<StepId>, because: &str) {
-        let mut after: Vec<String> = change.availability.iter().map(ToString::to_string).collect();
-        after.extend(change.labels.iter().map(|(k, v)| v.as_ref().map_or(format!("no {k}"), |v| format!("{k}={v}"))));
-        let mut expect = Vec::new();
-        if let Some(availability) = change.availability {
-            expect.push(Condition::Availability(availability));
-        }
-        if !change.labels.is_empty() {
-            expect.push(Condition::Labels(change.labels.clone()));
-        }
-        let risk = if matches!(change.availability, Some(Availability::Drain)) { Risk::Tasks } else { Risk::None };
-        self.push(Step {
-            id: self.id(host, "configure"),
-            host: host.name.clone(),
-            action: Action::Configure { change },
-            before,
-            after: after.join(", "),
-            needs,
-            expect: Some(Condition::All(expect)),
-            because: because.into(),
-            risk,
-        });
-    }
-
-    fn role_step(&mut self, host: &HostSpec, node: &NodeFacts, action: Action, needs: Vec<StepId>) -> StepId {
-        let id = self.id(host, action.verb());
-        self.push(Step {
-            id: id.clone(),
-            host: host.name.clone(),
-            action,
-            before: node.role.to_string(),
-            after: host.role.to_string(),
-            needs,
-            expect: Some(Condition::Role(host.role)),
-            because: format!("the file wants a {}", host.role),
-            risk: Risk::Quorum,
-        });
-        id
-    }
-
     /// The swarm object: what can change is changed, what is fixed at init is told.
     fn swarm_object(&mut self, view: &ClusterView, live: &[HostName]) {
-        let settings = differing(self.spec.settings(), &view.cluster.settings);
+        let settings = self.spec.settings().missing_in(&view.cluster.settings);
         let mut labels = BTreeMap::new();
         if view.cluster.labels.get(NAME_LABEL).map(String::as_str) != Some(self.spec.name()) {
             labels.insert(NAME_LABEL.to_owned(), self.spec.name().to_owned());
@@ -430,14 +246,16 @@ impl<'a> Builder<'a> {
             return;
         }
         let Some(host) = live.first() else { return };
-        let current = differing_from(&change.settings, &view.cluster.settings);
+        let after = change.settings.entries();
+        let mut before = view.cluster.settings.entries();
+        before.retain(|(key, _)| after.iter().any(|(k, _)| k == key));
         let because = if change.labels.is_empty() { "the file says otherwise" } else { "the swarm does not carry the cluster's name yet" };
         self.push(Step {
             id: StepId::new("swarm/update"),
             host: host.clone(),
             action: Action::UpdateSwarm { change: change.clone() },
-            before: describe(&current, None),
-            after: describe(&change.settings, change.labels.get(NAME_LABEL)),
+            before: describe(&before, None),
+            after: describe(&after, change.labels.get(NAME_LABEL)),
             needs: Vec::new(),
             expect: None,
             because: because.into(),
@@ -508,12 +326,12 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn block(&mut self, host: &HostSpec, state: &HostState) {
+    pub(super) fn block(&mut self, host: &HostSpec, state: &HostState) {
         let why = state.detail().map_or(state.word().to_owned(), |d| format!("{}: {d}", state.word()));
         self.blocked.push(Blocked { host: host.name.clone(), why });
     }
 
-    fn unfit(&mut self, host: &HostSpec, seen: &ObservedHost) {
+    pub(super) fn unfit(&mut self, host: &HostSpec, seen: &ObservedHost) {
         let Ok(engine) = &seen.report.engine else { return };
         let mut refuse = |why: &str| self.refusals.push(Refusal::Unfit { host: host.name.clone(), why: why.into() });
         if engine.live_restore {
@@ -527,7 +345,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The address to advertise; a refusal where it cannot be settled.
-    fn address(&mut self, host: &HostSpec, seen: &ObservedHost) -> Option<IpAddr> {
+    pub(super) fn address(&mut self, host: &HostSpec, seen: &ObservedHost) -> Option<IpAddr> {
         self.resolve(host, seen).map_err(|why| self.refusals.push(Refusal::Address { host: host.name.clone(), why })).ok()
     }
 
@@ -536,16 +354,16 @@ impl<'a> Builder<'a> {
         resolve_on(&selector, host.nat, seen)
     }
 
-    fn data_path(&mut self, host: &HostSpec, seen: &ObservedHost) -> Option<IpAddr> {
+    pub(super) fn data_path(&mut self, host: &HostSpec, seen: &ObservedHost) -> Option<IpAddr> {
         let selector = host.data_path.as_ref()?;
         resolve_on(selector, host.nat, seen).map_err(|why| self.refusals.push(Refusal::Address { host: host.name.clone(), why })).ok()
     }
 
-    fn id(&self, host: &HostSpec, verb: &str) -> StepId {
+    pub(super) fn id(&self, host: &HostSpec, verb: &str) -> StepId {
         StepId::new(format!("{}/{verb}", host.name))
     }
 
-    fn push(&mut self, step: Step) {
+    pub(super) fn push(&mut self, step: Step) {
         self.steps.push(step);
     }
 }
@@ -561,101 +379,9 @@ fn resolve_on(selector: &AddressSelector, nat: bool, seen: &ObservedHost) -> Res
     }
 }
 
-fn running(seen: &ObservedHost) -> u64 {
-    seen.report.engine.as_ref().map_or(0, |e| e.running_containers)
-}
-
-/// The wanted options that are not what the swarm has.
-fn differing(wanted: &SwarmSettings, have: &SwarmSettings) -> SwarmSettings {
-    SwarmSettings {
-        task_history_limit: wanted.task_history_limit.filter(|w| have.task_history_limit != Some(*w)),
-        dispatcher_heartbeat: wanted.dispatcher_heartbeat.filter(|w| have.dispatcher_heartbeat != Some(*w)),
-        cert_expiry: wanted.cert_expiry.filter(|w| have.cert_expiry != Some(*w)),
-        snapshot_interval: wanted.snapshot_interval.filter(|w| have.snapshot_interval != Some(*w)),
-        max_snapshots: wanted.max_snapshots.filter(|w| have.max_snapshots != Some(*w)),
-    }
-}
-
-/// What the swarm has for each option that changes.
-fn differing_from(change: &SwarmSettings, have: &SwarmSettings) -> SwarmSettings {
-    SwarmSettings {
-        task_history_limit: change.task_history_limit.and(have.task_history_limit),
-        dispatcher_heartbeat: change.dispatcher_heartbeat.and(have.dispatcher_heartbeat),
-        cert_expiry: change.cert_expiry.and(have.cert_expiry),
-        snapshot_interval: change.snapshot_interval.and(have.snapshot_interval),
-        max_snapshots: change.max_snapshots.and(have.max_snapshots),
-    }
-}
-
-fn describe(settings: &SwarmSettings, name: Option<&String>) -> String {
-    let time = |d: std::time::Duration| crate::spec::show_duration(d);
-    let parts: Vec<String> = [
-        name.map(|n| format!("name={n}")),
-        settings.task_history_limit.map(|v| format!("task_history_limit={v}")),
-        settings.dispatcher_heartbeat.map(|v| format!("dispatcher_heartbeat={}", time(v))),
-        settings.cert_expiry.map(|v| format!("cert_expiry={}", time(v))),
-        settings.snapshot_interval.map(|v| format!("snapshot_interval={v}")),
-        settings.max_snapshots.map(|v| format!("max_snapshots={v}")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+/// Options as text.
+fn describe(entries: &[(&'static str, String)], name: Option<&String>) -> String {
+    let mut parts: Vec<String> = name.map(|n| format!("name={n}")).into_iter().collect();
+    parts.extend(entries.iter().map(|(key, value)| format!("{key}={value}")));
     if parts.is_empty() { "unnamed".into() } else { parts.join(", ") }
-}
-
-/// The managers as raft counts them, while the plan grows. A voter nobody reaches counts as lost.
-struct Raft {
-    voters: BTreeMap<NodeId, bool>,
-    joined: usize,
-}
-
-impl Raft {
-    fn of(view: &ClusterView) -> Self {
-        let voters = view
-            .nodes
-            .iter()
-            .filter(|n| n.manager.is_some())
-            .map(|n| (n.id.clone(), n.is_reachable_manager() && n.state != NodeState::Down))
-            .collect();
-        Self { voters, joined: 0 }
-    }
-
-    fn total(&self) -> usize {
-        self.voters.len() + self.joined
-    }
-
-    fn healthy(&self) -> usize {
-        self.voters.values().filter(|h| **h).count() + self.joined
-    }
-
-    /// Whether one more voter that may never come up leaves a majority. A whole cluster may always grow.
-    fn may_grow(&self) -> bool {
-        self.healthy() == self.total() || self.healthy() >= quorum::needed(self.total() + 1)
-    }
-
-    fn grow(&mut self) {
-        self.joined += 1;
-    }
-
-    /// Takes a voter out, if the rest keeps a majority.
-    fn shrink(&mut self, node: &NodeId) -> bool {
-        let healthy = self.healthy() - usize::from(self.voters.get(node).copied().unwrap_or(false));
-        let total = self.total().saturating_sub(1);
-        let fits = total > 0 && healthy >= quorum::needed(total);
-        if fits {
-            self.voters.remove(node);
-        }
-        fits
-    }
-
-    fn refusal(&self, host: &HostSpec, change: i8) -> Refusal {
-        let (total, healthy) = (self.total(), self.healthy());
-        let after = if change > 0 { total + 1 } else { total.saturating_sub(1) };
-        let left = if change > 0 { healthy } else { healthy.saturating_sub(1) };
-        let numbers = format!(
-            "{total} managers, {healthy} reachable; afterwards {after}, which need {}, and {left} would surely be there",
-            quorum::needed(after)
-        );
-        Refusal::QuorumAtRisk { host: host.name.clone(), numbers }
-    }
 }

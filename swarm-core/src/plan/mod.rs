@@ -2,9 +2,11 @@
 
 mod build;
 mod destroy;
+mod host_steps;
 mod lint;
 mod order;
 pub mod quorum;
+mod raft;
 mod refusal;
 mod render;
 

@@ -1,9 +1,11 @@
 //! What the user wants. Values here are valid by construction and never change.
 
+mod fields;
 mod keys;
 mod problem;
 mod read;
 mod schema;
+mod settings;
 mod tree;
 mod values;
 
@@ -11,12 +13,12 @@ pub use keys::{Key, Kind, Section, sections};
 pub use problem::{Problem, Problems, Severity};
 pub use read::{ReadSpec, read};
 pub use schema::json_schema;
+pub use settings::{InitSettings, SwarmSettings};
 pub use tree::{Entry, Location, Node, Value};
 pub use values::{parse_duration, show_duration};
 
 use crate::addr::{AddressSelector, HostAddress, ListenAddress};
 use crate::id::HostName;
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -201,37 +203,6 @@ impl HostSpec {
             (None, HostAddress::Name(_)) => None,
         }
     }
-}
-
-/// The options of `docker swarm init` and `docker swarm update`; `None` leaves what the swarm has.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct SwarmSettings {
-    /// Task history per slot.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub task_history_limit: Option<i64>,
-    /// How often a node reports to its manager.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub dispatcher_heartbeat: Option<Duration>,
-    /// How long node certificates are valid.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub cert_expiry: Option<Duration>,
-    /// Raft log entries between snapshots.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub snapshot_interval: Option<u64>,
-    /// Old snapshots kept beside the newest.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub max_snapshots: Option<u64>,
-}
-
-/// Options that only `docker swarm init` takes; afterwards they cannot be changed.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct InitSettings {
-    /// Networks from which overlay networks get their subnets. Empty leaves the engine's own.
-    pub default_addr_pool: Vec<IpNet>,
-    /// Prefix length of each such subnet.
-    pub default_addr_pool_mask_length: Option<u8>,
-    /// UDP port of the overlay traffic.
-    pub data_path_port: Option<u16>,
 }
 
 /// How the tool itself behaves.

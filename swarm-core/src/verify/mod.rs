@@ -127,16 +127,10 @@ impl Judge {
         if view.cluster.labels.get(NAME_LABEL).map(String::as_str) != Some(spec.name()) {
             self.say(None, FindingKind::Settings, "the swarm does not carry the cluster's name");
         }
-        let (wanted, have) = (spec.settings(), &view.cluster.settings);
-        let differs = [
-            ("task_history_limit", wanted.task_history_limit.is_some() && wanted.task_history_limit != have.task_history_limit),
-            ("dispatcher_heartbeat", wanted.dispatcher_heartbeat.is_some() && wanted.dispatcher_heartbeat != have.dispatcher_heartbeat),
-            ("cert_expiry", wanted.cert_expiry.is_some() && wanted.cert_expiry != have.cert_expiry),
-            ("snapshot_interval", wanted.snapshot_interval.is_some() && wanted.snapshot_interval != have.snapshot_interval),
-            ("max_snapshots", wanted.max_snapshots.is_some() && wanted.max_snapshots != have.max_snapshots),
-        ];
-        for (key, _) in differs.iter().filter(|(_, differs)| *differs) {
-            self.say(None, FindingKind::Settings, format!("swarm.{key} is not as in the file"));
+        for (key, wanted) in spec.settings().missing_in(&view.cluster.settings).entries() {
+            let have = view.cluster.settings.entries();
+            let have = have.iter().find(|(k, _)| *k == key).map_or("not set", |(_, v)| v.as_str());
+            self.say(None, FindingKind::Settings, format!("swarm.{key} is {have}, not {wanted}"));
         }
         self.notes.push(quorum::summary(managers.len(), reachable));
     }

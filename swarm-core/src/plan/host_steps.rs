@@ -1,0 +1,202 @@
+//! The steps of one host: leave what it is in, join, labels and availability, role.
+
+use super::build::Builder;
+use super::refusal::Refusal;
+use super::{Action, Risk, Step};
+use crate::condition::Condition;
+use crate::engine::{Force, NodeChange};
+use crate::id::StepId;
+use crate::observe::{HostState, NodeFacts, ObservedHost};
+use crate::spec::{Availability, HostSpec, Role};
+use std::collections::BTreeMap;
+
+impl<'a> Builder<'a> {
+    /// Steps that bring a host into the swarm; the id of its join.
+    pub(super) fn enter(&mut self, host: &'a HostSpec, seen: &'a ObservedHost, needs: &[StepId], services: bool) -> Option<StepId> {
+        let blocked = matches!(
+            seen.state,
+            HostState::Unreachable { .. }
+                | HostState::NoEngine { .. }
+                | HostState::EngineDown { .. }
+                | HostState::Locked { .. }
+                | HostState::Unknown { .. }
+        );
+        if blocked {
+            self.block(host, &seen.state);
+            return None;
+        }
+        self.unfit(host, seen);
+        let mut needs = needs.to_vec();
+        needs.extend(self.leave_first(host, seen));
+        let advertise = self.address(host, seen)?;
+        let data_path = self.data_path(host, seen);
+        let wanted = host.availability.unwrap_or(Availability::Active);
+        // Labels steer tasks: where services exist, no task may land before they are there.
+        let held = services && host.labels.values().any(Option::is_some) && wanted == Availability::Active;
+        let availability = if held { Availability::Drain } else { wanted };
+        let id = self.id(host, "join");
+        self.push(Step {
+            id: id.clone(),
+            host: host.name.clone(),
+            action: Action::Join { role: host.role, advertise, listen: host.listen.to_string(), data_path, availability },
+            before: seen.state.word().into(),
+            after: format!("{}, at {advertise}{}", host.role, if held { ", drained until its labels are set" } else { "" }),
+            needs,
+            expect: Some(Condition::All(vec![Condition::Ready, Condition::Role(host.role), Condition::Address(advertise)])),
+            because: "the file names it and the swarm does not have it".into(),
+            risk: if host.role == Role::Manager { Risk::Quorum } else { Risk::None },
+        });
+        self.configure_new(host, &id, held.then_some(wanted));
+        Some(id)
+    }
+
+    /// The step that takes a host out of what it is in, if it must and may.
+    pub(super) fn leave_first(&mut self, host: &HostSpec, seen: &ObservedHost) -> Vec<StepId> {
+        let ours = self.observed.view().map(|v| v.cluster.id.clone());
+        let forced = self.options.force_leave.contains(&host.name);
+        let certificate = seen.report.identity.as_ref().and_then(|i| i.as_ref().ok());
+        let was_manager =
+            certificate.is_some_and(|c| c.role == Role::Manager) || seen.report.engine.as_ref().is_ok_and(|e| e.swarm.control_available);
+        let force_if = |yes: bool| if yes { Force::Yes } else { Force::No };
+        let (force, node, because) = match &seen.state {
+            HostState::Joining => (Force::No, None, "an earlier join has not ended".to_owned()),
+            HostState::StaleMember { node } => {
+                (force_if(was_manager), Some(node.clone()), "the managers removed it and do not know its node id any more".to_owned())
+            }
+            HostState::Broken { node, cluster, error } => {
+                if !forced && cluster.is_some() && *cluster != ours {
+                    self.refusals.push(Refusal::ForeignSwarm {
+                        host: host.name.clone(),
+                        ours,
+                        theirs: cluster.clone(),
+                        role: certificate.map_or(Role::Worker, |c| c.role),
+                        running: running(seen),
+                    });
+                    return Vec::new();
+                }
+                let in_raft = node
+                    .as_ref()
+                    .is_some_and(|id| self.observed.view().is_some_and(|v| v.nodes.iter().any(|n| n.id == *id && n.manager.is_some())));
+                if in_raft {
+                    self.refusals.push(Refusal::UnknownState {
+                        host: host.name.clone(),
+                        why: format!("its engine is in error ({error}) and it still counts as a manager"),
+                    });
+                    return Vec::new();
+                }
+                (force_if(was_manager || forced), node.clone(), format!("its engine is in error: {error}"))
+            }
+            HostState::ForeignSwarm { cluster, role, running } => {
+                if !forced {
+                    self.refusals.push(Refusal::ForeignSwarm {
+                        host: host.name.clone(),
+                        ours,
+                        theirs: cluster.clone(),
+                        role: *role,
+                        running: *running,
+                    });
+                    return Vec::new();
+                }
+                let node = seen.report.engine.as_ref().ok().and_then(|e| e.swarm.node.clone());
+                (Force::Yes, node, format!("--force-leave {} was given", host.name))
+            }
+            _ => return Vec::new(),
+        };
+        let id = self.id(host, "leave");
+        self.push(Step {
+            id: id.clone(),
+            host: host.name.clone(),
+            action: Action::Leave { force, node },
+            before: seen.state.detail().unwrap_or_else(|| seen.state.word().into()),
+            after: "in no swarm".into(),
+            needs: Vec::new(),
+            expect: None,
+            because,
+            risk: Risk::Host,
+        });
+        vec![id]
+    }
+
+    /// Labels, and an availability that was held back, for a node that this plan makes.
+    pub(super) fn configure_new(&mut self, host: &HostSpec, after: &StepId, held: Option<Availability>) {
+        let labels: BTreeMap<_, _> = host.labels.iter().filter(|(_, v)| v.is_some()).map(|(k, v)| (k.clone(), v.clone())).collect();
+        if labels.is_empty() && held.is_none() {
+            return;
+        }
+        self.configure(
+            host,
+            NodeChange { role: None, availability: held, labels },
+            "a new node".into(),
+            vec![after.clone()],
+            "the file says so",
+        );
+    }
+
+    pub(super) fn configure_member(&mut self, host: &HostSpec, node: &NodeFacts) {
+        let wanted = NodeChange { role: None, availability: host.availability, labels: host.labels.clone() };
+        let mut change = wanted.missing_on(node);
+        let mut because = "the file says otherwise";
+        // A join that was cut short between joining drained and getting its labels: one call sets both, so none is there yet.
+        if host.availability.is_none()
+            && node.availability == Availability::Drain
+            && node.labels.is_empty()
+            && change.labels.values().any(Option::is_some)
+        {
+            change.availability = Some(Availability::Active);
+            because = "an earlier run joined it drained and did not get to its labels";
+        }
+        if change.is_empty() {
+            return;
+        }
+        let mut before = Vec::new();
+        if change.availability.is_some() {
+            before.push(node.availability.to_string());
+        }
+        before.extend(change.labels.keys().map(|k| node.labels.get(k).map_or(format!("no {k}"), |v| format!("{k}={v}"))));
+        self.configure(host, change, before.join(", "), Vec::new(), because);
+    }
+
+    pub(super) fn configure(&mut self, host: &HostSpec, change: NodeChange, before: String, needs: Vec<StepId>, because: &str) {
+        let mut after: Vec<String> = change.availability.iter().map(ToString::to_string).collect();
+        after.extend(change.labels.iter().map(|(k, v)| v.as_ref().map_or(format!("no {k}"), |v| format!("{k}={v}"))));
+        let mut expect = Vec::new();
+        if let Some(availability) = change.availability {
+            expect.push(Condition::Availability(availability));
+        }
+        if !change.labels.is_empty() {
+            expect.push(Condition::Labels(change.labels.clone()));
+        }
+        let risk = if matches!(change.availability, Some(Availability::Drain)) { Risk::Tasks } else { Risk::None };
+        self.push(Step {
+            id: self.id(host, "configure"),
+            host: host.name.clone(),
+            action: Action::Configure { change },
+            before,
+            after: after.join(", "),
+            needs,
+            expect: Some(Condition::All(expect)),
+            because: because.into(),
+            risk,
+        });
+    }
+
+    pub(super) fn role_step(&mut self, host: &HostSpec, node: &NodeFacts, action: Action, needs: Vec<StepId>) -> StepId {
+        let id = self.id(host, action.verb());
+        self.push(Step {
+            id: id.clone(),
+            host: host.name.clone(),
+            action,
+            before: node.role.to_string(),
+            after: host.role.to_string(),
+            needs,
+            expect: Some(Condition::Role(host.role)),
+            because: format!("the file wants a {}", host.role),
+            risk: Risk::Quorum,
+        });
+        id
+    }
+}
+
+fn running(seen: &ObservedHost) -> u64 {
+    seen.report.engine.as_ref().map_or(0, |e| e.running_containers)
+}

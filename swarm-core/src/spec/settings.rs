@@ -1,0 +1,67 @@
+//! Options of the swarm itself.
+
+use super::values::show_duration;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The options of `docker swarm init` and `docker swarm update`; `None` leaves what the swarm has.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SwarmSettings {
+    /// Task history per slot.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub task_history_limit: Option<i64>,
+    /// How often a node reports to its manager.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dispatcher_heartbeat: Option<Duration>,
+    /// How long node certificates are valid.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cert_expiry: Option<Duration>,
+    /// Raft log entries between snapshots.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub snapshot_interval: Option<u64>,
+    /// Old snapshots kept beside the newest.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max_snapshots: Option<u64>,
+}
+
+/// Options that only `docker swarm init` takes; afterwards they cannot be changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct InitSettings {
+    /// Networks from which overlay networks get their subnets. Empty leaves the engine's own.
+    pub default_addr_pool: Vec<IpNet>,
+    /// Prefix length of each such subnet.
+    pub default_addr_pool_mask_length: Option<u8>,
+    /// UDP port of the overlay traffic.
+    pub data_path_port: Option<u16>,
+}
+
+impl SwarmSettings {
+    /// The options named here that another set lacks or has otherwise.
+    pub fn missing_in(&self, have: &Self) -> Self {
+        fn keep<T: PartialEq + Copy>(wanted: Option<T>, have: Option<T>) -> Option<T> {
+            wanted.filter(|w| have != Some(*w))
+        }
+        Self {
+            task_history_limit: keep(self.task_history_limit, have.task_history_limit),
+            dispatcher_heartbeat: keep(self.dispatcher_heartbeat, have.dispatcher_heartbeat),
+            cert_expiry: keep(self.cert_expiry, have.cert_expiry),
+            snapshot_interval: keep(self.snapshot_interval, have.snapshot_interval),
+            max_snapshots: keep(self.max_snapshots, have.max_snapshots),
+        }
+    }
+
+    /// The options that are named, each under its key in the file and as text.
+    pub fn entries(&self) -> Vec<(&'static str, String)> {
+        [
+            ("task_history_limit", self.task_history_limit.map(|v| v.to_string())),
+            ("dispatcher_heartbeat", self.dispatcher_heartbeat.map(show_duration)),
+            ("cert_expiry", self.cert_expiry.map(show_duration)),
+            ("snapshot_interval", self.snapshot_interval.map(|v| v.to_string())),
+            ("max_snapshots", self.max_snapshots.map(|v| v.to_string())),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect()
+    }
+}
