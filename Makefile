@@ -22,6 +22,7 @@ setup:
 
 # Every test: unit tests, documentation tests, and the stories on real engines (these need root).
 test: setup
+	$(CARGO) build --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace --doc
 

@@ -51,6 +51,8 @@ async fn settings_addresses_labels_and_availability_are_there_from_the_start() {
     ];
     let settings = "swarm: { task_history_limit: 3, dispatcher_heartbeat: 7s, cert_expiry: 720h, snapshot_interval: 5000, default_addr_pool: [10.77.0.0/16], default_addr_pool_mask_length: 26, data_path_port: 4799 }";
     let file = lab.text_with(&hosts, settings);
+    // The tool needs no docker command line on the host.
+    lab.host("w1").exec(&["mount", "--bind", "/dev/null", "/usr/bin/docker"]).unwrap();
     converge(&file).await;
     assert_eq!(lab.nodes("m1"), ["m1 manager Ready Drain", "w1 worker Ready Pause"]);
     assert_eq!(
@@ -68,4 +70,23 @@ async fn settings_addresses_labels_and_availability_are_there_from_the_start() {
     assert_eq!((&swarm["SubnetSize"], &swarm["DataPathPort"]), (&26.into(), &4799.into()));
     assert_eq!(swarm["Spec"]["Labels"]["swarm.cluster.name"], lab.lab.name.as_str());
     assert!(plan(&file).await.unwrap().0.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_of_twenty_lines_makes_a_cluster() {
+    let lab = TestLab::up(1, 1);
+    let examples = swarm_tests::cli::binary().with_file_name("examples");
+    for (name, expected) in [
+        ("bootstrap", "2 steps, Converged"),
+        ("plan_only", "Nothing to do."),
+        ("events", "Converged"),
+        ("custom_engine", "as the file says: true"),
+    ] {
+        let output = std::process::Command::new(examples.join(name)).arg(lab.lab.file()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains(expected), "{name}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let pid = lab.host("m1").pid().unwrap().to_string();
+    let output = std::process::Command::new(examples.join("custom_host")).arg(pid).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("control_available: true"), "{output:?}");
 }

@@ -452,11 +452,60 @@ async fn why_an_engine_is_not_reached() {
     assert!(error.message.contains("systemctl start docker"), "{error:?}");
     m1.start_engine().unwrap();
 
-    // A user outside the docker group: both ways out are named, and sudo works where it is allowed.
-    m1.exec(&["sh", "-c", "cp /etc/passwd /run/passwd; echo 'op:x:4242:4242::/run/op:/bin/sh' >> /run/passwd; mount --bind /run/passwd /etc/passwd; mkdir -p /run/op/.ssh; cp /root/.ssh/authorized_keys /run/op/.ssh/; chown -R 4242:4242 /run/op; chmod 755 /run/op; chmod 660 /run/docker.sock"]).unwrap();
-    m1.exec(&["pkill", "-HUP", "-f", "/usr/sbin/sshd"]).ok();
+    // A user outside the docker group: both ways out are named.
+    let user = "cp /etc/passwd /run/passwd; echo 'op:x:4242:4242::/run/op:/bin/sh' >> /run/passwd; mount --bind /run/passwd /etc/passwd; cp /etc/shadow /run/shadow; echo 'op:*:19000:0:99999:7:::' >> /run/shadow; mount --bind /run/shadow /etc/shadow; \
+                mkdir -p /run/op/.ssh; cp /root/.ssh/authorized_keys /run/op/.ssh/; chown -R 4242:4242 /run/op; chmod 755 /run/op; chmod 660 /run/docker.sock";
+    m1.exec(&["sh", "-c", user]).unwrap();
     let op = SshSpec { user: Some("op".into()), ..spec(&lab) };
-    let error = reach(connect(m1, op)).await;
+    let error = reach(connect(m1, op.clone())).await;
     assert_eq!(error.kind, ReachErrorKind::NoPermission, "{error:?}");
     assert!(error.message.contains("usermod -aG docker op") && error.message.contains("sudo: true"), "{error:?}");
+    // sudo that wants a password is told as such; sudo that does not is enough for the whole way.
+    let with_sudo = SshSpec { sudo: true, ..op };
+    let error = reach(connect(m1, with_sudo.clone())).await;
+    assert_eq!(error.kind, ReachErrorKind::NoPermission, "{error:?}");
+    assert!(error.message.contains("sudo -n does not work for op"), "{error:?}");
+    let sudoers = "echo 'root ALL=(ALL) ALL' > /run/sudoers; echo 'op ALL=(ALL) NOPASSWD: ALL' >> /run/sudoers; chmod 440 /run/sudoers; mount --bind /run/sudoers /etc/sudoers";
+    m1.exec(&["sh", "-c", sudoers]).unwrap();
+    let host = Arc::new(connect(m1, with_sudo));
+    assert_eq!(DockerEngine::on_host(Arc::clone(&host) as Arc<dyn Host>, SOCKET).await.unwrap().info().await.unwrap().hostname, "m1");
+    host.put_file("/run/owned-by-root", 0o600, b"x").await.unwrap();
+    assert_eq!(m1.exec(&["stat", "-c", "%U %a", "/run/owned-by-root"]).unwrap().trim(), "root 600");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_and_passwords_open_the_door() {
+    let lab = TestLab::up(1, 0);
+    let m1 = lab.host("m1");
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    for key in ["ca", "user"] {
+        sh(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", &at(key)]);
+    }
+    let with_key = SshSpec { identity_file: Some(at("user").into()), ..spec(&lab) };
+    assert!(echo(&connect(m1, with_key.clone()), "x").await.is_err(), "the key alone opens nothing");
+    sh(&["ssh-keygen", "-q", "-s", &at("ca"), "-I", "op", "-n", "root", &format!("{}.pub", at("user"))]);
+    std::fs::copy(at("ca.pub"), m1.ssh_dir().join("user_ca.pub")).unwrap();
+    // A password as well, for whoever has no key: root's, in a shadow file of this host alone.
+    let hash = sh(&["openssl", "passwd", "-6", "poison-password"]);
+    let shadow = format!(
+        "cp /etc/shadow /run/shadow; sed -i 's|^root:[^:]*:|root:{}:|' /run/shadow; mount --bind /run/shadow /etc/shadow",
+        hash.trim()
+    );
+    m1.exec(&["sh", "-c", &shadow]).unwrap();
+    reconfigure(m1, "TrustedUserCAKeys /etc/ssh/user_ca.pub\nPermitRootLogin yes\nPasswordAuthentication yes");
+    echo(&connect(m1, with_key), "x").await.unwrap();
+    assert!(sshd_log(m1).contains("ED25519-CERT"), "{}", sshd_log(m1));
+
+    let text = lab
+        .text(&[("m1", "manager", "ssh: { password_env: LAB_PASSWORD }")])
+        .replace(&format!("identity_file: {},", lab.lab.key().display()), "");
+    let file = lab.file(&text);
+    let status = |password: &str| -> swarm_tests::cli::Ran {
+        let mut command = swarm_tests::cli::command(&["status", "-vvv", "-f", file.to_str().unwrap()]);
+        command.env("LAB_PASSWORD", password).env("HOME", dir.path()).env_remove("SSH_AUTH_SOCK").output().unwrap().into()
+    };
+    assert!(status("poison-password").out.contains("standalone"));
+    let wrong = status("poison-wrong");
+    assert!(wrong.out.contains("the password") && !format!("{wrong:?}").contains("poison"), "{wrong:?}");
 }
