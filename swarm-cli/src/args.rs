@@ -12,6 +12,9 @@ pub(crate) struct Cli {
     /// Say more (-v, -vv, -vvv). Secrets stay hidden at every level.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
+    /// How to write the result, and what went wrong.
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub(crate) format: Format,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -65,9 +68,6 @@ pub(crate) struct Common {
     /// Only these hosts: names, globs (w*), role=worker, role=manager; comma-separated.
     #[arg(long, value_delimiter = ',', value_name = "HOST,…")]
     pub(crate) limit: Vec<String>,
-    /// How to write the result.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -168,9 +168,6 @@ pub(crate) enum LabCommand {
         /// Where its files are written.
         #[arg(long, default_value = ".lab")]
         dir: PathBuf,
-        /// How to write the result.
-        #[arg(long, value_enum, default_value_t)]
-        format: Format,
     },
     /// Take a lab down, also one whose run crashed. Nothing is left.
     Down {
@@ -178,11 +175,7 @@ pub(crate) enum LabCommand {
         lab: LabName,
     },
     /// List labs and their hosts.
-    Ls {
-        /// How to write the result.
-        #[arg(long, value_enum, default_value_t)]
-        format: Format,
-    },
+    Ls,
     /// Log in to a host.
     Ssh {
         #[command(flatten)]

@@ -1,5 +1,8 @@
 //! Why a command ended without its result, and the exit code that says so.
 
+use crate::args::Format;
+use crate::output;
+use serde_json::json;
 use std::path::PathBuf;
 use swarm_core::ApplyError;
 use swarm_core::report::Ending;
@@ -28,15 +31,31 @@ pub(crate) enum Failure {
     Usage(String),
     #[error("nothing was changed: {0}")]
     Declined(&'static str),
+    #[error("stopped before anything was changed")]
+    Stopped,
     #[error("{0}")]
     Other(String),
 }
 
 impl Failure {
+    /// As a document: programs read reasons by their type.
+    pub(crate) fn tell(&self, format: Format) {
+        let refusals = match self {
+            Self::Apply(ApplyError::Refused(refusals)) => json!(refusals),
+            _ => json!([]),
+        };
+        let error = self.to_string();
+        match format {
+            Format::Jsonl => output::json_line(&json!({ "event": "failed", "error": error, "refusals": refusals })),
+            _ => output::json("error", &json!({ "error": error, "refusals": refusals })),
+        }
+    }
+
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => USAGE,
+            Self::Stopped => ending(Ending::Interrupted),
             _ => 1,
         }
     }

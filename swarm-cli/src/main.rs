@@ -22,10 +22,15 @@ fn main() -> ExitCode {
         }
     };
     logs::start(cli.verbose);
+    let format = cli.format;
     match commands::run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            output::error(&failure.to_string());
+            if format == args::Format::Text {
+                output::error(&failure.to_string());
+            } else {
+                failure.tell(format);
+            }
             ExitCode::from(failure.code())
         }
     }

@@ -7,6 +7,7 @@ use crate::{output, progress, source};
 use serde_json::json;
 use std::path::Path;
 use swarm_core::driver::Progress;
+use swarm_core::id::HostName;
 use swarm_core::plan::{Plan, PlanOptions, render_text};
 use swarm_core::report::{Ending, Report};
 use swarm_core::{Apply, ClusterSpec, Stop};
@@ -18,18 +19,13 @@ fn options(common: &Common, force: &ForceArgs, spec: &ClusterSpec) -> Result<Pla
     Ok(PlanOptions { force_leave: source::named(&force.force_leave, spec, "--force-leave")?, limit: source::limit(common, spec)? })
 }
 
-fn no_lines(format: Format) -> Result<(), Failure> {
-    if format == Format::Jsonl { Err(Failure::Usage("--format jsonl is for apply and lab up".into())) } else { Ok(()) }
-}
-
-pub(super) async fn plan(args: &PlanArgs) -> Result<u8, Failure> {
-    no_lines(args.common.format)?;
+pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure> {
     let spec = source::cluster(&args.common)?;
     let fleet = connections();
-    let sink = progress::for_format(args.common.format);
+    let sink = progress::for_format(format);
     let apply = Apply::new(&spec, &fleet).options(options(&args.common, &args.force, &spec)?).progress(sink.as_ref());
     let (plan, _) = apply.plan().await?;
-    show(&plan, args.common.format);
+    show(&plan, format);
     if let Some(path) = &args.output {
         let text = serde_json::to_string_pretty(&plan).map_err(|e| Failure::Other(e.to_string()))?;
         std::fs::write(path, text + "\n").map_err(|e| Failure::Io(path.clone(), e.to_string()))?;
@@ -60,10 +56,9 @@ fn load(path: &Path) -> Result<Plan, Failure> {
     Ok(plan)
 }
 
-pub(super) async fn apply(args: &ApplyArgs) -> Result<u8, Failure> {
+pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failure> {
     let spec = source::cluster(&args.common)?;
     let fleet = connections();
-    let format = args.common.format;
     let sink = progress::for_format(format);
     let stop = Stop::default();
     listen(&stop);
@@ -91,19 +86,18 @@ pub(super) async fn apply(args: &ApplyArgs) -> Result<u8, Failure> {
     Ok(failure::ending(report.ending))
 }
 
-pub(super) async fn destroy(args: &DestroyArgs) -> Result<u8, Failure> {
-    no_lines(args.common.format)?;
+pub(super) async fn destroy(args: &DestroyArgs, format: Format) -> Result<u8, Failure> {
     let spec = source::cluster(&args.common)?;
     if !args.common.limit.is_empty() {
         return Err(Failure::Usage("destroy takes the whole cluster down; --limit is not for it".into()));
     }
     let fleet = connections();
-    let sink: Box<dyn Progress> = progress::for_format(args.common.format);
+    let sink: Box<dyn Progress> = progress::for_format(format);
     let stop = Stop::default();
     listen(&stop);
-    let apply = Apply::new(&spec, &fleet).progress(sink.as_ref()).stop(stop);
-    let (plan, observed) = apply.plan_destroy().await?;
-    if args.common.format == Format::Text {
+    let apply = Apply::new(&spec, &fleet).progress(sink.as_ref()).stop(stop.clone());
+    let (plan, observed) = unless_stopped(&stop, async { Ok(apply.plan_destroy().await?) }).await?;
+    if format == Format::Text {
         show(&plan, Format::Text);
     }
     if !plan.is_empty() {
@@ -111,7 +105,7 @@ pub(super) async fn destroy(args: &DestroyArgs) -> Result<u8, Failure> {
         agree(args.yes, &format!("Destroy cluster `{}` (swarm {id})? Everything it runs ends, and its state is lost.", plan.cluster))?;
     }
     let report = apply.run_destroy(&plan, &observed).await;
-    tell("destroy", &report, args.common.format);
+    tell("destroy", &report, format);
     Ok(failure::ending(report.ending))
 }
 
@@ -123,6 +117,14 @@ fn agree(yes: bool, question: &str) -> Result<(), Failure> {
         Some(true) => Ok(()),
         Some(false) => Err(Failure::Declined("the answer was no")),
         None => Err(Failure::Declined("there is no terminal to ask on; say --yes")),
+    }
+}
+
+/// Looking can be given up at any moment: it changes nothing.
+async fn unless_stopped<T>(stop: &Stop, look: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::select! {
+        result = look => result,
+        () = stop.stopped() => Err(Failure::Stopped),
     }
 }
 
@@ -163,7 +165,8 @@ fn tell(command: &str, report: &Report, format: Format) {
     for blocked in &report.blocked {
         output::note(&format!("{}: left out: {}", blocked.host, blocked.why));
     }
-    for finding in report.verdict.iter().flat_map(|v| &v.findings) {
+    let told = |host: &Option<HostName>| report.blocked.iter().any(|b| Some(&b.host) == host.as_ref());
+    for finding in report.verdict.iter().flat_map(|v| &v.findings).filter(|f| !told(&f.host)) {
         let who = finding.host.as_ref().map_or("swarm", |h| h.as_str());
         output::note(&format!("{who}: {}", finding.message));
     }

@@ -9,15 +9,15 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use swarm_lab::{Lab, LabHost, LabOptions};
 
-pub(super) fn run(command: LabCommand) -> Result<u8, Failure> {
-    match command {
-        LabCommand::Up { lab, managers, workers, dir, format } => up(&LabOptions { name: lab.name, managers, workers, dir }, format),
+pub(super) fn run(command: LabCommand, format: Format) -> Result<u8, Failure> {
+    let code = match command {
+        LabCommand::Up { lab, managers, workers, dir } => return up(&LabOptions { name: lab.name, managers, workers, dir }, format),
         LabCommand::Down { lab } => {
             find(&lab)?.down()?;
             output::note(&format!("lab {} is down", lab.name));
             Ok(0)
         }
-        LabCommand::Ls { format } => ls(format),
+        LabCommand::Ls => return ls(format),
         LabCommand::Ssh { lab, host, command } => ssh(&find(&lab)?, &host, &command),
         LabCommand::Exec { lab, host, command } => {
             let lab = find(&lab)?;
@@ -50,7 +50,12 @@ pub(super) fn run(command: LabCommand) -> Result<u8, Failure> {
             host.forward(Duration::from_millis(milliseconds))?;
             Ok(0)
         }
+    };
+    let code = code?;
+    if format == Format::Json {
+        output::json("lab", &json!({ "done": true }));
     }
+    Ok(code)
 }
 
 fn find(name: &LabName) -> Result<Lab, Failure> {

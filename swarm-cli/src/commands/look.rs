@@ -12,17 +12,14 @@ use swarm_core::id::HostName;
 use swarm_core::observe::{NodeFacts, Observed, ObservedHost};
 use swarm_core::{Apply, ClusterSpec};
 
-pub(super) async fn verify(args: &VerifyArgs) -> Result<u8, Failure> {
-    if args.common.format == Format::Jsonl {
-        return Err(Failure::Usage("--format jsonl is for apply and lab up".into()));
-    }
+pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Failure> {
     let spec = source::cluster(&args.common)?;
     let limit = source::limit(&args.common, &spec)?;
     let fleet = connections();
-    let sink = progress::for_format(args.common.format);
+    let sink = progress::for_format(format);
     let deadline = tokio::time::Instant::now() + args.timeout.min(Duration::from_secs(86400));
     let (verdict, _) = settle(&spec, &fleet, sink.as_ref(), limit.as_ref(), deadline).await;
-    if args.common.format == Format::Json {
+    if format == Format::Json {
         output::json("verify", &json!({ "cluster": spec.name(), "verdict": verdict }));
     } else {
         for note in &verdict.notes {
@@ -40,17 +37,14 @@ pub(super) async fn verify(args: &VerifyArgs) -> Result<u8, Failure> {
     Ok(if verdict.converged { 0 } else { failure::NOT_CONVERGED })
 }
 
-pub(super) async fn status(args: &StatusArgs) -> Result<u8, Failure> {
-    if args.common.format == Format::Jsonl {
-        return Err(Failure::Usage("--format jsonl is for apply and lab up".into()));
-    }
+pub(super) async fn status(args: &StatusArgs, format: Format) -> Result<u8, Failure> {
     let spec = source::cluster(&args.common)?;
     let limit = source::limit(&args.common, &spec)?;
     let fleet = connections();
     let observed = Apply::new(&spec, &fleet).progress(&NoProgress).observe().await;
     let hosts: Vec<(&HostName, &ObservedHost)> =
         observed.hosts.iter().filter(|(name, _)| limit.as_ref().is_none_or(|l| l.contains(*name))).collect();
-    if args.common.format == Format::Json {
+    if format == Format::Json {
         let rows: Vec<Value> = hosts.iter().map(|(name, host)| json_row(name, host)).collect();
         let strangers: Vec<Value> = observed.strangers.iter().map(json_node).collect();
         output::json(
@@ -64,7 +58,7 @@ pub(super) async fn status(args: &StatusArgs) -> Result<u8, Failure> {
 }
 
 fn json_row(name: &HostName, host: &ObservedHost) -> Value {
-    json!({ "host": name, "state": host.state, "node": host.node.as_ref().map(json_node) })
+    json!({ "host": name, "state": host.state, "node": host.node.as_ref().map(json_node), "presumed": host.presumed.as_ref().map(json_node) })
 }
 
 fn json_node(node: &NodeFacts) -> Value {
@@ -93,9 +87,15 @@ fn table(spec: &ClusterSpec, hosts: &[(&HostName, &ObservedHost)], observed: &Ob
     let text = |s: &str| output::clean(s).replace('\n', " ");
     for (name, host) in hosts {
         let engine = host.report.engine.as_ref().map(|e| e.version.as_str()).unwrap_or("");
-        table.add_row(match &host.node {
-            Some(node) => node_row(name.as_str(), node, engine).map(|cell| text(&cell)),
-            None => {
+        table.add_row(match (&host.node, &host.presumed) {
+            (Some(node), _) => node_row(name.as_str(), node, engine).map(|cell| text(&cell)),
+            // The managers' word on the node, and ours on the host.
+            (None, Some(node)) => {
+                let mut row = node_row(name.as_str(), node, &node.engine_version);
+                row[5] = format!("{}, {}", row[5], host.state.word());
+                row.map(|cell| text(&cell))
+            }
+            (None, None) => {
                 let role = spec.host(name).map_or(String::new(), |h| format!("({})", h.role));
                 let state = host.state.detail().map_or(host.state.word().to_owned(), |d| format!("{}: {d}", host.state.word()));
                 [name.as_str(), "", &role, "", "", &state, "", engine, ""].map(text)
@@ -107,7 +107,11 @@ fn table(spec: &ClusterSpec, hosts: &[(&HostName, &ObservedHost)], observed: &Ob
     }
     let swarm = observed.view().map_or("no swarm".to_owned(), |v| format!("swarm {}", v.cluster.id));
     let body: Vec<String> = table.to_string().lines().map(|l| l.trim_end().trim_start_matches(' ').to_owned()).collect();
-    format!("cluster {} ({swarm})\n\n{}\n\n{}\n", spec.name(), body.join("\n"), quorum_line(observed))
+    let mut why = String::new();
+    for (name, host) in hosts.iter().filter(|(_, h)| h.presumed.is_some()) {
+        why += &format!("{name}: {}\n", host.state.detail().unwrap_or_default());
+    }
+    format!("cluster {} ({swarm})\n\n{}\n\n{why}{}\n", spec.name(), body.join("\n"), quorum_line(observed))
 }
 
 fn node_row(name: &str, node: &NodeFacts, engine: &str) -> [String; 9] {

@@ -5,7 +5,7 @@ mod lab;
 mod look;
 mod new;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Format, LabCommand};
 use crate::failure::Failure;
 use crate::output;
 use clap::CommandFactory;
@@ -14,18 +14,22 @@ use swarm_fleet::{Ask, Connections};
 
 /// Does what the command line says; gives the exit code.
 pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
+    let format = cli.format;
+    if format == Format::Jsonl && !matches!(cli.command, Command::Apply(_) | Command::Lab(LabCommand::Up { .. })) {
+        return Err(Failure::Usage("--format jsonl is for apply and lab up".into()));
+    }
     match cli.command {
-        Command::New(args) => new::new(&args),
+        Command::New(args) => new::new(&args, format),
         Command::Schema => {
             output::data(&serde_json::to_string_pretty(&swarm_core::spec::json_schema()).unwrap_or_default());
             Ok(0)
         }
-        Command::Plan(args) => wait(apply::plan(&args)),
-        Command::Apply(args) => wait(apply::apply(&args)),
-        Command::Destroy(args) => wait(apply::destroy(&args)),
-        Command::Verify(args) => wait(look::verify(&args)),
-        Command::Status(args) => wait(look::status(&args)),
-        Command::Lab(command) => lab::run(command),
+        Command::Plan(args) => wait(apply::plan(&args, format)),
+        Command::Apply(args) => wait(apply::apply(&args, format)),
+        Command::Destroy(args) => wait(apply::destroy(&args, format)),
+        Command::Verify(args) => wait(look::verify(&args, format)),
+        Command::Status(args) => wait(look::status(&args, format)),
+        Command::Lab(command) => lab::run(command, format),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "swarm", &mut text);
@@ -33,7 +37,11 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
             Ok(0)
         }
         Command::Version => {
-            output::data(&format!("swarm {}", env!("CARGO_PKG_VERSION")));
+            let version = env!("CARGO_PKG_VERSION");
+            match format {
+                Format::Json => output::json("version", &serde_json::json!({ "swarm": version })),
+                _ => output::data(&format!("swarm {version}")),
+            }
             Ok(0)
         }
     }

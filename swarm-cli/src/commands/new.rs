@@ -1,13 +1,13 @@
 //! `swarm new`.
 
-use crate::args::NewArgs;
+use crate::args::{Format, NewArgs};
 use crate::failure::Failure;
 use crate::output;
 use std::io::Write;
 use swarm_core::spec::Role;
 use swarm_file::NewHost;
 
-pub(super) fn new(args: &NewArgs) -> Result<u8, Failure> {
+pub(super) fn new(args: &NewArgs, format: Format) -> Result<u8, Failure> {
     let managers = args.managers.unwrap_or(if args.hosts.len() >= 3 { 3 } else { 1 });
     let mut hosts = Vec::new();
     for (index, text) in args.hosts.iter().enumerate() {
@@ -32,6 +32,9 @@ pub(super) fn new(args: &NewArgs) -> Result<u8, Failure> {
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&args.output).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     let shown = args.output.display();
-    output::note(&format!("wrote {shown} with {} hosts; next: swarm plan -f {shown}", hosts.len()));
+    match format {
+        Format::Json => output::json("new", &serde_json::json!({ "file": args.output, "hosts": hosts.len() })),
+        _ => output::note(&format!("wrote {shown} with {} hosts; next: swarm plan -f {shown}", hosts.len())),
+    }
     Ok(0)
 }

@@ -47,7 +47,8 @@ impl Stop {
         self.0.0.load(Ordering::SeqCst)
     }
 
-    async fn stopped(&self) {
+    /// Ends when it is stopped.
+    pub async fn stopped(&self) {
         loop {
             let notified = self.0.1.notified();
             if self.is_stopped() {

@@ -8,6 +8,7 @@ use crate::observe::{HostReport, LocalState, Observation, ReachError, ReachError
 use crate::spec::{ClusterSpec, HostSpec};
 use futures_util::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
+use tokio::time::timeout;
 
 /// How much of a certificate file is read.
 const CERTIFICATE_LIMIT: usize = 64 * 1024;
@@ -18,7 +19,11 @@ pub async fn inspect(spec: &ClusterSpec, fleet: &dyn FleetRead, progress: &dyn P
     let concurrency = spec.policy().concurrency;
     let looked: Vec<(HostName, HostReport, Option<Reader>)> = stream::iter(spec.hosts())
         .map(|host| async move {
-            let (report, reader) = look(host, fleet).await;
+            let patience = spec.policy().timeout;
+            let (report, reader) = timeout(patience, look(host, fleet)).await.unwrap_or_else(|_| {
+                let message = format!("it did not answer within {} s, the file's policy.timeout", patience.as_secs());
+                (unreached(ReachError { kind: ReachErrorKind::Unreachable, message }), None)
+            });
             let error = report.engine.as_ref().err().map(|e| e.message.clone());
             progress.report(&ProgressEvent::HostInspected { host: host.name.clone(), error });
             (host.name.clone(), report, reader)
@@ -44,8 +49,11 @@ pub async fn inspect(spec: &ClusterSpec, fleet: &dyn FleetRead, progress: &dyn P
     Observation { hosts }
 }
 
+fn unreached(error: ReachError) -> HostReport {
+    HostReport { engine: Err(error), machine: None, identity: None, view: None }
+}
+
 async fn look(host: &HostSpec, fleet: &dyn FleetRead) -> (HostReport, Option<Reader>) {
-    let unreached = |error| HostReport { engine: Err(error), machine: None, identity: None, view: None };
     let reader = match fleet.reader(host).await {
         Ok(reader) => reader,
         Err(error) => return (unreached(error), None),

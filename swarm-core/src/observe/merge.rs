@@ -2,8 +2,9 @@
 
 use super::classify::{HostState, Ours, classify};
 use super::facts::{ClusterView, HostReport, LocalState, NodeFacts, Observation};
+use crate::addr::{AddressSelector, ip_of};
 use crate::id::{ClusterId, HostName, NodeId};
-use crate::spec::{ClusterSpec, NAME_LABEL, Role};
+use crate::spec::{ClusterSpec, HostSpec, NAME_LABEL, Role};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +17,8 @@ pub struct ObservedHost {
     pub report: HostReport,
     /// What the managers say of its node.
     pub node: Option<NodeFacts>,
+    /// The node at the address of a host that cannot be asked: probably its own. It is shown, and nothing is decided by it.
+    pub presumed: Option<NodeFacts>,
 }
 
 /// Which swarm the file's cluster is.
@@ -146,6 +149,7 @@ pub fn merge(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeSet<
         ObservedCluster::One { view, .. } => Some(Ours { id: &view.cluster.id, nodes: &view.nodes }),
         _ => None,
     };
+    let known: BTreeSet<&NodeId> = observation.hosts.values().filter_map(|r| r.engine.as_ref().ok()?.swarm.node.as_ref()).collect();
     let hosts: BTreeMap<HostName, ObservedHost> = observation
         .hosts
         .iter()
@@ -155,13 +159,23 @@ pub fn merge(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeSet<
                 (HostState::Member { node }, Some(ours)) => ours.nodes.iter().find(|n| n.id == *node).cloned(),
                 _ => None,
             };
-            (name.clone(), ObservedHost { state, report: report.clone(), node })
+            let presumed = match (&report.engine, spec.host(name)) {
+                (Err(_), Some(host)) => ours.iter().flat_map(|o| o.nodes).find(|n| is_at(host, n) && !known.contains(&n.id)).cloned(),
+                _ => None,
+            };
+            (name.clone(), ObservedHost { state, report: report.clone(), node, presumed })
         })
         .collect();
-    let known: BTreeSet<&NodeId> = observation.hosts.values().filter_map(|r| r.engine.as_ref().ok()?.swarm.node.as_ref()).collect();
-    let strangers = ours.iter().flat_map(|o| o.nodes).filter(|n| !known.contains(&n.id)).cloned().collect();
+    let presumed: BTreeSet<&NodeId> = hosts.values().filter_map(|h| h.presumed.as_ref()).map(|n| &n.id).collect();
+    let strangers = ours.iter().flat_map(|o| o.nodes).filter(|n| !known.contains(&n.id) && !presumed.contains(&n.id)).cloned().collect();
     let contradictions = contradictions(observation, &swarms);
     Observed { hosts, cluster, contradictions, strangers }
+}
+
+/// Whether the managers see a node at the very address that the file has for a host.
+fn is_at(host: &HostSpec, node: &NodeFacts) -> bool {
+    let seen = node.manager.as_ref().map_or(node.address.as_str(), |m| m.address.as_str());
+    matches!(host.advertise_selector(), Some(AddressSelector::Ip(ip)) if ip_of(seen) == Some(ip))
 }
 
 /// One swarm as its managers among the hosts tell it.

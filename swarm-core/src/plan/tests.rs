@@ -136,6 +136,19 @@ fn an_entry_that_a_host_left_behind_is_removed_by_proof_only() {
 }
 
 #[test]
+fn a_node_at_the_address_of_a_silent_host_is_presumed_and_no_stranger() {
+    let spec = spec(&["m1", "w1"]);
+    let mut world = world(&[("m1", Is::Manager), ("w1", Is::Gone)]);
+    let view = world.hosts.get_mut(&HostName::new("m1")).unwrap().view.as_mut().unwrap().as_mut().unwrap();
+    view.nodes.push(node("w1", Role::Worker, NodeState::Down, false));
+    let observed = merge(&spec, &world, &BTreeSet::new());
+    assert_eq!(observed.hosts[&HostName::new("w1")].presumed.as_ref().map(|n| n.id.as_str()), Some("node-w1"));
+    assert!(observed.strangers.is_empty());
+    let plan = plan_of(&spec, &observed);
+    assert!(plan.is_empty() && plan.notes.is_empty() && plan.blocked.len() == 1, "{plan:#?}");
+}
+
+#[test]
 fn labels_hold_a_node_back_only_where_services_exist() {
     let spec = spec_with(&[("m1", "manager", &[]), ("w1", "worker", &[("disk", "ssd")])]);
     for (services, availability) in [(0, Availability::Active), (3, Availability::Drain)] {
