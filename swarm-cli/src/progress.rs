@@ -104,7 +104,7 @@ impl Progress for Live {
 
 fn describe(event: &ProgressEvent) -> Option<String> {
     match event {
-        ProgressEvent::InspectStarted { hosts } => Some(format!("looking at {hosts} hosts")),
+        ProgressEvent::InspectStarted { hosts } => Some(format!("looking at {hosts} host{}", if *hosts == 1 { "" } else { "s" })),
         ProgressEvent::HostInspected { host, error: Some(error) } => Some(format!("{host}: {error}")),
         ProgressEvent::StepStarted { step, .. } => Some(format!("{step}: begins")),
         ProgressEvent::StepTrouble { step, message, .. } => Some(format!("{step}: {message}")),

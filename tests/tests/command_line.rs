@@ -280,3 +280,18 @@ async fn two_operators_at_once_make_one_cluster() {
     assert_eq!(ids.len(), 1);
     assert_eq!(lab.nodes("m1").iter().filter(|n| n.contains("Ready")).count(), 5, "{:?}", lab.nodes("m1"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_is_given_up_at_once() {
+    let lab = TestLab::up(1, 0);
+    // Nobody answers on this port, so the look takes until its deadline.
+    lab.host("m1").drop_port(22).unwrap();
+    let file = lab.file(&lab.text(&lab.all("")));
+    let mut run = begin(&["apply", "-f", file.to_str().unwrap(), "--yes"]);
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(run.stderr.take().unwrap()));
+    assert!(lines.next().unwrap().unwrap().contains("looking at 1 host"));
+    sh(&["kill", "-INT", &run.id().to_string()]);
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    let said: Vec<String> = lines.map(Result::unwrap).collect();
+    assert!(said.iter().any(|l| l.contains("stopped before anything was changed")), "{said:?}");
+}

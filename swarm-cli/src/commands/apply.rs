@@ -62,15 +62,18 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
     let sink = progress::for_format(format);
     let stop = Stop::default();
     listen(&stop);
-    let apply = Apply::new(&spec, &fleet).options(options(&args.common, &args.force, &spec)?).progress(sink.as_ref()).stop(stop);
-    let (plan, observed) = match &args.plan {
-        Some(path) => {
-            let plan = load(path)?;
-            let observed = apply.recheck(&plan).await?;
-            (plan, observed)
+    let apply = Apply::new(&spec, &fleet).options(options(&args.common, &args.force, &spec)?).progress(sink.as_ref()).stop(stop.clone());
+    let look = async {
+        match &args.plan {
+            Some(path) => {
+                let plan = load(path)?;
+                let observed = apply.recheck(&plan).await?;
+                Ok((plan, observed))
+            }
+            None => Ok::<_, Failure>(apply.plan().await?),
         }
-        None => apply.plan().await?,
     };
+    let (plan, observed) = unless_stopped(&stop, look).await?;
     if format != Format::Json || args.dry_run {
         show(&plan, format);
     }
