@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use swarm_core::Secret;
 use swarm_core::driver::{NoProgress, settle};
 use swarm_core::engine::{EngineError, EngineRead};
 use swarm_core::fleet::{FleetRead, Reader};
@@ -41,6 +42,10 @@ impl EngineRead for Counting {
 
     async fn node(&self, id: &NodeId) -> Result<NodeFacts, EngineError> {
         self.count().node(id).await
+    }
+
+    async fn unlock_key(&self) -> Result<Option<Secret>, EngineError> {
+        self.count().unlock_key().await
     }
 
     async fn service_count(&self) -> Result<usize, EngineError> {

@@ -21,6 +21,7 @@ mockall::mock! {
         async fn cluster(&self) -> Result<ClusterFacts, EngineError>;
         async fn nodes(&self) -> Result<Vec<NodeFacts>, EngineError>;
         async fn node(&self, id: &NodeId) -> Result<NodeFacts, EngineError>;
+        async fn unlock_key(&self) -> Result<Option<Secret>, EngineError>;
         async fn service_count(&self) -> Result<usize, EngineError>;
     }
 
@@ -30,7 +31,6 @@ mockall::mock! {
         async fn join(&self, request: &JoinRequest, token: &Secret) -> Result<(), EngineError>;
         async fn leave(&self, force: Force) -> Result<(), EngineError>;
         async fn join_token(&self, role: Role) -> Result<Secret, EngineError>;
-        async fn unlock_key(&self) -> Result<Option<Secret>, EngineError>;
         async fn unlock(&self, key: &Secret) -> Result<(), EngineError>;
         async fn update_swarm(&self, change: &SwarmChange) -> Result<(), EngineError>;
         async fn update_node(&self, id: &NodeId, version: u64, change: &NodeChange) -> Result<(), EngineError>;

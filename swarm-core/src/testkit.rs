@@ -121,6 +121,7 @@ pub(crate) fn world(hosts: &[(&str, Is)]) -> Observation {
         },
         nodes,
         services: 0,
+        unlock_key: None,
     };
     let identity = |name: &str, cluster: &str| NodeIdentity {
         cluster: ClusterId::new(cluster),

@@ -106,6 +106,12 @@ impl EngineRead for DockerEngine {
         facts::node(node).map_err(|what| doing.unusable(&what))
     }
 
+    async fn unlock_key(&self) -> Result<Option<Secret>, EngineError> {
+        let answer = self.read(Doing::read("reading the unlock key"), "/swarm/unlockkey").await?;
+        let key = answer.get("UnlockKey").and_then(Value::as_str).filter(|k| !k.is_empty());
+        Ok(key.map(Secret::new))
+    }
+
     async fn service_count(&self) -> Result<usize, EngineError> {
         // Not through bollard: specifications of services may hold passwords in their environment.
         let doing = Doing::read("listing the services");
@@ -170,12 +176,6 @@ impl Engine for DockerEngine {
         let key = if role == Role::Manager { "/JoinTokens/Manager" } else { "/JoinTokens/Worker" };
         let token = swarm.pointer(key).and_then(Value::as_str).filter(|t| t.starts_with("SWMTKN-"));
         token.map(Secret::new).ok_or_else(|| doing.unusable("the engine gave no join token"))
-    }
-
-    async fn unlock_key(&self) -> Result<Option<Secret>, EngineError> {
-        let answer = self.read(Doing::read("reading the unlock key"), "/swarm/unlockkey").await?;
-        let key = answer.get("UnlockKey").and_then(Value::as_str).filter(|k| !k.is_empty());
-        Ok(key.map(Secret::new))
     }
 
     async fn unlock(&self, key: &Secret) -> Result<(), EngineError> {
@@ -255,6 +255,8 @@ fn apply_settings(spec: &mut Value, settings: &SwarmSettings) {
         (["CAConfig", "NodeCertExpiry"], settings.cert_expiry.map(nanos)),
         (["Raft", "SnapshotInterval"], settings.snapshot_interval.map(|v| json!(v))),
         (["Raft", "KeepOldSnapshots"], settings.max_snapshots.map(|v| json!(v))),
+        (["EncryptionConfig", "AutoLockManagers"], settings.autolock.map(|v| json!(v))),
+        (["CAConfig", "ExternalCAs"], settings.external_ca.as_ref().map(|all| all.iter().map(facts::external_ca_to_wire).collect())),
     ];
     for (path, value) in wanted {
         if let Some(value) = value {

@@ -1,12 +1,12 @@
 //! From the engine's models to swarm-core's facts.
 
 use bollard::models::{Node, NodeSpecAvailabilityEnum, NodeSpecRoleEnum, NodeState as WireState, Reachability as WireReach, SystemInfo};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use swarm_core::id::{ClusterId, DaemonId, NodeId};
 use swarm_core::observe::{ClusterFacts, EngineFacts, LocalState, LocalSwarm, ManagerFacts, NodeFacts, NodeState, Reachability};
-use swarm_core::spec::{Availability, InitSettings, Role, SwarmSettings};
+use swarm_core::spec::{Availability, ExternalCa, InitSettings, Role, SwarmSettings};
 
 /// An empty text means that the engine has nothing to say.
 fn said(text: Option<String>) -> Option<String> {
@@ -106,6 +106,10 @@ pub(crate) fn cluster(swarm: &Value) -> Result<ClusterFacts, String> {
             cert_expiry: nanos("/Spec/CAConfig/NodeCertExpiry"),
             snapshot_interval: number("/Spec/Raft/SnapshotInterval"),
             max_snapshots: number("/Spec/Raft/KeepOldSnapshots"),
+            external_ca: Some(
+                swarm.pointer("/Spec/CAConfig/ExternalCAs").and_then(Value::as_array).into_iter().flatten().map(external_ca).collect(),
+            ),
+            autolock: Some(swarm.pointer("/Spec/EncryptionConfig/AutoLockManagers").and_then(Value::as_bool).unwrap_or(false)),
         },
         init: InitSettings {
             default_addr_pool: pools.iter().filter_map(|p| p.as_str()?.parse().ok()).collect(),
@@ -116,10 +120,24 @@ pub(crate) fn cluster(swarm: &Value) -> Result<ClusterFacts, String> {
     })
 }
 
+fn external_ca(value: &Value) -> ExternalCa {
+    let text = |key: &str| value.get(key).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
+    let options = value.get("Options").and_then(Value::as_object).into_iter().flatten();
+    ExternalCa {
+        protocol: text("Protocol").unwrap_or_else(|| "cfssl".into()),
+        url: text("URL").unwrap_or_default(),
+        ca_cert: text("CACert").map(|pem| pem.trim().to_owned()),
+        options: options.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect(),
+    }
+}
+
+pub(crate) fn external_ca_to_wire(ca: &ExternalCa) -> Value {
+    json!({ "Protocol": ca.protocol, "URL": ca.url, "CACert": ca.ca_cert.clone().unwrap_or_default(), "Options": ca.options })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn the_swarm_object_is_read_without_its_tokens() {

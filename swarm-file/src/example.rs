@@ -72,7 +72,7 @@ fn line(out: &mut String, indent: usize, key: &str, value: Option<&str>, doc: &s
 fn placeholder(kind: Kind) -> &'static str {
     match kind {
         Kind::Labels => "{ rack: a }",
-        Kind::TextList => "[]",
+        Kind::TextList | Kind::Sections(_) => "[]",
         Kind::Bool => "false",
         Kind::Duration => "5s",
         Kind::Int(..) => "0",

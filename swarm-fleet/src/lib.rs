@@ -2,8 +2,10 @@
 //!
 //! This is the one place that knows both transports; an embedder with another one implements [`swarm_core::Fleet`] instead.
 
+mod key_file;
 mod local;
 
+pub use key_file::KeyFile;
 pub use local::LocalHost;
 pub use swarm_ssh::{Ask, AskNobody};
 

@@ -17,12 +17,12 @@ use swarm_core::host::BoxStream;
 use swarm_core::spec::HostKeyPolicy;
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 const CONNECT: Duration = Duration::from_secs(10);
 const HANDSHAKE: Duration = Duration::from_secs(20);
-/// Tries where sshd closes connections because too many knock at once.
-const HANDSHAKE_TRIES: u32 = 8;
+/// How long a connection is tried again where sshd closes it because too many knock at once.
+const HANDSHAKE_BUDGET: Duration = Duration::from_secs(30);
 /// Handshakes at once: more only makes each slower, and sshd's MaxStartups begins to drop them.
 const HANDSHAKES: usize = 16;
 
@@ -103,18 +103,19 @@ impl Session {
     }
 
     async fn connect_hop(hop: &Hop, through: Option<Arc<Self>>, shared: &Shared) -> Result<Self, SshError> {
+        let until = Instant::now() + HANDSHAKE_BUDGET;
         let mut pause = Duration::from_millis(100);
-        for attempt in 1.. {
+        loop {
             match Self::attempt(hop, through.clone(), shared).await {
-                // sshd drops connections by chance when too many knock at once: a moment later there is room.
-                Err(SshError::Handshake { .. }) if attempt < HANDSHAKE_TRIES => {
-                    sleep(pause).await;
+                // sshd drops connections by chance when too many knock at once: a moment later there is room. Each waits for another
+                // time, or all would come back together.
+                Err(SshError::Handshake { .. }) if Instant::now() + pause < until => {
+                    sleep(pause.mul_f64(0.5 + chance())).await;
                     pause = (pause * 2).min(Duration::from_secs(2));
                 }
                 result => return result,
             }
         }
-        Err(SshError::Settings { hop: hop.label.clone(), message: "no try was made".into() })
     }
 
     async fn attempt(hop: &Hop, through: Option<Arc<Self>>, shared: &Shared) -> Result<Self, SshError> {
@@ -140,6 +141,12 @@ impl Session {
         };
         Ok(Self { handle, primed: AtomicBool::new(false), _through: through })
     }
+}
+
+/// A number from 0 to 1 that differs between tasks: every hasher is seeded anew.
+fn chance() -> f64 {
+    let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), ());
+    (seed % 1000) as f64 / 1000.0
 }
 
 async fn dial(hop: &Hop, through: Option<&Session>) -> Result<BoxStream, SshError> {

@@ -123,3 +123,52 @@ async fn nodes_that_the_file_does_not_name_are_told_and_left_alone() {
     assert!(planned.is_empty(), "{planned:#?}");
     assert!(planned.notes.iter().any(|n| n.contains("w1") && n.contains("left alone")), "{:?}", planned.notes);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn managers_are_locked_and_their_key_is_kept() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = TestLab::up(1, 1);
+    let key = lab.lab.dir.join("keys/unlock");
+    let text = |more: &str| lab.text_with(&lab.all(""), &format!("swarm: {{ unlock_key_file: {}, {more} }}", key.display()));
+    let file = lab.file(&text("autolock: true"));
+    let run = |verb: &str, more: &[&str]| swarm_tests::cli::run(&[&[verb, "-f", file.to_str().unwrap(), "-vvv"], more].concat());
+    let live = || lab.docker("m1", &["swarm", "unlock-key", "-q"]).trim().to_owned();
+    let kept = || std::fs::read_to_string(&key).unwrap().trim().to_owned();
+
+    let made = run("apply", &["--yes"]);
+    assert_eq!(made.code, 0, "{made:?}");
+    assert!(kept().starts_with("SWMKEY-1-") && kept() == live());
+    assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    let again = run("plan", &[]);
+    assert_eq!(again.code, 0, "{again:?}");
+    assert!(!format!("{made:?}{again:?}").contains(&kept()[9..]), "the key is shown nowhere");
+
+    // Another key, or none in the file: it is stored, and the one before stays beside it.
+    let before = kept();
+    lab.docker("m1", &["swarm", "unlock-key", "--rotate", "-q"]);
+    let rotated = run("plan", &[]);
+    assert!(rotated.code == 2 && rotated.out.contains("another key is stored -> in"), "{rotated:?}");
+    assert_eq!(run("apply", &["--yes"]).code, 0);
+    assert_eq!(kept(), live());
+    assert_eq!(std::fs::read_to_string(key.with_extension("previous")).unwrap().trim(), before);
+    std::fs::remove_file(&key).unwrap();
+    assert_eq!(run("apply", &["--yes"]).code, 0);
+    assert_eq!(kept(), live());
+
+    // A place that cannot be written is told, and the run does not end well.
+    std::fs::remove_file(&key).unwrap();
+    std::fs::create_dir(&key).unwrap();
+    let failed = run("apply", &["--yes"]);
+    assert!(failed.code == 1 && failed.err.contains("was not written"), "{failed:?}");
+    assert_eq!(run("verify", &[]).code, 3);
+    let names: Vec<_> = std::fs::read_dir(key.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(names.iter().all(|n| !n.contains(".new")), "no key is left lying about: {names:?}");
+    std::fs::remove_dir(&key).unwrap();
+
+    // Off again; and an authority outside the swarm, as the file names it.
+    let ca = "autolock: false, external_ca: [{ url: \"https://ca.example.org:12381/api/v1/cfssl/sign\" }]";
+    converge(&text(ca)).await;
+    let cluster = lab.docker("m1", &["info", "--format", "{{json .Swarm.Cluster.Spec}}"]);
+    assert!(cluster.contains("\"AutoLockManagers\":false") && cluster.contains("https://ca.example.org:12381"), "{cluster}");
+    assert!(plan(&text(ca)).await.unwrap().0.is_empty());
+}

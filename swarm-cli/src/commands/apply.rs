@@ -1,6 +1,6 @@
 //! `swarm plan`, `swarm apply`, `swarm destroy`.
 
-use super::connections;
+use super::{connections, keeper};
 use crate::args::{ApplyArgs, Common, DestroyArgs, ForceArgs, Format, PlanArgs};
 use crate::failure::{self, Failure};
 use crate::{output, progress, source};
@@ -16,14 +16,19 @@ use swarm_core::{Apply, ClusterSpec, Stop};
 const PLAN_LIMIT: u64 = 256 << 20;
 
 fn options(common: &Common, force: &ForceArgs, spec: &ClusterSpec) -> Result<PlanOptions, Failure> {
-    Ok(PlanOptions { force_leave: source::named(&force.force_leave, spec, "--force-leave")?, limit: source::limit(common, spec)? })
+    Ok(PlanOptions {
+        force_leave: source::named(&force.force_leave, spec, "--force-leave")?,
+        limit: source::limit(common, spec)?,
+        ..PlanOptions::default()
+    })
 }
 
 pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure> {
     let spec = source::cluster(&args.common)?;
     let fleet = connections();
+    let keys = keeper(&spec);
     let sink = progress::for_format(format);
-    let apply = Apply::new(&spec, &fleet).options(options(&args.common, &args.force, &spec)?).progress(sink.as_ref());
+    let apply = Apply::new(&spec, &fleet).options(options(&args.common, &args.force, &spec)?).progress(sink.as_ref()).keys(keys.as_ref());
     let (plan, _) = apply.plan().await?;
     show(&plan, format);
     if let Some(path) = &args.output {
@@ -59,10 +64,15 @@ fn load(path: &Path) -> Result<Plan, Failure> {
 pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failure> {
     let spec = source::cluster(&args.common)?;
     let fleet = connections();
+    let keys = keeper(&spec);
     let sink = progress::for_format(format);
     let stop = Stop::default();
     listen(&stop);
-    let apply = Apply::new(&spec, &fleet).options(options(&args.common, &args.force, &spec)?).progress(sink.as_ref()).stop(stop.clone());
+    let apply = Apply::new(&spec, &fleet)
+        .options(options(&args.common, &args.force, &spec)?)
+        .progress(sink.as_ref())
+        .keys(keys.as_ref())
+        .stop(stop.clone());
     let look = async {
         match &args.plan {
             Some(path) => {

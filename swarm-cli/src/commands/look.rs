@@ -1,6 +1,6 @@
 //! `swarm verify` and `swarm status`: they look and change nothing.
 
-use super::connections;
+use super::{connections, keeper};
 use crate::args::{Format, StatusArgs, VerifyArgs};
 use crate::failure::{self, Failure};
 use crate::{output, progress, source};
@@ -10,6 +10,7 @@ use std::time::Duration;
 use swarm_core::driver::{NoProgress, settle};
 use swarm_core::id::HostName;
 use swarm_core::observe::{NodeFacts, Observed, ObservedHost};
+use swarm_core::verify::verify_key;
 use swarm_core::{Apply, ClusterSpec};
 
 pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Failure> {
@@ -18,7 +19,9 @@ pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Fail
     let fleet = connections();
     let sink = progress::for_format(format);
     let deadline = tokio::time::Instant::now() + args.timeout.min(Duration::from_secs(86400));
-    let (verdict, _) = settle(&spec, &fleet, sink.as_ref(), limit.as_ref(), deadline).await;
+    let (mut verdict, observed) = settle(&spec, &fleet, sink.as_ref(), limit.as_ref(), deadline).await;
+    verdict.findings.extend(verify_key(&spec, &observed, keeper(&spec).fingerprint().as_deref()));
+    verdict.converged = verdict.findings.is_empty();
     if format == Format::Json {
         output::json("verify", &json!({ "cluster": spec.name(), "verdict": verdict }));
     } else {

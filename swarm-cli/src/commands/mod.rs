@@ -10,7 +10,9 @@ use crate::failure::Failure;
 use crate::output;
 use clap::CommandFactory;
 use std::sync::Arc;
-use swarm_fleet::{Ask, Connections};
+use swarm_core::ClusterSpec;
+use swarm_core::driver::{KeyKeeper, NoKeyKeeper};
+use swarm_fleet::{Ask, Connections, KeyFile};
 
 /// Does what the command line says; gives the exit code.
 pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
@@ -59,6 +61,14 @@ fn wait(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> 
 /// Connections that ask on the terminal for what they need.
 fn connections() -> Connections {
     Connections::new(Arc::new(AskTerminal))
+}
+
+/// Who keeps the cluster's unlock key.
+fn keeper(spec: &ClusterSpec) -> Box<dyn KeyKeeper> {
+    match spec.unlock_key_file() {
+        Some(path) => Box::new(KeyFile::new(path)),
+        None => Box::new(NoKeyKeeper),
+    }
 }
 
 struct AskTerminal;

@@ -1,6 +1,7 @@
 //! From a file to a verified cluster: look, plan, carry out, look again.
 
 use super::inspect::inspect;
+use super::keys::KeyKeeper;
 use super::perform::perform;
 use super::progress::{Progress, ProgressEvent};
 use super::settle::settle;
@@ -11,7 +12,7 @@ use crate::observe::{HostState, NodeState, Observed, ObservedCluster, merge};
 use crate::plan::{Action, LintFinding, Plan, PlanOptions, Planned, Refusal, build, build_destroy, lint};
 use crate::report::{Report, StepReport};
 use crate::spec::ClusterSpec;
-use crate::verify::{Finding, FindingKind, Verdict, verify};
+use crate::verify::{Finding, FindingKind, Verdict, verify, verify_key};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeSet;
@@ -86,6 +87,7 @@ pub struct Apply<'a, F: Fleet + ?Sized> {
     fleet: &'a F,
     options: PlanOptions,
     progress: &'a dyn Progress,
+    keys: &'a dyn KeyKeeper,
     stop: Stop,
     deadline: Instant,
 }
@@ -94,13 +96,29 @@ impl<'a, F: Fleet> Apply<'a, F> {
     /// With no options and nobody looking on. The policy's deadline runs from now.
     pub fn new(spec: &'a ClusterSpec, fleet: &'a F) -> Self {
         let deadline = Instant::now() + spec.policy().timeout;
-        Self { spec, fleet, options: PlanOptions::default(), progress: &super::NoProgress, stop: Stop::default(), deadline }
+        Self {
+            spec,
+            fleet,
+            options: PlanOptions::default(),
+            progress: &super::NoProgress,
+            keys: &super::NoKeyKeeper,
+            stop: Stop::default(),
+            deadline,
+        }
     }
 
     /// What is allowed and left out.
     #[must_use]
     pub fn options(mut self, options: PlanOptions) -> Self {
-        self.options = options;
+        self.options = PlanOptions { stored_key: self.keys.fingerprint(), ..options };
+        self
+    }
+
+    /// Who keeps the unlock key.
+    #[must_use]
+    pub fn keys(mut self, keys: &'a dyn KeyKeeper) -> Self {
+        self.keys = keys;
+        self.options.stored_key = keys.fingerprint();
         self
     }
 
@@ -243,7 +261,11 @@ impl<'a, F: Fleet> Apply<'a, F> {
         let until = self.deadline.min(Instant::now() + patience);
         let fleet: &dyn FleetRead = self.fleet;
         let verdict = tokio::select! {
-            (verdict, _) = settle(self.spec, fleet, self.progress, self.options.limit.as_ref(), until) => Some(verdict),
+            (mut verdict, observed) = settle(self.spec, fleet, self.progress, self.options.limit.as_ref(), until) => {
+                verdict.findings.extend(verify_key(self.spec, &observed, self.keys.fingerprint().as_deref()));
+                verdict.converged = verdict.findings.is_empty();
+                Some(verdict)
+            }
             () = self.stop.stopped() => None,
         };
         let stopped = verdict.is_none();
@@ -284,9 +306,9 @@ impl<'a, F: Fleet> Apply<'a, F> {
         loop {
             while let Some(effect) = run.poll_effect(began.elapsed()) {
                 self.tell_started(&effect, plan, &mut told);
-                let spec = self.spec;
+                let (spec, keys) = (self.spec, self.keys);
                 under_way.push(Box::pin(async move {
-                    let answer = perform(spec, fleet, &effect).await;
+                    let answer = perform(spec, fleet, keys, &effect).await;
                     (effect.id, effect.step.unwrap_or(StepId::new("")), answer)
                 }));
             }

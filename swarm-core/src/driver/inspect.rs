@@ -83,7 +83,12 @@ async fn look(host: &HostSpec, fleet: &dyn FleetRead) -> (HostReport, Option<Rea
 async fn view(reader: &Reader) -> Result<crate::observe::ClusterView, String> {
     let (cluster, nodes, services) = tokio::join!(reader.engine.cluster(), reader.engine.nodes(), reader.engine.service_count());
     let text = |e: crate::engine::EngineError| e.to_string();
-    Ok(crate::observe::ClusterView { cluster: cluster.map_err(text)?, nodes: nodes.map_err(text)?, services: services.map_err(text)? })
+    let cluster = cluster.map_err(text)?;
+    let unlock_key = match cluster.settings.autolock {
+        Some(true) => reader.engine.unlock_key().await.map_err(text)?.map(|key| key.fingerprint()),
+        _ => None,
+    };
+    Ok(crate::observe::ClusterView { cluster, nodes: nodes.map_err(text)?, services: services.map_err(text)?, unlock_key })
 }
 
 /// Whether only the node's certificate can tell which swarm a host is in.

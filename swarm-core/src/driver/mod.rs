@@ -5,12 +5,14 @@
 
 mod apply;
 mod inspect;
+mod keys;
 mod perform;
 mod progress;
 mod settle;
 
 pub use apply::{Apply, ApplyError, Stop};
 pub use inspect::inspect;
+pub use keys::{KeyKeeper, NoKeyKeeper};
 pub use progress::{NoProgress, Progress, ProgressEvent};
 pub use settle::settle;
 

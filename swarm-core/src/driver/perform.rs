@@ -1,5 +1,6 @@
 //! Performs one effect. The token is fetched here and goes straight into the join.
 
+use super::keys::KeyKeeper;
 use crate::engine::{Engine, EngineError, ErrorClass, Force, Reason};
 use crate::fleet::Fleet;
 use crate::id::HostName;
@@ -9,14 +10,14 @@ use crate::spec::ClusterSpec;
 use std::sync::Arc;
 
 /// Performs an effect to its answer. It never waits longer than the engine's own deadlines.
-pub(super) async fn perform(spec: &ClusterSpec, fleet: &dyn Fleet, effect: &Effect) -> Answer {
-    match perform_or_fail(spec, fleet, effect).await {
+pub(super) async fn perform(spec: &ClusterSpec, fleet: &dyn Fleet, keys: &dyn KeyKeeper, effect: &Effect) -> Answer {
+    match perform_or_fail(spec, fleet, keys, effect).await {
         Ok(answer) => answer,
         Err(error) => Answer::from_error(error),
     }
 }
 
-async fn perform_or_fail(spec: &ClusterSpec, fleet: &dyn Fleet, effect: &Effect) -> Result<Answer, EngineError> {
+async fn perform_or_fail(spec: &ClusterSpec, fleet: &dyn Fleet, keys: &dyn KeyKeeper, effect: &Effect) -> Result<Answer, EngineError> {
     let engine = engine_of(spec, fleet, &effect.host).await?;
     match &effect.call {
         Call::Init(request) => engine.init(request).await?,
@@ -36,11 +37,27 @@ async fn perform_or_fail(spec: &ClusterSpec, fleet: &dyn Fleet, effect: &Effect)
             engine.update_node(node, facts.version, &missing).await?;
         }
         Call::UpdateSwarm(change) => engine.update_swarm(change).await?,
+        Call::StoreUnlockKey => return store_unlock_key(engine.as_ref(), keys).await,
         Call::RemoveNode { node } => engine.remove_node(node, Force::No).await?,
         Call::LookHost => return Ok(Answer::SawHost(engine.info().await?.swarm)),
         Call::LookCluster => return Ok(Answer::SawCluster(engine.nodes().await?)),
     }
     Ok(Answer::Done)
+}
+
+/// The key goes from the engine to its keeper, and is read back: done means that it is there.
+async fn store_unlock_key(engine: &dyn Engine, keys: &dyn KeyKeeper) -> Result<Answer, EngineError> {
+    let refused =
+        |message: String| EngineError { doing: "storing the unlock key", class: ErrorClass::Refused, reason: Reason::Other, message };
+    let key = engine.unlock_key().await?.ok_or_else(|| refused("the swarm has no unlock key".into()))?;
+    if keys.fingerprint().as_deref() == Some(key.fingerprint().as_str()) {
+        return Ok(Answer::AlreadySo);
+    }
+    keys.store(&key).map_err(refused)?;
+    match keys.fingerprint() {
+        Some(stored) if stored == key.fingerprint() => Ok(Answer::Done),
+        _ => Err(refused("the key was stored and does not read back; it can be read with `docker swarm unlock-key` on a manager".into())),
+    }
 }
 
 /// Leaving deletes a node's state: whose state it is, is checked in the same breath.

@@ -2,7 +2,7 @@
 
 use super::inspect::inspect;
 use super::perform::perform;
-use super::{NoProgress, Progress, ProgressEvent};
+use super::{NoKeyKeeper, NoProgress, Progress, ProgressEvent};
 use crate::engine::{Engine, EngineError, EngineRead, ErrorClass, Force, JoinRequest, NodeChange, Reason};
 use crate::fleet::{Actor, Fleet, FleetRead, Reader};
 use crate::host::{Host, HostRead};
@@ -86,7 +86,7 @@ async fn a_token_goes_from_the_manager_to_the_joining_engine_and_nowhere_else() 
         .times(1)
         .returning(|_, _| Ok(()));
     let fleet = Mocks::default().with("m1", manager).with("w1", worker);
-    assert_eq!(perform(&spec(&["m1", "w1"]), &fleet, &effect("w1", join())).await, Answer::Done);
+    assert_eq!(perform(&spec(&["m1", "w1"]), &fleet, &NoKeyKeeper, &effect("w1", join())).await, Answer::Done);
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn a_join_without_a_token_is_not_begun_and_so_never_in_doubt() {
     let mut worker = MockDocker::new();
     worker.expect_join().never();
     let fleet = Mocks::default().with("m1", manager).with("w1", worker);
-    let answer = perform(&spec(&["m1", "w1"]), &fleet, &effect("w1", join())).await;
+    let answer = perform(&spec(&["m1", "w1"]), &fleet, &NoKeyKeeper, &effect("w1", join())).await;
     assert!(matches!(&answer, Answer::Failed(e) if e.class == ErrorClass::Unreachable), "{answer:?}");
 }
 
@@ -111,13 +111,16 @@ async fn an_update_sends_what_is_missing_with_the_version_just_read() {
     manager.expect_update_node().with(eq(NodeId::new("node-w1")), eq(42), eq(missing)).times(1).returning(|_, _, _| Ok(()));
     let fleet = Mocks::default().with("m1", manager);
     let call = Call::UpdateNode { node: NodeId::new("node-w1"), change };
-    assert_eq!(perform(&spec(&["m1", "w1"]), &fleet, &effect("m1", call)).await, Answer::Done);
+    assert_eq!(perform(&spec(&["m1", "w1"]), &fleet, &NoKeyKeeper, &effect("m1", call)).await, Answer::Done);
     // Nothing missing, nothing sent.
     let mut manager = MockDocker::new();
     manager.expect_node().returning(|_| Ok(node("w1", Role::Worker, crate::observe::NodeState::Ready, false)));
     manager.expect_update_node().never();
     let call = Call::UpdateNode { node: NodeId::new("node-w1"), change: NodeChange { role: Some(Role::Worker), ..NodeChange::default() } };
-    assert_eq!(perform(&spec(&["m1", "w1"]), &Mocks::default().with("m1", manager), &effect("m1", call)).await, Answer::AlreadySo);
+    assert_eq!(
+        perform(&spec(&["m1", "w1"]), &Mocks::default().with("m1", manager), &NoKeyKeeper, &effect("m1", call)).await,
+        Answer::AlreadySo
+    );
 }
 
 #[tokio::test]
@@ -129,7 +132,7 @@ async fn a_host_that_became_another_node_is_not_made_to_leave() {
     });
     engine.expect_leave().never();
     let call = Call::Leave { force: Force::Yes, node: Some(NodeId::new("another")) };
-    let answer = perform(&spec(&["m1"]), &Mocks::default().with("m1", engine), &effect("m1", call)).await;
+    let answer = perform(&spec(&["m1"]), &Mocks::default().with("m1", engine), &NoKeyKeeper, &effect("m1", call)).await;
     assert!(matches!(&answer, Answer::Failed(e) if e.class == ErrorClass::Refused && e.message.contains("was another")), "{answer:?}");
 }
 

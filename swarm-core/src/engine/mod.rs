@@ -134,6 +134,9 @@ pub trait EngineRead: Send + Sync {
     /// One node. Managers only.
     async fn node(&self, id: &NodeId) -> Result<NodeFacts, EngineError>;
 
+    /// The key that unlocks managers after a restart; `None` where autolock is off. Managers only.
+    async fn unlock_key(&self) -> Result<Option<Secret>, EngineError>;
+
     /// How many services the swarm has. Managers only.
     async fn service_count(&self) -> Result<usize, EngineError>;
 }
@@ -155,9 +158,6 @@ pub trait Engine: EngineRead {
 
     /// The token that lets an engine join with this role. Managers only.
     async fn join_token(&self, role: Role) -> Result<Secret, EngineError>;
-
-    /// The key that unlocks managers after a restart; `None` where autolock is off. Managers only.
-    async fn unlock_key(&self) -> Result<Option<Secret>, EngineError>;
 
     /// Unlocks a locked manager. One that is not locked is [`ErrorClass::AlreadySo`].
     async fn unlock(&self, key: &Secret) -> Result<(), EngineError>;

@@ -52,6 +52,8 @@ pub enum Call {
     },
     /// Read the swarm object, send what it lacks with the version just read.
     UpdateSwarm(SwarmChange),
+    /// Read the unlock key and give it to whoever keeps it.
+    StoreUnlockKey,
     /// Remove a node that is down.
     RemoveNode {
         /// The node.
@@ -66,7 +68,7 @@ pub enum Call {
 impl Call {
     /// Whether it changes anything.
     pub fn is_mutating(&self) -> bool {
-        !matches!(self, Self::LookHost | Self::LookCluster)
+        !matches!(self, Self::LookHost | Self::LookCluster | Self::StoreUnlockKey)
     }
 }
 

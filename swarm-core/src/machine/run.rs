@@ -294,6 +294,7 @@ impl Run {
             Action::Promote => update(NodeChange { role: Some(Role::Manager), ..NodeChange::default() }),
             Action::Demote => update(NodeChange { role: Some(Role::Worker), ..NodeChange::default() }),
             Action::UpdateSwarm { change } => Some((self.manager_for(&run.step)?, Call::UpdateSwarm(change.clone()))),
+            Action::StoreUnlockKey => Some((self.manager_for(&run.step)?, Call::StoreUnlockKey)),
             Action::RemoveNode { node, demote } => {
                 let via = self.manager_for(&run.step)?;
                 let call = if *demote && !run.demoted {

@@ -186,7 +186,7 @@ impl StepRun {
     fn after_call(&mut self, now: Duration) -> (Stage, Todo) {
         match &self.step.action {
             Action::Init { .. } | Action::Join { .. } | Action::Leave { .. } => (Stage::Looking(Why::Confirm), Todo::Look),
-            Action::UpdateSwarm { .. } => (self.done(), Todo::Nothing),
+            Action::UpdateSwarm { .. } | Action::StoreUnlockKey => (self.done(), Todo::Nothing),
             Action::RemoveNode { demote, .. } if self.demoted || !*demote => (self.done(), Todo::Nothing),
             Action::Configure { .. } | Action::Promote | Action::Demote | Action::RemoveNode { .. } => {
                 (Stage::Confirming { until: now + CONFIRM_BUDGET }, Todo::Nothing)

@@ -162,6 +162,8 @@ pub struct ClusterView {
     pub nodes: Vec<NodeFacts>,
     /// How many services there are.
     pub services: usize,
+    /// What tells one unlock key from another, if managers are locked after a restart.
+    pub unlock_key: Option<String>,
 }
 
 /// What a machine says, seen without its engine.

@@ -111,6 +111,7 @@ impl Observed {
             facts.insert("swarm.settings".into(), serde_json::to_string(&view.cluster.settings).unwrap_or_default());
             facts.insert("swarm.name".into(), view.cluster.labels.get(NAME_LABEL).cloned().unwrap_or_default());
             facts.insert("swarm.services".into(), if view.services > 0 { "some" } else { "none" }.into());
+            facts.insert("swarm.unlock-key".into(), view.unlock_key.clone().unwrap_or_default());
             let strangers: Vec<&str> = self.strangers.iter().map(|n| n.id.as_str()).collect();
             facts.insert("swarm.strangers".into(), strangers.join(","));
         }

@@ -9,7 +9,7 @@ use crate::condition::Condition;
 use crate::engine::{InitRequest, SwarmChange};
 use crate::id::{HostName, StepId};
 use crate::observe::{ClusterView, HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost};
-use crate::spec::{Availability, ClusterSpec, HostSpec, NAME_LABEL, Role};
+use crate::spec::{Availability, ClusterSpec, HostSpec, NAME_LABEL, Role, SwarmSettings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -20,6 +20,8 @@ pub struct PlanOptions {
     pub force_leave: BTreeSet<HostName>,
     /// Hosts to work on; `None` is all.
     pub limit: Option<BTreeSet<HostName>>,
+    /// The fingerprint of the unlock key that is stored already.
+    pub stored_key: Option<String>,
 }
 
 /// A plan, or why there is none.
@@ -137,7 +139,7 @@ impl<'a> Builder<'a> {
                     listen: first.listen.to_string(),
                     data_path,
                     availability: first.availability.unwrap_or(Availability::Active),
-                    settings: self.spec.settings().clone(),
+                    settings: SwarmSettings { autolock: None, ..self.spec.settings().clone() },
                     init: self.spec.init().clone(),
                     labels: [(NAME_LABEL.to_owned(), self.spec.name().to_owned())].into(),
                 },
@@ -154,6 +156,9 @@ impl<'a> Builder<'a> {
         for (host, seen) in hosts.iter().filter(|(h, _)| h.name != first.name) {
             self.enter(host, seen, std::slice::from_ref(&init), false);
         }
+        let managers = |s: &&Step| matches!(s.action, Action::Init { .. } | Action::Join { role: Role::Manager, .. });
+        let needs = self.steps.iter().filter(managers).map(|s| s.id.clone()).collect();
+        self.autolock(&first.name, false, None, needs);
     }
 
     /// There is a swarm: bring every host to where the file wants it.
@@ -165,6 +170,9 @@ impl<'a> Builder<'a> {
             return;
         }
         self.swarm_object(view, live);
+        if let Some(host) = live.first() {
+            self.autolock(host, view.cluster.settings.autolock == Some(true), view.unlock_key.as_deref(), Vec::new());
+        }
         // A voter that is gone goes first: while it counts, every other change of managers is nearer to the edge.
         let mut chain = self.strangers(&mut raft);
         let mut promotions: Vec<(&HostSpec, &NodeFacts)> = Vec::new();
@@ -221,7 +229,9 @@ impl<'a> Builder<'a> {
 
     /// The swarm object: what can change is changed, what is fixed at init is told.
     fn swarm_object(&mut self, view: &ClusterView, live: &[HostName]) {
-        let settings = self.spec.settings().missing_in(&view.cluster.settings);
+        let mut settings = self.spec.settings().missing_in(&view.cluster.settings);
+        // Locking has a step of its own, beside that of its key; unlocking is an option like any other.
+        settings.autolock = settings.autolock.filter(|on| !on);
         let mut labels = BTreeMap::new();
         if view.cluster.labels.get(NAME_LABEL).map(String::as_str) != Some(self.spec.name()) {
             labels.insert(NAME_LABEL.to_owned(), self.spec.name().to_owned());
@@ -259,6 +269,41 @@ impl<'a> Builder<'a> {
             needs: Vec::new(),
             expect: None,
             because: because.into(),
+            risk: Risk::None,
+        });
+    }
+
+    /// Locks the managers, then stores the key; or stores it again where the stored one is not the swarm's.
+    fn autolock(&mut self, host: &HostName, on: bool, key: Option<&str>, needs: Vec<StepId>) {
+        let Some(file) = self.spec.unlock_key_file().filter(|_| self.spec.settings().autolock == Some(true)) else { return };
+        let mut needs = needs;
+        if !on {
+            let settings = SwarmSettings { autolock: Some(true), ..SwarmSettings::default() };
+            let id = StepId::new("swarm/autolock");
+            self.push(Step {
+                id: id.clone(),
+                host: host.clone(),
+                action: Action::UpdateSwarm { change: SwarmChange { settings, labels: BTreeMap::new() } },
+                before: "managers start by themselves".into(),
+                after: "managers need the unlock key after a restart".into(),
+                needs: std::mem::take(&mut needs),
+                expect: None,
+                because: "the file says so".into(),
+                risk: Risk::None,
+            });
+            needs = vec![id];
+        } else if key.is_some() && key == self.options.stored_key.as_deref() {
+            return;
+        }
+        self.push(Step {
+            id: StepId::new("swarm/store-key"),
+            host: host.clone(),
+            action: Action::StoreUnlockKey,
+            before: if self.options.stored_key.is_some() { "another key is stored" } else { "the key is not stored" }.into(),
+            after: format!("in {}", file.display()),
+            needs,
+            expect: None,
+            because: "without the key no manager comes back after a restart of all".into(),
             risk: Risk::None,
         });
     }

@@ -157,6 +157,8 @@ pub enum Action {
         /// What.
         change: SwarmChange,
     },
+    /// Read the unlock key and put it where the file says.
+    StoreUnlockKey,
     /// Remove an entry this host left in the node list under an older id.
     RemoveNode {
         /// The old id.
@@ -177,6 +179,7 @@ impl Action {
             Self::Promote => "promote",
             Self::Demote => "demote",
             Self::UpdateSwarm { .. } => "update-swarm",
+            Self::StoreUnlockKey => "store-key",
             Self::RemoveNode { .. } => "remove-node",
         }
     }

@@ -17,6 +17,7 @@ fn rank(action: &Action) -> u8 {
         Action::Configure { .. } => 7,
         Action::Demote => 8,
         Action::RemoveNode { .. } => 9,
+        Action::StoreUnlockKey => 10,
     }
 }
 

@@ -71,7 +71,7 @@ fn a_removed_node_leaves_and_joins_a_foreign_one_is_refused() {
     assert_eq!(steps(&spec, &[("m1", Is::Manager), ("w1", Is::Removed)]), ["w1/leave", "w1/join"]);
     let reasons = refused(&spec, &[("m1", Is::Manager), ("w1", Is::Foreign)]);
     assert!(reasons[0].to_string().contains("worker of swarm theirs") && reasons[0].to_string().contains("swarm ours"), "{}", reasons[0]);
-    let forced = PlanOptions { force_leave: ["w1".into()].into(), limit: None };
+    let forced = PlanOptions { force_leave: ["w1".into()].into(), ..PlanOptions::default() };
     let observed = look(&spec, &[("m1", Is::Manager), ("w1", Is::Foreign)]);
     let Planned::Plan(plan) = build(&spec, &observed, &forced) else { panic!("refused") };
     assert!(matches!(plan.steps[0].action, Action::Leave { force: Force::Yes, node: Some(_) }));

@@ -17,6 +17,8 @@ pub enum Kind {
     TextList,
     /// A mapping of free keys to texts; null removes.
     Labels,
+    /// A list of another section of this table.
+    Sections(&'static str),
     /// Another section of this table.
     Section(&'static str),
     /// A mapping of free names to a section.
@@ -136,9 +138,25 @@ const SECTIONS: &[Section] = &[
             key("cert_expiry", Kind::Duration, "How long node certificates are valid; at least 1h. Engine default: 2160h."),
             key("snapshot_interval", Kind::Int(1, MANY), "Raft log entries between snapshots. Engine default: 10000."),
             key("max_snapshots", Kind::Int(0, MANY), "Old snapshots kept. Engine default: 0."),
+            key("external_ca", Kind::Sections("external_ca"), "Authorities outside the swarm that sign node certificates."),
+            key("autolock", Kind::Bool, "Whether managers need the unlock key after a restart. Needs unlock_key_file."),
+            key(
+                "unlock_key_file",
+                Kind::Text,
+                "Where the unlock key is written on this machine, for its owner alone. Keep a copy elsewhere.",
+            ),
             key("default_addr_pool", Kind::TextList, "Networks from which overlay networks get their subnets. Fixed at init."),
             key("default_addr_pool_mask_length", Kind::Int(1, 29), "Prefix length of each such subnet. Fixed at init. Engine default: 24."),
             key("data_path_port", Kind::Int(1024, 49151), "UDP port of overlay traffic. Fixed at init. Engine default: 4789."),
+        ],
+    },
+    Section {
+        name: "external_ca",
+        keys: &[
+            required("url", Kind::Text, "Where it is, for example https://ca.example.org."),
+            key("protocol", Kind::Text, "How it is spoken to. Default: cfssl."),
+            key("ca_cert", Kind::Text, "Its certificate in PEM. Default: the swarm's own root."),
+            key("options", Kind::Labels, "Further options of the protocol."),
         ],
     },
     Section {
@@ -168,7 +186,7 @@ mod tests {
     fn every_section_that_is_named_exists() {
         for section_here in sections() {
             for key in section_here.keys {
-                if let Kind::Section(name) | Kind::Named(name) = key.kind {
+                if let Kind::Section(name) | Kind::Sections(name) | Kind::Named(name) = key.kind {
                     assert!(!section(name).is_empty(), "{name}");
                 }
                 assert!(key.doc.ends_with('.'), "{}: a sentence", key.name);

@@ -4,6 +4,7 @@ mod fields;
 mod keys;
 mod problem;
 mod read;
+mod read_connection;
 mod schema;
 mod settings;
 mod tree;
@@ -13,7 +14,7 @@ pub use keys::{Key, Kind, Section, sections};
 pub use problem::{Problem, Problems, Severity};
 pub use read::{ReadSpec, read};
 pub use schema::json_schema;
-pub use settings::{InitSettings, SwarmSettings};
+pub use settings::{ExternalCa, InitSettings, SwarmSettings};
 pub use tree::{Entry, Location, Node, Value};
 pub use values::{parse_duration, show_duration};
 
@@ -227,6 +228,7 @@ pub struct ClusterSpec {
     hosts: BTreeMap<HostName, HostSpec>,
     settings: SwarmSettings,
     init: InitSettings,
+    unlock_key_file: Option<PathBuf>,
     policy: Policy,
 }
 
@@ -259,6 +261,11 @@ impl ClusterSpec {
     /// Swarm options that are fixed at init.
     pub fn init(&self) -> &InitSettings {
         &self.init
+    }
+
+    /// Where the unlock key is kept, if managers are to be locked.
+    pub fn unlock_key_file(&self) -> Option<&PathBuf> {
+        self.unlock_key_file.as_ref()
     }
 
     /// How the tool behaves.

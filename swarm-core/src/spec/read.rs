@@ -1,13 +1,10 @@
 //! From the document's tree to a [`ClusterSpec`]: every problem is collected, none stops the reading.
 
 use super::fields::{Fields, Reader, join};
-use super::keys::{AVAILABILITIES, CONNECTIONS, HOST_KEYS, ROLES};
+use super::keys::{AVAILABILITIES, ROLES};
 use super::problem::{Problem, Problems, Severity};
 use super::tree::{Entry, Node, Value};
-use super::{
-    Availability, ClusterSpec, Connection, EngineEndpoint, HostKeyPolicy, HostSpec, InitSettings, Jump, Policy, Role, SshSpec,
-    SwarmSettings, TlsFiles,
-};
+use super::{Availability, ClusterSpec, Connection, ExternalCa, HostSpec, InitSettings, Policy, Role, SshSpec, SwarmSettings};
 use crate::addr::{AddressSelector, HostAddress, ListenAddress, parse_network};
 use crate::id::HostName;
 use crate::plan::quorum;
@@ -61,9 +58,9 @@ impl Reader {
         // Read once for its own problems, even where every host overrides it.
         self.ssh(&ssh, SshSpec::default());
         let hosts = self.hosts(&fields, &ssh);
-        let (settings, init) = self.settings(&fields);
+        let (settings, init, unlock_key_file) = self.settings(&fields);
         let policy = self.policy(&fields);
-        Some(ClusterSpec { name: name?, hosts: hosts?, settings, init, policy })
+        Some(ClusterSpec { name: name?, hosts: hosts?, settings, init, unlock_key_file, policy })
     }
 
     fn hosts(&mut self, fields: &Fields<'_>, default_ssh: &Fields<'_>) -> Option<BTreeMap<HostName, HostSpec>> {
@@ -158,132 +155,19 @@ impl Reader {
         })
     }
 
-    fn engine(&mut self, fields: &Fields<'_>) -> Option<EngineEndpoint> {
-        let text = self.text(fields, "engine")?;
-        let fix = "write unix:///path/of/the/socket, or tcp://host:2376 with connection: docker";
-        let parsed = if let Some(path) = text.strip_prefix("unix://") {
-            (path.starts_with('/') && !path.contains(['\0', '\n'])).then(|| EngineEndpoint::Unix(path.to_owned()))
-        } else {
-            text.strip_prefix("tcp://").and_then(|rest| {
-                let (address, port) = rest.rsplit_once(':')?;
-                Some(EngineEndpoint::Tcp { address: address.parse().ok()?, port: port.parse().ok()? })
-            })
-        };
-        if parsed.is_none() {
-            self.error(
-                fields.path_of("engine"),
-                fields.node("engine").and_then(|n| n.at),
-                format!("`{text}` is not an engine address"),
-                fix,
-            );
-        }
-        parsed
-    }
-
-    fn connection(&mut self, fields: &Fields<'_>, default_ssh: &Fields<'_>, engine: &Option<EngineEndpoint>) -> Option<Connection> {
-        let kind = self.word(fields, "connection", CONNECTIONS).unwrap_or("ssh");
-        let tls: Vec<Option<String>> = ["tls_ca", "tls_cert", "tls_key"].iter().map(|key| self.text(fields, key)).collect();
-        let at = fields.node("connection").and_then(|n| n.at).or(fields.at);
-        let tcp = matches!(engine, Some(EngineEndpoint::Tcp { .. }));
-        if kind != "docker" && (tcp || tls.iter().any(Option::is_some)) {
-            self.error(
-                fields.path_of("connection"),
-                at,
-                "a tcp:// engine and TLS files need connection: docker",
-                "set `connection: docker`, or remove them",
-            );
-            return None;
-        }
-        match kind {
-            "local" => Some(Connection::Local),
-            "docker" => {
-                let files = match tls.as_slice() {
-                    [Some(ca), Some(cert), Some(key)] if tcp => {
-                        Some(TlsFiles { ca: PathBuf::from(ca), cert: PathBuf::from(cert), key: PathBuf::from(key) })
-                    }
-                    _ => None,
-                };
-                if files.is_none() {
-                    let fix = "set `engine: tcp://host:2376`, `tls_ca`, `tls_cert` and `tls_key`; an engine port without TLS gives root to everyone who reaches it";
-                    self.error(fields.path_of("connection"), at, "connection: docker needs a tcp:// engine and all three TLS files", fix);
-                }
-                files.map(Connection::Docker)
-            }
-            _ => {
-                let base = self.silently(|quiet| quiet.ssh(default_ssh, SshSpec::default()));
-                let ssh = match fields.node("ssh") {
-                    Some(node) => {
-                        let own = self.fields(&fields.path_of("ssh"), "ssh", node)?;
-                        self.ssh(&own, base)
-                    }
-                    None => base,
-                };
-                Some(Connection::Ssh(ssh))
-            }
-        }
-    }
-
-    /// Reads again what was read and reported before.
-    fn silently<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
-        let mut quiet = Self::default();
-        read(&mut quiet)
-    }
-
-    fn ssh(&mut self, fields: &Fields<'_>, base: SshSpec) -> SshSpec {
-        let user = self.text(fields, "user");
-        if let Some(name) = &user {
-            let fits = !name.is_empty()
-                && !name.starts_with('-')
-                && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '+'));
-            if !fits {
-                self.error(
-                    fields.path_of("user"),
-                    fields.node("user").and_then(|n| n.at),
-                    format!("`{name}` is not a login name"),
-                    "use letters, digits, - _ . and +",
-                );
-            }
-        }
-        let port = self.int(fields, "port").and_then(|p| u16::try_from(p).ok());
-        let host_key =
-            self.word(fields, "host_key", HOST_KEYS).map(|w| if w == "strict" { HostKeyPolicy::Strict } else { HostKeyPolicy::AcceptNew });
-        let jump = fields.node("jump").is_some().then(|| {
-            let mut hops = Vec::new();
-            for (text, at) in self.texts(fields, "jump") {
-                match parse_jump(&text) {
-                    Some(hop) => hops.push(hop),
-                    None => self.error(
-                        fields.path_of("jump"),
-                        at,
-                        format!("`{text}` is not a jump host"),
-                        "write user@host:port; user and port may be left out",
-                    ),
-                }
-            }
-            hops
-        });
-        SshSpec {
-            user: user.or(base.user),
-            port: port.or(base.port),
-            identity_file: self.text(fields, "identity_file").map(PathBuf::from).or(base.identity_file),
-            known_hosts: self.text(fields, "known_hosts").map(PathBuf::from).or(base.known_hosts),
-            host_key: host_key.unwrap_or(base.host_key),
-            jump: jump.or(base.jump),
-            password_env: self.text(fields, "password_env").or(base.password_env),
-            passphrase_env: self.text(fields, "passphrase_env").or(base.passphrase_env),
-            sudo: self.boolean(fields, "sudo").unwrap_or(base.sudo),
-        }
-    }
-
     fn labels(&mut self, fields: &Fields<'_>) -> BTreeMap<String, Option<String>> {
+        self.labels_of(fields, "labels")
+    }
+
+    fn labels_of(&mut self, fields: &Fields<'_>, of: &str) -> BTreeMap<String, Option<String>> {
         let mut labels = BTreeMap::new();
-        let Some(node) = fields.node("labels") else { return labels };
+        let Some(node) = fields.node(of) else { return labels };
         let Value::Map(entries) = &node.value else {
-            self.error(fields.path_of("labels"), node.at, format!("this is {}", node.value.kind()), "write a mapping such as { rack: a }");
+            self.error(fields.path_of(of), node.at, format!("this is {}", node.value.kind()), "write a mapping such as { rack: a }");
             return labels;
         };
         for entry in entries {
-            let path = join(&fields.path_of("labels"), &entry.key);
+            let path = join(&fields.path_of(of), &entry.key);
             let fits = !entry.key.is_empty()
                 && entry.key.len() <= 253
                 && entry.key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
@@ -310,7 +194,7 @@ impl Reader {
         labels
     }
 
-    fn settings(&mut self, cluster: &Fields<'_>) -> (SwarmSettings, InitSettings) {
+    fn settings(&mut self, cluster: &Fields<'_>) -> (SwarmSettings, InitSettings, Option<PathBuf>) {
         let Some(fields) = cluster.node("swarm").and_then(|node| self.fields("swarm", "swarm", node)) else {
             return Default::default();
         };
@@ -327,7 +211,15 @@ impl Reader {
             cert_expiry,
             snapshot_interval: unsigned(self.int(&fields, "snapshot_interval")),
             max_snapshots: unsigned(self.int(&fields, "max_snapshots")),
+            external_ca: self.external_ca(&fields),
+            autolock: self.boolean(&fields, "autolock"),
         };
+        let unlock_key_file = self.text(&fields, "unlock_key_file").map(PathBuf::from);
+        if settings.autolock == Some(true) && unlock_key_file.is_none() {
+            let at = fields.node("autolock").and_then(|n| n.at);
+            let fix = "set `unlock_key_file`: without the key no manager comes back after a restart of all";
+            self.error("swarm.unlock_key_file", at, "autolock has no place for its key", fix);
+        }
         let mut pools: Vec<ipnet::IpNet> = Vec::new();
         for (text, at) in self.texts(&fields, "default_addr_pool") {
             match parse_network(&text) {
@@ -346,7 +238,38 @@ impl Reader {
             self.error("swarm.default_addr_pool_mask_length", fields.at, message, "make the mask longer or the pool larger");
         }
         let port = self.int(&fields, "data_path_port").and_then(|p| u16::try_from(p).ok());
-        (settings, InitSettings { default_addr_pool: pools, default_addr_pool_mask_length: mask, data_path_port: port })
+        (settings, InitSettings { default_addr_pool: pools, default_addr_pool_mask_length: mask, data_path_port: port }, unlock_key_file)
+    }
+
+    fn external_ca(&mut self, fields: &Fields<'_>) -> Option<Vec<ExternalCa>> {
+        let node = fields.node("external_ca")?;
+        let Value::List(items) = &node.value else {
+            self.error(
+                "swarm.external_ca",
+                node.at,
+                format!("this is {}", node.value.kind()),
+                "write a list of authorities, each with a `url`",
+            );
+            return None;
+        };
+        let mut all = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let Some(ca) = self.fields(&format!("swarm.external_ca.{index}"), "external_ca", item) else { continue };
+            let url = self.text(&ca, "url");
+            if let Some(wrong) = url.as_ref().filter(|u| !u.starts_with("https://")) {
+                self.error(
+                    ca.path_of("url"),
+                    ca.node("url").and_then(|n| n.at),
+                    format!("`{wrong}` is not an https:// address"),
+                    "write https://…",
+                );
+            }
+            let options = self.labels_of(&ca, "options").into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+            let protocol = self.text(&ca, "protocol").unwrap_or_else(|| "cfssl".into());
+            let ca_cert = self.text(&ca, "ca_cert").map(|pem| pem.trim().to_owned());
+            all.extend(url.map(|url| ExternalCa { protocol, url, ca_cert, options }));
+        }
+        Some(all)
     }
 
     fn policy(&mut self, cluster: &Fields<'_>) -> Policy {
@@ -359,19 +282,6 @@ impl Reader {
             timeout: self.duration(&fields, "timeout").unwrap_or(default.timeout),
         }
     }
-}
-
-fn parse_jump(text: &str) -> Option<Jump> {
-    let (user, rest) = match text.rsplit_once('@') {
-        Some((user, rest)) if !user.is_empty() && !user.starts_with('-') => (Some(user.to_owned()), rest),
-        Some(_) => return None,
-        None => (None, text),
-    };
-    if let Ok(address) = rest.parse() {
-        return Some(Jump { user, address, port: None });
-    }
-    let (host, port) = rest.rsplit_once(':')?;
-    Some(Jump { user, address: host.parse().ok()?, port: Some(port.parse().ok().filter(|p| *p != 0)?) })
 }
 
 #[cfg(test)]
@@ -433,6 +343,19 @@ mod tests {
         ] {
             assert!(all.contains(expected), "missing: {expected}\nin:\n{all}");
         }
+    }
+
+    #[test]
+    fn autolock_needs_a_place_for_its_key_and_authorities_an_address() {
+        let yes = Node { value: Value::Bool(true), at: None };
+        let ca = Node { value: Value::List(vec![map([("url", text("http://ca"))])]), at: None };
+        let hosts = || map([("m1", host("10.0.0.1", "manager"))]);
+        let all = wrong(&map([("name", text("x")), ("hosts", hosts()), ("swarm", map([("autolock", yes.clone()), ("external_ca", ca)]))]))
+            .join("\n");
+        assert!(all.contains("autolock has no place for its key") && all.contains("is not an https:// address"), "{all}");
+        let good = map([("autolock", yes), ("unlock_key_file", text("~/k"))]);
+        let spec = read(&map([("name", text("x")), ("hosts", hosts()), ("swarm", good)])).unwrap().spec;
+        assert_eq!(spec.unlock_key_file(), Some(&PathBuf::from("~/k")));
     }
 
     #[test]

@@ -34,6 +34,7 @@ fn property(key: &Key) -> Value {
         Kind::TextList => json!({ "type": "array", "items": { "type": "string" } }),
         Kind::Labels => json!({ "type": "object", "additionalProperties": { "type": ["string", "number", "boolean", "null"] } }),
         Kind::Section(name) => json!({ "$ref": format!("#/$defs/{name}") }),
+        Kind::Sections(name) => json!({ "type": "array", "items": { "$ref": format!("#/$defs/{name}") } }),
         Kind::Named(name) => json!({ "type": "object", "minProperties": 1, "additionalProperties": { "$ref": format!("#/$defs/{name}") } }),
     };
     if let Some(map) = schema.as_object_mut() {

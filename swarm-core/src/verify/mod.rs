@@ -81,6 +81,17 @@ pub fn verify(spec: &ClusterSpec, observed: &Observed, limit: Option<&BTreeSet<H
     Verdict { converged: judge.findings.is_empty(), findings: judge.findings, notes: judge.notes }
 }
 
+/// Whether the unlock key of locked managers is the one that is stored, by its fingerprint.
+pub fn verify_key(spec: &ClusterSpec, observed: &Observed, stored: Option<&str>) -> Option<Finding> {
+    let file = spec.unlock_key_file().filter(|_| spec.settings().autolock == Some(true))?;
+    let key = observed.view()?.unlock_key.as_deref()?;
+    (stored != Some(key)).then(|| Finding {
+        host: None,
+        kind: FindingKind::Settings,
+        message: format!("the unlock key is not in {}; without it no manager comes back after a restart of all", file.display()),
+    })
+}
+
 struct Judge {
     findings: Vec<Finding>,
     notes: Vec<String>,
