@@ -9,23 +9,43 @@ use std::io::{IsTerminal, Write};
 /// The version of every JSON document this writes.
 const JSON_VERSION: u32 = 1;
 
-/// Text without control sequences: nothing a host says can move a cursor, set a title, or turn text around.
+/// What could move a cursor, set a title, or turn text around.
+fn is_odd(c: char) -> bool {
+    (c.is_control() && c != '\n' && c != '\t')
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Text without control sequences, and without what looks like a secret.
 pub(crate) fn clean(text: &str) -> String {
-    let odd = |c: char| {
-        (c.is_control() && c != '\n' && c != '\t')
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
+    cleaned(text, |c, out| out.extend(c.escape_unicode()))
+}
+
+/// The same for a JSON document, which stays one: odd characters are written as JSON writes them.
+fn clean_json(text: &str) -> String {
+    cleaned(text, |c, out| {
+        let mut units = [0u16; 2];
+        for unit in c.encode_utf16(&mut units) {
+            out.push_str(&format!("\\u{unit:04x}"));
+        }
+    })
+}
+
+fn cleaned(text: &str, escape: impl Fn(char, &mut String)) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if odd(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+        if is_odd(c) { escape(c, &mut out) } else { out.push(c) }
     }
     swarm_core::secret::redact(&out)
 }
 
 /// Data, to standard output. A reader that went away is no error.
 pub(crate) fn data(text: &str) {
+    write_out(&clean(text));
+}
+
+fn write_out(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(clean(text).as_bytes());
+    let _ = out.write_all(text.as_bytes());
     if !text.ends_with('\n') {
         let _ = out.write_all(b"\n");
     }
@@ -39,12 +59,12 @@ pub(crate) fn json<T: Serialize>(command: &str, content: &T) {
     if let (Some(document), Value::Object(content)) = (document.as_object_mut(), content) {
         document.extend(content);
     }
-    data(&serde_json::to_string_pretty(&document).unwrap_or_default());
+    write_out(&clean_json(&serde_json::to_string_pretty(&document).unwrap_or_default()));
 }
 
 /// One line of JSON, to standard output.
 pub(crate) fn json_line<T: Serialize>(content: &T) {
-    data(&serde_json::to_string(content).unwrap_or_default());
+    write_out(&clean_json(&serde_json::to_string(content).unwrap_or_default()));
 }
 
 /// A word to the person, to standard error.

@@ -1,7 +1,7 @@
 //! Proving who we are: the named key first, then keys of the agent, then the usual files, then a password.
 
 use crate::config::Hop;
-use crate::error::SshError;
+use crate::error::{Broken, SshError};
 use crate::session::Keeper;
 use russh::client::{AuthResult, Handle};
 use russh::keys::agent::AgentIdentity;
@@ -67,14 +67,14 @@ fn load(file: &Path, passphrase_env: Option<&str>, ask: &dyn Ask) -> Result<Priv
 }
 
 /// Logs in, or tells everything that was tried.
-pub(crate) async fn log_in(handle: &mut Handle<Keeper>, hop: &Hop, keys: &KeyStore, ask: &Arc<dyn Ask>) -> Result<(), SshError> {
+pub(crate) async fn log_in(handle: &mut Handle<Keeper>, hop: &Hop, keys: &KeyStore, ask: &Arc<dyn Ask>) -> Result<(), Broken> {
     let mut login = Login { handle, hop, keys, ask, tries: 0, tried: Vec::new(), seen: Vec::new() };
     if login.with_keys().await? || login.with_password().await? {
         return Ok(());
     }
     let tried = if login.tried.is_empty() { "there was no key to try".to_owned() } else { format!("tried {}", login.tried.join(", ")) };
     let message = format!("{tried}; put a public key into {}'s authorized_keys there, or name the right key with identity_file", hop.user);
-    Err(SshError::Login { hop: hop.label.clone(), user: hop.user.clone(), message })
+    Err(Broken(SshError::Login { hop: hop.label.clone(), user: hop.user.clone(), message }))
 }
 
 struct Login<'a> {
@@ -88,7 +88,7 @@ struct Login<'a> {
 }
 
 impl Login<'_> {
-    async fn with_keys(&mut self) -> Result<bool, SshError> {
+    async fn with_keys(&mut self) -> Result<bool, Broken> {
         let mut agent = match &self.hop.agent {
             Some(path) => AgentClient::connect_uds(path).await.ok(),
             None => None,
@@ -128,7 +128,7 @@ impl Login<'_> {
         offered: &[AgentIdentity],
         agent: Option<&mut AgentClient<S>>,
         named: bool,
-    ) -> Result<bool, SshError>
+    ) -> Result<bool, Broken>
     where
         S: russh::keys::agent::client::AgentStream + Send + Unpin,
     {
@@ -170,7 +170,7 @@ impl Login<'_> {
         Ok(matches!(result, AuthResult::Success))
     }
 
-    async fn with_agent<S>(&mut self, identity: &AgentIdentity, agent: Option<&mut AgentClient<S>>) -> Result<bool, SshError>
+    async fn with_agent<S>(&mut self, identity: &AgentIdentity, agent: Option<&mut AgentClient<S>>) -> Result<bool, Broken>
     where
         S: russh::keys::agent::client::AgentStream + Send + Unpin,
     {
@@ -187,7 +187,7 @@ impl Login<'_> {
         }
     }
 
-    async fn with_password(&mut self) -> Result<bool, SshError> {
+    async fn with_password(&mut self) -> Result<bool, Broken> {
         let Some(name) = &self.hop.password_env else { return Ok(false) };
         let from_env = std::env::var(name).ok().map(Secret::new);
         let Some(password) = from_env.or_else(|| self.ask.ask(&format!("Password for {}: ", self.hop.label))) else {

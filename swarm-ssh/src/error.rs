@@ -48,6 +48,14 @@ pub enum SshError {
         /// What is wrong, and the fix.
         message: String,
     },
+    /// The two sides know no common algorithm.
+    #[error("SSH: no common algorithm; the host offers {offered}")]
+    NoCommonAlgorithm {
+        /// Whether it is about host keys.
+        host_key: bool,
+        /// What the host offers.
+        offered: String,
+    },
     /// The SSH protocol failed.
     #[error("SSH: {0}")]
     Protocol(String),
@@ -60,8 +68,23 @@ impl SshError {
     }
 }
 
-impl From<russh::Error> for SshError {
+/// The error that russh's handler wants: it can be made from russh's own, which must not be part of this crate's interface.
+#[derive(Debug)]
+pub(crate) struct Broken(pub(crate) SshError);
+
+impl From<russh::Error> for Broken {
     fn from(error: russh::Error) -> Self {
-        Self::Protocol(error.to_string())
+        Self(match error {
+            russh::Error::NoCommonAlgo { kind, theirs, .. } => {
+                SshError::NoCommonAlgorithm { host_key: matches!(kind, russh::AlgorithmKind::Key), offered: theirs.join(", ") }
+            }
+            other => SshError::Protocol(other.to_string()),
+        })
+    }
+}
+
+impl From<SshError> for Broken {
+    fn from(error: SshError) -> Self {
+        Self(error)
     }
 }

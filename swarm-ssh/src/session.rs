@@ -2,7 +2,7 @@
 
 use crate::auth::{Ask, KeyStore, log_in};
 use crate::config::{Hop, SshAnswers};
-use crate::error::SshError;
+use crate::error::{Broken, SshError};
 use crate::known_hosts::{HostKeyVerdict, KnownHosts, append, fingerprint, lookup_name};
 use russh::Channel;
 use russh::client::{Config, Handle, Handler, Msg, connect_stream};
@@ -127,16 +127,27 @@ impl Session {
         let known = KnownHosts::load(&[hop.known_hosts.clone(), hop.global_known_hosts.clone()].concat())
             .map_err(|message| SshError::HostKey { hop: hop.label.clone(), message })?;
         let config = Arc::new(config_for(&known, hop));
+        // What is told if the host shows no key of a recorded type: that is a changed key, whatever its type.
+        let recorded = match known.check(&hop.key_name, hop.port, &[]) {
+            HostKeyVerdict::Changed { place, recorded } => format!("{place} has {recorded}"),
+            _ => "another type is recorded".into(),
+        };
         let keeper = Keeper { hop: hop.clone(), known };
         let shake = async {
             let mut handle = connect_stream(config, stream, keeper).await?;
             log_in(&mut handle, hop, &shared.keys, &shared.ask).await?;
-            Ok(handle)
+            Ok::<_, Broken>(handle)
         };
         let handle = match timeout(HANDSHAKE, shake).await {
             Ok(Ok(handle)) => handle,
-            Ok(Err(SshError::Protocol(message))) => return Err(SshError::Handshake { hop: hop.label.clone(), message }),
-            Ok(Err(error)) => return Err(error),
+            Ok(Err(Broken(SshError::Protocol(message)))) => return Err(SshError::Handshake { hop: hop.label.clone(), message }),
+            Ok(Err(Broken(SshError::NoCommonAlgorithm { host_key: true, offered }))) => {
+                let message = format!(
+                    "its host key has changed: it has keys of type {offered} only, and {recorded}; somebody may be in between. If the host was reinstalled, remove that line and run again"
+                );
+                return Err(SshError::HostKey { hop: hop.label.clone(), message });
+            }
+            Ok(Err(Broken(error))) => return Err(error),
             Err(_) => return Err(connect_error(format!("the login took longer than {} s", HANDSHAKE.as_secs()))),
         };
         Ok(Self { handle, primed: AtomicBool::new(false), _through: through })
@@ -200,11 +211,11 @@ pub(crate) struct Keeper {
 }
 
 impl Handler for Keeper {
-    type Error = SshError;
+    type Error = Broken;
 
-    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, SshError> {
+    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Broken> {
         let key = shown.public_key();
-        let refuse = |message: String| Err(SshError::HostKey { hop: self.hop.label.clone(), message });
+        let refuse = |message: String| Err(Broken(SshError::HostKey { hop: self.hop.label.clone(), message }));
         let Ok(bytes) = key.to_bytes() else { return refuse("its host key cannot be read".into()) };
         let algorithm = key.algorithm().as_str().to_owned();
         let print = fingerprint(&bytes);

@@ -196,6 +196,10 @@ async fn what_a_host_says_does_not_reach_the_terminal_raw() {
     let ran = run(&["status", "-f", file.to_str().unwrap()]);
     assert!(ran.out.contains("31mred"), "{ran:?}");
     assert!(!ran.out.contains('\u{1b}') && !ran.out.contains('\u{202e}'), "{ran:?}");
+    // As a document it stays readable, and the value whole.
+    let ran = run(&["status", "-f", file.to_str().unwrap(), "--format", "json"]);
+    assert!(!ran.out.contains('\u{1b}') && !ran.out.contains('\u{202e}'), "{ran:?}");
+    assert_eq!(json(&ran)["hosts"][1]["node"]["labels"]["x"], "\u{1b}[31mred\u{202e}");
 }
 
 /// Takes a lab down when the test ends badly.
