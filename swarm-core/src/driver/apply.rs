@@ -328,7 +328,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
                         if give_up.is_some() {
                             run.abandon();
                         } else {
-                            run.stop(began.elapsed());
+                            run.stop();
                             give_up = Some(Instant::now() + GRACE);
                         }
                     } else {
@@ -336,7 +336,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
                     }
                 }
                 () = self.stop.stopped(), if give_up.is_none() => {
-                    run.stop(began.elapsed());
+                    run.stop();
                     give_up = Some(Instant::now() + GRACE);
                 }
             }

@@ -127,7 +127,7 @@ impl Run {
     }
 
     /// Begins nothing more. What is under way goes on to its next answer.
-    pub fn stop(&mut self, now: Duration) {
+    pub fn stop(&mut self) {
         self.stopped = true;
         self.queue.clear();
         for run in &mut self.steps {
@@ -139,7 +139,6 @@ impl Run {
                 _ => {}
             }
         }
-        let _ = now;
     }
 
     /// Gives up on what is still under way.

@@ -242,7 +242,7 @@ fn stopped_means_that_nothing_new_is_begun() {
     let spec = spec(&["m1", "w1", "w2"]);
     let mut play = Play::new(&spec, &[("m1", Is::Alone), ("w1", Is::Alone), ("w2", Is::Alone)]);
     let init = play.one();
-    play.run.stop(play.now);
+    play.run.stop();
     play.answer(&init, Answer::Done);
     assert_eq!(play.effects(), []);
     assert!(play.run.is_over());
