@@ -90,3 +90,14 @@ async fn the_example_of_twenty_lines_makes_a_cluster() {
     let output = std::process::Command::new(examples.join("custom_host")).arg(pid).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("control_available: true"), "{output:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_of_this_machine_and_an_address_that_is_translated() {
+    let lab = TestLab::up(1, 0);
+    // This machine's own engine socket, whose swarm is reached at an address that no interface here carries.
+    let more = format!("connection: local, engine: \"unix://{}\"", lab.host("m1").socket().display());
+    let refused = plan(&lab.text(&[("m1", "manager", &more)])).await.unwrap_err().to_string();
+    assert!(refused.contains("is not an address of this host") && refused.contains("set `advertise`"), "{refused}");
+    converge(&lab.text(&[("m1", "manager", &format!("{more}, nat: true"))])).await;
+    assert_eq!(lab.nodes("m1"), ["m1 manager Ready Active"]);
+}

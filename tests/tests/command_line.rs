@@ -253,6 +253,18 @@ fn a_lab_comes_goes_and_leaves_nothing() {
     assert_eq!(run(&["lab", "start", "--name", &name, "w1"]).code, 0);
     assert_eq!(run(&ping).code, 0);
 
+    // An image, made from a static busybox on one host, reaches the other.
+    let make =
+        "mkdir -p /run/i/bin && cp /bin/busybox /run/i/bin/ && tar -C /run/i -c . | docker import - bb:1 >/dev/null && docker save bb:1";
+    let image = command(&["lab", "exec", "--name", &name, "m1", "--", "sh", "-c", make]).output().unwrap();
+    assert!(image.status.success(), "{image:?}");
+    let archive = dir.path().join("bb.tar");
+    std::fs::write(&archive, image.stdout).unwrap();
+    assert_eq!(run(&["lab", "load", "--name", &name, archive.to_str().unwrap()]).code, 0);
+    let listed =
+        run(&["lab", "exec", "--name", &name, "w1", "--", "docker", "image", "inspect", "bb:1", "--format", "{{index .RepoTags 0}}"]);
+    assert_eq!(listed.out.trim(), "bb:1", "{listed:?}");
+
     for name in [&name, &second] {
         assert_eq!(run(&["lab", "down", "--name", name]).code, 0);
     }
