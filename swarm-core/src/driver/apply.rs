@@ -5,17 +5,18 @@ use super::keys::KeyKeeper;
 use super::perform::perform;
 use super::progress::{Progress, ProgressEvent};
 use super::settle::settle;
+use super::tokens::Tokens;
 use crate::fleet::{Fleet, FleetRead};
 use crate::id::{HostName, NodeId, StepId};
 use crate::machine::{Answer, EffectId, Outcome, Run, Start};
 use crate::observe::{HostState, NodeState, Observed, ObservedCluster, merge};
-use crate::plan::{Action, LintFinding, Plan, PlanOptions, Planned, Refusal, build, build_destroy, lint};
+use crate::plan::{Action, LintFinding, Plan, PlanOptions, Planned, Refusal, Step, build, build_destroy, lint};
 use crate::report::{Report, StepReport};
 use crate::spec::ClusterSpec;
 use crate::verify::{Finding, FindingKind, Verdict, verify, verify_key};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -261,6 +262,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
         let until = self.deadline.min(Instant::now() + patience);
         let fleet: &dyn FleetRead = self.fleet;
         let verdict = tokio::select! {
+            biased;
             (mut verdict, observed) = settle(self.spec, fleet, self.progress, self.options.limit.as_ref(), until) => {
                 verdict.findings.extend(verify_key(self.spec, &observed, self.keys.fingerprint().as_deref()));
                 verdict.converged = verdict.findings.is_empty();
@@ -298,29 +300,40 @@ impl<'a, F: Fleet> Apply<'a, F> {
 
     async fn carry_out(&self, plan: &Plan, observed: &Observed) -> (Vec<StepReport>, u32) {
         let began = Instant::now();
+        let tokens = Tokens::new(plan);
         let mut run = Run::new(plan, self.start(observed));
         let mut under_way: FuturesUnordered<BoxFuture<'_, (EffectId, StepId, Answer)>> = FuturesUnordered::new();
-        let mut told: Vec<Told> = plan.steps.iter().map(|_| Told::Nothing).collect();
+        let steps: BTreeMap<&StepId, &Step> = plan.steps.iter().map(|s| (&s.id, s)).collect();
+        let mut told: BTreeSet<StepId> = BTreeSet::new();
         let mut give_up: Option<Instant> = None;
         let fleet: &dyn Fleet = self.fleet;
         loop {
             while let Some(effect) = run.poll_effect(began.elapsed()) {
-                self.tell_started(&effect, plan, &mut told);
-                let (spec, keys) = (self.spec, self.keys);
+                if let Some(step) = effect.step.as_ref().and_then(|id| steps.get(id)) {
+                    self.tell_started(step, &mut told);
+                }
+                let (spec, keys, tokens) = (self.spec, self.keys, &tokens);
                 under_way.push(Box::pin(async move {
-                    let answer = perform(spec, fleet, keys, &effect).await;
+                    let answer = perform(spec, fleet, keys, tokens, &effect).await;
                     (effect.id, effect.step.unwrap_or(StepId::new("")), answer)
                 }));
             }
-            self.tell_finished(&run, &mut told);
+            while let Some((step, outcome)) = run.poll_ended() {
+                let (step, host, outcome) = (step.id.clone(), step.host.clone(), outcome.clone());
+                self.progress.report(&ProgressEvent::StepFinished { step, host, outcome });
+            }
             if run.is_over() {
                 break;
             }
             let wake = run.poll_timeout().map(|at| began + at);
             let deadline = give_up.unwrap_or(self.deadline);
             tokio::select! {
+                biased;
                 Some((id, step, answer)) = under_way.next(), if !under_way.is_empty() => {
-                    self.tell_trouble(&step, &answer, plan);
+                    if let (Answer::Failed(error), Some(step)) = (&answer, steps.get(&step)) {
+                        let (step, host) = (step.id.clone(), step.host.clone());
+                        self.progress.report(&ProgressEvent::StepTrouble { step, host, message: error.to_string() });
+                    }
                     run.handle_answer(began.elapsed(), id, &answer);
                 }
                 () = sleep_until(wake.unwrap_or(deadline).min(deadline)) => {
@@ -369,35 +382,10 @@ impl<'a, F: Fleet> Apply<'a, F> {
         Start { managers, nodes: nodes.into_iter().collect(), concurrency: self.spec.policy().concurrency }
     }
 
-    fn tell_started(&self, effect: &crate::machine::Effect, plan: &Plan, told: &mut [Told]) {
-        let Some(index) = effect.step.as_ref().and_then(|id| plan.steps.iter().position(|s| s.id == *id)) else { return };
-        if let (Some(state @ Told::Nothing), Some(step)) = (told.get_mut(index), plan.steps.get(index)) {
-            *state = Told::Started;
+    fn tell_started(&self, step: &Step, told: &mut BTreeSet<StepId>) {
+        if told.insert(step.id.clone()) {
             let event = ProgressEvent::StepStarted { step: step.id.clone(), host: step.host.clone(), verb: step.action.verb().into() };
             self.progress.report(&event);
-        }
-    }
-
-    fn tell_finished(&self, run: &Run, told: &mut [Told]) {
-        for ((step, outcome), state) in run.outcomes().zip(told) {
-            if let (Some(outcome), Told::Nothing | Told::Started) = (outcome, &state) {
-                *state = Told::Finished;
-                self.progress.report(&ProgressEvent::StepFinished {
-                    step: step.id.clone(),
-                    host: step.host.clone(),
-                    outcome: outcome.clone(),
-                });
-            }
-        }
-    }
-
-    fn tell_trouble(&self, step: &StepId, answer: &Answer, plan: &Plan) {
-        if let (Answer::Failed(error), Some(step)) = (answer, plan.step(step)) {
-            self.progress.report(&ProgressEvent::StepTrouble {
-                step: step.id.clone(),
-                host: step.host.clone(),
-                message: error.to_string(),
-            });
         }
     }
 }
@@ -411,11 +399,4 @@ fn between(observed: &Observed) -> Option<String> {
     }
     let joining: Vec<&str> = observed.hosts.iter().filter(|(_, h)| h.state == HostState::Joining).map(|(name, _)| name.as_str()).collect();
     (!joining.is_empty()).then(|| format!("an earlier join of {} has not ended", joining.join(", ")))
-}
-
-/// What an onlooker heard of a step.
-enum Told {
-    Nothing,
-    Started,
-    Finished,
 }

@@ -9,6 +9,7 @@ mod keys;
 mod perform;
 mod progress;
 mod settle;
+mod tokens;
 
 pub use apply::{Apply, ApplyError, Stop};
 pub use inspect::inspect;

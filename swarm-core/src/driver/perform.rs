@@ -1,6 +1,7 @@
 //! Performs one effect. The token is fetched here and goes straight into the join.
 
 use super::keys::KeyKeeper;
+use super::tokens::Tokens;
 use crate::engine::{Engine, EngineError, ErrorClass, Force, Reason};
 use crate::fleet::Fleet;
 use crate::id::HostName;
@@ -10,22 +11,32 @@ use crate::spec::ClusterSpec;
 use std::sync::Arc;
 
 /// Performs an effect to its answer. It never waits longer than the engine's own deadlines.
-pub(super) async fn perform(spec: &ClusterSpec, fleet: &dyn Fleet, keys: &dyn KeyKeeper, effect: &Effect) -> Answer {
-    match perform_or_fail(spec, fleet, keys, effect).await {
+pub(super) async fn perform(spec: &ClusterSpec, fleet: &dyn Fleet, keys: &dyn KeyKeeper, tokens: &Tokens, effect: &Effect) -> Answer {
+    match perform_or_fail(spec, fleet, keys, tokens, effect).await {
         Ok(answer) => answer,
         Err(error) => Answer::from_error(error),
     }
 }
 
-async fn perform_or_fail(spec: &ClusterSpec, fleet: &dyn Fleet, keys: &dyn KeyKeeper, effect: &Effect) -> Result<Answer, EngineError> {
+async fn perform_or_fail(
+    spec: &ClusterSpec,
+    fleet: &dyn Fleet,
+    keys: &dyn KeyKeeper,
+    tokens: &Tokens,
+    effect: &Effect,
+) -> Result<Answer, EngineError> {
     let engine = engine_of(spec, fleet, &effect.host).await?;
     match &effect.call {
         Call::Init(request) => engine.init(request).await?,
         Call::Join { role, via, request } => {
             let manager = engine_of(spec, fleet, via).await?;
             // A token that could not be had means that nothing was sent to the joining engine: never in doubt.
-            let token = manager.join_token(*role).await.map_err(|e| EngineError { class: not_begun(e.class), ..e })?;
-            engine.join(request, &token).await?;
+            let token = tokens.take(via, manager.as_ref(), *role).await.map_err(|e| EngineError { class: not_begun(e.class), ..e })?;
+            let joined = engine.join(request, &token).await;
+            if matches!(&joined, Err(error) if matches!(error.reason, Reason::TokenRejected | Reason::ForeignCa)) {
+                tokens.forget(via, *role).await;
+            }
+            joined?;
         }
         Call::Leave { force, node } => return leave(engine.as_ref(), *force, node.as_ref()).await,
         Call::UpdateNode { node, change } => {
@@ -40,7 +51,10 @@ async fn perform_or_fail(spec: &ClusterSpec, fleet: &dyn Fleet, keys: &dyn KeyKe
         Call::StoreUnlockKey => return store_unlock_key(engine.as_ref(), keys).await,
         Call::RemoveNode { node } => engine.remove_node(node, Force::No).await?,
         Call::LookHost => return Ok(Answer::SawHost(engine.info().await?.swarm)),
-        Call::LookCluster => return Ok(Answer::SawCluster(engine.nodes().await?)),
+        Call::LookCluster => {
+            let (nodes, ()) = tokio::join!(engine.nodes(), tokens.prepare(&effect.host, engine.as_ref()));
+            return Ok(Answer::SawCluster(nodes?));
+        }
     }
     Ok(Answer::Done)
 }

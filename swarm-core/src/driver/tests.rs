@@ -2,6 +2,7 @@
 
 use super::inspect::inspect;
 use super::perform::perform;
+use super::tokens::Tokens;
 use super::{NoKeyKeeper, NoProgress, Progress, ProgressEvent};
 use crate::engine::{Engine, EngineError, EngineRead, ErrorClass, Force, JoinRequest, NodeChange, Reason};
 use crate::fleet::{Actor, Fleet, FleetRead, Reader};
@@ -9,6 +10,7 @@ use crate::host::{Host, HostRead};
 use crate::id::{HostName, NodeId};
 use crate::machine::{Answer, Call, Effect, EffectId};
 use crate::observe::{HostState, ReachError, ReachErrorKind, merge};
+use crate::plan::{PlanOptions, Planned, build};
 use crate::secret::Secret;
 use crate::spec::{Availability, HostSpec, Role};
 use crate::testing::{MockDocker, MockMachine};
@@ -64,6 +66,16 @@ fn effect(host: &str, call: Call) -> Effect {
     Effect { id: EffectId(1), host: HostName::new(host), step: None, call }
 }
 
+/// Tokens for a plan that joins workers.
+fn tokens() -> Tokens {
+    let spec = spec(&["m1", "w1"]);
+    let observed = merge(&spec, &world(&[("m1", Is::Manager), ("w1", Is::Alone)]), &BTreeSet::new());
+    match build(&spec, &observed, &PlanOptions::default()) {
+        Planned::Plan(plan) => Tokens::new(&plan),
+        Planned::Refused(reasons) => panic!("{reasons:?}"),
+    }
+}
+
 fn join() -> Call {
     let request = JoinRequest {
         advertise: "10.0.2.1".parse().unwrap(),
@@ -86,7 +98,30 @@ async fn a_token_goes_from_the_manager_to_the_joining_engine_and_nowhere_else() 
         .times(1)
         .returning(|_, _| Ok(()));
     let fleet = Mocks::default().with("m1", manager).with("w1", worker);
-    assert_eq!(perform(&spec(&["m1", "w1"]), &fleet, &NoKeyKeeper, &effect("w1", join())).await, Answer::Done);
+    assert_eq!(perform(&spec(&["m1", "w1"]), &fleet, &NoKeyKeeper, &tokens(), &effect("w1", join())).await, Answer::Done);
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_once_and_again_when_it_was_refused() {
+    let mut manager = MockDocker::new();
+    let mut given = 0;
+    manager.expect_join_token().with(eq(Role::Worker)).times(2).returning(move |_| {
+        given += 1;
+        Ok(Secret::new(format!("SWMTKN-1-x-{given}")))
+    });
+    manager.expect_nodes().times(1).returning(|| Ok(Vec::new()));
+    let mut worker = MockDocker::new();
+    let rejected = || EngineError { doing: "x", class: ErrorClass::Conflict, reason: Reason::TokenRejected, message: "no".into() };
+    worker.expect_join().withf(|_, t| t.expose().ends_with('1')).times(1).returning(move |_, _| Err(rejected()));
+    worker.expect_join().withf(|_, t| t.expose().ends_with('2')).times(2).returning(|_, _| Ok(()));
+    let fleet = Mocks::default().with("m1", manager).with("w1", worker);
+    let (spec, tokens) = (spec(&["m1", "w1"]), tokens());
+    // The look brings the token along.
+    perform(&spec, &fleet, &NoKeyKeeper, &tokens, &effect("m1", Call::LookCluster)).await;
+    assert!(matches!(perform(&spec, &fleet, &NoKeyKeeper, &tokens, &effect("w1", join())).await, Answer::Failed(_)));
+    for _ in 0..2 {
+        assert_eq!(perform(&spec, &fleet, &NoKeyKeeper, &tokens, &effect("w1", join())).await, Answer::Done);
+    }
 }
 
 #[tokio::test]
@@ -96,7 +131,7 @@ async fn a_join_without_a_token_is_not_begun_and_so_never_in_doubt() {
     let mut worker = MockDocker::new();
     worker.expect_join().never();
     let fleet = Mocks::default().with("m1", manager).with("w1", worker);
-    let answer = perform(&spec(&["m1", "w1"]), &fleet, &NoKeyKeeper, &effect("w1", join())).await;
+    let answer = perform(&spec(&["m1", "w1"]), &fleet, &NoKeyKeeper, &tokens(), &effect("w1", join())).await;
     assert!(matches!(&answer, Answer::Failed(e) if e.class == ErrorClass::Unreachable), "{answer:?}");
 }
 
@@ -111,14 +146,14 @@ async fn an_update_sends_what_is_missing_with_the_version_just_read() {
     manager.expect_update_node().with(eq(NodeId::new("node-w1")), eq(42), eq(missing)).times(1).returning(|_, _, _| Ok(()));
     let fleet = Mocks::default().with("m1", manager);
     let call = Call::UpdateNode { node: NodeId::new("node-w1"), change };
-    assert_eq!(perform(&spec(&["m1", "w1"]), &fleet, &NoKeyKeeper, &effect("m1", call)).await, Answer::Done);
+    assert_eq!(perform(&spec(&["m1", "w1"]), &fleet, &NoKeyKeeper, &tokens(), &effect("m1", call)).await, Answer::Done);
     // Nothing missing, nothing sent.
     let mut manager = MockDocker::new();
     manager.expect_node().returning(|_| Ok(node("w1", Role::Worker, crate::observe::NodeState::Ready, false)));
     manager.expect_update_node().never();
     let call = Call::UpdateNode { node: NodeId::new("node-w1"), change: NodeChange { role: Some(Role::Worker), ..NodeChange::default() } };
     assert_eq!(
-        perform(&spec(&["m1", "w1"]), &Mocks::default().with("m1", manager), &NoKeyKeeper, &effect("m1", call)).await,
+        perform(&spec(&["m1", "w1"]), &Mocks::default().with("m1", manager), &NoKeyKeeper, &tokens(), &effect("m1", call)).await,
         Answer::AlreadySo
     );
 }
@@ -132,7 +167,7 @@ async fn a_host_that_became_another_node_is_not_made_to_leave() {
     });
     engine.expect_leave().never();
     let call = Call::Leave { force: Force::Yes, node: Some(NodeId::new("another")) };
-    let answer = perform(&spec(&["m1"]), &Mocks::default().with("m1", engine), &NoKeyKeeper, &effect("m1", call)).await;
+    let answer = perform(&spec(&["m1"]), &Mocks::default().with("m1", engine), &NoKeyKeeper, &tokens(), &effect("m1", call)).await;
     assert!(matches!(&answer, Answer::Failed(e) if e.class == ErrorClass::Refused && e.message.contains("was another")), "{answer:?}");
 }
 

@@ -8,6 +8,7 @@
 //! }
 //! ```
 
+mod board;
 mod effect;
 mod run;
 mod state;

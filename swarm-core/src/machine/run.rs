@@ -1,13 +1,14 @@
 //! A run of a whole plan: which step may begin, through which manager, and who gets which answer.
 
+use super::board::Board;
 use super::effect::{Answer, Call, Effect, EffectId};
 use super::state::{Input, Outcome, Stage, StepRun, Todo, Why};
-use crate::engine::{ErrorClass, JoinRequest, NodeChange, Reason};
-use crate::id::{HostName, NodeId, StepId};
+use crate::engine::{ErrorClass, InitRequest, JoinRequest, NodeChange, Reason};
+use crate::id::{HostName, NodeId};
 use crate::observe::NodeFacts;
 use crate::plan::{Action, Plan, Step};
 use crate::spec::Role;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -25,11 +26,13 @@ pub struct Start {
 /// The shortest and the longest time between two looks at the cluster.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
+/// The longest time between two looks while an engine makes a swarm: nothing else can begin before.
+const LOOK_EVERY_INIT: Duration = Duration::from_millis(40);
+
 /// A plan being carried out. Times are durations since the run began.
 #[derive(Debug)]
 pub struct Run {
-    steps: Vec<StepRun>,
-    by_id: BTreeMap<StepId, usize>,
+    board: Board,
     /// Managers to ask, the one to ask first in front.
     managers: VecDeque<(HostName, String)>,
     nodes: BTreeMap<HostName, NodeId>,
@@ -40,21 +43,17 @@ pub struct Run {
     look_at: Duration,
     look_pause: Duration,
     looking: bool,
-    looks: u64,
     stopped: bool,
     failed_joins: u32,
     /// What managers said last.
-    seen: Vec<NodeFacts>,
+    seen: BTreeMap<NodeId, NodeFacts>,
 }
 
 impl Run {
     /// A run at its beginning.
     pub fn new(plan: &Plan, start: Start) -> Self {
-        let steps: Vec<StepRun> = plan.steps.iter().cloned().map(StepRun::new).collect();
-        let by_id = plan.steps.iter().enumerate().map(|(index, s)| (s.id.clone(), index)).collect();
         let mut run = Self {
-            steps,
-            by_id,
+            board: Board::new(plan),
             managers: start.managers.into(),
             nodes: start.nodes,
             concurrency: start.concurrency.max(1),
@@ -64,10 +63,9 @@ impl Run {
             look_at: Duration::ZERO,
             look_pause: LOOK_EVERY.0,
             looking: false,
-            looks: 0,
             stopped: false,
             failed_joins: 0,
-            seen: Vec::new(),
+            seen: BTreeMap::new(),
         };
         run.begin_what_can(Duration::ZERO);
         run
@@ -75,15 +73,16 @@ impl Run {
 
     /// The next thing to do, or `None` for now.
     pub fn poll_effect(&mut self, now: Duration) -> Option<Effect> {
-        if self.in_flight.len() < self.concurrency
+        while self.in_flight.len() < self.concurrency
             && let Some((index, todo)) = self.queue.pop_front()
         {
-            return self.effect_for(index, &todo, now).or_else(|| self.poll_effect(now));
+            if let Some(effect) = self.effect_for(index, &todo, now) {
+                return Some(effect);
+            }
         }
         if self.wants_view() && !self.looking && now >= self.look_at {
-            let host = self.managers.front()?.0.clone();
+            let host = self.whom_to_ask()?;
             self.looking = true;
-            self.looks += 1;
             return Some(self.emit(host, None, Call::LookCluster));
         }
         None
@@ -91,12 +90,8 @@ impl Run {
 
     /// When [`Run::handle_timeout`] must be called at the latest.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let steps = self.steps.iter().filter_map(|s| match s.stage {
-            Stage::Pausing { until, .. } | Stage::Confirming { until } => Some(until),
-            _ => None,
-        });
         let look = (self.wants_view() && !self.looking).then_some(self.look_at);
-        steps.chain(look).min()
+        self.board.next_timer().into_iter().chain(look).min()
     }
 
     /// Tells the run what came of an effect. An answer nobody waits for is dropped.
@@ -109,9 +104,8 @@ impl Run {
                 self.advance(index, &Input::Answer(answer), now);
                 if matches!(answer, Answer::SawHost(_)) {
                     // The managers were asked at the same time: a node that is as it shall be in their answer was so a moment ago.
-                    let view = std::mem::take(&mut self.seen);
-                    self.show(index, view.iter().find(|n| self.nodes.get(&self.host_of(index)) == Some(&n.id)), now);
-                    self.seen = view;
+                    let node = self.node_of(index).and_then(|id| self.seen.get(&id)).cloned();
+                    self.show(index, node.as_ref(), now);
                 }
             }
         }
@@ -120,7 +114,7 @@ impl Run {
 
     /// Tells the run that time has passed.
     pub fn handle_timeout(&mut self, now: Duration) {
-        for index in 0..self.steps.len() {
+        for index in self.board.due(now) {
             self.advance(index, &Input::Time, now);
         }
         self.begin_what_can(now);
@@ -129,41 +123,45 @@ impl Run {
     /// Begins nothing more. What is under way goes on to its next answer.
     pub fn stop(&mut self) {
         self.stopped = true;
-        self.queue.clear();
-        for run in &mut self.steps {
-            match run.stage {
+        let queued: BTreeSet<usize> = self.queue.drain(..).map(|(index, _)| index).collect();
+        for index in 0..self.board.steps().len() {
+            self.board.change(index, |run| match run.stage {
                 Stage::Waiting => run.stage = Stage::Ended(Outcome::NotStarted),
-                Stage::Pausing { .. } | Stage::Confirming { .. } => {
-                    run.stage = Stage::Ended(Outcome::InDoubt { message: "stopped before it was confirmed".into() });
-                }
+                Stage::Calling if queued.contains(&index) && run.attempts <= 1 => run.stage = Stage::Ended(Outcome::NotStarted),
+                Stage::Pausing { .. } | Stage::Confirming { .. } => run.stage = Stage::Ended(unconfirmed()),
+                _ if queued.contains(&index) => run.stage = Stage::Ended(unconfirmed()),
                 _ => {}
-            }
+            });
         }
     }
 
     /// Gives up on what is still under way.
     pub fn abandon(&mut self) {
         self.in_flight.clear();
-        for run in &mut self.steps {
-            if run.outcome().is_none() {
-                let begun = run.attempts > 0;
-                run.stage = Stage::Ended(if begun {
-                    Outcome::InDoubt { message: "stopped while it was under way".into() }
-                } else {
-                    Outcome::NotStarted
-                });
-            }
+        for index in 0..self.board.steps().len() {
+            self.board.change(index, |run| {
+                if run.outcome().is_none() {
+                    let begun = run.attempts > 0;
+                    let doubt = Outcome::InDoubt { message: "stopped while it was under way".into() };
+                    run.stage = Stage::Ended(if begun { doubt } else { Outcome::NotStarted });
+                }
+            });
         }
     }
 
     /// Whether every step has ended.
     pub fn is_over(&self) -> bool {
-        self.steps.iter().all(|s| s.outcome().is_some())
+        self.board.is_over()
     }
 
     /// How steps ended, in the plan's order; `None` for those that have not.
     pub fn outcomes(&self) -> impl Iterator<Item = (&Step, Option<&Outcome>)> {
-        self.steps.iter().map(|s| (&s.step, s.outcome()))
+        self.board.steps().iter().map(|s| (&s.step, s.outcome()))
+    }
+
+    /// A step that ended since this was asked last, for onlookers.
+    pub fn poll_ended(&mut self) -> Option<(&Step, &Outcome)> {
+        self.board.poll_ended()
     }
 
     /// Joins that failed: each may have left an entry in the node list.
@@ -175,25 +173,38 @@ impl Run {
         self.next_id += 1;
         let id = EffectId(self.next_id);
         self.in_flight.insert(id, step);
-        Effect { id, host, step: step.and_then(|i| self.steps.get(i)).map(|s| s.step.id.clone()), call }
+        Effect { id, host, step: step.and_then(|i| self.board.get(i)).map(|s| s.step.id.clone()), call }
     }
 
-    /// Whether some step waits for what managers say, or soon will: a joined engine is asked for its id at the same time.
     fn wants_view(&self) -> bool {
-        self.steps.iter().any(|s| {
-            let entered = matches!(s.step.action, Action::Init { .. } | Action::Join { .. }) && s.stage == Stage::Looking(Why::Confirm);
-            entered || matches!(s.stage, Stage::Confirming { .. })
-        })
+        !self.board.viewing().is_empty() && !self.stopped
     }
 
-    fn host_of(&self, index: usize) -> HostName {
-        self.steps.get(index).map_or(HostName::new(""), |s| s.step.host.clone())
+    /// The manager to look at the cluster with; before there is one, the engine that makes the swarm.
+    fn whom_to_ask(&self) -> Option<HostName> {
+        let init = || self.making().map(|r| r.step.host.clone());
+        self.managers.front().map(|(host, _)| host.clone()).or_else(init)
+    }
+
+    /// The step that makes the swarm, while its call is under way.
+    fn making(&self) -> Option<&StepRun> {
+        let index = self.board.viewing().first()?;
+        self.board.get(*index).filter(|r| matches!(r.step.action, Action::Init { .. }) && r.stage == Stage::Calling)
+    }
+
+    fn node_of(&self, index: usize) -> Option<NodeId> {
+        let step = &self.board.get(index)?.step;
+        match &step.action {
+            Action::RemoveNode { node, .. } => Some(node.clone()),
+            _ => self.nodes.get(&step.host).cloned(),
+        }
     }
 
     fn advance(&mut self, index: usize, input: &Input<'_>, now: Duration) {
-        let Some(run) = self.steps.get_mut(index) else { return };
+        let Some(run) = self.board.get(index) else { return };
         let was_confirming = matches!(run.stage, Stage::Confirming { .. });
-        let todo = run.next(input, now);
+        let Some(todo) = self.board.change(index, |run| run.next(input, now)) else { return };
+        let Some(run) = self.board.get(index) else { return };
         let confirming = matches!(run.stage, Stage::Confirming { .. });
         let failed = matches!(input, Input::Answer(Answer::Failed(error)) if error.class != ErrorClass::Unreachable);
         if failed && matches!(run.step.action, Action::Join { .. }) {
@@ -202,43 +213,26 @@ impl Run {
         if (confirming && !was_confirming) || run.stage == Stage::Looking(Why::Confirm) {
             self.look_at = now;
             self.look_pause = LOOK_EVERY.0;
+        } else if matches!((&run.step.action, &run.stage), (Action::Init { .. }, Stage::Calling)) {
+            self.look_at = now + LOOK_EVERY_INIT;
         }
         if todo != Todo::Nothing {
             if self.stopped {
-                self.end_stopped(index);
+                self.board.change(index, |run| run.stage = Stage::Ended(unconfirmed()));
             } else {
                 self.queue.push_back((index, todo));
             }
         } else if self.stopped && confirming {
-            self.end_stopped(index);
-        }
-    }
-
-    fn end_stopped(&mut self, index: usize) {
-        if let Some(run) = self.steps.get_mut(index) {
-            run.stage = Stage::Ended(Outcome::InDoubt { message: "stopped before it was confirmed".into() });
+            self.board.change(index, |run| run.stage = Stage::Ended(unconfirmed()));
         }
     }
 
     /// Begins every step whose needs have ended well, and ends those whose needs have not.
     fn begin_what_can(&mut self, now: Duration) {
-        if self.stopped {
-            return;
-        }
-        for index in 0..self.steps.len() {
-            let Some(run) = self.steps.get(index) else { continue };
-            if run.stage != Stage::Waiting {
-                continue;
-            }
-            let needs: Vec<&StepRun> = run.step.needs.iter().filter_map(|n| self.by_id.get(n)).filter_map(|i| self.steps.get(*i)).collect();
-            if let Some(bad) = needs.iter().find(|n| n.outcome().is_some_and(|o| !o.is_done())) {
-                let by = bad.step.id.clone();
-                if let Some(run) = self.steps.get_mut(index) {
-                    run.stage = Stage::Ended(Outcome::Blocked { by });
-                }
-            } else if needs.iter().all(|n| is_enough(n, &run.step)) {
-                self.advance(index, &Input::Begin, now);
-            }
+        while !self.stopped
+            && let Some(index) = self.board.next_to_begin()
+        {
+            self.advance(index, &Input::Begin, now);
         }
     }
 
@@ -246,7 +240,7 @@ impl Run {
         if *todo == Todo::CallElsewhere {
             self.managers.rotate_left(usize::from(self.managers.len() > 1));
         }
-        let run = self.steps.get(index)?;
+        let run = self.board.get(index)?;
         let host = run.step.host.clone();
         let (at, call) = match todo {
             Todo::Nothing => return None,
@@ -259,9 +253,7 @@ impl Run {
                 Some(call) => call,
                 None => {
                     let message = "no manager is left that could be asked".to_owned();
-                    if let Some(run) = self.steps.get_mut(index) {
-                        run.stage = Stage::Ended(Outcome::Failed { message });
-                    }
+                    self.board.change(index, |run| run.stage = Stage::Ended(Outcome::Failed { message }));
                     self.begin_what_can(now);
                     return None;
                 }
@@ -314,17 +306,14 @@ impl Run {
 
     /// Takes from an answer what other steps need to know.
     fn learn(&mut self, index: usize, answer: &Answer) {
-        let Some(run) = self.steps.get(index) else { return };
+        let Some(run) = self.board.get(index) else { return };
         let host = run.step.host.clone();
         let made_by = match (&run.step.action, answer) {
             (Action::Init { request }, Answer::Done) => Some(request),
             (Action::Init { request }, Answer::SawHost(swarm)) if swarm.control_available => Some(request),
             _ => None,
         };
-        let address = made_by.map(|request| {
-            let port = request.listen.rsplit(':').next().and_then(|p| p.parse().ok()).unwrap_or(crate::addr::DEFAULT_LISTEN_PORT);
-            SocketAddr::new(request.advertise, port).to_string()
-        });
+        let address = made_by.map(join_address);
         match answer {
             Answer::SawHost(swarm) => {
                 if let Some(node) = &swarm.node {
@@ -347,10 +336,16 @@ impl Run {
     /// Shows a step what managers say of its node; a host that is a manager now can be asked from now on.
     fn show(&mut self, index: usize, node: Option<&NodeFacts>, now: Duration) {
         self.advance(index, &Input::View(node), now);
-        let Some(run) = self.steps.get(index) else { return };
-        let manages = matches!(run.step.action, Action::Join { role: Role::Manager, .. } | Action::Promote);
-        if let (true, true, Some(manager)) = (manages, run.outcome().is_some_and(Outcome::is_done), node.and_then(|n| n.manager.as_ref())) {
-            self.add_manager(run.step.host.clone(), manager.address.clone());
+        let Some(run) = self.board.get(index).filter(|r| r.outcome().is_some_and(Outcome::is_done)) else { return };
+        let host = run.step.host.clone();
+        match &run.step.action {
+            Action::Join { role: Role::Manager, .. } | Action::Promote => {
+                if let Some(manager) = node.and_then(|n| n.manager.as_ref()) {
+                    self.add_manager(host, manager.address.clone());
+                }
+            }
+            Action::Demote => self.managers.retain(|(m, _)| *m != host),
+            _ => {}
         }
     }
 
@@ -362,37 +357,45 @@ impl Run {
 
     fn cluster_looked(&mut self, now: Duration, answer: &Answer) {
         self.looking = false;
-        self.look_pause = (self.look_pause * 3 / 2).min(LOOK_EVERY.1);
+        let longest = if self.making().is_some() { LOOK_EVERY_INIT } else { LOOK_EVERY.1 };
+        self.look_pause = (self.look_pause * 3 / 2).min(longest);
         self.look_at = now + self.look_pause;
         let Answer::SawCluster(view) = answer else {
             self.managers.rotate_left(usize::from(self.managers.len() > 1));
             self.handle_timeout(now);
             return;
         };
-        let by_id: BTreeMap<&NodeId, &NodeFacts> = view.iter().map(|n| (&n.id, n)).collect();
-        for index in 0..self.steps.len() {
-            let Some(run) = self.steps.get(index) else { continue };
-            let id = match &run.step.action {
-                Action::RemoveNode { node, .. } => Some(node),
-                _ => self.nodes.get(&run.step.host),
-            };
-            let node = id.and_then(|id| by_id.get(id).copied());
-            self.show(index, node, now);
+        self.seen = view.iter().map(|n| (n.id.clone(), n.clone())).collect();
+        for index in self.board.viewing().clone() {
+            let node = self.node_of(index).and_then(|id| self.seen.get(&id)).cloned();
+            self.show(index, node.as_ref(), now);
         }
-        self.seen.clone_from(view);
-        let demoted: Vec<HostName> = self
-            .steps
-            .iter()
-            .filter(|r| r.step.action == Action::Demote && r.outcome().is_some_and(Outcome::is_done))
-            .map(|r| r.step.host.clone())
-            .collect();
-        self.managers.retain(|(m, _)| !demoted.contains(m));
+        self.notice_the_swarm(view);
+    }
+
+    /// An engine that answers as the leader of a swarm has made it, whether or not it has answered the call: others can join.
+    fn notice_the_swarm(&mut self, view: &[NodeFacts]) {
+        let Some((host, address)) = self.making().and_then(|run| match &run.step.action {
+            Action::Init { request } => Some((run.step.host.clone(), join_address(request))),
+            _ => None,
+        }) else {
+            return;
+        };
+        let leads = |n: &NodeFacts| n.manager.as_ref().is_some_and(|m| m.leader && m.address == address);
+        if view.iter().any(leads) {
+            self.add_manager(host, address);
+            let Some(index) = self.board.viewing().first().copied() else { return };
+            self.board.change(index, |run| run.established = true);
+        }
     }
 }
 
-/// Whether a step has come far enough for another that needs it. A swarm can be joined as soon as its first manager runs.
-fn is_enough(need: &StepRun, waiting: &Step) -> bool {
-    let established =
-        matches!(need.step.action, Action::Init { .. }) && matches!(need.stage, Stage::Confirming { .. } | Stage::Looking(Why::Confirm));
-    need.outcome().is_some_and(Outcome::is_done) || (established && matches!(waiting.action, Action::Join { .. }))
+/// Where others join a swarm that was made so.
+fn join_address(request: &InitRequest) -> String {
+    let port = request.listen.rsplit(':').next().and_then(|p| p.parse().ok()).unwrap_or(crate::addr::DEFAULT_LISTEN_PORT);
+    SocketAddr::new(request.advertise, port).to_string()
+}
+
+fn unconfirmed() -> Outcome {
+    Outcome::InDoubt { message: "stopped before it was confirmed".into() }
 }

@@ -124,12 +124,14 @@ pub(super) struct StepRun {
     pub(super) attempts: u32,
     /// A removal of a lost voter has two calls: demote, then remove.
     pub(super) demoted: bool,
+    /// The swarm it makes answers already, though its call has not ended.
+    pub(super) established: bool,
     pub(super) changed: bool,
 }
 
 impl StepRun {
     pub(super) fn new(step: Step) -> Self {
-        Self { step, stage: Stage::Waiting, attempts: 0, demoted: false, changed: false }
+        Self { step, stage: Stage::Waiting, attempts: 0, demoted: false, established: false, changed: false }
     }
 
     pub(super) fn outcome(&self) -> Option<&Outcome> {

@@ -142,6 +142,27 @@ fn a_bootstrap_call_by_call() {
 }
 
 #[test]
+fn joins_begin_when_the_new_manager_answers_though_its_init_has_not() {
+    let spec = spec(&["m1", "w1"]);
+    let mut play = Play::new(&spec, &[("m1", Is::Alone), ("w1", Is::Alone)]);
+    let init = play.one();
+    play.wait();
+    let look = play.one();
+    assert_eq!((look.host.as_str(), &look.call), ("m1", &Call::LookCluster));
+    play.answer(&look, fails(ErrorClass::Conflict, Reason::NotManager));
+    assert_eq!(play.effects(), [], "there is nothing to join yet");
+    play.wait();
+    let look = play.one();
+    play.answer(&look, Answer::SawCluster(managers(&["m1"])));
+    let join = play.one();
+    assert!(matches!(&join.call, Call::Join { request, .. } if request.remote == "10.0.1.1:2377"), "{join:?}");
+    // The init itself is done only once it is answered and seen.
+    assert_eq!(play.outcomes()[0], None);
+    play.answer(&init, Answer::Done);
+    assert_eq!(play.effects().iter().filter(|e| e.call == Call::LookHost).count(), 1);
+}
+
+#[test]
 fn a_lost_answer_leads_to_a_look_and_never_to_a_blind_retry() {
     let spec = spec(&["m1", "w1"]);
     let mut play = Play::new(&spec, &[("m1", Is::Manager), ("w1", Is::Alone)]);
