@@ -8,4 +8,5 @@ mod drift;
 mod engine;
 mod faults;
 mod refusals;
+mod simulator;
 mod ssh;

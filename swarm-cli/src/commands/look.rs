@@ -19,7 +19,7 @@ pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Fail
     let fleet = connections();
     let sink = progress::for_format(format);
     let deadline = tokio::time::Instant::now() + args.timeout.min(Duration::from_secs(86400));
-    let (mut verdict, observed) = settle(&spec, &fleet, sink.as_ref(), limit.as_ref(), deadline).await;
+    let (mut verdict, observed) = settle(&spec, &fleet, sink.as_ref(), limit.as_ref(), &std::collections::BTreeSet::new(), deadline).await;
     verdict.findings.extend(verify_key(&spec, &observed, keeper(&spec).fingerprint().as_deref()));
     verdict.converged = verdict.findings.is_empty();
     if format == Format::Json {

@@ -2,14 +2,14 @@
 
 use super::inspect::inspect;
 use super::keys::KeyKeeper;
-use super::perform::perform;
+use super::perform::Performer;
 use super::progress::{Progress, ProgressEvent};
 use super::settle::settle;
 use super::tokens::Tokens;
 use crate::fleet::{Fleet, FleetRead};
 use crate::id::{HostName, NodeId, StepId};
 use crate::machine::{Answer, EffectId, Outcome, Run, Start};
-use crate::observe::{HostState, NodeState, Observed, ObservedCluster, merge};
+use crate::observe::{HostState, NodeState, Observed, ObservedCluster, ObservedHost, merge};
 use crate::plan::{Action, LintFinding, Plan, PlanOptions, Planned, Refusal, Step, build, build_destroy, lint};
 use crate::report::{Report, StepReport};
 use crate::spec::ClusterSpec;
@@ -17,8 +17,8 @@ use crate::verify::{Finding, FindingKind, Verdict, verify, verify_key};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -28,8 +28,13 @@ use tokio::time::{Instant, sleep, sleep_until};
 const GRACE: Duration = Duration::from_secs(5);
 /// How long entries that failed joins left behind are waited for until they count as down: three heartbeats and some.
 const LEFT_BEHIND_BUDGET: Duration = Duration::from_secs(40);
-/// How long an election, or a join that goes on by itself, is waited for before the plan takes it as it is.
-const BETWEEN_BUDGET: Duration = Duration::from_secs(15);
+/// How long an election is waited for before the plan takes it as it is.
+const ELECTION_BUDGET: Duration = Duration::from_secs(15);
+/// The same for a join that goes on by itself: an engine that nobody answers gives up after half a minute.
+const JOINING_BUDGET: Duration = Duration::from_secs(60);
+/// How long what was seen may be taken for what is. After that, as when somebody thought about a plan before saying yes, the managers are
+/// asked again before a swarm is made.
+const FRESH: Duration = Duration::from_secs(2);
 /// How long a fresh look may take to find everything in place after the last step.
 const SETTLE_BUDGET: Duration = Duration::from_secs(30);
 
@@ -91,6 +96,8 @@ pub struct Apply<'a, F: Fleet + ?Sized> {
     keys: &'a dyn KeyKeeper,
     stop: Stop,
     deadline: Instant,
+    /// When the last look began.
+    looked: Mutex<Option<Instant>>,
 }
 
 impl<'a, F: Fleet> Apply<'a, F> {
@@ -105,6 +112,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
             keys: &super::NoKeyKeeper,
             stop: Stop::default(),
             deadline,
+            looked: Mutex::new(None),
         }
     }
 
@@ -137,16 +145,23 @@ impl<'a, F: Fleet> Apply<'a, F> {
         self
     }
 
+    fn looks(&self) {
+        if let Ok(mut looked) = self.looked.lock() {
+            *looked = Some(Instant::now());
+        }
+    }
+
     /// Looks at all hosts and judges them. What is between two states is looked at again for a while: an election, and a join or an
     /// init that goes on in an engine because its client went away.
     pub async fn observe(&self) -> Observed {
         let fleet: &dyn FleetRead = self.fleet;
+        self.looks();
         let mut observed = merge(self.spec, &inspect(self.spec, fleet, self.progress).await, &self.options.force_leave);
-        let until = Instant::now() + BETWEEN_BUDGET.min(self.spec.policy().timeout / 4);
+        let began = Instant::now();
         let mut pause = Duration::from_millis(100);
         let mut told = false;
-        while let Some(what) = between(&observed)
-            && Instant::now() + pause < until
+        while let Some((what, budget)) = between(&observed)
+            && Instant::now() + pause < began + budget.min(self.spec.policy().timeout / 4)
             && !self.stop.is_stopped()
         {
             if !std::mem::replace(&mut told, true) {
@@ -154,6 +169,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
             }
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));
+            self.looks();
             observed = merge(self.spec, &inspect(self.spec, fleet, &super::NoProgress).await, &self.options.force_leave);
         }
         observed
@@ -255,15 +271,16 @@ impl<'a, F: Fleet> Apply<'a, F> {
             return Report::new(plan, steps, None, true);
         }
         if failed_joins > 0 {
-            steps.extend(self.clean_up().await);
+            steps.extend(self.clean_up(plan, observed).await);
         }
         let done = steps.iter().all(|s| s.outcome.is_done());
-        let patience = if done && plan.blocked.is_empty() { SETTLE_BUDGET } else { Duration::ZERO };
+        let patience = if done { SETTLE_BUDGET } else { Duration::ZERO };
+        let given_up: BTreeSet<HostName> = plan.blocked.iter().map(|b| b.host.clone()).collect();
         let until = self.deadline.min(Instant::now() + patience);
         let fleet: &dyn FleetRead = self.fleet;
         let verdict = tokio::select! {
             biased;
-            (mut verdict, observed) = settle(self.spec, fleet, self.progress, self.options.limit.as_ref(), until) => {
+            (mut verdict, observed) = settle(self.spec, fleet, self.progress, self.options.limit.as_ref(), &given_up, until) => {
                 verdict.findings.extend(verify_key(self.spec, &observed, self.keys.fingerprint().as_deref()));
                 verdict.converged = verdict.findings.is_empty();
                 Some(verdict)
@@ -274,15 +291,18 @@ impl<'a, F: Fleet> Apply<'a, F> {
         Report::new(plan, steps, verdict, stopped)
     }
 
-    /// Removes what this run's failed joins left in the node list, once it is proven to be that and counts as down.
-    async fn clean_up(&self) -> Vec<StepReport> {
+    /// Removes what this run's failed joins left in the node list, once it is proven to be that and counts as down. What was in the list
+    /// before, or belongs to a host that did not join, is left for a plan that shows it.
+    async fn clean_up(&self, shown: &Plan, before: &Observed) -> Vec<StepReport> {
         let until = self.deadline.min(Instant::now() + LEFT_BEHIND_BUDGET);
         self.progress.report(&ProgressEvent::CleanUpStarted);
         let fleet: &dyn FleetRead = self.fleet;
         loop {
             let observed = merge(self.spec, &inspect(self.spec, fleet, &super::NoProgress).await, &self.options.force_leave);
             if let Planned::Plan(mut plan) = build(self.spec, &observed, &self.options) {
-                plan.steps.retain(|s| matches!(s.action, Action::RemoveNode { .. }));
+                let old: BTreeSet<&NodeId> = before.view().iter().flat_map(|v| &v.nodes).map(|n| &n.id).collect();
+                let joined = |host: &HostName| shown.steps_of(host).any(|s| matches!(s.action, Action::Join { .. }));
+                plan.steps.retain(|s| matches!(&s.action, Action::RemoveNode { node, .. } if !old.contains(node) && joined(&s.host)));
                 plan.steps.iter_mut().for_each(|s| s.needs.clear());
                 if !plan.is_empty() && self.check(&plan, &observed).is_ok() {
                     return self.carry_out(&plan, &observed).await.0;
@@ -300,21 +320,31 @@ impl<'a, F: Fleet> Apply<'a, F> {
 
     async fn carry_out(&self, plan: &Plan, observed: &Observed) -> (Vec<StepReport>, u32) {
         let began = Instant::now();
-        let tokens = Tokens::new(plan);
+        let old = self.looked.lock().is_ok_and(|at| at.is_none_or(|at| at.elapsed() > FRESH));
+        let performer = Performer {
+            spec: self.spec,
+            fleet: self.fleet,
+            keys: self.keys,
+            tokens: Tokens::new(plan),
+            in_none: said_to_be_in_none(self.spec, observed),
+            ask_again: old.into(),
+        };
         let mut run = Run::new(plan, self.start(observed));
+        if self.stop.is_stopped() {
+            run.stop();
+        }
         let mut under_way: FuturesUnordered<BoxFuture<'_, (EffectId, StepId, Answer)>> = FuturesUnordered::new();
         let steps: BTreeMap<&StepId, &Step> = plan.steps.iter().map(|s| (&s.id, s)).collect();
         let mut told: BTreeSet<StepId> = BTreeSet::new();
         let mut give_up: Option<Instant> = None;
-        let fleet: &dyn Fleet = self.fleet;
         loop {
             while let Some(effect) = run.poll_effect(began.elapsed()) {
                 if let Some(step) = effect.step.as_ref().and_then(|id| steps.get(id)) {
                     self.tell_started(step, &mut told);
                 }
-                let (spec, keys, tokens) = (self.spec, self.keys, &tokens);
+                let performer = &performer;
                 under_way.push(Box::pin(async move {
-                    let answer = perform(spec, fleet, keys, tokens, &effect).await;
+                    let answer = performer.perform(&effect).await;
                     (effect.id, effect.step.unwrap_or(StepId::new("")), answer)
                 }));
             }
@@ -390,13 +420,23 @@ impl<'a, F: Fleet> Apply<'a, F> {
     }
 }
 
+/// Declared managers that said that they are in no swarm.
+fn said_to_be_in_none(spec: &ClusterSpec, observed: &Observed) -> Vec<HostName> {
+    let alone = |host: &HostName| observed.hosts.get(host).is_some_and(|h| h.state == HostState::Standalone);
+    spec.managers().filter(|m| alone(&m.name)).map(|m| m.name.clone()).collect()
+}
+
 /// What is between two states, and will be in one of them in a moment.
-fn between(observed: &Observed) -> Option<String> {
+fn between(observed: &Observed) -> Option<(String, Duration)> {
     if let ObservedCluster::NoQuorum { managers } = &observed.cluster
         && managers.iter().all(|(_, why)| why.contains("does not have a leader"))
     {
-        return Some("the managers have no leader; an election takes some seconds".into());
+        return Some(("the managers have no leader; an election takes some seconds".into(), ELECTION_BUDGET));
+    }
+    let outside = |h: &ObservedHost| matches!(h.state, HostState::Standalone | HostState::StaleMember { .. });
+    if observed.view().is_some_and(|v| v.cluster.root_rotation_in_progress) && observed.hosts.values().any(outside) {
+        return Some(("the swarm's root certificate is being replaced".into(), ELECTION_BUDGET));
     }
     let joining: Vec<&str> = observed.hosts.iter().filter(|(_, h)| h.state == HostState::Joining).map(|(name, _)| name.as_str()).collect();
-    (!joining.is_empty()).then(|| format!("an earlier join of {} has not ended", joining.join(", ")))
+    (!joining.is_empty()).then(|| (format!("an earlier join of {} has not ended", joining.join(", ")), JOINING_BUDGET))
 }

@@ -11,12 +11,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Verifies from fresh looks. Waits while what is missing may still come, at most until `deadline`; the last word counts.
+/// Verifies from fresh looks. Waits while something that is missing may still come, at most until `deadline`; the last word counts.
+/// Nothing is expected of the hosts in `given_up`.
 pub async fn settle(
     spec: &ClusterSpec,
     fleet: &dyn FleetRead,
     progress: &dyn Progress,
     limit: Option<&BTreeSet<HostName>>,
+    given_up: &BTreeSet<HostName>,
     deadline: Instant,
 ) -> (Verdict, Observed) {
     let mut pause = Duration::from_millis(50);
@@ -26,7 +28,9 @@ pub async fn settle(
         let verdict = verify(spec, &observed, limit);
         progress.report(&ProgressEvent::VerifyLooked { findings: verdict.findings.len() });
         let passes = |kind: FindingKind| !matches!(kind, FindingKind::Swarm | FindingKind::Settings | FindingKind::NotMember);
-        let hopeless = verdict.findings.iter().any(|f| !passes(f.kind));
+        // What is said of the swarm as a whole does not pass either while a host is given up that belongs to it.
+        let comes = |host: &Option<HostName>| host.as_ref().map_or(given_up.is_empty(), |h| !given_up.contains(h));
+        let hopeless = !verdict.findings.iter().any(|f| passes(f.kind) && comes(&f.host));
         if verdict.converged || hopeless || Instant::now() + pause >= deadline {
             return (verdict, observed);
         }

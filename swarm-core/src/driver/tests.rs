@@ -1,10 +1,10 @@
 //! The driver over mocked engines: what is called, in which order, and what is never called.
 
 use super::inspect::inspect;
-use super::perform::perform;
+use super::perform::Performer;
 use super::tokens::Tokens;
 use super::{NoKeyKeeper, NoProgress, Progress, ProgressEvent};
-use crate::engine::{Engine, EngineError, EngineRead, ErrorClass, Force, JoinRequest, NodeChange, Reason};
+use crate::engine::{Engine, EngineError, EngineRead, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason};
 use crate::fleet::{Actor, Fleet, FleetRead, Reader};
 use crate::host::{Host, HostRead};
 use crate::id::{HostName, NodeId};
@@ -12,7 +12,7 @@ use crate::machine::{Answer, Call, Effect, EffectId};
 use crate::observe::{HostState, ReachError, ReachErrorKind, merge};
 use crate::plan::{PlanOptions, Planned, build};
 use crate::secret::Secret;
-use crate::spec::{Availability, HostSpec, Role};
+use crate::spec::{Availability, ClusterSpec, HostSpec, Role};
 use crate::testing::{MockDocker, MockMachine};
 use crate::testkit::{Is, node, spec, world};
 use async_trait::async_trait;
@@ -76,6 +76,10 @@ fn tokens() -> Tokens {
     }
 }
 
+async fn perform(spec: &ClusterSpec, fleet: &Mocks, effect: &Effect) -> Answer {
+    Performer { spec, fleet, keys: &NoKeyKeeper, tokens: tokens(), in_none: Vec::new(), ask_again: false.into() }.perform(effect).await
+}
+
 fn join() -> Call {
     let request = JoinRequest {
         advertise: "10.0.2.1".parse().unwrap(),
@@ -98,7 +102,7 @@ async fn a_token_goes_from_the_manager_to_the_joining_engine_and_nowhere_else() 
         .times(1)
         .returning(|_, _| Ok(()));
     let fleet = Mocks::default().with("m1", manager).with("w1", worker);
-    assert_eq!(perform(&spec(&["m1", "w1"]), &fleet, &NoKeyKeeper, &tokens(), &effect("w1", join())).await, Answer::Done);
+    assert_eq!(perform(&spec(&["m1", "w1"]), &fleet, &effect("w1", join())).await, Answer::Done);
 }
 
 #[tokio::test]
@@ -115,12 +119,41 @@ async fn a_token_is_asked_for_once_and_again_when_it_was_refused() {
     worker.expect_join().withf(|_, t| t.expose().ends_with('1')).times(1).returning(move |_, _| Err(rejected()));
     worker.expect_join().withf(|_, t| t.expose().ends_with('2')).times(2).returning(|_, _| Ok(()));
     let fleet = Mocks::default().with("m1", manager).with("w1", worker);
-    let (spec, tokens) = (spec(&["m1", "w1"]), tokens());
+    let spec = spec(&["m1", "w1"]);
+    let performer =
+        Performer { spec: &spec, fleet: &fleet, keys: &NoKeyKeeper, tokens: tokens(), in_none: Vec::new(), ask_again: false.into() };
     // The look brings the token along.
-    perform(&spec, &fleet, &NoKeyKeeper, &tokens, &effect("m1", Call::LookCluster)).await;
-    assert!(matches!(perform(&spec, &fleet, &NoKeyKeeper, &tokens, &effect("w1", join())).await, Answer::Failed(_)));
+    performer.perform(&effect("m1", Call::LookCluster)).await;
+    assert!(matches!(performer.perform(&effect("w1", join())).await, Answer::Failed(_)));
     for _ in 0..2 {
-        assert_eq!(perform(&spec, &fleet, &NoKeyKeeper, &tokens, &effect("w1", join())).await, Answer::Done);
+        assert_eq!(performer.perform(&effect("w1", join())).await, Answer::Done);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_swarm_is_made_while_another_manager_is_in_one_or_silent() {
+    let is = |is: Is| {
+        let facts = world(&[("m1", Is::Manager), ("m2", is)]).hosts[&HostName::new("m2")].engine.clone();
+        move || facts.clone().map_err(|_| failure(ErrorClass::Unreachable))
+    };
+    let init = InitRequest {
+        advertise: "10.0.1.1".parse().unwrap(),
+        listen: "0.0.0.0:2377".into(),
+        data_path: None,
+        availability: Availability::Active,
+        settings: Default::default(),
+        init: Default::default(),
+        labels: BTreeMap::new(),
+    };
+    for (second, made) in [(Is::Alone, true), (Is::Worker, false), (Is::Gone, false)] {
+        let (mut first, mut other) = (MockDocker::new(), MockDocker::new());
+        other.expect_info().times(1).returning(is(second));
+        first.expect_init().times(usize::from(made)).returning(|_| Ok(()));
+        let (spec, fleet) = (spec(&["m1", "m2"]), Mocks::default().with("m1", first).with("m2", other));
+        let in_none = vec![HostName::new("m2")];
+        let performer = Performer { spec: &spec, fleet: &fleet, keys: &NoKeyKeeper, tokens: tokens(), in_none, ask_again: true.into() };
+        let answer = performer.perform(&effect("m1", Call::Init(init.clone()))).await;
+        assert_eq!(answer == Answer::Done, made, "{second:?}: {answer:?}");
     }
 }
 
@@ -131,7 +164,7 @@ async fn a_join_without_a_token_is_not_begun_and_so_never_in_doubt() {
     let mut worker = MockDocker::new();
     worker.expect_join().never();
     let fleet = Mocks::default().with("m1", manager).with("w1", worker);
-    let answer = perform(&spec(&["m1", "w1"]), &fleet, &NoKeyKeeper, &tokens(), &effect("w1", join())).await;
+    let answer = perform(&spec(&["m1", "w1"]), &fleet, &effect("w1", join())).await;
     assert!(matches!(&answer, Answer::Failed(e) if e.class == ErrorClass::Unreachable), "{answer:?}");
 }
 
@@ -140,22 +173,19 @@ async fn an_update_sends_what_is_missing_with_the_version_just_read() {
     let change = NodeChange { role: Some(Role::Worker), labels: [("a".to_owned(), Some("b".to_owned()))].into(), ..NodeChange::default() };
     let missing = NodeChange { role: None, ..change.clone() };
     let mut manager = MockDocker::new();
-    manager
-        .expect_node()
-        .returning(|_| Ok(crate::observe::NodeFacts { version: 42, ..node("w1", Role::Worker, crate::observe::NodeState::Ready, false) }));
+    // To demote is decided on the managers as they are now.
+    let facts = || crate::observe::NodeFacts { version: 42, ..node("w1", Role::Worker, crate::observe::NodeState::Ready, false) };
+    manager.expect_nodes().returning(move || Ok(vec![facts(), node("m1", Role::Manager, crate::observe::NodeState::Ready, true)]));
     manager.expect_update_node().with(eq(NodeId::new("node-w1")), eq(42), eq(missing)).times(1).returning(|_, _, _| Ok(()));
     let fleet = Mocks::default().with("m1", manager);
     let call = Call::UpdateNode { node: NodeId::new("node-w1"), change };
-    assert_eq!(perform(&spec(&["m1", "w1"]), &fleet, &NoKeyKeeper, &tokens(), &effect("m1", call)).await, Answer::Done);
+    assert_eq!(perform(&spec(&["m1", "w1"]), &fleet, &effect("m1", call)).await, Answer::Done);
     // Nothing missing, nothing sent.
     let mut manager = MockDocker::new();
-    manager.expect_node().returning(|_| Ok(node("w1", Role::Worker, crate::observe::NodeState::Ready, false)));
+    manager.expect_nodes().returning(|| Ok(vec![node("w1", Role::Worker, crate::observe::NodeState::Ready, false)]));
     manager.expect_update_node().never();
     let call = Call::UpdateNode { node: NodeId::new("node-w1"), change: NodeChange { role: Some(Role::Worker), ..NodeChange::default() } };
-    assert_eq!(
-        perform(&spec(&["m1", "w1"]), &Mocks::default().with("m1", manager), &NoKeyKeeper, &tokens(), &effect("m1", call)).await,
-        Answer::AlreadySo
-    );
+    assert_eq!(perform(&spec(&["m1", "w1"]), &Mocks::default().with("m1", manager), &effect("m1", call)).await, Answer::AlreadySo);
 }
 
 #[tokio::test]
@@ -167,7 +197,7 @@ async fn a_host_that_became_another_node_is_not_made_to_leave() {
     });
     engine.expect_leave().never();
     let call = Call::Leave { force: Force::Yes, node: Some(NodeId::new("another")) };
-    let answer = perform(&spec(&["m1"]), &Mocks::default().with("m1", engine), &NoKeyKeeper, &tokens(), &effect("m1", call)).await;
+    let answer = perform(&spec(&["m1"]), &Mocks::default().with("m1", engine), &effect("m1", call)).await;
     assert!(matches!(&answer, Answer::Failed(e) if e.class == ErrorClass::Refused && e.message.contains("was another")), "{answer:?}");
 }
 

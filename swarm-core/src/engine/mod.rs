@@ -9,7 +9,7 @@ pub use answer::{ErrorClass, Reason, classify_answer};
 use crate::id::NodeId;
 use crate::observe::{ClusterFacts, EngineFacts, NodeFacts};
 use crate::secret::Secret;
-use crate::spec::{Availability, InitSettings, Role, SwarmSettings};
+use crate::spec::{Availability, InitSettings, NAME_LABEL, Role, SwarmSettings};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -47,6 +47,13 @@ pub struct InitRequest {
     pub init: InitSettings,
     /// Labels of the swarm.
     pub labels: BTreeMap<String, String>,
+}
+
+impl InitRequest {
+    /// The name of the cluster, which the swarm carries from its first moment on; empty if it carries none.
+    pub fn name(&self) -> &str {
+        self.labels.get(NAME_LABEL).map_or("", String::as_str)
+    }
 }
 
 /// `POST /swarm/join`. The token comes on its own, so that this can be shown.

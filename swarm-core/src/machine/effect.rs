@@ -61,6 +61,16 @@ pub enum Call {
     },
     /// Look at the engine's own part.
     LookHost,
+    /// The same after an init: a swarm that somebody else made there meanwhile is told from ours by its name.
+    LookMade {
+        /// The name ours carries.
+        name: String,
+    },
+    /// Look at all nodes of the swarm that an init is making, if it is there already and carries this name.
+    LookNew {
+        /// The name ours carries.
+        name: String,
+    },
     /// Look at all nodes.
     LookCluster,
 }
@@ -68,7 +78,15 @@ pub enum Call {
 impl Call {
     /// Whether it changes anything.
     pub fn is_mutating(&self) -> bool {
-        !matches!(self, Self::LookHost | Self::LookCluster | Self::StoreUnlockKey)
+        matches!(
+            self,
+            Self::Init(_)
+                | Self::Join { .. }
+                | Self::Leave { .. }
+                | Self::UpdateNode { .. }
+                | Self::UpdateSwarm(_)
+                | Self::RemoveNode { .. }
+        )
     }
 }
 

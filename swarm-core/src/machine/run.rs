@@ -26,8 +26,9 @@ pub struct Start {
 /// The shortest and the longest time between two looks at the cluster.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
-/// The longest time between two looks while an engine makes a swarm: nothing else can begin before.
+/// The longest time between two looks while an engine makes a swarm: nothing else can begin before. It holds for so many looks.
 const LOOK_EVERY_INIT: Duration = Duration::from_millis(40);
+const LOOKS_AT_INIT: u32 = 50;
 
 /// A plan being carried out. Times are durations since the run began.
 #[derive(Debug)]
@@ -43,6 +44,7 @@ pub struct Run {
     look_at: Duration,
     look_pause: Duration,
     looking: bool,
+    looks_at_init: u32,
     stopped: bool,
     failed_joins: u32,
     /// What managers said last.
@@ -63,6 +65,7 @@ impl Run {
             look_at: Duration::ZERO,
             look_pause: LOOK_EVERY.0,
             looking: false,
+            looks_at_init: 0,
             stopped: false,
             failed_joins: 0,
             seen: BTreeMap::new(),
@@ -80,17 +83,19 @@ impl Run {
                 return Some(effect);
             }
         }
-        if self.wants_view() && !self.looking && now >= self.look_at {
-            let host = self.whom_to_ask()?;
+        if self.wants_view()
+            && now >= self.look_at
+            && let Some((host, call)) = self.whom_to_ask()
+        {
             self.looking = true;
-            return Some(self.emit(host, None, Call::LookCluster));
+            return Some(self.emit(host, None, call));
         }
         None
     }
 
     /// When [`Run::handle_timeout`] must be called at the latest.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let look = (self.wants_view() && !self.looking).then_some(self.look_at);
+        let look = (self.wants_view() && self.whom_to_ask().is_some()).then_some(self.look_at);
         self.board.next_timer().into_iter().chain(look).min()
     }
 
@@ -177,13 +182,17 @@ impl Run {
     }
 
     fn wants_view(&self) -> bool {
-        !self.board.viewing().is_empty() && !self.stopped
+        !self.board.viewing().is_empty() && !self.stopped && !self.looking
     }
 
     /// The manager to look at the cluster with; before there is one, the engine that makes the swarm.
-    fn whom_to_ask(&self) -> Option<HostName> {
-        let init = || self.making().map(|r| r.step.host.clone());
-        self.managers.front().map(|(host, _)| host.clone()).or_else(init)
+    fn whom_to_ask(&self) -> Option<(HostName, Call)> {
+        let new = || {
+            let run = self.making()?;
+            let Action::Init { request } = &run.step.action else { return None };
+            Some((run.step.host.clone(), Call::LookNew { name: request.name().to_owned() }))
+        };
+        self.managers.front().map(|(host, _)| (host.clone(), Call::LookCluster)).or_else(new)
     }
 
     /// The step that makes the swarm, while its call is under way.
@@ -203,6 +212,7 @@ impl Run {
     fn advance(&mut self, index: usize, input: &Input<'_>, now: Duration) {
         let Some(run) = self.board.get(index) else { return };
         let was_confirming = matches!(run.stage, Stage::Confirming { .. });
+        let was_looking = run.stage == Stage::Looking(Why::Confirm);
         let Some(todo) = self.board.change(index, |run| run.next(input, now)) else { return };
         let Some(run) = self.board.get(index) else { return };
         let confirming = matches!(run.stage, Stage::Confirming { .. });
@@ -210,7 +220,7 @@ impl Run {
         if failed && matches!(run.step.action, Action::Join { .. }) {
             self.failed_joins += 1;
         }
-        if (confirming && !was_confirming) || run.stage == Stage::Looking(Why::Confirm) {
+        if (confirming && !was_confirming) || (run.stage == Stage::Looking(Why::Confirm) && !was_looking) {
             self.look_at = now;
             self.look_pause = LOOK_EVERY.0;
         } else if matches!((&run.step.action, &run.stage), (Action::Init { .. }, Stage::Calling)) {
@@ -244,7 +254,10 @@ impl Run {
         let host = run.step.host.clone();
         let (at, call) = match todo {
             Todo::Nothing => return None,
-            Todo::Look => (host, Call::LookHost),
+            Todo::Look => match &run.step.action {
+                Action::Init { request } => (host, Call::LookMade { name: request.name().to_owned() }),
+                _ => (host, Call::LookHost),
+            },
             Todo::Leave => {
                 let force = run.leave_force();
                 (host, Call::Leave { force, node: None })
@@ -357,7 +370,9 @@ impl Run {
 
     fn cluster_looked(&mut self, now: Duration, answer: &Answer) {
         self.looking = false;
-        let longest = if self.making().is_some() { LOOK_EVERY_INIT } else { LOOK_EVERY.1 };
+        let soon = self.making().is_some() && self.looks_at_init < LOOKS_AT_INIT;
+        self.looks_at_init += u32::from(soon);
+        let longest = if soon { LOOK_EVERY_INIT } else { LOOK_EVERY.1 };
         self.look_pause = (self.look_pause * 3 / 2).min(longest);
         self.look_at = now + self.look_pause;
         let Answer::SawCluster(view) = answer else {

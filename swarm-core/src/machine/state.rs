@@ -177,6 +177,7 @@ impl StepRun {
         match answer {
             Answer::Done | Answer::AlreadySo => {
                 self.changed |= *answer == Answer::Done;
+                self.established |= matches!(self.step.action, Action::Init { .. });
                 self.after_call(now)
             }
             Answer::Failed(error) if self.enters() || matches!(self.step.action, Action::Leave { .. }) => self.host_call_failed(error, now),
@@ -236,6 +237,8 @@ impl StepRun {
             return self.looked_after_leave(why, swarm, now);
         }
         match (&swarm.state, why) {
+            // It was not asked to make one, so whatever it is in now is not what was planned.
+            (LocalState::Active, Why::Doubt { error, .. }) if error.class == ErrorClass::Refused => (failed(error.message), Todo::Nothing),
             (LocalState::Active, why) if swarm.node.is_some() => {
                 if let Why::Doubt { .. } = why {
                     self.changed = true;
@@ -278,6 +281,9 @@ impl StepRun {
 
     /// The host's own engine cannot be asked: wait, then tell that nobody knows.
     fn look_failed(why: Why, error: &EngineError, now: Duration) -> (Stage, Todo) {
+        if (error.class, error.reason) == (ErrorClass::Refused, Reason::AlreadyInSwarm) {
+            return (failed(error.message.clone()), Todo::Nothing);
+        }
         let (first, since) = match why {
             Why::Doubt { error, since } => (error, since),
             Why::Confirm => (error.clone(), now),
@@ -293,6 +299,10 @@ impl StepRun {
 
     /// The engine is in no swarm after a call that was to bring it into one.
     fn not_in(&mut self, error: EngineError, since: Duration, now: Duration) -> (Stage, Todo) {
+        if self.established {
+            // Others have joined it, or are about to: a second one beside it is the last thing to make.
+            return (failed("the swarm was made, and this host is not in it any more".into()), Todo::Nothing);
+        }
         // An init or a join whose answer was lost may not have begun yet: the engine does not stop for a client that went away.
         if error.class == ErrorClass::Unknown && error.reason != Reason::RemoteUnreachable && now < since + Duration::from_secs(3) {
             return (
@@ -349,6 +359,8 @@ impl StepRun {
 
     fn confirm(&mut self, until: Duration, node: Option<&NodeFacts>, now: Duration) -> (Stage, Todo) {
         let unmet = match &self.step.action {
+            // Somebody else removed it meanwhile.
+            Action::RemoveNode { .. } if node.is_none() => return (self.done(), Todo::Nothing),
             Action::RemoveNode { .. } => node.filter(|n| n.manager.is_some()).map(|_| "it is still counted as a manager".to_owned()),
             _ => self.step.expect.as_ref().and_then(|c| c.unmet(node)),
         };
@@ -367,6 +379,9 @@ impl StepRun {
     fn explain(&self, error: &EngineError) -> String {
         let joins_as_manager = matches!(self.step.action, Action::Join { role: Role::Manager, .. });
         let hint = match error.reason {
+            _ if error.message.contains("not yet valid") => {
+                "; the clocks differ: set this host's and the managers' clocks to the same time"
+            }
             Reason::DialBack | Reason::NoLeader if joins_as_manager => {
                 "; a manager could not reach this host on the address it advertises: open its port 2377/tcp, or correct `advertise`"
             }

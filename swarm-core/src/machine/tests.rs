@@ -113,10 +113,11 @@ fn a_bootstrap_call_by_call() {
         .collect();
     assert_eq!(joins, [("m2", Role::Manager, "10.0.1.1:2377"), ("w1", Role::Worker, "10.0.1.1:2377")]);
     // Its engine and the managers are asked at the same time; whichever answers first, both are needed.
-    let watch = effects.iter().find(|e| e.call == Call::LookCluster).expect("the managers are asked").clone();
+    let watch =
+        effects.iter().find(|e| matches!(e.call, Call::LookCluster | Call::LookNew { .. })).expect("the managers are asked").clone();
     play.answer(&watch, Answer::SawCluster(managers(&["m1"])));
     assert_eq!(play.outcomes()[0], None);
-    let look = effects.iter().find(|e| e.call == Call::LookHost).expect("the engine is asked").clone();
+    let look = effects.iter().find(|e| matches!(e.call, Call::LookHost | Call::LookMade { .. })).expect("the engine is asked").clone();
     assert_eq!(look.host.as_str(), "m1");
     play.answer(&look, local("m1", LocalState::Active, true));
     assert_eq!(play.outcomes()[0], Some(Outcome::Done { changed: true }));
@@ -124,12 +125,12 @@ fn a_bootstrap_call_by_call() {
         play.answer(join, Answer::Done);
     }
     let looks = play.effects();
-    assert_eq!(looks.iter().filter(|e| e.call == Call::LookHost).count(), 2, "{looks:#?}");
-    for look in looks.iter().filter(|e| e.call == Call::LookHost) {
+    assert_eq!(looks.iter().filter(|e| matches!(e.call, Call::LookHost | Call::LookMade { .. })).count(), 2, "{looks:#?}");
+    for look in looks.iter().filter(|e| matches!(e.call, Call::LookHost | Call::LookMade { .. })) {
         play.answer(look, local(look.host.as_str(), LocalState::Active, look.host.as_str() == "m2"));
     }
     // Done only when a manager lists both as they shall be.
-    let watch = looks.iter().find(|e| e.call == Call::LookCluster).expect("the managers are asked").clone();
+    let watch = looks.iter().find(|e| matches!(e.call, Call::LookCluster | Call::LookNew { .. })).expect("the managers are asked").clone();
     let mut half = managers(&["m1", "m2", "w1"]);
     half[1].manager = None;
     play.answer(&watch, Answer::SawCluster(half));
@@ -148,7 +149,7 @@ fn joins_begin_when_the_new_manager_answers_though_its_init_has_not() {
     let init = play.one();
     play.wait();
     let look = play.one();
-    assert_eq!((look.host.as_str(), &look.call), ("m1", &Call::LookCluster));
+    assert_eq!((look.host.as_str(), &look.call), ("m1", &Call::LookNew { name: "c".into() }));
     play.answer(&look, fails(ErrorClass::Conflict, Reason::NotManager));
     assert_eq!(play.effects(), [], "there is nothing to join yet");
     play.wait();
@@ -159,7 +160,7 @@ fn joins_begin_when_the_new_manager_answers_though_its_init_has_not() {
     // The init itself is done only once it is answered and seen.
     assert_eq!(play.outcomes()[0], None);
     play.answer(&init, Answer::Done);
-    assert_eq!(play.effects().iter().filter(|e| e.call == Call::LookHost).count(), 1);
+    assert_eq!(play.effects().iter().filter(|e| matches!(e.call, Call::LookHost | Call::LookMade { .. })).count(), 1);
 }
 
 #[test]
@@ -259,6 +260,20 @@ fn a_demotion_is_never_asked_of_the_one_that_is_demoted() {
 }
 
 #[test]
+fn a_swarm_that_somebody_else_made_meanwhile_is_not_taken_for_ours() {
+    let spec = spec(&["m1", "m2"]);
+    let mut play = Play::new(&spec, &[("m1", Is::Alone), ("m2", Is::Alone)]);
+    let init = play.one();
+    play.answer(&init, fails(ErrorClass::Conflict, Reason::AlreadyInSwarm));
+    let look = play.one();
+    assert_eq!(look.call, Call::LookMade { name: "c".into() });
+    play.answer(&look, fails(ErrorClass::Refused, Reason::AlreadyInSwarm));
+    assert!(play.run.is_over(), "nobody joins it");
+    let outcomes = play.outcomes();
+    assert!(matches!(&outcomes[..], [Some(Outcome::Failed { .. }), Some(Outcome::Blocked { .. })]), "{outcomes:?}");
+}
+
+#[test]
 fn stopped_means_that_nothing_new_is_begun() {
     let spec = spec(&["m1", "w1", "w2"]);
     let mut play = Play::new(&spec, &[("m1", Is::Alone), ("w1", Is::Alone), ("w2", Is::Alone)]);
@@ -280,7 +295,7 @@ fn an_engine_that_falls_silent_is_a_doubt_and_ends() {
     play.answer(&init, fails(ErrorClass::Unknown, Reason::Other));
     while !play.run.is_over() {
         for effect in play.effects() {
-            assert_eq!(effect.call, Call::LookHost, "an init in doubt is not sent again");
+            assert_eq!(effect.call, Call::LookMade { name: "c".into() }, "an init in doubt is not sent again");
             play.answer(&effect, fails(ErrorClass::Unreachable, Reason::Other));
         }
         if !play.run.is_over() {

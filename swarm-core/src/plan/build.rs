@@ -55,7 +55,7 @@ pub(super) struct Builder<'a> {
     pub(super) options: &'a PlanOptions,
     steps: Vec<Step>,
     notes: Vec<String>,
-    blocked: Vec<Blocked>,
+    pub(super) blocked: Vec<Blocked>,
     pub(super) refusals: Vec<Refusal>,
 }
 
@@ -95,6 +95,11 @@ impl<'a> Builder<'a> {
     /// No swarm was found: make one, if nothing speaks against it.
     fn bootstrap(&mut self) {
         let mut doubts = Vec::new();
+        // While a declared manager is not proven to be in no swarm, a swarm that a host is in may be the one of this file.
+        let settled = self.spec.managers().all(|m| {
+            let state = self.observed.hosts.get(&m.name).map(|h| &h.state);
+            matches!(state, Some(HostState::Standalone | HostState::ForeignSwarm { .. })) || self.options.force_leave.contains(&m.name)
+        });
         for host in self.spec.hosts() {
             let Some(seen) = self.observed.hosts.get(&host.name) else {
                 doubts.push((host.name.clone(), "it was not looked at".into()));
@@ -104,22 +109,32 @@ impl<'a> Builder<'a> {
             match (&seen.state, host.role) {
                 (HostState::Standalone, _) => {}
                 (HostState::ForeignSwarm { .. } | HostState::Broken { .. } | HostState::Joining, _) if forced => {}
-                (HostState::ForeignSwarm { cluster, role, running }, _) => self.refusals.push(Refusal::ForeignSwarm {
+                (HostState::ForeignSwarm { cluster, role, running }, _) if settled => self.refusals.push(Refusal::ForeignSwarm {
                     host: host.name.clone(),
                     ours: None,
                     theirs: cluster.clone(),
                     role: *role,
                     running: *running,
                 }),
+                (HostState::Locked { .. }, Role::Manager) => self.refusals.push(Refusal::Locked { host: host.name.clone() }),
                 (HostState::Unreachable { .. } | HostState::NoEngine { .. } | HostState::EngineDown { .. }, Role::Worker) => {}
                 (state, _) => {
                     let detail = state.detail().map_or(String::new(), |d| format!(": {d}"));
-                    doubts.push((host.name.clone(), format!("{}{detail}", state.word())));
+                    let perhaps = match state {
+                        HostState::ForeignSwarm { .. } => "; it may be the one of this file, of which no manager answers",
+                        _ => "",
+                    };
+                    doubts.push((host.name.clone(), format!("{}{detail}{perhaps}", state.word())));
                 }
             }
         }
-        if !doubts.is_empty() {
+        // A locked manager is the answer to all doubts: once it is unlocked, the swarm can be asked.
+        let locked = self.refusals.iter().any(|r| matches!(r, Refusal::Locked { .. }));
+        if !doubts.is_empty() && !locked {
             self.refusals.push(Refusal::InitInDoubt { doubts });
+        }
+        if !settled {
+            return;
         }
         let hosts = self.hosts();
         let Some((first, first_seen)) = hosts.iter().find(|(h, _)| h.role == Role::Manager).copied() else {
@@ -194,6 +209,10 @@ impl<'a> Builder<'a> {
                 | HostState::StaleMember { .. }
                 | HostState::Broken { .. }
                 | HostState::ForeignSwarm { .. } => {
+                    if let Some(why) = rotation(view) {
+                        self.blocked.push(Blocked { host: host.name.clone(), why });
+                        continue;
+                    }
                     let manager = host.role == Role::Manager;
                     if manager && !raft.may_grow() {
                         self.refusals.push(raft.refusal(host, 1));
@@ -394,7 +413,7 @@ impl<'a> Builder<'a> {
         self.resolve(host, seen).map_err(|why| self.refusals.push(Refusal::Address { host: host.name.clone(), why })).ok()
     }
 
-    fn resolve(&self, host: &HostSpec, seen: &ObservedHost) -> Result<IpAddr, String> {
+    pub(super) fn resolve(&self, host: &HostSpec, seen: &ObservedHost) -> Result<IpAddr, String> {
         let selector = host.advertise_selector().ok_or("no address to advertise is known")?;
         resolve_on(&selector, host.nat, seen)
     }
@@ -411,6 +430,22 @@ impl<'a> Builder<'a> {
     pub(super) fn push(&mut self, step: Step) {
         self.steps.push(step);
     }
+}
+
+/// What keeps hosts from joining while the swarm's root certificate is being replaced: a token would name the old root, and the new
+/// one is not there yet. Every node must have a new certificate first, also those that are away (swarmkit `ca/reconciler.go`).
+fn rotation(view: &ClusterView) -> Option<String> {
+    if !view.cluster.root_rotation_in_progress {
+        return None;
+    }
+    let show = |n: &NodeFacts| if n.hostname.is_empty() { n.id.to_string() } else { format!("{} ({})", n.id, n.hostname) };
+    let away: Vec<String> = view.nodes.iter().filter(|n| n.state != NodeState::Ready).map(show).collect();
+    let waits = if away.is_empty() {
+        "it ends by itself in some seconds".to_owned()
+    } else {
+        format!("it waits for {}: bring them back, or remove what is gone with `docker node rm` on a manager", away.join(", "))
+    };
+    Some(format!("the swarm's root certificate is being replaced, and nobody can join before that has ended; {waits}"))
 }
 
 fn resolve_on(selector: &AddressSelector, nat: bool, seen: &ObservedHost) -> Result<IpAddr, String> {

@@ -2,11 +2,11 @@
 
 use super::build::Builder;
 use super::refusal::Refusal;
-use super::{Action, Risk, Step};
+use super::{Action, Blocked, Risk, Step};
 use crate::condition::Condition;
 use crate::engine::{Force, NodeChange};
-use crate::id::StepId;
-use crate::observe::{HostState, NodeFacts, ObservedHost};
+use crate::id::{NodeId, StepId};
+use crate::observe::{HostState, NodeFacts, NodeState, ObservedHost};
 use crate::spec::{Availability, HostSpec, Role};
 use std::collections::BTreeMap;
 
@@ -23,6 +23,11 @@ impl<'a> Builder<'a> {
         );
         if blocked {
             self.block(host, &seen.state);
+            return None;
+        }
+        if seen.state == HostState::Joining && self.is_voter_already(host, seen) {
+            let why = "an earlier join has not ended, and it counts as a manager already: to leave now would cost a vote; run again when it is in, or look at `docker info` there";
+            self.blocked.push(Blocked { host: host.name.clone(), why: why.into() });
             return None;
         }
         self.unfit(host, seen);
@@ -48,6 +53,14 @@ impl<'a> Builder<'a> {
         });
         self.configure_new(host, &id, held.then_some(wanted));
         Some(id)
+    }
+
+    /// Whether a member of raft is at the address of a host that cannot say which node it is.
+    fn is_voter_already(&self, host: &HostSpec, seen: &ObservedHost) -> bool {
+        let Ok(address) = self.resolve(host, seen) else { return false };
+        let known = |id: &NodeId| self.observed.host_of(id).is_some();
+        let at = |n: &NodeFacts| n.manager.as_ref().is_some_and(|m| crate::addr::ip_of(&m.address) == Some(address));
+        self.observed.view().is_some_and(|v| v.nodes.iter().any(|n| at(n) && n.state != NodeState::Down && !known(&n.id)))
     }
 
     /// The step that takes a host out of what it is in, if it must and may.

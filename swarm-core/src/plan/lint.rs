@@ -65,12 +65,12 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
             (Action::Leave { force: Force::Yes, .. }, Some(HostState::ForeignSwarm { .. })) if !forced.contains(&step.host) => {
                 say(Some(step), "takes a host out of another swarm without leave to do so");
             }
-            (Action::Join { .. } | Action::Init { .. }, Some(state)) => {
+            (Action::Join { .. } | Action::Init { .. }, Some(state)) if !matches!(state, HostState::Standalone) => {
                 let left = plan
                     .steps
                     .iter()
                     .any(|s| s.host == step.host && matches!(s.action, Action::Leave { .. }) && step.needs.contains(&s.id));
-                if !matches!(state, HostState::Standalone) && !left {
+                if !left {
                     say(Some(step), "joins a host that is not free");
                 }
             }
@@ -133,8 +133,8 @@ fn quorum_holds(plan: &Plan, observed: &Observed, say: &mut impl FnMut(Option<&S
                 there += 1;
             }
             Action::Demote => {
-                total = total.saturating_sub(1);
                 let node = observed.hosts.get(&step.host).and_then(|h| h.node.as_ref());
+                total = total.saturating_sub(usize::from(node.is_some_and(|n| n.manager.is_some())));
                 there = there.saturating_sub(usize::from(node.is_some_and(|n| n.is_reachable_manager())));
             }
             Action::RemoveNode { node, demote: true } if view.nodes.iter().any(|n| n.id == *node && n.manager.is_some()) => {

@@ -43,6 +43,10 @@ impl Raft {
 
     /// Takes a voter out, if the rest keeps a majority.
     pub(super) fn shrink(&mut self, node: &NodeId) -> bool {
+        if !self.voters.contains_key(node) {
+            // A promotion that has not ended, or never will: there is no vote to lose.
+            return true;
+        }
         let healthy = self.healthy() - usize::from(self.voters.get(node).copied().unwrap_or(false));
         let total = self.total().saturating_sub(1);
         let fits = total > 0 && healthy >= quorum::needed(total);

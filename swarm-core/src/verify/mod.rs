@@ -172,6 +172,9 @@ impl Judge {
                 self.say(Some(host), kind, unmet);
             }
         }
+        if let Some(Err(why)) = &seen.report.view {
+            self.say(Some(host), FindingKind::Quorum, format!("its engine answers as a manager and hears no leader: {why}"));
+        }
         let local_manager = seen.report.engine.as_ref().is_ok_and(|e| e.swarm.control_available);
         if local_manager != (host.role == Role::Manager) && node.role == host.role {
             self.say(Some(host), FindingKind::Role, format!("managers call it a {}, and its own engine does not answer as one", host.role));

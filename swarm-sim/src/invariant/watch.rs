@@ -1,0 +1,404 @@
+//! One operator's run, and what it was told.
+
+use super::Sent;
+use crate::world::host::Local;
+use crate::world::state::State;
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_core::engine::{ErrorClass, Force, NodeChange};
+use swarm_core::id::{ClusterId, HostName, NodeId};
+use swarm_core::observe::{ClusterFacts, EngineFacts, LocalState, LocalSwarm, NodeFacts, NodeState};
+use swarm_core::plan::{Action, Plan};
+use swarm_core::spec::{ClusterSpec, Role};
+
+/// Joins of one host in one run.
+const JOINS_PER_RUN: u32 = 3;
+
+/// What a run may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Look and plan.
+    Look,
+    /// Bring the cluster about.
+    Apply,
+    /// End the cluster.
+    Destroy,
+}
+
+/// What is changed, for the rule that a doubt is looked into before the next change.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Object {
+    Host(HostName),
+    Node(NodeId),
+}
+
+type Found = Vec<(&'static str, String)>;
+
+#[derive(Debug)]
+pub(crate) struct Watch {
+    spec: ClusterSpec,
+    pub(crate) purpose: Purpose,
+    forced: BTreeSet<HostName>,
+    plan: Option<Plan>,
+    /// The nodes that were listed when the plan was shown.
+    before: BTreeSet<NodeId>,
+    infos: BTreeMap<HostName, LocalSwarm>,
+    nodes: BTreeMap<NodeId, NodeFacts>,
+    known: BTreeSet<NodeId>,
+    versions: BTreeMap<NodeId, u64>,
+    cluster: Option<ClusterId>,
+    rotating: bool,
+    /// Whether the operator was told of services.
+    pub(crate) services: bool,
+    doubts: BTreeSet<Object>,
+    joins: BTreeMap<HostName, u32>,
+    /// Hosts whose engines took this run's join.
+    pub(crate) brought_in: BTreeSet<HostName>,
+    /// A change of managers that was sent and not seen to have ended.
+    open: Option<(HostName, Role, NodeId)>,
+    /// The swarm this run made.
+    born: Option<usize>,
+    pub(crate) calls: u64,
+    pub(crate) mutations: u64,
+}
+
+impl Watch {
+    pub(crate) fn new(spec: ClusterSpec, purpose: Purpose, forced: BTreeSet<HostName>) -> Self {
+        Self {
+            spec,
+            purpose,
+            forced,
+            plan: None,
+            before: BTreeSet::new(),
+            infos: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            known: BTreeSet::new(),
+            versions: BTreeMap::new(),
+            cluster: None,
+            rotating: false,
+            services: false,
+            doubts: BTreeSet::new(),
+            joins: BTreeMap::new(),
+            brought_in: BTreeSet::new(),
+            open: None,
+            born: None,
+            calls: 0,
+            mutations: 0,
+        }
+    }
+
+    pub(crate) fn shown(&mut self, plan: &Plan) -> Found {
+        self.before = self.nodes.keys().cloned().collect();
+        let enters = |a: &Action| matches!(a, Action::Init { .. } | Action::Join { .. });
+        let unseen = plan.steps.iter().filter(|s| enters(&s.action) && !self.infos.contains_key(&s.host));
+        let found = unseen.map(|s| ("I1", format!("{} is to enter a swarm, and its engine told nothing", s.host))).collect();
+        self.plan = Some(plan.clone());
+        found
+    }
+
+    pub(crate) fn names(&self, host: &HostName) -> bool {
+        self.spec.host(host).is_some()
+    }
+
+    pub(crate) fn labels(&self, host: &HostName) -> Option<&BTreeMap<String, Option<String>>> {
+        self.spec.host(host).map(|h| &h.labels)
+    }
+
+    /// Whether a second birth is wanted: a host was taken out of another swarm by request.
+    pub(crate) fn allows_new(&self) -> bool {
+        !self.forced.is_empty() || self.purpose == Purpose::Destroy
+    }
+
+    pub(crate) fn swarm_born(&mut self, host: &HostName, swarm: usize) -> Found {
+        if self.names(host) {
+            self.born = Some(swarm);
+        }
+        Vec::new()
+    }
+
+    /// No task lands on a node of the file before its labels are there.
+    pub(crate) fn task_landed(&self, host: &HostName, labels: &BTreeMap<String, String>) -> Option<String> {
+        let spec = self.spec.host(host)?;
+        // Only a host that this run brought in, and only if it knew of services.
+        if !self.services || !self.brought_in.contains(host) {
+            return None;
+        }
+        let missing = spec.labels.iter().find(|(key, value)| value.is_some() && labels.get(*key) != value.as_ref())?;
+        Some(format!("a task landed on {host} before its label {} was there", missing.0))
+    }
+
+    // ---- what the operator is told
+
+    pub(crate) fn told_info(&mut self, host: &HostName, facts: &EngineFacts) {
+        self.doubts.remove(&Object::Host(host.clone()));
+        self.infos.insert(host.clone(), facts.swarm.clone());
+        self.known.extend(facts.swarm.node.clone());
+        self.see_end_of_change();
+    }
+
+    pub(crate) fn told_cluster(&mut self, facts: &ClusterFacts) {
+        self.cluster = Some(facts.id.clone());
+        // A rotation that somebody begins while joins are under way is nobody's fault, and harmless: tokens stay good until it ends.
+        if self.purpose == Purpose::Look {
+            self.rotating = facts.root_rotation_in_progress;
+        }
+    }
+
+    pub(crate) fn told_nodes(&mut self, nodes: &[NodeFacts]) {
+        for node in nodes {
+            self.told_node(node);
+        }
+        self.nodes = nodes.iter().map(|n| (n.id.clone(), n.clone())).collect();
+        self.see_end_of_change();
+    }
+
+    /// A change of managers has ended when a list says so of the node that the host is.
+    fn see_end_of_change(&mut self) {
+        let ended = self.open.as_ref().is_some_and(|(host, role, id)| {
+            let joined = self.infos.get(host).and_then(|i| i.node.as_ref());
+            let node = self.nodes.get(id).or_else(|| self.nodes.get(joined?));
+            match role {
+                Role::Manager => node.is_some_and(NodeFacts::is_reachable_manager),
+                Role::Worker => self.nodes.get(id).is_none_or(|n| n.manager.is_none()),
+            }
+        });
+        if ended {
+            self.open = None;
+        }
+    }
+
+    pub(crate) fn told_node(&mut self, node: &NodeFacts) {
+        self.known.insert(node.id.clone());
+        self.versions.insert(node.id.clone(), node.version);
+        self.doubts.remove(&Object::Node(node.id.clone()));
+    }
+
+    pub(crate) fn failed(&mut self, host: &HostName, sent: &Sent<'_>, class: ErrorClass) {
+        let object = match sent {
+            Sent::Init | Sent::Join { .. } | Sent::Leave { .. } => Object::Host(host.clone()),
+            Sent::UpdateNode { id, .. } | Sent::RemoveNode { id, .. } => Object::Node((*id).clone()),
+            _ => return,
+        };
+        if class == ErrorClass::AlreadySo && matches!(sent, Sent::Leave { .. }) {
+            self.infos.remove(host);
+        }
+        if class == ErrorClass::Unknown {
+            self.doubts.insert(object);
+        } else if self.open.as_ref().is_some_and(|(h, ..)| h == host) && matches!(sent, Sent::Join { .. }) {
+            self.open = None;
+        } else if let (Sent::UpdateNode { id, .. }, Some((_, _, open))) = (sent, &self.open)
+            && *id == open
+        {
+            self.open = None;
+        }
+    }
+
+    // ---- what it does
+
+    pub(crate) fn sent(&mut self, state: &State, host: &HostName, sent: &Sent<'_>) -> Found {
+        self.calls += 1;
+        let mut found = Vec::new();
+        if let Sent::Token { role } = sent {
+            let planned = |p: &Plan| p.steps.iter().any(|s| matches!(&s.action, Action::Join { role: r, .. } if r == role));
+            if !self.plan.as_ref().is_some_and(planned) {
+                found.push(("I13", format!("the {role} token was asked for, and no join needs it")));
+            }
+        }
+        if !sent.is_mutating() {
+            return found;
+        }
+        self.mutations += 1;
+        if self.purpose == Purpose::Look {
+            found.push(("I16", format!("{host} was changed by a look: {sent:?}")));
+        }
+        self.fidelity(host, sent, &mut found);
+        match sent {
+            Sent::Init => self.init(host, &mut found),
+            Sent::Join { role } => self.join(host, *role, &mut found),
+            Sent::Leave { force } => self.leave(host, *force, state, &mut found),
+            Sent::UpdateNode { id, version, change } => self.update(host, id, *version, change, &mut found),
+            Sent::RemoveNode { id, force } => self.remove(id, *force, &mut found),
+            Sent::UpdateSwarm { .. } | Sent::Unlock | Sent::Read(_) | Sent::Token { .. } => {}
+        }
+        found
+    }
+
+    /// I15: what is done was shown, but for taking back our own half-made joins.
+    fn fidelity(&self, host: &HostName, sent: &Sent<'_>, found: &mut Found) {
+        let Some(plan) = &self.plan else {
+            if self.purpose != Purpose::Look {
+                found.push(("I15", format!("{host} was changed before a plan was shown: {sent:?}")));
+            }
+            return;
+        };
+        let any = |fits: &dyn Fn(&Action, &HostName) -> bool| plan.steps.iter().any(|s| fits(&s.action, &s.host));
+        // What our own failed joins left is removed without having been shown: entries that were not there before.
+        let new = |id: &NodeId| !self.before.contains(id);
+        let own = |id: &NodeId| self.infos.iter().find(|(_, i)| i.node.as_ref() == Some(id)).map(|(h, _)| h.clone());
+        let shown = match sent {
+            Sent::Init => any(&|a, h| h == host && matches!(a, Action::Init { .. })),
+            Sent::Join { role } => any(&|a, h| h == host && matches!(a, Action::Join { role: r, .. } if r == role)),
+            Sent::Leave { force: Force::No } => {
+                any(&|a, h| h == host && matches!(a, Action::Leave { .. } | Action::Join { .. } | Action::Init { .. }))
+            }
+            Sent::Leave { force: Force::Yes } => any(&|a, h| h == host && matches!(a, Action::Leave { force: Force::Yes, .. })),
+            Sent::UpdateNode { id, change, .. } => {
+                let of = own(id);
+                let named = |a: &Action| matches!(a, Action::RemoveNode { node, .. } if node == *id);
+                let taken_back = new(id) && change.role == Some(Role::Worker) && of.is_none();
+                taken_back
+                    || any(&|a, h| {
+                        named(a)
+                            || (of.as_ref() == Some(h)
+                                && match a {
+                                    Action::Promote => change.role == Some(Role::Manager),
+                                    Action::Demote => change.role == Some(Role::Worker),
+                                    Action::Configure { change: shown } => {
+                                        change.role.is_none()
+                                            && change.labels.iter().all(|(k, v)| shown.labels.get(k) == Some(v))
+                                            && (change.availability.is_none() || change.availability == shown.availability)
+                                    }
+                                    _ => false,
+                                })
+                    })
+            }
+            Sent::RemoveNode { id, .. } => new(id) || any(&|a, _| matches!(a, Action::RemoveNode { node, .. } if node == *id)),
+            Sent::UpdateSwarm { change } => any(&|a, _| matches!(a, Action::UpdateSwarm { change: c } if c == *change)),
+            Sent::Unlock | Sent::Read(_) | Sent::Token { .. } => true,
+        };
+        if !shown {
+            found.push(("I15", format!("{host} was changed otherwise than shown: {sent:?}")));
+        }
+    }
+
+    fn looked_into(&self, object: &Object, found: &mut Found) {
+        if self.doubts.contains(object) {
+            found.push(("I10", format!("{object:?} was changed again while nobody knew what came of the last change")));
+        }
+    }
+
+    fn init(&mut self, host: &HostName, found: &mut Found) {
+        self.looked_into(&Object::Host(host.clone()), found);
+        for manager in self.spec.managers() {
+            match self.infos.get(&manager.name).map(|i| &i.state) {
+                Some(LocalState::Inactive) => {}
+                Some(LocalState::Active | LocalState::Error | LocalState::Pending) if self.forced.contains(&manager.name) => {}
+                state => found.push(("I1", format!("a swarm is made while the manager {} is {state:?}", manager.name))),
+            }
+        }
+        for (name, info) in &self.infos {
+            if self.names(name) && info.state == LocalState::Active && !self.forced.contains(name) && name != host {
+                found.push(("I2", format!("a swarm is made while {name} is in one")));
+            }
+        }
+    }
+
+    fn join(&mut self, host: &HostName, role: Role, found: &mut Found) {
+        self.looked_into(&Object::Host(host.clone()), found);
+        let wanted = self.spec.host(host).map(|h| h.role);
+        if wanted != Some(role) {
+            found.push(("I13", format!("the {role} token went to {host}, which is no {role} in the file")));
+        }
+        if let Some(LocalState::Active | LocalState::Error | LocalState::Locked) = self.infos.get(host).map(|i| &i.state) {
+            found.push(("I5", format!("{host} is in a swarm and is asked to join one")));
+        }
+        if self.rotating {
+            found.push(("I19", format!("{host} joins while the root is being replaced")));
+        }
+        let joins = self.joins.entry(host.clone()).or_default();
+        *joins += 1;
+        if *joins > JOINS_PER_RUN {
+            found.push(("I11", format!("{host} was asked to join {joins} times in one run")));
+        }
+        // A swarm that this run made holds nothing yet: its managers may come at once.
+        if role == Role::Manager && self.born.is_none() {
+            self.change_of_managers(host, Role::Manager, NodeId::new(""), found);
+        }
+    }
+
+    /// I3: one change of managers at a time, each seen to have ended; and never below a majority.
+    fn change_of_managers(&mut self, host: &HostName, role: Role, id: NodeId, found: &mut Found) {
+        if let Some((other, as_role, of)) = &self.open
+            && other != host
+            && (of.as_str().is_empty() || *of != id)
+        {
+            found.push(("I3", format!("{host} becomes a {role} while {other} is still becoming a {as_role}")));
+        }
+        if role == Role::Worker {
+            let voters = self.nodes.values().filter(|n| n.manager.is_some());
+            let left = voters.clone().filter(|n| n.id != id).count();
+            let healthy = voters.filter(|n| n.id != id && n.is_reachable_manager() && n.state != NodeState::Down).count();
+            if healthy < left / 2 + 1 {
+                found.push(("I3", format!("{healthy} of {left} managers would be left after the demotion of {id}")));
+            }
+            if left == 0 && self.purpose != Purpose::Destroy {
+                found.push(("I4", "the last manager is demoted".into()));
+            }
+        }
+        self.open = Some((host.clone(), role, id));
+    }
+
+    fn leave(&mut self, host: &HostName, force: Force, state: &State, found: &mut Found) {
+        self.looked_into(&Object::Host(host.clone()), found);
+        let told = self.infos.get(host);
+        let proven = told.and_then(|i| i.node.as_ref()).is_some_and(|n| !self.nodes.contains_key(n)) && !self.nodes.is_empty();
+        if force == Force::Yes && !self.forced.contains(host) && self.purpose != Purpose::Destroy && !proven {
+            found.push(("I7", format!("{host} leaves by force, and nothing proves that it is no member")));
+        }
+        // The truth, not what was told: nothing of another swarm is ever ended unasked.
+        if let Some(Local::Active { swarm, node, .. }) = state.host(host).map(|h| &h.local)
+            && let Some(books) = state.swarms.get(*swarm)
+            && !self.forced.contains(host)
+        {
+            let ours = self.cluster.as_ref().is_none_or(|c| *c == books.id) && self.cluster.is_some();
+            if !ours && books.nodes.contains_key(node) {
+                found.push(("I5", format!("{host} is taken out of swarm {}, which is not the one of the file", books.id)));
+            }
+            if books.raft.len() == 1 && books.raft.contains_key(node) && self.purpose != Purpose::Destroy {
+                found.push(("I4", format!("{host} is the last manager and leaves")));
+            }
+            if books.raft.contains_key(node) && books.raft.len() > 1 && self.purpose == Purpose::Destroy && force == Force::Yes {
+                let healthy = books.raft.keys().filter(|v| *v != node && state.lives(*swarm, v)).count();
+                if healthy < books.raft.len() / 2 + 1 && state.leads(*swarm).is_some() {
+                    found.push(("I3", format!("{host} leaves as one of {} managers, and takes the majority away", books.raft.len())));
+                }
+            }
+        }
+    }
+
+    fn update(&mut self, host: &HostName, id: &NodeId, version: u64, change: &NodeChange, found: &mut Found) {
+        self.looked_into(&Object::Node(id.clone()), found);
+        if !self.known.contains(id) {
+            found.push(("I6", format!("node {id} is changed, and nobody told this run of it")));
+        }
+        if self.versions.get(id) != Some(&version) {
+            found.push(("I8", format!("node {id} is changed with version {version}, which was not read for this")));
+        }
+        if let Some(role) = change.role {
+            let of = self.infos.iter().find(|(_, i)| i.node.as_ref() == Some(id)).map_or(host.clone(), |(h, _)| h.clone());
+            self.change_of_managers(&of, role, id.clone(), found);
+        }
+    }
+
+    fn remove(&mut self, id: &NodeId, force: Force, found: &mut Found) {
+        self.looked_into(&Object::Node(id.clone()), found);
+        if force == Force::Yes {
+            found.push(("I7", format!("node {id} is removed by force")));
+        }
+        if self.infos.values().any(|i| i.node.as_ref() == Some(id) && i.state == LocalState::Active) {
+            found.push(("I6", format!("node {id} is removed, and one of the hosts is that node")));
+        }
+        match self.nodes.get(id) {
+            Some(node) if node.state != NodeState::Down => {
+                found.push(("I6", format!("node {id} is removed while it is {:?}", node.state)));
+            }
+            Some(_) => {}
+            None => found.push(("I6", format!("node {id} is removed, and no list names it"))),
+        }
+    }
+
+    pub(crate) fn done(&mut self, host: &HostName, sent: &Sent<'_>) {
+        if matches!(sent, Sent::Leave { .. }) {
+            self.infos.remove(host);
+        }
+    }
+}

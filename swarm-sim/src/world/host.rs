@@ -1,0 +1,106 @@
+//! A machine and its engine.
+
+use super::swarm::{ClusterId, HostName, NodeId};
+use std::net::IpAddr;
+use std::time::Duration;
+use swarm_core::addr::InterfaceAddress;
+use swarm_core::id::DaemonId;
+use swarm_core::spec::Role;
+
+/// What the engine is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EngineState {
+    Running,
+    /// Its machine runs and the engine does not.
+    Stopped,
+    /// It is there and answers nothing.
+    Frozen,
+    /// It was never installed.
+    Missing,
+}
+
+/// What the operator meets on the way to a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    Open,
+    /// Nobody answers.
+    Silent,
+    /// The connection is refused.
+    Refused,
+    /// The login is refused.
+    NoLogin,
+    /// The host's key is another than the recorded one.
+    KeyChanged,
+    /// The login may not use the engine's socket.
+    NoPermission,
+}
+
+/// An engine's part in a swarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Local {
+    Inactive,
+    Pending,
+    Active {
+        swarm: usize,
+        node: NodeId,
+        /// Whether it answers as a manager.
+        control: bool,
+    },
+    Error {
+        text: String,
+        node: Option<NodeId>,
+    },
+    Locked {
+        swarm: usize,
+        node: NodeId,
+    },
+}
+
+/// The node certificate on its disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Certificate {
+    pub(crate) cluster: ClusterId,
+    pub(crate) node: NodeId,
+    pub(crate) role: Role,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    pub(crate) name: HostName,
+    pub(crate) hostname: String,
+    pub(crate) address: IpAddr,
+    pub(crate) interfaces: Vec<InterfaceAddress>,
+    pub(crate) daemon: DaemonId,
+    pub(crate) version: String,
+    pub(crate) powered: bool,
+    pub(crate) engine: EngineState,
+    pub(crate) door: Door,
+    pub(crate) local: Local,
+    pub(crate) certificate: Option<Certificate>,
+    /// Counts restarts of the engine: what was under way before has ended.
+    pub(crate) life: u32,
+    pub(crate) slow: Duration,
+    pub(crate) disk_full: bool,
+    /// Seconds its clock is ahead of ours.
+    pub(crate) skew: i64,
+    /// Somebody else listens on 2377.
+    pub(crate) port_taken: bool,
+    /// 2377 does not let anybody in.
+    pub(crate) port_closed: bool,
+    pub(crate) live_restore: bool,
+}
+
+impl Host {
+    /// Whether its engine takes part in anything.
+    pub(crate) fn runs(&self) -> bool {
+        self.powered && self.engine == EngineState::Running
+    }
+
+    /// The node it is now, if it is one.
+    pub(crate) fn node(&self) -> Option<(usize, &NodeId)> {
+        match &self.local {
+            Local::Active { swarm, node, .. } => Some((*swarm, node)),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Runs of the whole tool on simulated worlds, judged by the rules.
+
+pub mod mutants;
+pub mod random;
+pub mod stories;
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::time::Duration;
+use swarm_core::driver::{KeyKeeper, Progress, ProgressEvent};
+use swarm_core::fleet::Fleet;
+use swarm_core::plan::{Plan, PlanOptions, Refusal};
+use swarm_core::report::{Ending, Report};
+use swarm_core::secret::Secret;
+use swarm_core::{Apply, ApplyError, ClusterSpec, Stop};
+use swarm_sim::{Purpose, World};
+
+/// How much longer than its deadline a run may take: what is under way is waited for, and a last look is taken.
+const SLACK: Duration = Duration::from_secs(130);
+/// How long after something befell the world its consequences may still come: missed heartbeats, an election.
+const AFTERMATH: Duration = Duration::from_secs(20);
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// With a report.
+    Report(Box<Report>),
+    /// With typed reasons, and nothing done.
+    Refused(Vec<Refusal>),
+    /// It was cut off.
+    Crashed,
+}
+
+impl Ended {
+    /// Whether everything is as the file wants it.
+    pub fn converged(&self) -> bool {
+        matches!(self, Self::Report(report) if report.ending == Ending::Converged)
+    }
+}
+
+/// A place for the unlock key that outlives the tool.
+#[derive(Debug, Default)]
+pub struct Drawer(Mutex<Option<Secret>>);
+
+impl KeyKeeper for Drawer {
+    fn fingerprint(&self) -> Option<String> {
+        self.0.lock().unwrap().as_ref().map(Secret::fingerprint)
+    }
+
+    fn store(&self, key: &Secret) -> Result<(), String> {
+        *self.0.lock().unwrap() = Some(key.clone());
+        Ok(())
+    }
+}
+
+/// Everything that onlookers hear.
+#[derive(Debug, Default)]
+struct Heard {
+    text: Mutex<String>,
+    verified_from: Mutex<Option<Duration>>,
+    clock: Option<World>,
+}
+
+impl Progress for Heard {
+    fn report(&self, event: &ProgressEvent) {
+        self.text.lock().unwrap().push_str(&format!("{event:?}\n"));
+        if let (ProgressEvent::VerifyStarted, Some(world)) = (event, &self.clock) {
+            *self.verified_from.lock().unwrap() = Some(world.now());
+        }
+    }
+}
+
+/// One process of the tool.
+pub struct Tool<'a> {
+    /// Where.
+    pub world: &'a World,
+    /// Who.
+    pub operator: &'a str,
+    /// What is wanted.
+    pub spec: &'a ClusterSpec,
+    /// Where the unlock key goes.
+    pub keys: &'a Drawer,
+    /// What stops it.
+    pub stop: Stop,
+    /// Hosts for which force was allowed.
+    pub forced: Vec<&'a str>,
+    /// Whether somebody else changes things at the same time.
+    pub alone: bool,
+    /// A planner that is broken on purpose: what becomes of its plan before it is shown, and afterwards.
+    pub mutate: (fn(&mut Plan), fn(&mut Plan)),
+}
+
+impl<'a> Tool<'a> {
+    /// A tool that nobody disturbs.
+    pub fn new(world: &'a World, operator: &'a str, spec: &'a ClusterSpec, keys: &'a Drawer) -> Self {
+        Self { world, operator, spec, keys, stop: Stop::default(), forced: Vec::new(), alone: true, mutate: (|_| {}, |_| {}) }
+    }
+
+    /// Runs `apply` once, as a process of its own, and holds it against the rules.
+    pub async fn apply(&self) -> Ended {
+        self.apply_over(&self.world.fleet(self.operator)).await
+    }
+
+    /// The same over any fleet: a broken one shows that the rules see it.
+    pub async fn apply_over<F: Fleet>(&self, fleet: &F) -> Ended {
+        let world = self.world;
+        world.watch(self.operator, self.spec, Purpose::Look, &self.forced);
+        let began = world.now();
+        let heard = Heard { clock: Some(world.clone()), ..Heard::default() };
+        let forced: BTreeSet<_> = self.forced.iter().map(|h| swarm_core::id::HostName::new(*h)).collect();
+        let options = PlanOptions { force_leave: forced, ..PlanOptions::default() };
+        let apply = Apply::new(self.spec, fleet).options(options).keys(self.keys).progress(&heard).stop(self.stop.clone());
+        let run = async {
+            match apply.plan().await {
+                Err(ApplyError::Refused(refusals)) => Ended::Refused(refusals),
+                Err(error) => {
+                    world.accuse("lint", error.to_string());
+                    Ended::Crashed
+                }
+                Ok((mut plan, observed)) => {
+                    (self.mutate.0)(&mut plan);
+                    self.no_secret(&format!("{plan:?}{}", serde_json::to_string(&plan).unwrap()));
+                    world.watch_on(self.operator, Purpose::Apply);
+                    world.shown(self.operator, &plan);
+                    (self.mutate.1)(&mut plan);
+                    Ended::Report(Box::new(apply.run(&plan, &observed).await))
+                }
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            () = world.crashed() => Ended::Crashed,
+            ended = run => ended,
+        };
+        self.judge(&ended, began, &heard);
+        ended
+    }
+
+    /// Looks only, and holds that against the rules: nothing is changed.
+    pub async fn plan(&self) -> Result<swarm_core::plan::Plan, ApplyError> {
+        self.world.watch(self.operator, self.spec, Purpose::Look, &self.forced);
+        let fleet = self.world.fleet(self.operator);
+        let planned = Apply::new(self.spec, &fleet).keys(self.keys).plan().await.map(|(plan, _)| plan);
+        if self.world.watched(self.operator).1 > 0 {
+            self.world.accuse("I16", "a plan changed something".into());
+        }
+        planned
+    }
+
+    fn judge(&self, ended: &Ended, began: Duration, heard: &Heard) {
+        let world = self.world;
+        let took = world.now() - began;
+        if took > self.spec.policy().timeout + SLACK {
+            world.accuse("L4", format!("a run took {} s", took.as_secs()));
+        }
+        let (calls, mutations) = world.watched(self.operator);
+        let hosts = self.spec.hosts().len() as u64;
+        if calls > 2_000 + hosts * 1_500 {
+            world.accuse("I21", format!("a run on {hosts} hosts made {calls} calls"));
+        }
+        if matches!(ended, Ended::Refused(_)) && mutations > 0 {
+            world.accuse("I16", "a run that was refused changed something".into());
+        }
+        self.no_secret(&format!("{ended:?}{}", heard.text.lock().unwrap()));
+        let Ended::Report(report) = ended else { return };
+        let converged = report.ending == Ending::Converged;
+        let from = heard.verified_from.lock().unwrap().unwrap_or(began);
+        let calm = self.alone && (world.disturbed() + AFTERMATH < from || world.disturbed() == Duration::ZERO);
+        if converged && calm {
+            for wrong in world.differs_from(self.spec) {
+                world.accuse("I23", format!("converged was told, and {wrong}"));
+            }
+        }
+        if converged && report.steps.iter().any(|s| !s.outcome.is_done()) && report.verdict.as_ref().is_none_or(|v| !v.converged) {
+            world.accuse("I23", "converged was told, and no verdict says so".into());
+        }
+        if converged && self.spec.settings().autolock == Some(true) && self.keys.fingerprint().is_none() && self.alone {
+            world.accuse("I18", "managers lock themselves, and the key is nowhere".into());
+        }
+        if converged && calm {
+            let told = format!("{report:?}");
+            for ghost in world.left_behind() {
+                if !told.contains(ghost.as_str()) {
+                    world.accuse("I11", format!("entry {ghost} was left behind and not told"));
+                }
+            }
+        }
+    }
+
+    /// I12: no secret in anything that is told.
+    fn no_secret(&self, text: &str) {
+        for secret in self.world.secrets() {
+            if text.contains(secret.expose()) {
+                self.world.accuse("I12", "a secret was told".into());
+            }
+        }
+    }
+}
+
+/// Reads a cluster file's text.
+pub fn spec(text: &str) -> ClusterSpec {
+    crate::lab::spec(text)
+}
+
+/// Fails with the seed and the story if a rule was broken.
+pub fn no_violations(world: &World, seed: u64, what: &str) {
+    let violations = world.violations();
+    assert!(
+        violations.is_empty(),
+        "{what}, seed {seed}:\n{}\nstory:\n{}",
+        violations.iter().map(|v| format!("- {v}")).collect::<Vec<_>>().join("\n"),
+        world.story()
+    );
+}
+
+/// A cluster file of three managers and so many hosts in all.
+pub fn many(hosts: u32) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::from("name: many\nhosts:\n");
+    for i in 0..hosts {
+        let role = if i < 3 { "manager" } else { "worker" };
+        let _ = writeln!(text, "  h{i:05}: {{ address: 10.{}.{}.{}, role: {role} }}", 1 + i / 60_000, i / 250 % 250, 1 + i % 250);
+    }
+    text
+}

@@ -1,0 +1,436 @@
+//! Random clusters, random files, random faults, one or two operators: whatever happens, no rule is broken, and when it stops happening the
+//! next runs arrive or say why not.
+
+use super::{Drawer, Ended, Tool};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::time::Duration;
+use swarm_core::plan::Refusal;
+use swarm_core::{ClusterSpec, Stop};
+use swarm_sim::{Befall, CallFault, CallKind, CrashPoint, FaultRule, World};
+use tokio::time::sleep;
+
+/// How often each kind of fault came to pass.
+pub type Counter = BTreeMap<String, u64>;
+
+/// What one seed came to.
+#[derive(Debug)]
+pub struct Played {
+    /// Broken rules, each in a line.
+    pub violations: Vec<String>,
+    /// Which faults came to pass.
+    pub happened: Counter,
+    /// What happened, if it was to be told.
+    pub story: String,
+    /// Whether the last run arrived; the others were refused with a reason that fits.
+    pub arrived: bool,
+}
+
+/// Plays one seed.
+pub fn play(seed: u64, told: bool) -> Played {
+    swarm_sim::run(Schedule::new(seed).play(told))
+}
+
+/// A random host of the file.
+#[derive(Clone)]
+struct Wanted {
+    name: String,
+    manager: bool,
+    labels: Vec<(String, String)>,
+    availability: Option<&'static str>,
+}
+
+struct Schedule {
+    seed: u64,
+    rng: fastrand::Rng,
+    happened: Counter,
+}
+
+fn address(name: &str) -> String {
+    let number: u32 = name[1..].parse().unwrap();
+    format!("10.0.{}.{number}", if name.starts_with('m') { 1 } else { 2 })
+}
+
+fn text(hosts: &[Wanted], options: &str) -> String {
+    let mut text = String::from("name: c\npolicy: { timeout: 120s }\n");
+    if !options.is_empty() {
+        let _ = writeln!(text, "swarm: {{ {options} }}");
+    }
+    text.push_str("hosts:\n");
+    for host in hosts {
+        let role = if host.manager { "manager" } else { "worker" };
+        let labels: Vec<String> = host.labels.iter().map(|(k, v)| format!("{k}: {v}")).collect();
+        let availability = host.availability.map_or(String::new(), |a| format!(", availability: {a}"));
+        let _ = writeln!(
+            text,
+            "  {}: {{ address: {}, role: {role}{availability}, labels: {{ {} }} }}",
+            host.name,
+            address(&host.name),
+            labels.join(", ")
+        );
+    }
+    text
+}
+
+impl Schedule {
+    fn new(seed: u64) -> Self {
+        // Not the world's own seed: what befalls it and what it is like are two things.
+        Self { seed, rng: fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xfa17), happened: Counter::new() }
+    }
+
+    fn one_in(&mut self, n: u32) -> bool {
+        self.rng.u32(0..n) == 0
+    }
+
+    fn count(&mut self, kind: impl Into<String>) {
+        *self.happened.entry(kind.into()).or_default() += 1;
+    }
+
+    fn hosts(&mut self) -> Vec<Wanted> {
+        let managers = [1, 1, 2, 3, 3, 3, 5][self.rng.usize(0..7)];
+        let workers = self.rng.usize(0..4);
+        let names = (1..=managers).map(|i| (format!("m{i}"), true)).chain((1..=workers).map(|i| (format!("w{i}"), false)));
+        names
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|(name, manager)| self.dress(Wanted { name, manager, labels: Vec::new(), availability: None }))
+            .collect()
+    }
+
+    fn dress(&mut self, mut host: Wanted) -> Wanted {
+        host.labels = ["rack", "zone"]
+            .into_iter()
+            .filter_map(|key| self.one_in(3).then(|| (key.to_owned(), ["a", "b", "c"][self.rng.usize(0..3)].to_owned())))
+            .collect();
+        host.availability = if self.one_in(5) { Some(["active", "pause", "drain"][self.rng.usize(0..3)]) } else { None };
+        host
+    }
+
+    fn options(&mut self) -> String {
+        let mut options = Vec::new();
+        if self.one_in(3) {
+            options.push(format!("task_history_limit: {}", self.rng.u8(1..9)));
+        }
+        if self.one_in(6) {
+            options.push("autolock: true, unlock_key_file: /nowhere".to_owned());
+        }
+        options.join(", ")
+    }
+
+    /// Another file for some of the hosts: other labels, other roles, fewer hosts.
+    fn drift(&mut self, hosts: &[Wanted]) -> Vec<Wanted> {
+        let mut other: Vec<Wanted> = hosts.iter().map(|h| if self.one_in(2) { self.dress(h.clone()) } else { h.clone() }).collect();
+        if self.one_in(3) && other.len() > 2 {
+            let index = self.rng.usize(1..other.len());
+            other[index].manager = !other[index].manager;
+        }
+        if self.one_in(3) && other.len() > 2 {
+            other.remove(self.rng.usize(1..other.len()));
+        }
+        other
+    }
+
+    async fn play(mut self, told: bool) -> Played {
+        let hosts = self.hosts();
+        let spec = super::spec(&text(&hosts, &self.options()));
+        let world = World::of(&spec, self.seed);
+        if told {
+            world.record();
+        }
+        let keys = Drawer::default();
+        if self.one_in(2) {
+            self.earlier(&world, &hosts, &keys).await;
+        }
+        let mut befallen = Vec::new();
+        for _ in 0..self.rng.usize(1..3) {
+            self.stormy_run(&world, &spec, &hosts, &keys, &mut befallen).await;
+        }
+        world.mend();
+        let arrived = self.calm_runs(&world, &spec, &keys, &befallen).await;
+        for ((call, fault), times) in world.hits() {
+            *self.happened.entry(format!("{fault:?}")).or_default() += times;
+            *self.happened.entry(format!("{fault:?} at {call}")).or_default() += times;
+        }
+        Played {
+            violations: world.violations().iter().map(ToString::to_string).collect(),
+            happened: self.happened,
+            story: world.story(),
+            arrived,
+        }
+    }
+
+    /// What was there before: a cluster of some of the hosts, and perhaps services.
+    async fn earlier(&mut self, world: &World, hosts: &[Wanted], keys: &Drawer) {
+        let before = self.drift(hosts);
+        let options = self.options();
+        let earlier = super::spec(&text(&before, &options));
+        let ended = Tool::new(world, "earlier", &earlier, keys).apply().await;
+        if !ended.converged() {
+            world.accuse("L1", format!("a calm first run did not arrive: {ended:?}"));
+        }
+        if self.one_in(2) {
+            world.befall(&Befall::ServiceAppears);
+        }
+    }
+
+    /// A run, or two at once, while things go wrong.
+    async fn stormy_run(&mut self, world: &World, spec: &ClusterSpec, hosts: &[Wanted], keys: &Drawer, befallen: &mut Vec<Befall>) {
+        let before = world.calls().0;
+        for _ in 0..self.rng.usize(0..4) {
+            let calls = [
+                CallKind::Connect,
+                CallKind::Machine,
+                CallKind::Info,
+                CallKind::Nodes,
+                CallKind::Cluster,
+                CallKind::Node,
+                CallKind::JoinToken,
+                CallKind::ServiceCount,
+                CallKind::Init,
+                CallKind::Join,
+                CallKind::Join,
+                CallKind::UpdateNode,
+                CallKind::UpdateNode,
+                CallKind::UpdateSwarm,
+                CallKind::Leave,
+                CallKind::RemoveNode,
+            ];
+            let call = calls[self.rng.usize(0..calls.len())];
+            let fault = CallFault::ALL[self.rng.usize(0..CallFault::ALL.len())];
+            world.fault_rule(FaultRule { host: None, call: Some(call), skip: self.rng.u32(0..3), times: self.rng.u32(1..3), fault });
+        }
+        let crash = self.one_in(4).then(|| {
+            let point = [CrashPoint::BeforeSend, CrashPoint::AnswerLost, CrashPoint::AfterAnswer][self.rng.usize(0..3)];
+            world.crash_at(self.rng.u64(1..80), point);
+            point
+        });
+        let mut events: Vec<(Duration, Befall)> = (0..self.rng.usize(0..7)).map(|_| self.event(hosts)).collect();
+        for index in 0..events.len() {
+            if let Some(cure) = cure(&events[index].1).filter(|_| self.one_in(2)) {
+                events.push((events[index].0 + Duration::from_millis(self.rng.u64(1..20_000)), cure));
+            }
+        }
+        let stop = Stop::default();
+        let stops_at = self.one_in(8).then(|| Duration::from_millis(self.rng.u64(1..3000)));
+        let second = self.one_in(4);
+        let contradicts = second && self.one_in(2);
+        let other = if contradicts { super::spec(&text(&self.drift(hosts), "")) } else { spec.clone() };
+        let mut happened = Vec::new();
+        let alone = !second;
+        let crashed = {
+            let tool = Tool { stop: stop.clone(), alone, ..Tool::new(world, "me", spec, keys) };
+            let another = Tool { stop: stop.clone(), alone, ..Tool::new(world, "other", &other, keys) };
+            let storm = async {
+                let mut events = events;
+                events.sort_by_key(|(at, _)| *at);
+                let mut now = Duration::ZERO;
+                for (at, what) in events {
+                    sleep(at - now).await;
+                    now = at;
+                    if world.befall(&what) {
+                        happened.push(what);
+                    }
+                }
+                std::future::pending::<()>().await
+            };
+            let stopper = async {
+                match stops_at {
+                    Some(at) => {
+                        sleep(at).await;
+                        stop.stop();
+                        std::future::pending::<()>().await
+                    }
+                    None => std::future::pending::<()>().await,
+                }
+            };
+            let runs = async {
+                if second {
+                    let (one, two) = tokio::join!(tool.apply(), another.apply());
+                    matches!(one, Ended::Crashed) || matches!(two, Ended::Crashed)
+                } else {
+                    matches!(tool.apply().await, Ended::Crashed)
+                }
+            };
+            tokio::select! {
+                biased;
+                crashed = runs => crashed,
+                () = storm => false,
+                () = stopper => false,
+            }
+        };
+        world.recover();
+        if crashed {
+            self.count(format!("tool cut off, {:?}", crash.unwrap_or(CrashPoint::BeforeSend)));
+        }
+        if stop.is_stopped() {
+            self.count("tool stopped");
+        }
+        if second {
+            self.count(if contradicts { "second operator, another file" } else { "second operator, same file" });
+        }
+        for what in happened {
+            self.count(kind(&what));
+            befallen.push(what);
+        }
+        if world.calls().0 == before {
+            world.accuse("schedule", "a run made no call".into());
+        }
+    }
+
+    /// When, and what.
+    fn event(&mut self, hosts: &[Wanted]) -> (Duration, Befall) {
+        let within = [800, 2_500, 40_000][self.rng.usize(0..3)];
+        let at = Duration::from_millis(self.rng.u64(0..within));
+        let host = || hosts[fastrand::Rng::with_seed(self.rng.clone().u64(..)).usize(0..hosts.len())].name.as_str().into();
+        let a = host();
+        self.rng.u64(..);
+        let b = hosts[self.rng.usize(0..hosts.len())].name.as_str().into();
+        let what = match self.rng.usize(0..40) {
+            0 | 1 => Befall::PowerCut(a),
+            2 => Befall::Reboot(a),
+            3 => Befall::EngineStops(a),
+            4 => Befall::EngineFreezes(a),
+            5 => Befall::OperatorCutOff(a),
+            6 => Befall::SshRefused(a),
+            7 => Befall::LoginRefused(a),
+            8 => Befall::HostKeyChanges(a),
+            9 => Befall::SocketForbidden(a),
+            10 => Befall::OneWayCut(a, b),
+            11 | 12 => Befall::Cut(a, b),
+            13 => Befall::Isolated(a),
+            14 => Befall::PortClosed(a),
+            15 => Befall::PortTaken(a),
+            16 => Befall::DiskFull(a),
+            17 => Befall::Slow(a, Duration::from_millis(self.rng.u64(50..4000))),
+            18 => Befall::ClockSkew(a, [-4000, -60, 60, 4000][self.rng.usize(0..4)]),
+            19 => Befall::LiveRestore(a, true),
+            20 => Befall::MakesOwnSwarm(a),
+            21 => Befall::JoinsForeign(a),
+            22 => Befall::SomebodyPromotes(a),
+            23 => Befall::SomebodyDemotes(a),
+            24 => Befall::SomebodyDrains(a),
+            25 => Befall::SomebodyLabels(a),
+            26 | 27 => Befall::SomebodyTouches(a),
+            28 => Befall::SomebodyRemoves(a),
+            29 => Befall::SomebodyLeaves(a),
+            30 => Befall::TokensRotated,
+            31 => Befall::RootRotated,
+            32 => Befall::AutolockOn,
+            33 => Befall::OptionsChanged,
+            34 => Befall::ServiceAppears,
+            35 | 36 => Befall::LeaderPowerCut,
+            37 => Befall::AutolockOff,
+            _ => Befall::PowerCut(b),
+        };
+        (at, what)
+    }
+
+    /// The storm is over: one, two, at most three runs, and then either everything is so, or a typed reason that fits what happened.
+    async fn calm_runs(&mut self, world: &World, spec: &ClusterSpec, keys: &Drawer, befallen: &[Befall]) -> bool {
+        let mut last = None;
+        for run in 0..4 {
+            let before = world.calls().1;
+            let ended = Tool::new(world, "me", spec, keys).apply().await;
+            let changed = world.calls().1 - before;
+            if matches!(&last, Some(Ended::Report(r)) if r.ending == swarm_core::report::Ending::Converged)
+                && ended.converged()
+                && changed == 0
+            {
+                return true;
+            }
+            if let Ended::Refused(refusals) = &ended
+                && run >= 2
+            {
+                for refusal in refusals.iter().filter(|r| !fits(r, befallen, spec)) {
+                    world.accuse("L5", format!("nothing that happened explains: {refusal}"));
+                }
+                return false;
+            }
+            if let Ended::Report(report) = &ended
+                && !ended.converged()
+                && run >= 2
+            {
+                let blocked: BTreeSet<&str> = report.blocked.iter().map(|b| b.host.as_str()).collect();
+                let findings = report.verdict.iter().flat_map(|v| &v.findings);
+                let explained = report.blocked.iter().all(|b| explains(&b.why, befallen))
+                    && findings
+                        .clone()
+                        .all(|f| f.host.as_ref().is_none_or(|h| blocked.contains(h.as_str()) || lasting(&f.message, befallen)));
+                // A root that was made while a clock was ahead is valid only from then on.
+                // While a locked manager counts as lost, the others may be too few for what is left to do.
+                let locked = report.blocked.iter().any(|b| b.why.starts_with("locked") && explains(&b.why, befallen));
+                let clocks = befallen.iter().any(|b| matches!(b, Befall::ClockSkew(..))) && format!("{report:?}").contains("not yet valid");
+                if !explained && !clocks && !locked {
+                    world.accuse("L1", format!("run {run} in calm did not arrive: {report:?}"));
+                }
+                return false;
+            }
+            last = Some(ended);
+            // Whoever runs it again reads the report first.
+            sleep(Duration::from_secs(20)).await;
+        }
+        world.accuse("L2", format!("four runs in calm, and there is always something left: {last:?}"));
+        false
+    }
+}
+
+/// What ends a trouble while the run still goes on.
+fn cure(what: &Befall) -> Option<Befall> {
+    Some(match what.clone() {
+        Befall::PowerCut(host) => Befall::PowerOn(host),
+        Befall::EngineStops(host) => Befall::EngineStarts(host),
+        Befall::EngineFreezes(host) => Befall::EngineThaws(host),
+        Befall::OperatorCutOff(host)
+        | Befall::SshRefused(host)
+        | Befall::LoginRefused(host)
+        | Befall::HostKeyChanges(host)
+        | Befall::SocketForbidden(host) => Befall::DoorOpens(host),
+        Befall::OneWayCut(..) | Befall::Cut(..) | Befall::Isolated(_) => Befall::Heal,
+        Befall::PortClosed(host) | Befall::PortTaken(host) => Befall::PortFree(host),
+        Befall::DiskFull(host) => Befall::DiskFree(host),
+        _ => return None,
+    })
+}
+
+/// The kind of something that befell, for the counter.
+fn kind(what: &Befall) -> String {
+    let text = format!("{what:?}");
+    text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned()
+}
+
+/// Whether a refusal is what these events lead to, and is for a person to decide.
+fn fits(refusal: &Refusal, befallen: &[Befall], _spec: &ClusterSpec) -> bool {
+    let happened = |fits: fn(&Befall) -> bool| befallen.iter().any(fits);
+    let strangers = happened(|b| matches!(b, Befall::MakesOwnSwarm(_) | Befall::JoinsForeign(_)));
+    let locked = happened(|b| matches!(b, Befall::AutolockOn))
+        || happened(|b| matches!(b, Befall::Reboot(_) | Befall::PowerCut(_) | Befall::EngineStops(_) | Befall::LeaderPowerCut));
+    let lost = happened(|b| {
+        matches!(b, Befall::SomebodyLeaves(_) | Befall::SomebodyRemoves(_) | Befall::SomebodyPromotes(_) | Befall::SomebodyDemotes(_))
+    });
+    match refusal {
+        Refusal::ForeignSwarm { .. } | Refusal::SeveralSwarms { .. } => strangers || lost,
+        Refusal::InitInDoubt { .. } => strangers || locked,
+        Refusal::Locked { .. } => locked,
+        Refusal::NoQuorum { .. } => lost || locked,
+        Refusal::QuorumAtRisk { .. } => lost || locked,
+        Refusal::UnknownState { .. } => strangers || lost || locked,
+        _ => false,
+    }
+}
+
+fn explains(why: &str, befallen: &[Befall]) -> bool {
+    // An entry of a join that was cut off before it had a name holds the root up until somebody removes it: the text says which.
+    if why.contains("root certificate") && why.contains("docker node rm") {
+        return befallen.iter().any(|b| matches!(b, Befall::RootRotated));
+    }
+    let locked = befallen.iter().any(|b| {
+        matches!(b, Befall::AutolockOn | Befall::Reboot(_) | Befall::PowerCut(_) | Befall::EngineStops(_) | Befall::LeaderPowerCut)
+    });
+    why.starts_with("locked") && locked
+}
+
+/// What a run cannot put right, whoever runs it.
+fn lasting(message: &str, befallen: &[Befall]) -> bool {
+    let _ = (message, befallen);
+    false
+}

@@ -1,0 +1,436 @@
+//! The whole tool on simulated worlds: cut off anywhere, in any weather, and broken on purpose.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+use swarm_core::ClusterSpec;
+use swarm_core::engine::Force;
+use swarm_core::plan::{Action, Plan, Planned, Risk, Step, build_destroy};
+use swarm_core::report::Ending;
+use swarm_sim::{Befall, CallFault, CallKind, World};
+use swarm_tests::sim::mutants::{Broken, Mutant};
+use swarm_tests::sim::random::play;
+use swarm_tests::sim::stories::{POINTS, STORIES};
+use swarm_tests::sim::{Drawer, Ended, Tool, no_violations, spec};
+
+/// Every story, cut off at every call, before it is sent, with its answer lost, and right after: each re-run arrives.
+#[test]
+fn a_tool_that_is_cut_off_anywhere_finishes_when_it_runs_again() {
+    let mut cuts = 0;
+    for story in STORIES {
+        let calls = story.calls(1);
+        for call in 1..=calls {
+            for point in POINTS {
+                story.cut_off(1, &[(call, point)]);
+                cuts += 1;
+            }
+        }
+    }
+    assert!(cuts > 500, "only {cuts} cuts: the stories have become short");
+}
+
+/// How many random schedules a test run plays. `make explore` plays as many as there is time for.
+const SCHEDULES: u64 = 10_000;
+/// How often each kind must have come to pass among them, at least.
+const OFTEN: u64 = 100;
+
+fn weather(part: u64) -> BTreeMap<String, u64> {
+    let mut happened = BTreeMap::new();
+    for seed in (0..SCHEDULES).filter(|s| s % 2 == part) {
+        let played = play(seed, false);
+        if !played.violations.is_empty() {
+            let told = play(seed, true);
+            panic!("seed {seed}:\n{}\nstory:\n{}", told.violations.join("\n"), told.story);
+        }
+        for (kind, times) in played.happened {
+            *happened.entry(kind).or_default() += times;
+        }
+    }
+    happened
+}
+
+#[test]
+fn in_any_weather_no_rule_is_broken() {
+    let other = std::thread::spawn(|| weather(1));
+    let mut happened = weather(0);
+    for (kind, times) in other.join().unwrap() {
+        *happened.entry(kind).or_default() += times;
+    }
+    // Kinds of calls by kinds of faults are many; each kind of fault counts, and each thing that can befall a world.
+    let kinds: BTreeMap<&String, &u64> = happened.iter().filter(|(kind, _)| !kind.contains(" at ")).collect();
+    let seldom: Vec<_> = kinds.iter().filter(|(_, times)| ***times < OFTEN).collect();
+    assert!(seldom.is_empty(), "too seldom to have shown anything: {seldom:?}");
+    assert!(kinds.len() >= 40, "{} kinds of faults: {kinds:?}", kinds.len());
+}
+
+/// Seeds that once broke a rule; each found something that was then put right.
+#[test]
+fn seeds_that_once_broke_a_rule_do_not_any_more() {
+    for seed in [1, 496, 1270, 1291, 1722, 1872, 2279, 2777, 3301, 4107, 8084, 11472, 29828, 34000, 36461] {
+        let played = play(seed, false);
+        assert_eq!(played.violations, Vec::<String>::new(), "seed {seed}");
+    }
+}
+
+#[test]
+fn the_same_seed_tells_the_same_story() {
+    for seed in [3, 77, 1872] {
+        assert_eq!(play(seed, true).story, play(seed, true).story);
+    }
+}
+
+const THREE: &str = "name: c\nhosts:
+  m1: { address: 10.0.0.1, role: manager }
+  m2: { address: 10.0.0.2, role: manager }
+  m3: { address: 10.0.0.3, role: manager }
+  w1: { address: 10.0.0.4, role: worker }
+  w2: { address: 10.0.0.5, role: worker, labels: { rack: a } }\n";
+
+/// A converged cluster of these hosts.
+async fn cluster(world: &World, text: &str) -> ClusterSpec {
+    let wanted = spec(text);
+    let ended = Tool::new(world, "before", &wanted, &Drawer::default()).apply().await;
+    assert!(ended.converged(), "{ended:?}");
+    wanted
+}
+
+/// Runs a tool that is broken so, and gives the rules that it broke.
+fn caught(broken: Broken, prepare: impl AsyncFn(&World) -> ClusterSpec) -> Vec<&'static str> {
+    swarm_sim::run(async {
+        let world = World::of(&spec(THREE), 7);
+        let wanted = prepare(&world).await;
+        let keys = Drawer::default();
+        let fleet = Mutant { honest: world.fleet("me"), broken };
+        Tool::new(&world, "me", &wanted, &keys).apply_over(&fleet).await;
+        world.violations().iter().map(|v| v.rule).collect()
+    })
+}
+
+async fn nothing_yet(_: &World) -> ClusterSpec {
+    spec(THREE)
+}
+
+/// A cluster that has everything but one more worker.
+async fn one_more(world: &World) -> ClusterSpec {
+    cluster(world, &THREE.replace("  w2: { address: 10.0.0.5, role: worker, labels: { rack: a } }\n", "")).await;
+    spec(THREE)
+}
+
+#[test]
+fn a_broken_rule_is_caught_by_its_number() {
+    let cases: Vec<(&str, Vec<&str>)> = vec![
+        (
+            "I1",
+            caught(Broken::UnreachableIsStandalone, async |world| {
+                world.befall(&Befall::OperatorCutOff("w1".into()));
+                spec(THREE)
+            }),
+        ),
+        (
+            "I1",
+            caught(Broken::UnreachableIsStandalone, async |world| {
+                // A fresh replacement of m1, while m2 and m3 lead a swarm and cannot be asked.
+                let two = "name: c\nhosts:\n  m2: { address: 10.0.0.2, role: manager }\n  m3: { address: 10.0.0.3, role: manager }\n";
+                cluster(world, two).await;
+                world.befall(&Befall::OperatorCutOff("m2".into()));
+                world.befall(&Befall::SshRefused("m3".into()));
+                spec(THREE)
+            }),
+        ),
+        (
+            "I2",
+            caught(Broken::WorkersAreStandalone, async |world| {
+                world.befall(&Befall::JoinsForeign("w1".into()));
+                spec(THREE)
+            }),
+        ),
+        (
+            "I6",
+            caught(Broken::WorkersAreDown, async |world| {
+                // w1 left; its old entry goes once it counts as down, and not before.
+                cluster(world, THREE).await;
+                world.befall(&Befall::SomebodyLeaves("w1".into()));
+                spec(THREE)
+            }),
+        ),
+        (
+            "I7",
+            caught(Broken::EveryLeaveIsForced, async |world| {
+                world.befall(&Befall::PortClosed("m1".into()));
+                spec(THREE)
+            }),
+        ),
+        ("I8", caught(Broken::VersionsAreGuessed, nothing_yet)),
+        (
+            "I10",
+            caught(Broken::LostJoinsAreSentAgain, async |world| {
+                world.fault(Some("w1"), CallKind::Join, 0, CallFault::AnswerLost);
+                spec(THREE)
+            }),
+        ),
+        (
+            "I11",
+            caught(Broken::JoinsAreTriedFiveTimes, async |world| {
+                world.befall(&Befall::Cut("m1".into(), "w1".into()));
+                spec(THREE)
+            }),
+        ),
+        (
+            "I12",
+            caught(Broken::TokensAreQuoted, async |world| {
+                world.befall(&Befall::DiskFull("w1".into()));
+                spec(THREE)
+            }),
+        ),
+        ("I13", caught(Broken::EverybodyGetsTheManagerToken, nothing_yet)),
+        ("I13", caught(Broken::TokensAreAlwaysAskedFor, async |world| cluster(world, THREE).await)),
+        (
+            "I14",
+            caught(Broken::HostKeysAreIgnored, async |world| {
+                world.befall(&Befall::HostKeyChanges("w1".into()));
+                spec(THREE)
+            }),
+        ),
+        ("I16", caught(Broken::LooksChangeThings, nothing_yet)),
+        (
+            "I19",
+            caught(Broken::RotationIsIgnored, async |world| {
+                let wanted = one_more(world).await;
+                world.befall(&Befall::PowerCut("w1".into()));
+                world.befall(&Befall::RootRotated);
+                wanted
+            }),
+        ),
+        ("I21", caught(Broken::LooksNeverEnd, nothing_yet)),
+        ("I23", caught(Broken::UpdatesAreSwallowed, nothing_yet)),
+    ];
+    for (rule, found) in &cases {
+        assert!(found.contains(rule), "{rule} was broken, and {found:?} was seen");
+    }
+}
+
+/// Plans that a broken planner could have made.
+#[test]
+fn a_broken_plan_is_caught_by_its_number() {
+    fn no_order(plan: &mut Plan) {
+        plan.steps.iter_mut().for_each(|s| s.needs.clear());
+    }
+    fn forces_w1_out(plan: &mut Plan) {
+        let because = String::new();
+        plan.steps.push(Step {
+            id: "w1/leave".into(),
+            host: "w1".into(),
+            action: Action::Leave { force: Force::Yes, node: None },
+            before: String::new(),
+            after: String::new(),
+            needs: Vec::new(),
+            expect: None,
+            because,
+            risk: Risk::Host,
+        });
+    }
+    fn honest(_: &mut Plan) {}
+    let run = |prepare: &dyn Fn(&World), text: &'static str, before: &'static str, mutate: (fn(&mut Plan), fn(&mut Plan))| {
+        swarm_sim::run(async {
+            let world = World::of(&spec(THREE), 7);
+            if !before.is_empty() {
+                cluster(&world, before).await;
+            }
+            prepare(&world);
+            let (wanted, keys) = (spec(text), Drawer::default());
+            Tool { mutate, ..Tool::new(&world, "me", &wanted, &keys) }.apply().await;
+            world.violations().iter().map(|v| v.rule).collect::<Vec<_>>()
+        })
+    };
+    let one = "name: c\nhosts:\n  m1: { address: 10.0.0.1, role: manager }\n";
+    // The managers come one after the other in a swarm that is there.
+    assert!(run(&|_| {}, THREE, one, (no_order, honest)).contains(&"I3"));
+    assert!(run(&|_| {}, THREE, one, (honest, honest)).is_empty());
+    let without_w1 = "name: c\nhosts:
+  m1: { address: 10.0.0.1, role: manager }
+  w1: { address: 10.0.0.4, role: worker }\n";
+    assert!(run(&|_| {}, without_w1, without_w1, (forces_w1_out, honest)).contains(&"I7"));
+    // Something is done that was not shown.
+    assert!(run(&|_| {}, THREE, "", (honest, forces_w1_out)).contains(&"I15"));
+}
+
+/// A plan that ends the cluster, carried out as if it brought it about.
+#[test]
+fn the_last_manager_never_goes_but_by_destroy() {
+    let rules = |purpose| {
+        swarm_sim::run(async {
+            let world = World::of(&spec(THREE), 7);
+            let wanted = cluster(&world, THREE).await;
+            let fleet = world.fleet("me");
+            world.watch("me", &wanted, swarm_sim::Purpose::Look, &[]);
+            let apply = swarm_core::Apply::new(&wanted, &fleet);
+            let observed = apply.observe().await;
+            let Planned::Plan(plan) = build_destroy(&wanted, &observed) else { panic!("refused") };
+            world.watch_on("me", purpose);
+            world.shown("me", &plan);
+            let report = apply.run_destroy(&plan, &observed).await;
+            assert_eq!(report.ending, Ending::Converged, "{report:?}");
+            world.violations().iter().map(|v| v.rule).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(rules(swarm_sim::Purpose::Destroy), Vec::<&str>::new());
+    assert!(rules(swarm_sim::Purpose::Apply).contains(&"I4"));
+}
+
+/// I22 and M4: what befalls a worker is that worker's alone.
+#[test]
+fn a_failing_worker_changes_nothing_for_the_others() {
+    let outcomes = |befall: Option<Befall>, broken: Option<Broken>| {
+        swarm_sim::run(async {
+            let world = World::of(&spec(THREE), 3);
+            let wanted = spec(THREE);
+            if let Some(what) = befall {
+                world.befall(&what);
+            }
+            let keys = Drawer::default();
+            let tool = Tool::new(&world, "me", &wanted, &keys);
+            let ended = match broken {
+                Some(broken) => tool.apply_over(&Mutant { honest: world.fleet("me"), broken }).await,
+                None => tool.apply().await,
+            };
+            no_violations(&world, 3, "a failing worker");
+            let Ended::Report(report) = ended else { panic!("{ended:?}") };
+            report.steps.iter().filter(|s| s.host.as_str() != "w1").map(|s| (s.id.to_string(), s.outcome.is_done())).collect::<Vec<_>>()
+        })
+    };
+    let calm = outcomes(None, None);
+    let befalls = [
+        Befall::PowerCut("w1".into()),
+        Befall::OperatorCutOff("w1".into()),
+        Befall::EngineStops("w1".into()),
+        Befall::SocketForbidden("w1".into()),
+        Befall::DiskFull("w1".into()),
+        Befall::Cut("m1".into(), "w1".into()),
+        Befall::ClockSkew("w1".into(), -4000),
+    ];
+    for what in befalls {
+        assert_eq!(outcomes(Some(what.clone()), None), calm, "{what:?}");
+    }
+    assert_ne!(outcomes(Some(Befall::DiskFull("w1".into())), Some(Broken::OneFailureSpoilsAll)), calm);
+}
+
+async fn plan_of(world: &World, text: &str) -> Plan {
+    let (wanted, keys) = (spec(text), Drawer::default());
+    Tool::new(world, "me", &wanted, &keys).plan().await.unwrap()
+}
+
+/// M1, M2, M3, M5.
+#[test]
+fn order_and_names_mean_nothing_and_parts_make_the_whole() {
+    let reversed: String = {
+        let mut lines: Vec<&str> = THREE.lines().skip(2).collect();
+        lines.reverse();
+        format!("name: c\nhosts:\n{}\n", lines.join("\n"))
+    };
+    swarm_sim::run(async {
+        let world = World::of(&spec(THREE), 5);
+        let plan = plan_of(&world, THREE).await;
+        assert_eq!(plan_of(&world, &reversed).await, plan, "M1");
+        // Names that sort alike give the same plan, under the new names.
+        let renamed = |text: &str| ["m1", "m2", "m3", "w1", "w2"].iter().fold(text.to_owned(), |t, n| t.replace(n, &format!("{n}x")));
+        let world = World::of(&spec(&renamed(THREE)), 5);
+        let other = plan_of(&world, &renamed(THREE)).await;
+        let ids = |p: &Plan| p.steps.iter().map(|s| s.id.to_string()).collect::<Vec<_>>();
+        assert_eq!(ids(&other), ids(&plan).iter().map(|id| renamed(id)).collect::<Vec<_>>(), "M2");
+    });
+    let end = |parts: &'static [&'static [&'static str]]| {
+        swarm_sim::run(async {
+            let world = World::of(&spec(THREE), 5);
+            let (wanted, fleet) = (spec(THREE), world.fleet("me"));
+            for part in parts {
+                let limit = part.iter().map(|h| (*h).into()).collect();
+                let options = swarm_core::plan::PlanOptions { limit: Some(limit), ..Default::default() };
+                let apply = swarm_core::Apply::new(&wanted, &fleet).options(options);
+                let (plan, observed) = apply.plan().await.unwrap();
+                apply.run(&plan, &observed).await;
+            }
+            assert!(plan_of(&world, THREE).await.is_empty(), "M3");
+            world.differs_from(&wanted)
+        })
+    };
+    assert_eq!(end(&[&["m1", "w1"], &["m2", "m3", "w2"]]), Vec::<String>::new(), "M5");
+    assert_eq!(end(&[&["m1", "m2", "m3", "w1", "w2"]]), Vec::<String>::new());
+}
+
+/// L3: two at once, with the same file, both end, and make one swarm.
+#[test]
+fn two_operators_with_one_file_make_one_swarm() {
+    for seed in 0..50 {
+        swarm_sim::run(async {
+            let world = World::of(&spec(THREE), seed);
+            let wanted = spec(THREE);
+            let keys = Drawer::default();
+            let (one, two) = (
+                Tool { alone: false, ..Tool::new(&world, "one", &wanted, &keys) },
+                Tool { alone: false, ..Tool::new(&world, "two", &wanted, &keys) },
+            );
+            let (first, second) = tokio::join!(one.apply(), two.apply());
+            assert!(
+                first.converged() || second.converged() || Tool::new(&world, "three", &wanted, &keys).apply().await.converged(),
+                "{first:?} {second:?}"
+            );
+            assert_eq!(world.differs_from(&wanted), Vec::<String>::new());
+            no_violations(&world, seed, "two operators");
+        });
+    }
+}
+
+/// No task lands on a node that has not its labels yet, and services are moved when a node is drained.
+#[test]
+fn tasks_wait_for_labels_and_leave_drained_nodes() {
+    swarm_sim::run(async {
+        let world = World::of(&spec(THREE), 9);
+        let wanted = one_more(&world).await;
+        assert!(world.service("m1", "on-a", None, Some(("rack", "a"))));
+        assert!(world.service("m1", "everywhere", None, None));
+        assert_eq!(world.tasks("on-a"), Vec::new());
+        let keys = Drawer::default();
+        assert!(Tool::new(&world, "me", &wanted, &keys).apply().await.converged());
+        no_violations(&world, 9, "labels");
+        assert_eq!(world.tasks("on-a"), ["w2".into()]);
+        assert_eq!(world.tasks("everywhere").len(), 5);
+        let drained = spec(&THREE.replace("labels: { rack: a }", "labels: { rack: a }, availability: drain"));
+        assert!(Tool::new(&world, "me", &drained, &keys).apply().await.converged());
+        assert_eq!(world.tasks("on-a"), Vec::new());
+    });
+}
+
+/// A scripted engine: a swarm split by `--force-new-cluster` has two leaders and one id, and is left alone.
+#[test]
+fn a_split_swarm_is_a_contradiction_and_not_touched() {
+    swarm_sim::run(async {
+        let world = World::of(&spec(THREE), 11);
+        let wanted = cluster(&world, THREE).await;
+        world.befall(&Befall::ForcedNewCluster("m3".into()));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let keys = Drawer::default();
+        let before = world.calls().1;
+        let ended = Tool::new(&world, "me", &wanted, &keys).apply().await;
+        let Ended::Refused(refusals) = &ended else { panic!("{ended:?}") };
+        assert!(refusals.iter().any(|r| r.to_string().contains("different leaders")), "{refusals:?}");
+        assert_eq!(world.calls().1, before);
+    });
+}
+
+/// The cost of a host does not grow with their number: 1,000 hosts take about ten times the calls of 100.
+#[test]
+fn the_calls_of_a_bootstrap_grow_with_the_hosts_and_no_faster() {
+    let calls = |hosts: u32| {
+        swarm_sim::run(async {
+            let wanted = spec(&swarm_tests::sim::many(hosts));
+            let world = World::of(&wanted, 1);
+            let fleet = world.fleet("me");
+            let apply = swarm_core::Apply::new(&wanted, &fleet);
+            let (plan, observed) = apply.plan().await.unwrap();
+            assert_eq!(apply.run(&plan, &observed).await.ending, Ending::Converged);
+            assert_eq!(world.differs_from(&wanted), Vec::<String>::new());
+            world.calls().0
+        })
+    };
+    let (hundred, thousand) = (calls(100), calls(1000));
+    assert!(thousand < hundred * 11, "{hundred} calls for 100 hosts, {thousand} for 1,000");
+}
