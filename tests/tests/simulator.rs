@@ -10,7 +10,7 @@ use swarm_sim::{Befall, CallFault, CallKind, World};
 use swarm_tests::sim::mutants::{Broken, Mutant};
 use swarm_tests::sim::random::play;
 use swarm_tests::sim::stories::{POINTS, STORIES};
-use swarm_tests::sim::{Drawer, Ended, Tool, no_violations, spec};
+use swarm_tests::sim::{Drawer, Ended, Mutate, Tool, no_violations, spec};
 
 /// Every story, cut off at every call, before it is sent, with its answer lost, and right after: each re-run arrives.
 #[test]
@@ -229,7 +229,7 @@ fn a_broken_plan_is_caught_by_its_number() {
         });
     }
     fn honest(_: &mut Plan) {}
-    let run = |prepare: &dyn Fn(&World), text: &'static str, before: &'static str, mutate: (fn(&mut Plan), fn(&mut Plan))| {
+    let run = |prepare: &dyn Fn(&World), text: &'static str, before: &'static str, mutate: (Mutate, Mutate)| {
         swarm_sim::run(async {
             let world = World::of(&spec(THREE), 7);
             if !before.is_empty() {

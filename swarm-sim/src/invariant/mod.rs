@@ -83,7 +83,8 @@ impl Watches {
             found.extend(watch.swarm_born(host, swarm));
         }
         // Two births among the hosts of one file, and nobody destroyed the first.
-        for watch in self.by_operator.values().filter(|w| !w.allows_new()) {
+        let agreed = self.by_operator.values().all(|w| self.by_operator.values().all(|o| w.agrees_with(o)));
+        for watch in self.by_operator.values().filter(|w| agreed && !w.allows_new()) {
             let ours = self.born.iter().filter(|(_, h)| watch.names(h)).count();
             if ours > 1 && watch.names(host) {
                 found.push(("I1", format!("{ours} swarms were made on the hosts of one file")));

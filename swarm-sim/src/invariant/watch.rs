@@ -44,7 +44,7 @@ pub(crate) struct Watch {
     infos: BTreeMap<HostName, LocalSwarm>,
     nodes: BTreeMap<NodeId, NodeFacts>,
     known: BTreeSet<NodeId>,
-    versions: BTreeMap<NodeId, u64>,
+    versions: BTreeMap<NodeId, BTreeSet<u64>>,
     cluster: Option<ClusterId>,
     rotating: bool,
     /// Whether the operator was told of services.
@@ -103,6 +103,11 @@ impl Watch {
         self.spec.host(host).map(|h| &h.labels)
     }
 
+    /// Whether two operators work from one file.
+    pub(crate) fn agrees_with(&self, other: &Self) -> bool {
+        self.spec == other.spec
+    }
+
     /// Whether a second birth is wanted: a host was taken out of another swarm by request.
     pub(crate) fn allows_new(&self) -> bool {
         !self.forced.is_empty() || self.purpose == Purpose::Destroy
@@ -132,6 +137,11 @@ impl Watch {
         self.doubts.remove(&Object::Host(host.clone()));
         self.infos.insert(host.clone(), facts.swarm.clone());
         self.known.extend(facts.swarm.node.clone());
+        // A join that came to nothing is no change under way.
+        let ended = matches!(facts.swarm.state, LocalState::Inactive | LocalState::Error);
+        if ended && self.open.as_ref().is_some_and(|(h, role, _)| h == host && *role == Role::Manager) {
+            self.open = None;
+        }
         self.see_end_of_change();
     }
 
@@ -168,7 +178,7 @@ impl Watch {
 
     pub(crate) fn told_node(&mut self, node: &NodeFacts) {
         self.known.insert(node.id.clone());
-        self.versions.insert(node.id.clone(), node.version);
+        self.versions.entry(node.id.clone()).or_default().insert(node.version);
         self.doubts.remove(&Object::Node(node.id.clone()));
     }
 
@@ -370,7 +380,7 @@ impl Watch {
         if !self.known.contains(id) {
             found.push(("I6", format!("node {id} is changed, and nobody told this run of it")));
         }
-        if self.versions.get(id) != Some(&version) {
+        if !self.versions.get(id).is_some_and(|told| told.contains(&version)) {
             found.push(("I8", format!("node {id} is changed with version {version}, which was not read for this")));
         }
         if let Some(role) = change.role {

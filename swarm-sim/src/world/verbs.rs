@@ -503,7 +503,7 @@ impl State {
                 let Some((swarm, node)) = node else { return false };
                 // Nobody who knows what he does takes the majority away.
                 let voter = self.swarms.get(swarm).is_some_and(|s| s.raft.contains_key(&node));
-                !(voter && !self.may_remove(swarm, &node)) && self.leave(host, swarm_core::engine::Force::Yes).is_ok()
+                (!voter || self.may_remove(swarm, &node)) && self.leave(host, swarm_core::engine::Force::Yes).is_ok()
             }
             Befall::TokensRotated => {
                 let tokens = (self.id('w'), self.id('m'));

@@ -87,8 +87,11 @@ pub struct Tool<'a> {
     /// Whether somebody else changes things at the same time.
     pub alone: bool,
     /// A planner that is broken on purpose: what becomes of its plan before it is shown, and afterwards.
-    pub mutate: (fn(&mut Plan), fn(&mut Plan)),
+    pub mutate: (Mutate, Mutate),
 }
+
+/// What a broken planner does to a plan.
+pub type Mutate = fn(&mut Plan);
 
 impl<'a> Tool<'a> {
     /// A tool that nobody disturbs.

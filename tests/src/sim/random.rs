@@ -100,7 +100,9 @@ impl Schedule {
     fn dress(&mut self, mut host: Wanted) -> Wanted {
         host.labels = ["rack", "zone"]
             .into_iter()
-            .filter_map(|key| self.one_in(3).then(|| (key.to_owned(), ["a", "b", "c"][self.rng.usize(0..3)].to_owned())))
+            .map(|key| (self.one_in(3), key.to_owned(), ["a", "b", "c"][self.rng.usize(0..3)].to_owned()))
+            .filter(|(has, ..)| *has)
+            .map(|(_, key, value)| (key, value))
             .collect();
         host.availability = if self.one_in(5) { Some(["active", "pause", "drain"][self.rng.usize(0..3)]) } else { None };
         host
@@ -285,7 +287,7 @@ impl Schedule {
         let a = host();
         self.rng.u64(..);
         let b = hosts[self.rng.usize(0..hosts.len())].name.as_str().into();
-        let what = match self.rng.usize(0..40) {
+        let what = match self.rng.usize(0..44) {
             0 | 1 => Befall::PowerCut(a),
             2 => Befall::Reboot(a),
             3 => Befall::EngineStops(a),
@@ -319,7 +321,9 @@ impl Schedule {
             33 => Befall::OptionsChanged,
             34 => Befall::ServiceAppears,
             35 | 36 => Befall::LeaderPowerCut,
-            37 => Befall::AutolockOff,
+            37..=39 => Befall::AutolockOff,
+            40 => Befall::MakesOwnSwarm(a),
+            41 | 42 => Befall::SomebodyRemoves(a),
             _ => Befall::PowerCut(b),
         };
         (at, what)
