@@ -1,9 +1,9 @@
-# make up · make test · make down · make bench · make verify (never writes) · make fix (may write)
+# make up · make test · make down · make bench · make explore · make fuzz · make verify (never writes) · make fix (may write)
 CARGO ?= cargo
 SWARM := target/release/swarm
 LAB := .lab/lab/swarm.yaml
 
-.PHONY: up down test bench verify fix setup build deny
+.PHONY: up down test bench verify fix setup build deny explore fuzz fuzz-short
 
 up: setup build
 	$(SWARM) lab up
@@ -25,6 +25,15 @@ test: setup
 	$(CARGO) build --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace --doc
+	fuzz/run 5
+
+# Random schedules on simulated worlds until there were a million, or for an hour; then pairs of cuts of every story.
+explore:
+	$(CARGO) run --locked --release --package swarm-tests --bin explore -- --pairs
+
+# Each fuzz target for an hour in all; `make test` runs each for some seconds.
+fuzz: setup
+	fuzz/run 600
 
 bench: setup build
 	$(CARGO) run --locked --release --package swarm-tests --bin bench

@@ -68,6 +68,10 @@ pub(crate) struct Common {
     /// Only these hosts: names, globs (w*), role=worker, role=manager; comma-separated.
     #[arg(long, value_delimiter = ',', value_name = "HOST,…")]
     pub(crate) limit: Vec<String>,
+    /// Do it in a simulated world that has the file's hosts, all without a swarm, or in the states that HOSTS.yaml gives them. Nothing
+    /// real is touched, and nothing of it stays.
+    #[arg(long, value_name = "HOSTS.yaml", num_args = 0..=1, require_equals = true)]
+    pub(crate) simulate: Option<Option<PathBuf>>,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod failure;
+mod fleet;
 mod logs;
 mod output;
 mod progress;

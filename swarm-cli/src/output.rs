@@ -5,9 +5,25 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The version of every JSON document this writes.
 const JSON_VERSION: u32 = 1;
+
+/// Whether what is written is about a simulated world.
+static SIMULATED: AtomicBool = AtomicBool::new(false);
+/// Whether standard output has said so.
+static SAID: AtomicBool = AtomicBool::new(false);
+
+/// From now on every screen and every document says that nothing of it is real.
+pub(crate) fn simulated() {
+    SIMULATED.store(true, Ordering::SeqCst);
+}
+
+/// Whether it is.
+pub(crate) fn is_simulated() -> bool {
+    SIMULATED.load(Ordering::SeqCst)
+}
 
 /// What could move a cursor, set a title, or turn text around.
 fn is_odd(c: char) -> bool {
@@ -40,6 +56,9 @@ fn cleaned(text: &str, escape: impl Fn(char, &mut String)) -> String {
 
 /// Data, to standard output. A reader that went away is no error.
 pub(crate) fn data(text: &str) {
+    if is_simulated() && !SAID.swap(true, Ordering::SeqCst) {
+        write_out("SIMULATED: nothing of this is real, and nothing of it stays");
+    }
     write_out(&clean(text));
 }
 
@@ -55,6 +74,9 @@ fn write_out(text: &str) {
 /// One JSON document, to standard output.
 pub(crate) fn json<T: Serialize>(command: &str, content: &T) {
     let mut document = json!({ "version": JSON_VERSION, "command": command });
+    if let (true, Some(document)) = (is_simulated(), document.as_object_mut()) {
+        document.insert("simulated".into(), Value::Bool(true));
+    }
     let content = serde_json::to_value(content).unwrap_or(Value::Null);
     if let (Some(document), Value::Object(content)) = (document.as_object_mut(), content) {
         document.extend(content);
@@ -64,12 +86,17 @@ pub(crate) fn json<T: Serialize>(command: &str, content: &T) {
 
 /// One line of JSON, to standard output.
 pub(crate) fn json_line<T: Serialize>(content: &T) {
-    write_out(&clean_json(&serde_json::to_string(content).unwrap_or_default()));
+    let mut line = serde_json::to_value(content).unwrap_or(Value::Null);
+    if let (true, Some(line)) = (is_simulated(), line.as_object_mut()) {
+        line.insert("simulated".into(), Value::Bool(true));
+    }
+    write_out(&clean_json(&serde_json::to_string(&line).unwrap_or_default()));
 }
 
 /// A word to the person, to standard error.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", clean(text).trim_end());
+    let mark = if is_simulated() { "simulated: " } else { "" };
+    let _ = writeln!(std::io::stderr().lock(), "{mark}{}", clean(text).trim_end());
 }
 
 /// What went wrong, to standard error.
@@ -83,7 +110,8 @@ pub(crate) fn confirm(question: &str) -> Option<bool> {
         return None;
     }
     let mut err = std::io::stderr().lock();
-    let _ = write!(err, "{} [y/N] ", clean(question));
+    let mark = if is_simulated() { "simulated: " } else { "" };
+    let _ = write!(err, "{mark}{} [y/N] ", clean(question));
     let _ = err.flush();
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).ok()?;

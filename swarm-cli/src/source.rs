@@ -9,6 +9,7 @@ use std::path::Path;
 use swarm_core::ClusterSpec;
 use swarm_core::id::HostName;
 use swarm_core::spec::Role;
+use swarm_sim::Description;
 
 /// Reads a file, or standard input for `-`, up to a bound.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
@@ -45,6 +46,19 @@ pub(crate) fn cluster(common: &Common) -> Result<ClusterSpec, Failure> {
             Err(Failure::File(format!("{name} has {count} problem{}\n{shown}", if count == 1 { "" } else { "s" })))
         }
     }
+}
+
+/// Reads what a simulated world is like.
+pub(crate) fn description(path: &Path, spec: &ClusterSpec) -> Result<Description, Failure> {
+    let bytes = read(path, swarm_file::SIZE_LIMIT as u64)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let name = path.display().to_string();
+    let source = std::io::stderr().is_terminal().then_some(text.as_ref());
+    swarm_file::tree(&text).and_then(|tree| Description::read(&tree, spec)).map_err(|problems| {
+        let count = problems.0.len();
+        let shown = swarm_file::render(&problems.0, &name, source);
+        Failure::File(format!("{name} has {count} problem{}\n{shown}", if count == 1 { "" } else { "s" }))
+    })
 }
 
 /// The hosts that `--limit` selects; `None` where there is no limit.

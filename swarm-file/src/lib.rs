@@ -13,7 +13,7 @@ mod yaml;
 pub use example::{NewHost, example};
 pub use snippet::render;
 
-use swarm_core::spec::{Location, Problem, Problems, ReadSpec, Severity, read};
+use swarm_core::spec::{Location, Node, Problem, Problems, ReadSpec, Severity, read};
 
 /// The largest file that is read. Ten thousand hosts take about two.
 pub const SIZE_LIMIT: usize = 8 << 20;
@@ -37,6 +37,17 @@ pub fn parse(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Re
             Err(Problems(all))
         }
     }
+}
+
+/// Parses YAML into its tree, for files that are not cluster files.
+///
+/// # Errors
+/// What is no YAML, at its place.
+pub fn tree(text: &str) -> Result<Node, Problems> {
+    if text.len() > SIZE_LIMIT {
+        return Err(whole_file(format!("the file has {} MiB", text.len() >> 20), "it has at most 8 MiB".into()));
+    }
+    yaml::tree(text).map_err(|e| Problems(vec![e]))
 }
 
 /// Parses a file's bytes.

@@ -4,7 +4,7 @@ use crate::fault::{CallFault, CallKind, CrashPoint};
 use crate::invariant::Sent;
 use crate::world::api::Said;
 use crate::world::host::{Door, EngineState};
-use crate::world::state::{REQUEST_TIMEOUT, State, parse_token};
+use crate::world::state::{REQUEST_TIMEOUT, State};
 use crate::world::words::{self, Words};
 use crate::world::{Shared, World};
 use async_trait::async_trait;
@@ -13,14 +13,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use swarm_core::engine::{
-    Engine, EngineError, EngineRead, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason, SwarmChange, classify_answer,
+    Engine, EngineError, EngineRead, ErrorClass, Reason, classify_answer,
 };
 use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader};
-use swarm_core::host::{BoxStream, Command, Host, HostError, HostRead, Output};
-use swarm_core::id::{HostName, NodeId};
-use swarm_core::observe::{ClusterFacts, EngineFacts, MachineFacts, NodeFacts, ReachError, ReachErrorKind};
-use swarm_core::secret::Secret;
-use swarm_core::spec::{HostSpec, Role};
+use swarm_core::host::{Host, HostError, HostRead};
+use swarm_core::id::HostName;
+use swarm_core::observe::{ReachError, ReachErrorKind};
+use swarm_core::spec::HostSpec;
 use tokio::time::sleep;
 
 /// How long a question may take; `/info` of a manager that lost its quorum takes two of the engine's own deadlines.
@@ -36,7 +35,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct SimFleet {
     shared: Arc<Shared>,
-    operator: Arc<str>,
+    pub(crate) operator: Arc<str>,
     connected: Arc<Mutex<BTreeSet<HostName>>>,
 }
 
@@ -70,6 +69,11 @@ impl SimFleet {
 
     /// The engine of one host, without a connection being made first: for tests that ask one engine.
     pub fn engine(&self, host: &str) -> Arc<dyn Engine> {
+        Arc::new(SimHost { fleet: self.clone(), name: HostName::new(host), unchecked: true })
+    }
+
+    /// The machine of one host, in the same way.
+    pub fn host(&self, host: &str) -> Arc<dyn Host> {
         Arc::new(SimHost { fleet: self.clone(), name: HostName::new(host), unchecked: true })
     }
 
@@ -145,27 +149,27 @@ impl Fleet for SimFleet {
 }
 
 /// A simulated host and its engine, as one operator sees them.
-struct SimHost {
-    fleet: SimFleet,
-    name: HostName,
+pub(crate) struct SimHost {
+    pub(crate) fleet: SimFleet,
+    pub(crate) name: HostName,
     /// Whether it is used without a connection that was checked.
     unchecked: bool,
 }
 
 /// What is asked, for errors and watchers.
-struct Asked<'a> {
-    kind: CallKind,
-    doing: &'static str,
-    sent: Sent<'a>,
+pub(crate) struct Asked<'a> {
+    pub(crate) kind: CallKind,
+    pub(crate) doing: &'static str,
+    pub(crate) sent: Sent<'a>,
 }
 
 impl SimHost {
-    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         self.fleet.shared.with(f)
     }
 
     /// Makes a call: the way there, what goes wrong on it, the engine's part, the way back.
-    async fn call<T>(&self, asked: Asked<'_>, mut engine: impl FnMut(&mut State) -> Said<T>) -> Result<T, EngineError> {
+    pub(crate) async fn call<T>(&self, asked: Asked<'_>, mut engine: impl FnMut(&mut State) -> Said<T>) -> Result<T, EngineError> {
         let (number, fault) = self.set_out(&asked).await?;
         let mut answer = self.engine_says(&mut engine).await;
         if fault == Some(CallFault::Repeated) {
@@ -286,7 +290,7 @@ impl SimHost {
     }
 
     /// An init or a join: begun at once, answered later; the engine goes on whoever waits.
-    async fn operate(&self, asked: Asked<'_>, begin: impl Fn(&mut State) -> Result<u64, Words>) -> Result<(), EngineError> {
+    pub(crate) async fn operate(&self, asked: Asked<'_>, begin: impl Fn(&mut State) -> Result<u64, Words>) -> Result<(), EngineError> {
         let (number, fault) = self.set_out(&asked).await?;
         let life = self.with(|state| state.host(&self.name).map(|h| h.life));
         let mut begun = self.with(&begin);
@@ -314,12 +318,12 @@ impl SimHost {
         self.come_back(&asked, number, fault, answer).await
     }
 
-    async fn read<T>(&self, kind: CallKind, doing: &'static str, engine: impl FnMut(&mut State) -> Said<T>) -> Result<T, EngineError> {
+    pub(crate) async fn read<T>(&self, kind: CallKind, doing: &'static str, engine: impl FnMut(&mut State) -> Said<T>) -> Result<T, EngineError> {
         self.call(Asked { kind, doing, sent: Sent::Read(kind) }, engine).await
     }
 
     /// Looks at the machine itself, past its engine.
-    async fn look<T>(&self, kind: CallKind, doing: &'static str, look: impl FnOnce(&State) -> Result<T, String>) -> Result<T, HostError> {
+    pub(crate) async fn look<T>(&self, kind: CallKind, doing: &'static str, look: impl FnOnce(&State) -> Result<T, String>) -> Result<T, HostError> {
         let lost = |message: &str| HostError::Lost { host: self.name.clone(), doing, message: message.into() };
         let (number, fault) = self.with(|state| state.faults.strike(&self.name, kind));
         self.fleet.shared.crash(number, CrashPoint::BeforeSend).await;
@@ -342,159 +346,5 @@ impl SimHost {
         let seen = self.with(|state| look(state)).map_err(|message| HostError::Unexpected { host: self.name.clone(), message });
         self.fleet.shared.crash(number, CrashPoint::AfterAnswer).await;
         seen
-    }
-}
-
-#[async_trait]
-impl HostRead for SimHost {
-    fn name(&self) -> &HostName {
-        &self.name
-    }
-
-    async fn machine(&self) -> Result<MachineFacts, HostError> {
-        let look = |state: &State| state.host(&self.name).map(|h| state.machine_facts(h)).ok_or_else(|| "there is no such host".to_owned());
-        self.look(CallKind::Machine, "looking at the machine", look).await
-    }
-
-    async fn read_file(&self, path: &str, limit: usize) -> Result<Vec<u8>, HostError> {
-        let look = |state: &State| {
-            let pem = state.host(&self.name).and_then(|h| state.certificate_pem(h));
-            match pem.filter(|_| path.ends_with("swarm-node.crt")) {
-                Some(pem) if pem.len() <= limit => Ok(pem.into_bytes()),
-                Some(_) => Err(format!("{path} is too large")),
-                None => Err(format!("{path}: no such file or directory")),
-            }
-        };
-        self.look(CallKind::ReadFile, "reading a file", look).await
-    }
-}
-
-#[async_trait]
-impl Host for SimHost {
-    async fn run(&self, command: &Command) -> Result<Output, HostError> {
-        let program = command.argv.first().cloned().unwrap_or_default();
-        Err(HostError::Unexpected { host: self.name.clone(), message: format!("a simulated host has no program {program}") })
-    }
-
-    async fn open_stream(&self, socket: &str) -> Result<BoxStream, HostError> {
-        let message = format!("a simulated host has no socket {socket}");
-        Err(HostError::NoSocket { message, kind: ReachErrorKind::Unusable })
-    }
-
-    async fn put_file(&self, path: &str, _mode: u32, _content: &[u8]) -> Result<(), HostError> {
-        Err(HostError::Unexpected { host: self.name.clone(), message: format!("a simulated host has no place for {path}") })
-    }
-}
-
-#[async_trait]
-impl EngineRead for SimHost {
-    async fn info(&self) -> Result<EngineFacts, EngineError> {
-        let began = tokio::time::Instant::now();
-        let asked = Asked { kind: CallKind::Info, doing: "asking the engine for its state", sent: Sent::Read(CallKind::Info) };
-        let engine = |state: &mut State| {
-            let Some(host) = state.host(&self.name).cloned() else { return Said::No(words::not_in_swarm()) };
-            match state.engine_facts(&host) {
-                // A manager without a leader says so in the end, and still is an engine that answers.
-                Said::Wait if began.elapsed() + Duration::from_secs(1) >= REQUEST_TIMEOUT => {
-                    Said::Now(state.engine_facts_without_leader(&host))
-                }
-                said => said,
-            }
-        };
-        let facts = self.call(asked, engine).await?;
-        self.with(|state| state.note_info(&self.fleet.operator, &self.name, &facts));
-        Ok(facts)
-    }
-
-    async fn cluster(&self) -> Result<ClusterFacts, EngineError> {
-        let facts = self.read(CallKind::Cluster, "reading the swarm", |state| state.cluster(&self.name)).await?;
-        self.with(|state| state.note_cluster(&self.fleet.operator, &facts));
-        Ok(facts)
-    }
-
-    async fn nodes(&self) -> Result<Vec<NodeFacts>, EngineError> {
-        let nodes = self.read(CallKind::Nodes, "listing the nodes", |state| state.nodes(&self.name)).await?;
-        self.with(|state| state.note_nodes(&self.fleet.operator, &nodes));
-        Ok(nodes)
-    }
-
-    async fn node(&self, id: &NodeId) -> Result<NodeFacts, EngineError> {
-        let node = self.read(CallKind::Node, "reading a node", |state| state.node(&self.name, id)).await?;
-        self.with(|state| state.note_node(&self.fleet.operator, &node));
-        Ok(node)
-    }
-
-    async fn unlock_key(&self) -> Result<Option<Secret>, EngineError> {
-        self.read(CallKind::UnlockKey, "reading the unlock key", |state| state.unlock_key(&self.name)).await
-    }
-
-    async fn service_count(&self) -> Result<usize, EngineError> {
-        let count = self.read(CallKind::ServiceCount, "listing the services", |state| state.service_count(&self.name)).await?;
-        self.with(|state| state.note_services(&self.fleet.operator, count));
-        Ok(count)
-    }
-}
-
-#[async_trait]
-impl Engine for SimHost {
-    async fn init(&self, request: &InitRequest) -> Result<(), EngineError> {
-        let asked = Asked { kind: CallKind::Init, doing: "making the swarm", sent: Sent::Init };
-        self.operate(asked, |state| state.init(&self.name, request)).await
-    }
-
-    async fn join(&self, request: &JoinRequest, token: &Secret) -> Result<(), EngineError> {
-        let secret = parse_token(token.expose()).map(|(_, secret)| secret);
-        let role = self.with(|state| {
-            let is = |role: Role| state.swarms.iter().any(|s| Some(s.token(role)) == Some(token.expose().to_owned()));
-            // A token that was rotated away is told by its first letter, which says what it was made for.
-            let was = secret.as_ref().is_some_and(|s| s.starts_with('m'));
-            if is(Role::Manager) || was { Role::Manager } else { Role::Worker }
-        });
-        let asked = Asked { kind: CallKind::Join, doing: "joining the swarm", sent: Sent::Join { role } };
-        let begin = |state: &mut State| {
-            let id = state.join(&self.name, request, token.expose())?;
-            if let Some(watch) = state.watches.by_operator.get_mut(&*self.fleet.operator) {
-                watch.brought_in.insert(self.name.clone());
-            }
-            Ok(id)
-        };
-        self.operate(asked, begin).await
-    }
-
-    async fn leave(&self, force: Force) -> Result<(), EngineError> {
-        let asked = Asked { kind: CallKind::Leave, doing: "leaving the swarm", sent: Sent::Leave { force } };
-        self.call(asked, |state| state.leave(&self.name, force).map_or_else(Said::No, Said::Now)).await
-    }
-
-    async fn join_token(&self, role: Role) -> Result<Secret, EngineError> {
-        let asked = Asked { kind: CallKind::JoinToken, doing: "reading the join token", sent: Sent::Token { role } };
-        self.call(asked, |state| state.join_token(&self.name, role)).await
-    }
-
-    async fn unlock(&self, key: &Secret) -> Result<(), EngineError> {
-        let asked = Asked { kind: CallKind::Unlock, doing: "unlocking the swarm", sent: Sent::Unlock };
-        self.call(asked, |state| state.unlock(&self.name, key).map_or_else(Said::No, Said::Now)).await
-    }
-
-    async fn update_swarm(&self, change: &SwarmChange) -> Result<(), EngineError> {
-        let asked = Asked { kind: CallKind::UpdateSwarm, doing: "changing the swarm", sent: Sent::UpdateSwarm { change } };
-        let doing = asked.doing;
-        match self.call(asked, |state| state.update_swarm(&self.name, change)).await? {
-            true => Ok(()),
-            false => {
-                let message = "it is so already".into();
-                Err(EngineError { doing, class: ErrorClass::AlreadySo, reason: Reason::Other, message })
-            }
-        }
-    }
-
-    async fn update_node(&self, id: &NodeId, version: u64, change: &NodeChange) -> Result<(), EngineError> {
-        let asked = Asked { kind: CallKind::UpdateNode, doing: "changing a node", sent: Sent::UpdateNode { id, version, change } };
-        self.call(asked, |state| state.update_node(&self.name, id, version, change)).await
-    }
-
-    async fn remove_node(&self, id: &NodeId, force: Force) -> Result<(), EngineError> {
-        let asked = Asked { kind: CallKind::RemoveNode, doing: "removing a node", sent: Sent::RemoveNode { id, force } };
-        self.call(asked, |state| state.remove_node(&self.name, id, force)).await
     }
 }

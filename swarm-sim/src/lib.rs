@@ -24,12 +24,15 @@
 //! ```
 
 mod certificate;
+mod describe;
+mod engine;
 mod fault;
 mod fleet;
 mod invariant;
 mod trace;
 mod world;
 
+pub use describe::Description;
 pub use fault::{CallFault, CallKind, CrashPoint, FaultRule};
 pub use fleet::SimFleet;
 pub use invariant::{Purpose, Violation};

@@ -8,6 +8,7 @@
 )]
 
 pub mod cli;
+pub mod conformance;
 pub mod lab;
 pub mod proxy;
 pub mod sim;

@@ -4,6 +4,7 @@
 mod architecture;
 mod bootstrap;
 mod command_line;
+mod conformance;
 mod drift;
 mod engine;
 mod faults;

@@ -90,7 +90,7 @@ fn transports_do_not_know_what_they_carry() {
 
 #[test]
 fn libraries_do_not_print_or_exit() {
-    for dir in ["swarm-core/src", "swarm-file/src", "swarm-ssh/src", "swarm-docker/src", "swarm-fleet/src", "swarm-lab/src"] {
+    for dir in ["swarm-core/src", "swarm-file/src", "swarm-ssh/src", "swarm-docker/src", "swarm-fleet/src", "swarm-lab/src", "swarm-sim/src"] {
         never(&[dir], &["println!", "eprintln!", "print!", "process::exit"]);
     }
 }
@@ -104,7 +104,8 @@ fn manifests_name_only_whom_they_may() {
         ("swarm-docker", &["swarm-core"]),
         ("swarm-fleet", &["swarm-core", "swarm-ssh", "swarm-docker"]),
         ("swarm-lab", &[]),
-        ("swarm-cli", &["swarm-core", "swarm-file", "swarm-fleet", "swarm-lab"]),
+        ("swarm-sim", &["swarm-core", "swarm-file"]),
+        ("swarm-cli", &["swarm-core", "swarm-file", "swarm-fleet", "swarm-lab", "swarm-sim"]),
     ];
     for (name, may) in allowed {
         let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();
@@ -117,7 +118,7 @@ fn manifests_name_only_whom_they_may() {
 #[test]
 fn files_stay_readable() {
     for dir in
-        ["swarm-core/src", "swarm-file/src", "swarm-ssh/src", "swarm-docker/src", "swarm-fleet/src", "swarm-lab/src", "swarm-cli/src"]
+        ["swarm-core/src", "swarm-file/src", "swarm-ssh/src", "swarm-docker/src", "swarm-fleet/src", "swarm-lab/src", "swarm-sim/src", "swarm-cli/src"]
     {
         for (path, text) in sources(dir) {
             assert!(text.lines().count() <= 500, "{} has {} lines", path.display(), text.lines().count());

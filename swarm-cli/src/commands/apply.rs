@@ -1,9 +1,8 @@
 //! `swarm plan`, `swarm apply`, `swarm destroy`.
 
-use super::{connections, keeper};
 use crate::args::{ApplyArgs, Common, DestroyArgs, ForceArgs, Format, PlanArgs};
 use crate::failure::{self, Failure};
-use crate::{output, progress, source};
+use crate::{fleet, output, progress, source};
 use serde_json::json;
 use std::path::Path;
 use swarm_core::driver::Progress;
@@ -25,8 +24,7 @@ fn options(common: &Common, force: &ForceArgs, spec: &ClusterSpec) -> Result<Pla
 
 pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure> {
     let spec = source::cluster(&args.common)?;
-    let fleet = connections();
-    let keys = keeper(&spec);
+    let (fleet, keys) = fleet::open(&args.common, &spec).await?;
     let sink = progress::for_format(format);
     let apply = Apply::new(&spec, &fleet).options(options(&args.common, &args.force, &spec)?).progress(sink.as_ref()).keys(keys.as_ref());
     let (plan, _) = apply.plan().await?;
@@ -63,8 +61,7 @@ fn load(path: &Path) -> Result<Plan, Failure> {
 
 pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failure> {
     let spec = source::cluster(&args.common)?;
-    let fleet = connections();
-    let keys = keeper(&spec);
+    let (fleet, keys) = fleet::open(&args.common, &spec).await?;
     let sink = progress::for_format(format);
     let stop = Stop::default();
     listen(&stop);
@@ -104,7 +101,7 @@ pub(super) async fn destroy(args: &DestroyArgs, format: Format) -> Result<u8, Fa
     if !args.common.limit.is_empty() {
         return Err(Failure::Usage("destroy takes the whole cluster down; --limit is not for it".into()));
     }
-    let fleet = connections();
+    let (fleet, _) = fleet::open(&args.common, &spec).await?;
     let sink: Box<dyn Progress> = progress::for_format(format);
     let stop = Stop::default();
     listen(&stop);
@@ -143,6 +140,10 @@ async fn unless_stopped<T>(stop: &Stop, look: impl Future<Output = Result<T, Fai
 
 /// The first signal stops the run in order, the second at once.
 fn listen(stop: &Stop) {
+    // A simulated run is over before anybody could press a key, and its clock knows no signals.
+    if output::is_simulated() {
+        return;
+    }
     let stop = stop.clone();
     tokio::spawn(async move {
         use tokio::signal::unix::{SignalKind, signal};

@@ -1,9 +1,8 @@
 //! `swarm verify` and `swarm status`: they look and change nothing.
 
-use super::{connections, keeper};
 use crate::args::{Format, StatusArgs, VerifyArgs};
 use crate::failure::{self, Failure};
-use crate::{output, progress, source};
+use crate::{fleet, output, progress, source};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -16,11 +15,11 @@ use swarm_core::{Apply, ClusterSpec};
 pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Failure> {
     let spec = source::cluster(&args.common)?;
     let limit = source::limit(&args.common, &spec)?;
-    let fleet = connections();
+    let (fleet, keys) = fleet::open(&args.common, &spec).await?;
     let sink = progress::for_format(format);
     let deadline = tokio::time::Instant::now() + args.timeout.min(Duration::from_secs(86400));
     let (mut verdict, observed) = settle(&spec, &fleet, sink.as_ref(), limit.as_ref(), &std::collections::BTreeSet::new(), deadline).await;
-    verdict.findings.extend(verify_key(&spec, &observed, keeper(&spec).fingerprint().as_deref()));
+    verdict.findings.extend(verify_key(&spec, &observed, keys.fingerprint().as_deref()));
     verdict.converged = verdict.findings.is_empty();
     if format == Format::Json {
         output::json("verify", &json!({ "cluster": spec.name(), "verdict": verdict }));
@@ -43,7 +42,7 @@ pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Fail
 pub(super) async fn status(args: &StatusArgs, format: Format) -> Result<u8, Failure> {
     let spec = source::cluster(&args.common)?;
     let limit = source::limit(&args.common, &spec)?;
-    let fleet = connections();
+    let (fleet, _) = fleet::open(&args.common, &spec).await?;
     let observed = Apply::new(&spec, &fleet).progress(&NoProgress).observe().await;
     let hosts: Vec<(&HostName, &ObservedHost)> =
         observed.hosts.iter().filter(|(name, _)| limit.as_ref().is_none_or(|l| l.contains(*name))).collect();

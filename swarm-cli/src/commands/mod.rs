@@ -5,14 +5,10 @@ mod lab;
 mod look;
 mod new;
 
-use crate::args::{Cli, Command, Format, LabCommand};
+use crate::args::{Cli, Command, Common, Format, LabCommand};
 use crate::failure::Failure;
 use crate::output;
 use clap::CommandFactory;
-use std::sync::Arc;
-use swarm_core::ClusterSpec;
-use swarm_core::driver::{KeyKeeper, NoKeyKeeper};
-use swarm_fleet::{Ask, Connections, KeyFile};
 
 /// Does what the command line says; gives the exit code.
 pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
@@ -26,11 +22,11 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
             output::data(&serde_json::to_string_pretty(&swarm_core::spec::json_schema()).unwrap_or_default());
             Ok(0)
         }
-        Command::Plan(args) => wait(apply::plan(&args, format)),
-        Command::Apply(args) => wait(apply::apply(&args, format)),
-        Command::Destroy(args) => wait(apply::destroy(&args, format)),
-        Command::Verify(args) => wait(look::verify(&args, format)),
-        Command::Status(args) => wait(look::status(&args, format)),
+        Command::Plan(args) => wait(&args.common, apply::plan(&args, format)),
+        Command::Apply(args) => wait(&args.common, apply::apply(&args, format)),
+        Command::Destroy(args) => wait(&args.common, apply::destroy(&args, format)),
+        Command::Verify(args) => wait(&args.common, look::verify(&args, format)),
+        Command::Status(args) => wait(&args.common, look::status(&args, format)),
         Command::Lab(command) => lab::run(command, format),
         Command::Completions { shell } => {
             let mut text = Vec::new();
@@ -49,32 +45,14 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
     }
 }
 
-fn wait(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+fn wait(common: &Common, work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    if common.simulate.is_some() {
+        return swarm_sim::run(work);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|e| Failure::Other(format!("the runtime could not be started: {e}")))?;
     let result = runtime.block_on(work);
     // Connections to hosts are not waited for.
     runtime.shutdown_background();
     result
-}
-
-/// Connections that ask on the terminal for what they need.
-fn connections() -> Connections {
-    Connections::new(Arc::new(AskTerminal))
-}
-
-/// Who keeps the cluster's unlock key.
-fn keeper(spec: &ClusterSpec) -> Box<dyn KeyKeeper> {
-    match spec.unlock_key_file() {
-        Some(path) => Box::new(KeyFile::new(path)),
-        None => Box::new(NoKeyKeeper),
-    }
-}
-
-struct AskTerminal;
-
-impl Ask for AskTerminal {
-    fn ask(&self, question: &str) -> Option<swarm_core::Secret> {
-        rpassword::prompt_password(output::clean(question)).ok().map(swarm_core::Secret::new)
-    }
 }

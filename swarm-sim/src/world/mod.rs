@@ -1,7 +1,10 @@
 //! The world: hosts, the links between them, and what can befall them.
 
 pub(crate) mod api;
+mod befall;
 pub(crate) mod host;
+pub(crate) mod join;
+mod life;
 mod options;
 pub(crate) mod state;
 pub(crate) mod swarm;

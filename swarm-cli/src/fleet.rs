@@ -1,0 +1,86 @@
+//! Where a command goes: over real connections, or into a simulated world.
+
+use crate::args::Common;
+use crate::failure::Failure;
+use crate::{output, source};
+use async_trait::async_trait;
+use std::sync::{Arc, Mutex};
+use swarm_core::ClusterSpec;
+use swarm_core::driver::{KeyKeeper, NoKeyKeeper};
+use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader};
+use swarm_core::observe::ReachError;
+use swarm_core::secret::Secret;
+use swarm_core::spec::HostSpec;
+use swarm_fleet::{Ask, Connections, KeyFile};
+use swarm_sim::{Description, SimFleet};
+
+/// Every simulated world of the command line is the same one.
+const SEED: u64 = 1;
+
+/// The fleet of a command.
+pub(crate) enum AnyFleet {
+    Real(Connections),
+    Simulated(SimFleet),
+}
+
+/// The fleet that the command line asks for, and who keeps the unlock key there.
+pub(crate) async fn open(common: &Common, spec: &ClusterSpec) -> Result<(AnyFleet, Box<dyn KeyKeeper>), Failure> {
+    let Some(described) = &common.simulate else {
+        let keys: Box<dyn KeyKeeper> = match spec.unlock_key_file() {
+            Some(path) => Box::new(KeyFile::new(path)),
+            None => Box::new(NoKeyKeeper),
+        };
+        return Ok((AnyFleet::Real(Connections::new(Arc::new(AskTerminal))), keys));
+    };
+    output::simulated();
+    let description = match described {
+        Some(path) => source::description(path, spec)?,
+        None => Description::default(),
+    };
+    let world = description.world(spec, SEED).await;
+    Ok((AnyFleet::Simulated(world.fleet("swarm")), Box::new(Drawer::default())))
+}
+
+#[async_trait]
+impl FleetRead for AnyFleet {
+    async fn reader(&self, host: &HostSpec) -> Result<Reader, ReachError> {
+        match self {
+            Self::Real(fleet) => fleet.reader(host).await,
+            Self::Simulated(fleet) => fleet.reader(host).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Fleet for AnyFleet {
+    async fn actor(&self, host: &HostSpec) -> Result<Actor, ReachError> {
+        match self {
+            Self::Real(fleet) => fleet.actor(host).await,
+            Self::Simulated(fleet) => fleet.actor(host).await,
+        }
+    }
+}
+
+/// Keeps the key of a simulated swarm for as long as the command runs: no file is written.
+#[derive(Default)]
+struct Drawer(Mutex<Option<Secret>>);
+
+impl KeyKeeper for Drawer {
+    fn fingerprint(&self) -> Option<String> {
+        self.0.lock().ok()?.as_ref().map(Secret::fingerprint)
+    }
+
+    fn store(&self, key: &Secret) -> Result<(), String> {
+        *self.0.lock().map_err(|e| e.to_string())? = Some(key.clone());
+        Ok(())
+    }
+}
+
+/// Asks on the terminal for what connections need.
+struct AskTerminal;
+
+impl Ask for AskTerminal {
+    fn ask(&self, question: &str) -> Option<Secret> {
+        rpassword::prompt_password(output::clean(question)).ok().map(Secret::new)
+    }
+}

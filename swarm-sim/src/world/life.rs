@@ -1,0 +1,260 @@
+//! What swarms do by themselves while time passes: elections, heartbeats, changes of role and of the root.
+
+use super::host::Local;
+use super::state::{Event, State};
+use super::swarm::{HostName, NodeId, Swarm};
+use std::time::Duration;
+use swarm_core::observe::NodeState;
+use swarm_core::spec::Role;
+
+/// Three heartbeats of 5 s and a grace (swarmkit `manager/dispatcher`).
+const DOWN_AFTER: Duration = Duration::from_millis(15_500);
+/// When raft calls a member unreachable.
+const UNREACHABLE_AFTER: Duration = Duration::from_secs(2);
+/// How long a leader without a majority still believes that it leads (raft's quorum check).
+const LEADER_HOLDS: Duration = Duration::from_secs(10);
+/// The grain of what happens by itself.
+const TICK: Duration = Duration::from_millis(250);
+
+impl State {
+    /// Something changed: every swarm looks after itself for a while.
+    pub(crate) fn disturb(&mut self) {
+        for index in 0..self.swarms.len() {
+            if self.swarms.get_mut(index).is_some_and(|s| !std::mem::replace(&mut s.ticking, true)) {
+                self.at(self.now, Event::Tick(index));
+            }
+        }
+    }
+
+    pub(super) fn tick(&mut self, index: usize) {
+        self.elections(index);
+        let steady = self.heartbeats(index) & self.roles(index) & self.rotation(index);
+        let settled = self.leads(index).is_some() && self.swarms.get(index).is_some_and(|s| s.lost_since.is_none());
+        let dead = self.swarms.get(index).is_some_and(|s| s.leader.is_none() && s.elect_at.is_none());
+        if let Some(s) = self.swarms.get_mut(index) {
+            s.ticking = !(steady && (settled || dead));
+            if s.ticking {
+                self.at(self.now + TICK, Event::Tick(index));
+            }
+        }
+    }
+
+    /// Whether there is a leader, and who is next.
+    fn elections(&mut self, index: usize) {
+        let leads = self.leads(index);
+        let now = self.now;
+        let candidate = match &leads {
+            Some(_) => None,
+            None => {
+                let members: Vec<NodeId> = self.swarms.get(index).map(|s| s.raft.keys().cloned().collect()).unwrap_or_default();
+                members.into_iter().find(|m| self.has_majority(index, m))
+            }
+        };
+        let pause = Duration::from_millis(1000 + self.rng.u64(0..3000));
+        let Some(s) = self.swarms.get_mut(index) else { return };
+        if leads.is_some() {
+            (s.lost_since, s.elect_at) = (None, None);
+            return;
+        }
+        let lost = *s.lost_since.get_or_insert(now);
+        match candidate {
+            Some(member) => {
+                if s.leader.as_ref() == Some(&member) {
+                    s.lost_since = None;
+                    return;
+                }
+                let at = *s.elect_at.get_or_insert(now + pause);
+                if now >= at {
+                    s.leader = Some(member.clone());
+                    (s.lost_since, s.elect_at) = (None, None);
+                    for node in s.nodes.values_mut().filter(|n| n.state != NodeState::Down) {
+                        node.state = NodeState::Unknown;
+                        node.message = "Node moved to \"unknown\" state due to leadership change in cluster".into();
+                        node.last_seen = now;
+                        node.back_at = None;
+                    }
+                    if let Some(host) = self.host_of(index, &member) {
+                        self.say(&host, "leads the swarm");
+                    }
+                }
+            }
+            None => {
+                s.elect_at = None;
+                if now >= lost + LEADER_HOLDS {
+                    s.leader = None;
+                }
+            }
+        }
+    }
+
+    /// Who reports. Gives whether nothing is about to change.
+    fn heartbeats(&mut self, index: usize) -> bool {
+        let Some(leader) = self.leads(index) else { return true };
+        let Some(leads_on) = self.host_of(index, &leader) else { return true };
+        let nodes: Vec<(NodeId, HostName, NodeState)> = self
+            .swarms
+            .get(index)
+            .map(|s| s.nodes.values().map(|n| (n.id.clone(), n.host.clone(), n.state.clone())).collect())
+            .unwrap_or_default();
+        let mut steady = true;
+        let mut moved = false;
+        for (id, host, state) in nodes {
+            let joining = self.ops.values().any(|op| op.node.as_ref() == Some(&id) && op.answer.is_none());
+            let heard = (self.lives(index, &id) || joining) && self.linked(&leads_on, &host);
+            let reached = heard && self.lives(index, &id) || self.answers_for(index, &id);
+            let now = self.now;
+            let pause = Duration::from_millis(200 + self.rng.u64(0..2500));
+            let mut comes_back = false;
+            let Some(s) = self.swarms.get_mut(index) else { return true };
+            if let Some(voter) = s.raft.get_mut(&id) {
+                if reached {
+                    voter.silent_since = None;
+                } else {
+                    let since = *voter.silent_since.get_or_insert(now);
+                    steady &= now >= since + UNREACHABLE_AFTER;
+                }
+            }
+            let Some(node) = s.nodes.get_mut(&id) else { continue };
+            if heard {
+                node.last_seen = now;
+                if state != NodeState::Ready && !joining {
+                    let at = *node.back_at.get_or_insert(now + pause);
+                    steady = false;
+                    comes_back = now >= at;
+                }
+            } else {
+                node.back_at = None;
+                let never_there = node.hostname.is_empty() && node.message.is_empty();
+                if state != NodeState::Down && !never_there {
+                    steady = false;
+                    if now >= node.last_seen + DOWN_AFTER {
+                        node.state = NodeState::Down;
+                        node.message = "heartbeat failure".into();
+                        s.version += 1;
+                        node.version = s.version;
+                        moved = true;
+                    }
+                }
+            }
+            if comes_back {
+                self.register(index, &id);
+                // A node that was away learns of its role when it is back.
+                self.again(index, &id, Some(Duration::from_millis(300)));
+            }
+        }
+        if moved {
+            self.replace_tasks(index);
+        }
+        steady
+    }
+
+    /// Raft counts a member as reached if anybody answers on its address: a dead one looks alive where its successor has the same
+    /// address (moby#34722).
+    fn answers_for(&self, index: usize, id: &NodeId) -> bool {
+        let Some(entry) = self.swarms.get(index).and_then(|s| s.nodes.get(id)) else { return false };
+        self.by_address
+            .get(&entry.advertise)
+            .and_then(|h| self.hosts.get(h))
+            .is_some_and(|h| h.runs() && matches!(&h.local, Local::Active { swarm, node, control: true } if *swarm == index && node != id))
+    }
+
+    /// Promotions and demotions follow the change of a role (swarmkit `manager/role_manager.go`). Gives whether none is due.
+    fn roles(&mut self, index: usize) -> bool {
+        let due: Vec<(NodeId, Role, Duration)> = self
+            .swarms
+            .get(index)
+            .map(|s| s.nodes.values().filter_map(|n| Some((n.id.clone(), n.role, n.role_due?))).collect())
+            .unwrap_or_default();
+        let steady = due.is_empty();
+        for (id, role, at) in due {
+            if self.now < at || self.leads(index).is_none() {
+                continue;
+            }
+            let voter = self.swarms.get(index).is_some_and(|s| s.raft.contains_key(&id));
+            match (role, voter) {
+                (Role::Manager, false) => {
+                    if self.lives(index, &id) && self.dials_back(index, &id) && !self.port_taken(index, &id) {
+                        self.insert_voter(index, &id);
+                        self.again(index, &id, Some(Duration::from_millis(500)));
+                    } else {
+                        self.again(index, &id, Some(Duration::from_secs(5)));
+                    }
+                }
+                (Role::Manager, true) => {
+                    if self.lives(index, &id) {
+                        self.become_member(index, &id, true);
+                        self.again(index, &id, None);
+                    } else {
+                        self.again(index, &id, Some(Duration::from_secs(5)));
+                    }
+                }
+                (Role::Worker, true) if self.may_remove(index, &id) => {
+                    if let Some(s) = self.swarms.get_mut(index) {
+                        s.raft.remove(&id);
+                        if s.leader.as_ref() == Some(&id) {
+                            s.leader = None;
+                        }
+                    }
+                    self.again(index, &id, Some(Duration::from_millis(300)));
+                }
+                (Role::Worker, true) => self.again(index, &id, Some(Duration::from_secs(5))),
+                (Role::Worker, false) => {
+                    let lives = self.lives(index, &id);
+                    if lives {
+                        self.become_member(index, &id, false);
+                    }
+                    self.again(index, &id, (!lives).then_some(Duration::from_secs(5)));
+                }
+            }
+        }
+        steady
+    }
+
+    fn port_taken(&self, index: usize, id: &NodeId) -> bool {
+        self.host_of(index, id).and_then(|h| self.hosts.get(&h)).is_some_and(|h| h.port_taken)
+    }
+
+    /// Looks at a node's role again after a while.
+    pub(crate) fn again(&mut self, index: usize, id: &NodeId, after: Option<Duration>) {
+        let now = self.now;
+        if let Some(node) = self.swarms.get_mut(index).and_then(|s| s.nodes.get_mut(id)) {
+            node.role_due = after.map(|a| now + a);
+        }
+    }
+
+    /// Whether raft lets a member go: the rest must be a majority that is heard (swarmkit `membership/cluster.go`, CanRemoveMember).
+    pub(crate) fn may_remove(&self, index: usize, id: &NodeId) -> bool {
+        let (Some(s), Some(leader)) = (self.swarms.get(index), self.leads(index)) else { return false };
+        let rest = s.raft.keys().filter(|v| *v != id);
+        let heard = rest.clone().filter(|v| self.hears(index, &leader, v) || **v == leader).count();
+        heard >= Swarm::majority(rest.count())
+    }
+
+    /// A new root reaches every node that is there; a node that is away holds it up (swarmkit `ca/reconciler.go`).
+    fn rotation(&mut self, index: usize) -> bool {
+        let Some(to) = self.swarms.get(index).and_then(|s| s.rotating_to) else { return true };
+        let live: Vec<NodeId> =
+            self.swarms.get(index).map(|s| s.nodes.keys().filter(|n| self.lives(index, n)).cloned().collect()).unwrap_or_default();
+        let tokens = (self.id('w'), self.id('m'));
+        let renews = self.rng.u64(0..4) == 0;
+        let leads = self.leads(index).is_some();
+        let Some(s) = self.swarms.get_mut(index) else { return true };
+        if !leads {
+            return true;
+        }
+        for id in live.iter().filter(|_| renews) {
+            if let Some(node) = s.nodes.get_mut(id) {
+                node.root = to;
+            }
+        }
+        if s.nodes.values().all(|n| n.root == to) {
+            s.root = to;
+            s.rotating_to = None;
+            s.tokens = tokens;
+            s.version += 1;
+            return true;
+        }
+        // Only those that are away are missing: nothing happens until they are back or gone.
+        s.nodes.values().all(|n| n.root == to || !live.contains(&n.id))
+    }
+}
