@@ -3,7 +3,7 @@ CARGO ?= cargo
 SWARM := target/release/swarm
 LAB := .lab/lab/swarm.yaml
 
-.PHONY: up down test bench verify fix setup build deny explore fuzz fuzz-short
+.PHONY: up down test bench verify fix setup build deny explore fuzz
 
 up: setup build
 	$(SWARM) lab up
@@ -31,9 +31,9 @@ test: setup
 explore:
 	$(CARGO) run --locked --release --package swarm-tests --bin explore -- --pairs
 
-# Each fuzz target for an hour in all; `make test` runs each for some seconds.
+# All fuzz targets for an hour; `make test` runs each for some seconds.
 fuzz: setup
-	fuzz/run 600
+	fuzz/run 720
 
 bench: setup build
 	$(CARGO) run --locked --release --package swarm-tests --bin bench

@@ -51,21 +51,21 @@ pub fn redact(text: &str) -> String {
         };
         let (before, tail) = rest.split_at(at);
         out.push_str(before);
-        let end = if mark.starts_with("-----") {
-            pem_end(tail)
+        let pem = mark.starts_with("-----");
+        let end = if pem {
+            // Only a private key goes as a whole; what is inside another block is looked through as any text.
+            let private = tail.lines().next().is_some_and(|line| line.contains("PRIVATE"));
+            if private { pem_end(tail) } else { mark.len() }
         } else {
             tail.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '/' | '='))).unwrap_or(tail.len())
         };
-        let (found, after) = tail.split_at(end);
-        if mark.starts_with("-----") && !found.lines().next().is_some_and(|line| line.contains("PRIVATE")) {
-            out.push_str(found);
-        } else {
-            if !mark.starts_with("-----") {
-                out.push_str(mark);
-            }
+        if !(pem && end > mark.len()) {
+            out.push_str(mark);
+        }
+        if end > mark.len() {
             out.push_str(REDACTED);
         }
-        rest = after;
+        rest = tail.get(end..).unwrap_or_default();
     }
 }
 
@@ -97,5 +97,12 @@ mod tests {
         let certificate = "-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----";
         assert_eq!(redact(certificate), certificate);
         assert_eq!(redact("nothing here"), "nothing here");
+        let clean = redact("SWMTKN-1-a SWMKEY-1-b -----BEGIN RSA PRIVATE KEY-----\nx");
+        assert_eq!(redact(&clean), clean);
+    }
+
+    #[test]
+    fn a_token_is_not_safe_inside_a_block() {
+        assert_eq!(redact("-----BEGIN CERTIFICATE-----\nSWMTKN-1-x"), "-----BEGIN CERTIFICATE-----\nSWMTKN-***");
     }
 }

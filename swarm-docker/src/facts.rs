@@ -8,6 +8,15 @@ use swarm_core::id::{ClusterId, DaemonId, NodeId};
 use swarm_core::observe::{ClusterFacts, EngineFacts, LocalState, LocalSwarm, ManagerFacts, NodeFacts, NodeState, Reachability};
 use swarm_core::spec::{Availability, ExternalCa, InitSettings, Role, SwarmSettings};
 
+/// Reads bytes as each answer an engine could give, for the fuzzer. Gives how many it could be.
+#[doc(hidden)]
+pub fn read_foreign_answer(bytes: &[u8]) -> usize {
+    let engines = serde_json::from_slice(bytes).map(engine).is_ok_and(|r| r.is_ok());
+    let nodes = serde_json::from_slice(bytes).map(node).is_ok_and(|r| r.is_ok());
+    let clusters = serde_json::from_slice(bytes).map(|v: Value| cluster(&v)).is_ok_and(|r| r.is_ok());
+    [engines, nodes, clusters].into_iter().filter(|read| *read).count()
+}
+
 /// An empty text means that the engine has nothing to say.
 fn said(text: Option<String>) -> Option<String> {
     text.filter(|t| !t.is_empty())

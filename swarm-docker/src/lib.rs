@@ -11,3 +11,5 @@ mod stream;
 mod tls;
 
 pub use engine::DockerEngine;
+#[doc(hidden)]
+pub use facts::read_foreign_answer;

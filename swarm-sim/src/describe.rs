@@ -118,10 +118,12 @@ impl Description {
 #[derive(Default)]
 struct Reader(Vec<Problem>);
 
-fn text(node: &Node) -> Option<&str> {
+fn text(node: &Node) -> Option<String> {
     match &node.value {
-        Value::Text(text) => Some(text.as_str()),
-        _ => None,
+        Value::Text(text) => Some(text.clone()),
+        Value::Int(number) => Some(number.to_string()),
+        Value::Float(number) => Some(number.to_string()),
+        Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => None,
     }
 }
 
@@ -145,7 +147,7 @@ impl Reader {
         let mut host = Described { state: "standalone".into(), ..Described::default() };
         for (key, at, value) in self.map(path, node) {
             let path = format!("{path}.{key}");
-            let said = text(value).map(str::to_owned);
+            let said = text(value);
             match (key.as_str(), said) {
                 ("state", Some(state)) if STATES.contains(&state.as_str()) => host.state = state,
                 ("state", _) => self.say(&path, value.at, "this is no state", &format!("write one of {}", STATES.join(", "))),

@@ -9,9 +9,7 @@ use crate::world::state::{REQUEST_TIMEOUT, State};
 use crate::world::words;
 use async_trait::async_trait;
 use std::time::Duration;
-use swarm_core::engine::{
-    Engine, EngineError, EngineRead, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason, SwarmChange,
-};
+use swarm_core::engine::{Engine, EngineError, EngineRead, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason, SwarmChange};
 use swarm_core::host::{BoxStream, Command, Host, HostError, HostRead, Output};
 use swarm_core::id::{HostName, NodeId};
 use swarm_core::observe::{ClusterFacts, EngineFacts, MachineFacts, NodeFacts, ReachErrorKind};

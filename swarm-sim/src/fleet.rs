@@ -12,9 +12,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use swarm_core::engine::{
-    Engine, EngineError, EngineRead, ErrorClass, Reason, classify_answer,
-};
+use swarm_core::engine::{Engine, EngineError, EngineRead, ErrorClass, Reason, classify_answer};
 use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader};
 use swarm_core::host::{Host, HostError, HostRead};
 use swarm_core::id::HostName;
@@ -318,12 +316,22 @@ impl SimHost {
         self.come_back(&asked, number, fault, answer).await
     }
 
-    pub(crate) async fn read<T>(&self, kind: CallKind, doing: &'static str, engine: impl FnMut(&mut State) -> Said<T>) -> Result<T, EngineError> {
+    pub(crate) async fn read<T>(
+        &self,
+        kind: CallKind,
+        doing: &'static str,
+        engine: impl FnMut(&mut State) -> Said<T>,
+    ) -> Result<T, EngineError> {
         self.call(Asked { kind, doing, sent: Sent::Read(kind) }, engine).await
     }
 
     /// Looks at the machine itself, past its engine.
-    pub(crate) async fn look<T>(&self, kind: CallKind, doing: &'static str, look: impl FnOnce(&State) -> Result<T, String>) -> Result<T, HostError> {
+    pub(crate) async fn look<T>(
+        &self,
+        kind: CallKind,
+        doing: &'static str,
+        look: impl FnOnce(&State) -> Result<T, String>,
+    ) -> Result<T, HostError> {
         let lost = |message: &str| HostError::Lost { host: self.name.clone(), doing, message: message.into() };
         let (number, fault) = self.with(|state| state.faults.strike(&self.name, kind));
         self.fleet.shared.crash(number, CrashPoint::BeforeSend).await;

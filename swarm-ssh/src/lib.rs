@@ -12,6 +12,8 @@ mod known_hosts;
 mod session;
 
 pub use auth::{Ask, AskNobody};
+#[doc(hidden)]
+pub use config::read_foreign_text;
 pub use error::SshError;
 pub use host::{SshConnector, SshHost};
 pub use known_hosts::{HostKeyVerdict, KnownHosts, append, fingerprint};

@@ -90,7 +90,9 @@ fn transports_do_not_know_what_they_carry() {
 
 #[test]
 fn libraries_do_not_print_or_exit() {
-    for dir in ["swarm-core/src", "swarm-file/src", "swarm-ssh/src", "swarm-docker/src", "swarm-fleet/src", "swarm-lab/src", "swarm-sim/src"] {
+    for dir in
+        ["swarm-core/src", "swarm-file/src", "swarm-ssh/src", "swarm-docker/src", "swarm-fleet/src", "swarm-lab/src", "swarm-sim/src"]
+    {
         never(&[dir], &["println!", "eprintln!", "print!", "process::exit"]);
     }
 }
@@ -117,9 +119,16 @@ fn manifests_name_only_whom_they_may() {
 
 #[test]
 fn files_stay_readable() {
-    for dir in
-        ["swarm-core/src", "swarm-file/src", "swarm-ssh/src", "swarm-docker/src", "swarm-fleet/src", "swarm-lab/src", "swarm-sim/src", "swarm-cli/src"]
-    {
+    for dir in [
+        "swarm-core/src",
+        "swarm-file/src",
+        "swarm-ssh/src",
+        "swarm-docker/src",
+        "swarm-fleet/src",
+        "swarm-lab/src",
+        "swarm-sim/src",
+        "swarm-cli/src",
+    ] {
         for (path, text) in sources(dir) {
             assert!(text.lines().count() <= 500, "{} has {} lines", path.display(), text.lines().count());
         }

@@ -311,3 +311,115 @@ async fn a_look_is_given_up_at_once() {
     let said: Vec<String> = lines.map(Result::unwrap).collect();
     assert!(said.iter().any(|l| l.contains("stopped before anything was changed")), "{said:?}");
 }
+
+/// `script` gives a command a terminal. What it wrote there, and its exit code.
+fn on_a_terminal(line: &str, input: &str) -> (i32, String) {
+    use std::io::Write;
+    let mut child = std::process::Command::new("script")
+        .args(["-qefc", line, "/dev/null"])
+        .env("TERM", "xterm-256color")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.as_mut().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn on_a_terminal_progress_is_live_and_the_question_names_the_cluster() {
+    let lab = TestLab::up(1, 1);
+    let file = lab.file(&lab.text(&lab.all("")));
+    let line = format!("{} apply -f {}", swarm_tests::cli::binary().display(), file.display());
+    let (code, said) = on_a_terminal(&line, "n\n");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains(&format!("cluster `{}`? [y/N]", lab.lab.name)) && said.contains("nothing was changed"), "{said}");
+    assert!(lab.host("m1").exec(&["docker", "node", "ls"]).is_err(), "no was taken for yes");
+    let (code, said) = on_a_terminal(&line, "y\n");
+    assert_eq!(code, 0, "{said}");
+    // Lines are drawn and drawn over, one for each host, and the result stays.
+    assert!(said.contains("\u{1b}[2K") || said.contains("\u{1b}[1A"), "{said:?}");
+    assert!(said.contains("m1") && said.contains("w1") && said.contains("is as the file says"), "{said}");
+    // Without a terminal there is none of that.
+    let plain = run(&["apply", "-f", file.to_str().unwrap(), "--yes"]);
+    assert!(!plain.out.contains('\u{1b}') && !plain.err.contains('\u{1b}'), "{plain:?}");
+}
+
+const SIMULATED: &str = "name: prod\nhosts:
+  m1: { address: 10.0.0.11, role: manager }
+  m2: { address: 10.0.0.12, role: manager }
+  m3: { address: 10.0.0.13, role: manager }
+  w1: { address: 10.0.0.21, role: worker, labels: { rack: a } }\n";
+
+#[test]
+fn every_verb_works_in_a_simulated_world_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let file = at("swarm.yaml", SIMULATED);
+    let all = at("all.yaml", "hosts: { m1: { state: member }, m2: { state: member }, m3: { state: member }, w1: { state: member } }\n");
+    let some = at("some.yaml", "hosts:\n  m1: { state: member }\n  m2: { state: member }\n  m3: { state: unreachable }\nservices: 1\n");
+    let says = |ran: &Ran| assert!(ran.out.starts_with("SIMULATED") && ran.err.lines().all(|l| l.starts_with("simulated: ")), "{ran:?}");
+
+    let applied = run(&["apply", "-f", &file, "--simulate", "--yes"]);
+    assert_eq!(applied.code, 0, "{applied:?}");
+    says(&applied);
+    assert!(applied.out.contains("cluster prod is as the file says"), "{applied:?}");
+    let all = format!("--simulate={all}");
+    let some = format!("--simulate={some}");
+    for (args, code, word) in [
+        (vec!["plan", "-f", &file, "--simulate"], 2, "5 steps"),
+        (vec!["plan", "-f", &file, &all], 0, "nothing"),
+        (vec!["verify", "-f", &file, &all], 0, "is as the file says"),
+        (vec!["verify", "-f", &file, "--simulate"], 3, "there is no swarm"),
+        (vec!["status", "-f", &file, &all], 0, "3 managers, tolerates 1 failure"),
+        (vec!["status", "-f", &file, &some], 0, "m3"),
+        (vec!["apply", "-f", &file, &some, "--yes"], 4, "drained until its labels are set"),
+        (vec!["destroy", "-f", &file, &all, "--yes"], 0, "cluster prod is gone"),
+    ] {
+        let ran = run(&args);
+        assert_eq!(ran.code, code, "{args:?}: {ran:?}");
+        assert!(ran.out.contains(word), "{args:?}: {ran:?}");
+        says(&ran);
+    }
+    let document = json(&run(&["status", "-f", &file, &all, "--format", "json"]));
+    assert_eq!(document["simulated"], true);
+    let lines = run(&["apply", "-f", &file, "--simulate", "--yes", "--format", "jsonl"]);
+    assert!(lines.out.lines().all(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["simulated"] == true), "{lines:?}");
+    // A plan that was saved there is the plan that is applied there, and no plan for a real cluster.
+    let plan = dir.path().join("plan.json");
+    let plan = plan.to_str().unwrap();
+    assert_eq!(run(&["plan", "-f", &file, "--simulate", "-o", plan]).code, 2);
+    assert_eq!(run(&["apply", plan, "-f", &file, "--simulate", "--yes"]).code, 0);
+    let stale = run(&["apply", plan, "-f", &file, &all, "--yes"]);
+    assert_eq!(stale.code, 1, "{stale:?}");
+    assert!(stale.err.contains("the plan is stale"), "{stale:?}");
+    // A description that is wrong is told as a file is.
+    let wrong = at("wrong.yaml", "hosts:\n  m9: { state: member }\n  m2: { state: memer }\n");
+    let wrong = run(&["plan", "-f", &file, &format!("--simulate={wrong}")]);
+    assert_eq!(wrong.code, 1);
+    assert!(wrong.err.contains("wrong.yaml:2:3") && wrong.err.contains("write one of standalone, member"), "{wrong:?}");
+}
+
+/// I20: nothing that a host says of itself reaches a terminal as a command to it.
+#[test]
+fn a_host_name_cannot_move_the_cursor() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, hosts) = (dir.path().join("swarm.yaml"), dir.path().join("hosts.yaml"));
+    std::fs::write(&file, SIMULATED).unwrap();
+    let odd = "\"evil\\e[2J\\u202e\\r\\x9b31m\"";
+    std::fs::write(&hosts, format!("hosts:\n  m1: {{ state: member, hostname: {odd}, engine: {odd} }}\n")).unwrap();
+    let file = file.to_str().unwrap();
+    for verb in ["status", "plan", "verify"] {
+        for format in ["text", "json"] {
+            let ran = run(&[verb, "-f", file, &format!("--simulate={}", hosts.display()), "--format", format, "-vvv"]);
+            let said = format!("{}{}", ran.out, ran.err);
+            assert!(said.contains("evil") || verb != "status", "{said}");
+            assert!(said.chars().all(|c| (!c.is_control() || c == '\n') && c != '\u{202e}'), "{verb}: {said:?}");
+        }
+    }
+}

@@ -223,6 +223,21 @@ async fn tcp_with_tls_trusts_the_named_authority_only() {
     assert_eq!(engine.info().await.unwrap().hostname, "m1");
     let error = connect("other.pem").await.unwrap_err();
     assert!(error.message.contains("certificate"), "{error:?}");
+
+    // The same from a cluster file: a swarm is made over TLS alone, and a second run has nothing to do.
+    let text = |ca: &str| {
+        format!(
+            "name: tls\nhosts:\n  m1:\n    address: {address}\n    role: manager\n    labels: {{ a: b }}\n    connection: docker\n    engine: tcp://{address}:2376\n    tls_ca: {}\n    tls_cert: {}\n    tls_key: {}\n",
+            at(ca),
+            at("client.pem"),
+            at("client.key")
+        )
+    };
+    let report = swarm_tests::lab::converge(&text("ca.pem")).await;
+    assert_eq!(report.steps.len(), 2, "{report:?}");
+    assert!(swarm_tests::lab::converge(&text("ca.pem")).await.steps.is_empty());
+    let (observed, _) = (swarm_tests::lab::plan(&text("other.pem")).await, ());
+    assert!(matches!(&observed, Err(swarm_core::ApplyError::Refused(r)) if r[0].to_string().contains("certificate")), "{observed:?}");
 }
 
 fn openssl(args: &[&str]) {

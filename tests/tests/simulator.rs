@@ -144,6 +144,14 @@ fn a_broken_rule_is_caught_by_its_number() {
             }),
         ),
         (
+            "I5",
+            caught(Broken::WorkersAreStandalone, async |world| {
+                let wanted = one_more(world).await;
+                world.befall(&Befall::JoinsForeign("w2".into()));
+                wanted
+            }),
+        ),
+        (
             "I6",
             caught(Broken::WorkersAreDown, async |world| {
                 // w1 left; its old entry goes once it counts as down, and not before.
@@ -249,6 +257,17 @@ fn a_broken_plan_is_caught_by_its_number() {
   m1: { address: 10.0.0.1, role: manager }
   w1: { address: 10.0.0.4, role: worker }\n";
     assert!(run(&|_| {}, without_w1, without_w1, (forces_w1_out, honest)).contains(&"I7"));
+    // A worker that takes tasks before its labels are there.
+    fn takes_tasks_at_once(plan: &mut Plan) {
+        for step in &mut plan.steps {
+            if let Action::Join { availability, .. } = &mut step.action {
+                *availability = swarm_core::spec::Availability::Active;
+            }
+        }
+    }
+    let with_services = |world: &World| assert!(world.service("m1", "everywhere", None, None));
+    assert!(run(&with_services, THREE, one, (takes_tasks_at_once, honest)).contains(&"labels-first"));
+    assert!(run(&with_services, THREE, one, (honest, honest)).is_empty());
     // Something is done that was not shown.
     assert!(run(&|_| {}, THREE, "", (honest, forces_w1_out)).contains(&"I15"));
 }
@@ -274,6 +293,96 @@ fn the_last_manager_never_goes_but_by_destroy() {
     };
     assert_eq!(rules(swarm_sim::Purpose::Destroy), Vec::<&str>::new());
     assert!(rules(swarm_sim::Purpose::Apply).contains(&"I4"));
+}
+
+/// I9 and I17 hold by construction: no call forces a new cluster, and none changes what is fixed at init.
+#[test]
+fn nothing_here_can_force_a_new_cluster() {
+    let engine = include_str!("../../swarm-docker/src/engine.rs");
+    let forced: Vec<&str> = engine.lines().filter(|l| l.contains("ForceNewCluster")).map(str::trim).collect();
+    assert_eq!(forced, ["\"ForceNewCluster\": false,"]);
+    let change = serde_json::to_string(&swarm_core::engine::SwarmChange::default()).unwrap();
+    assert!(!change.contains("addr_pool") && !change.contains("data_path"), "{change}");
+}
+
+/// I18: managers that lock themselves while the key has no place are no good end, whatever the plan said.
+#[test]
+fn a_lock_without_a_kept_key_is_no_good_end() {
+    fn forgets_the_key(plan: &mut Plan) {
+        plan.steps.retain(|s| s.action != Action::StoreUnlockKey);
+    }
+    let end = |mutate: (Mutate, Mutate)| {
+        swarm_sim::run(async {
+            let world = World::of(&spec(THREE), 7);
+            let wanted = spec(&format!("{THREE}swarm: {{ autolock: true, unlock_key_file: /nowhere }}\n"));
+            let keys = Drawer::default();
+            let ended = Tool { mutate, ..Tool::new(&world, "me", &wanted, &keys) }.apply().await;
+            no_violations(&world, 7, "autolock");
+            ended.converged()
+        })
+    };
+    assert!(end((|_| {}, |_| {})));
+    assert!(!end((forgets_the_key, |_| {})));
+}
+
+/// L4: an engine that falls silent for good, at whatever it is asked, holds no run longer than its deadline.
+#[test]
+fn a_silent_engine_holds_no_run_for_ever() {
+    for call in [CallKind::Info, CallKind::Nodes, CallKind::Join, CallKind::Init, CallKind::UpdateNode, CallKind::Connect] {
+        swarm_sim::run(async {
+            let world = World::of(&spec(THREE), 13);
+            let wanted = spec(&format!("{THREE}policy: {{ timeout: 100s }}\n"));
+            // What is asked once falls silent at once, what is asked of many after the first.
+            let skip = u32::from(!matches!(call, CallKind::Init | CallKind::UpdateNode));
+            let rule = swarm_sim::FaultRule { host: None, call: Some(call), skip, times: u32::MAX, fault: CallFault::Hang };
+            world.fault_rule(rule);
+            let keys = Drawer::default();
+            let ended = Tool::new(&world, "me", &wanted, &keys).apply().await;
+            assert!(!ended.converged(), "{call}: {ended:?}");
+            no_violations(&world, 13, "a silent engine");
+        });
+    }
+}
+
+/// The order in which hosts answer changes nothing: the same plan, the same ends of the same steps.
+#[test]
+fn who_answers_first_does_not_matter() {
+    let outcome = |seed: u64| {
+        swarm_sim::run(async {
+            let world = World::of(&spec(THREE), seed);
+            let mut rng = fastrand::Rng::with_seed(seed);
+            for host in world.hosts() {
+                world.slow(host.as_str(), Duration::from_millis(rng.u64(0..400)));
+            }
+            let (wanted, keys) = (spec(THREE), Drawer::default());
+            let ended = Tool::new(&world, "me", &wanted, &keys).apply().await;
+            no_violations(&world, seed, "slow hosts");
+            assert_eq!(world.differs_from(&wanted), Vec::<String>::new());
+            let Ended::Report(report) = ended else { panic!("{ended:?}") };
+            report.steps.into_iter().map(|s| (s.id, s.outcome)).collect::<Vec<_>>()
+        })
+    };
+    let first = outcome(0);
+    for seed in 1..100 {
+        assert_eq!(outcome(seed), first, "seed {seed}");
+    }
+}
+
+/// A run that is dropped leaves nothing running here; what an engine was asked for goes on there.
+#[test]
+fn a_dropped_run_makes_no_call_any_more() {
+    for after in (1..1500).step_by(37) {
+        swarm_sim::run(async {
+            let world = World::of(&spec(THREE), 17);
+            let (wanted, keys) = (spec(THREE), Drawer::default());
+            let tool = Tool::new(&world, "me", &wanted, &keys);
+            let ended = tokio::time::timeout(Duration::from_millis(after), tool.apply()).await;
+            let calls = world.calls();
+            tokio::time::sleep(Duration::from_secs(120)).await;
+            assert_eq!(world.calls(), calls, "after {after} ms: {:?}", ended.is_ok());
+            no_violations(&world, 17, "a dropped run");
+        });
+    }
 }
 
 /// I22 and M4: what befalls a worker is that worker's alone.

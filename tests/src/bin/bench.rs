@@ -23,6 +23,10 @@ const ROUNDS: usize = 5;
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     planner();
+    simulator();
+    if std::env::args().any(|a| a == "--without-lab") {
+        return;
+    }
     let lab = TestLab::up(3, 7);
     let file = lab.lab.file();
     let file = file.to_str().unwrap();
@@ -97,6 +101,34 @@ fn planner() {
         plan.steps.len(),
         peak.split_whitespace().collect::<Vec<_>>().join(" ")
     );
+}
+
+/// Bootstraps of simulated clusters through the whole state machine: the cost of a host must not grow with their number.
+fn simulator() {
+    println!("| simulated hosts | bootstrap | a host | calls a host | peak memory |\n|---|---|---|---|---|");
+    for hosts in [100, 1_000, 10_000] {
+        let spec = swarm_tests::sim::spec(&swarm_tests::sim::many(hosts));
+        let began = Instant::now();
+        let calls = swarm_sim::run(async {
+            let world = swarm_sim::World::of(&spec, 1);
+            let fleet = world.fleet("bench");
+            let apply = swarm_core::Apply::new(&spec, &fleet);
+            let (plan, observed) = apply.plan().await.unwrap();
+            assert_eq!(apply.run(&plan, &observed).await.ending, swarm_core::report::Ending::Converged);
+            world.calls().0
+        });
+        let took = began.elapsed();
+        let peak = std::fs::read_to_string("/proc/self/status").unwrap();
+        let peak: u64 = peak.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse().ok()).unwrap_or(0);
+        println!(
+            "| {hosts} | {:.2} s | {:.2} ms | {:.1} | {} MB |",
+            took.as_secs_f64(),
+            took.as_secs_f64() * 1000.0 / f64::from(hosts),
+            calls as f64 / f64::from(hosts),
+            peak / 1000
+        );
+    }
+    println!();
 }
 
 fn alone(name: &str) -> swarm_core::observe::HostReport {

@@ -219,7 +219,7 @@ pub fn no_violations(world: &World, seed: u64, what: &str) {
 /// A cluster file of three managers and so many hosts in all.
 pub fn many(hosts: u32) -> String {
     use std::fmt::Write as _;
-    let mut text = String::from("name: many\nhosts:\n");
+    let mut text = String::from("name: many\npolicy: { timeout: 30m }\nhosts:\n");
     for i in 0..hosts {
         let role = if i < 3 { "manager" } else { "worker" };
         let _ = writeln!(text, "  h{i:05}: {{ address: 10.{}.{}.{}, role: {role} }}", 1 + i / 60_000, i / 250 % 250, 1 + i % 250);
