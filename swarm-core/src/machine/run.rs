@@ -29,6 +29,10 @@ const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(20), Duration::f
 /// The longest time between two looks while an engine makes a swarm: nothing else can begin before. It holds for so many looks.
 const LOOK_EVERY_INIT: Duration = Duration::from_millis(40);
 const LOOKS_AT_INIT: u32 = 50;
+/// How long a look at the cluster is apart from the last one for each node it lists: the list of a large swarm costs its managers something.
+const LOOK_PER_NODE: Duration = Duration::from_micros(100);
+/// A list of so many nodes costs nothing worth sparing.
+const SHORT_LIST: usize = 50;
 
 /// A plan being carried out. Times are durations since the run began.
 #[derive(Debug)]
@@ -43,6 +47,7 @@ pub struct Run {
     queue: VecDeque<(usize, Todo)>,
     look_at: Duration,
     look_pause: Duration,
+    looked_at: Duration,
     looking: bool,
     looks_at_init: u32,
     stopped: bool,
@@ -64,6 +69,7 @@ impl Run {
             queue: VecDeque::new(),
             look_at: Duration::ZERO,
             look_pause: LOOK_EVERY.0,
+            looked_at: Duration::ZERO,
             looking: false,
             looks_at_init: 0,
             stopped: false,
@@ -181,6 +187,11 @@ impl Run {
         Effect { id, host, step: step.and_then(|i| self.board.get(i)).map(|s| s.step.id.clone()), call }
     }
 
+    /// What is kept between two lists of all nodes.
+    fn list_pause(&self) -> Duration {
+        LOOK_PER_NODE * u32::try_from(self.seen.len().saturating_sub(SHORT_LIST)).unwrap_or(u32::MAX)
+    }
+
     fn wants_view(&self) -> bool {
         !self.board.viewing().is_empty() && !self.stopped && !self.looking
     }
@@ -221,7 +232,7 @@ impl Run {
             self.failed_joins += 1;
         }
         if (confirming && !was_confirming) || (run.stage == Stage::Looking(Why::Confirm) && !was_looking) {
-            self.look_at = now;
+            self.look_at = now.max(self.looked_at + self.list_pause());
             self.look_pause = LOOK_EVERY.0;
         } else if matches!((&run.step.action, &run.stage), (Action::Init { .. }, Stage::Calling)) {
             self.look_at = now + LOOK_EVERY_INIT;
@@ -374,7 +385,8 @@ impl Run {
         self.looks_at_init += u32::from(soon);
         let longest = if soon { LOOK_EVERY_INIT } else { LOOK_EVERY.1 };
         self.look_pause = (self.look_pause * 3 / 2).min(longest);
-        self.look_at = now + self.look_pause;
+        self.looked_at = now;
+        self.look_at = now + self.look_pause.max(self.list_pause());
         let Answer::SawCluster(view) = answer else {
             self.managers.rotate_left(usize::from(self.managers.len() > 1));
             self.handle_timeout(now);

@@ -1,10 +1,11 @@
 //! From one host's facts, and what the managers say, to one word on the host.
 
-use super::facts::{EngineFacts, HostReport, LocalState, NodeFacts, ReachErrorKind};
+use super::facts::{ClusterView, EngineFacts, HostReport, LocalState, NodeFacts, ReachErrorKind};
 use crate::addr::ip_of;
 use crate::id::{ClusterId, NodeId};
 use crate::spec::{HostSpec, Role};
 use serde::Serialize;
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 /// What a host is, seen from the cluster of the file.
@@ -106,7 +107,17 @@ impl HostState {
 /// The cluster a host is judged against.
 pub(super) struct Ours<'a> {
     pub(super) id: &'a ClusterId,
-    pub(super) nodes: &'a [NodeFacts],
+    nodes: HashMap<&'a NodeId, &'a NodeFacts>,
+}
+
+impl<'a> Ours<'a> {
+    pub(super) fn new(view: &'a ClusterView) -> Self {
+        Self { id: &view.cluster.id, nodes: view.nodes.iter().map(|n| (&n.id, n)).collect() }
+    }
+
+    pub(super) fn node(&self, id: &NodeId) -> Option<&'a NodeFacts> {
+        self.nodes.get(id).copied()
+    }
 }
 
 /// Judges one host. `ours` is `None` where no cluster of the file is known.
@@ -147,7 +158,7 @@ fn active(report: &HostReport, engine: &EngineFacts, ours: Option<&Ours<'_>>) ->
     let foreign = |cluster: Option<ClusterId>, role| HostState::ForeignSwarm { cluster, role, running: engine.running_containers };
     let role = if engine.swarm.control_available { Role::Manager } else { Role::Worker };
     if let Some(ours) = ours {
-        if ours.nodes.iter().any(|n| n.id == *node) {
+        if ours.node(node).is_some() {
             return HostState::Member { node: node.clone() };
         }
         if let Some(cluster) = &engine.swarm.cluster {

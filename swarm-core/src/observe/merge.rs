@@ -147,28 +147,34 @@ pub fn merge(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeSet<
         },
     };
     let ours = match &cluster {
-        ObservedCluster::One { view, .. } => Some(Ours { id: &view.cluster.id, nodes: &view.nodes }),
+        ObservedCluster::One { view, .. } => Some(Ours::new(view)),
         _ => None,
     };
     let known: BTreeSet<&NodeId> = observation.hosts.values().filter_map(|r| r.engine.as_ref().ok()?.swarm.node.as_ref()).collect();
+    let all: &[NodeFacts] = match &cluster {
+        ObservedCluster::One { view, .. } => &view.nodes,
+        _ => &[],
+    };
+    // Nodes that none of the hosts that answered is.
+    let unknown: Vec<&NodeFacts> = all.iter().filter(|n| !known.contains(&n.id)).collect();
     let hosts: BTreeMap<HostName, ObservedHost> = observation
         .hosts
         .iter()
         .map(|(name, report)| {
             let state = classify(report, ours.as_ref());
             let node = match (&state, &ours) {
-                (HostState::Member { node }, Some(ours)) => ours.nodes.iter().find(|n| n.id == *node).cloned(),
+                (HostState::Member { node }, Some(ours)) => ours.node(node).cloned(),
                 _ => None,
             };
             let presumed = match (&report.engine, spec.host(name)) {
-                (Err(_), Some(host)) => ours.iter().flat_map(|o| o.nodes).find(|n| is_at(host, n) && !known.contains(&n.id)).cloned(),
+                (Err(_), Some(host)) => unknown.iter().find(|n| is_at(host, n)).map(|n| (*n).clone()),
                 _ => None,
             };
             (name.clone(), ObservedHost { state, report: report.clone(), node, presumed })
         })
         .collect();
     let presumed: BTreeSet<&NodeId> = hosts.values().filter_map(|h| h.presumed.as_ref()).map(|n| &n.id).collect();
-    let strangers = ours.iter().flat_map(|o| o.nodes).filter(|n| !known.contains(&n.id) && !presumed.contains(&n.id)).cloned().collect();
+    let strangers = unknown.iter().filter(|n| !presumed.contains(&n.id)).map(|n| (*n).clone()).collect();
     let contradictions = contradictions(observation, &swarms);
     Observed { hosts, cluster, contradictions, strangers }
 }

@@ -235,7 +235,9 @@ impl State {
             h.certificate = Some(Certificate { cluster, node: node.clone(), role });
         }
         self.register(swarm, node);
-        self.disturb();
+        if self.swarms.get(swarm).is_some_and(|s| s.raft.contains_key(node) != control || role == Role::Manager) {
+            self.disturb();
+        }
     }
 
     /// The managers hear of a node.

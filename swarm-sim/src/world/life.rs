@@ -96,10 +96,12 @@ impl State {
             .get(index)
             .map(|s| s.nodes.values().map(|n| (n.id.clone(), n.host.clone(), n.state.clone())).collect())
             .unwrap_or_default();
+        let joins = self.ops.values().filter(|op| op.answer.is_none());
+        let under_way: std::collections::BTreeSet<NodeId> = joins.filter_map(|op| op.node.clone()).collect();
         let mut steady = true;
         let mut moved = false;
         for (id, host, state) in nodes {
-            let joining = self.ops.values().any(|op| op.node.as_ref() == Some(&id) && op.answer.is_none());
+            let joining = under_way.contains(&id);
             let heard = (self.lives(index, &id) || joining) && self.linked(&leads_on, &host);
             let reached = heard && self.lives(index, &id) || self.answers_for(index, &id);
             let now = self.now;
