@@ -1,5 +1,6 @@
 //! The whole tool on simulated worlds: cut off anywhere, in any weather, and broken on purpose.
 
+use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use swarm_core::ClusterSpec;
@@ -542,4 +543,51 @@ fn the_calls_of_a_bootstrap_grow_with_the_hosts_and_no_faster() {
     };
     let (hundred, thousand) = (calls(100), calls(1000));
     assert!(thousand < hundred * 11, "{hundred} calls for 100 hosts, {thousand} for 1,000");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever is there and whatever is wanted: the plan is the same twice, and once it is carried out there is none.
+    #[test]
+    fn a_plan_that_was_carried_out_leaves_nothing_to_plan(
+        managers in 1usize..6,
+        workers in 0usize..6,
+        before in prop::collection::vec((any::<bool>(), 0u8..4, 0u8..4), 11),
+        after in prop::collection::vec((0u8..4, 0u8..4), 11),
+        services in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let host = |index: usize, role: &str, label: u8, availability: u8| {
+            let availability = ["", ", availability: active", ", availability: pause", ", availability: drain"][usize::from(availability)];
+            let labels = ["", "rack: a", "rack: b", "rack: a, zone: z"][usize::from(label)];
+            format!("  h{index:02}: {{ address: 10.0.0.{}, role: {role}{availability}, labels: {{ {labels} }} }}\n", index + 1)
+        };
+        let role = |index: usize| if index < managers { "manager" } else { "worker" };
+        let mut first = String::from("name: c\nhosts:\n");
+        let mut second = first.clone();
+        for index in 0..managers + workers {
+            let (there, label, availability) = before[index];
+            // The first host is always there, and a manager may have been a worker and the other way round.
+            if index == 0 || there {
+                first += &host(index, if index == 0 || label == 3 { "manager" } else { "worker" }, label, availability);
+            }
+            second += &host(index, role(index), after[index].0, after[index].1);
+        }
+        swarm_sim::run(async {
+            let world = World::of(&spec(&second), seed);
+            let keys = Drawer::default();
+            cluster(&world, &first).await;
+            if services {
+                world.befall(&Befall::ServiceAppears);
+            }
+            let plan = plan_of(&world, &second).await;
+            assert_eq!(plan_of(&world, &second).await, plan);
+            let wanted = spec(&second);
+            let ended = Tool::new(&world, "me", &wanted, &keys).apply().await;
+            assert!(ended.converged(), "{first}{second}{ended:?}");
+            assert!(plan_of(&world, &second).await.is_empty());
+            no_violations(&world, seed, "any plan");
+        });
+    }
 }

@@ -358,7 +358,12 @@ impl<'a, F: Fleet> Apply<'a, F> {
             let wake = run.poll_timeout().map(|at| began + at);
             let deadline = give_up.unwrap_or(self.deadline);
             tokio::select! {
+                // In this order: a stop is heard however many answers come in. The same world gives the same run.
                 biased;
+                () = self.stop.stopped(), if give_up.is_none() => {
+                    run.stop();
+                    give_up = Some(Instant::now() + GRACE);
+                }
                 Some((id, step, answer)) = under_way.next(), if !under_way.is_empty() => {
                     if let (Answer::Failed(error), Some(step)) = (&answer, steps.get(&step)) {
                         let (step, host) = (step.id.clone(), step.host.clone());
@@ -377,10 +382,6 @@ impl<'a, F: Fleet> Apply<'a, F> {
                     } else {
                         run.handle_timeout(began.elapsed());
                     }
-                }
-                () = self.stop.stopped(), if give_up.is_none() => {
-                    run.stop();
-                    give_up = Some(Instant::now() + GRACE);
                 }
             }
         }

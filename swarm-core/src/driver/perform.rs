@@ -71,7 +71,7 @@ impl Performer<'_> {
                 let token = tokens.take(via, manager.as_ref(), *role).await.map_err(|e| EngineError { class: not_begun(e.class), ..e })?;
                 let joined = engine.join(request, &token).await;
                 if matches!(&joined, Err(error) if matches!(error.reason, Reason::TokenRejected | Reason::ForeignCa)) {
-                    tokens.forget(via, *role).await;
+                    tokens.forget(via, *role);
                 }
                 joined?;
             }

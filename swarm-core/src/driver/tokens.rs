@@ -6,7 +6,7 @@ use crate::plan::{Action, Plan};
 use crate::secret::Secret;
 use crate::spec::Role;
 use std::collections::{BTreeMap, BTreeSet};
-use tokio::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The tokens of one run.
 pub(super) struct Tokens {
@@ -24,15 +24,20 @@ impl Tokens {
         Self { wanted: plan.steps.iter().filter_map(|s| role(&s.action)).collect(), kept: Mutex::default() }
     }
 
-    /// The token for a role, from a manager. Those who ask at the same time share one question.
+    /// The token for a role, from a manager. Nobody waits for anybody else's question: a manager that is slow holds up only those who
+    /// ask it.
     pub(super) async fn take(&self, via: &HostName, manager: &dyn Engine, role: Role) -> Result<Secret, EngineError> {
-        let mut kept = self.kept.lock().await;
-        if let Some(token) = kept.get(&(via.clone(), role)) {
+        let key = (via.clone(), role);
+        if let Some(token) = self.kept().get(&key) {
             return Ok(token.clone());
         }
         let token = manager.join_token(role).await?;
-        kept.insert((via.clone(), role), token.clone());
+        self.kept().insert(key, token.clone());
         Ok(token)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<(HostName, Role), Secret>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks a manager for what joins will need, while something else is asked of it: a round trip less for the joins.
@@ -45,7 +50,7 @@ impl Tokens {
     }
 
     /// An engine did not take this token: it was replaced meanwhile.
-    pub(super) async fn forget(&self, via: &HostName, role: Role) {
-        self.kept.lock().await.remove(&(via.clone(), role));
+    pub(super) fn forget(&self, via: &HostName, role: Role) {
+        self.kept().remove(&(via.clone(), role));
     }
 }
