@@ -10,6 +10,11 @@ pub fn binary() -> PathBuf {
     found.unwrap_or_else(|| panic!("the swarm binary is not built; run `cargo build -p swarm-cli` first, or test the whole workspace"))
 }
 
+/// A program of `examples/`, from the same build.
+pub fn example(name: &str) -> PathBuf {
+    binary().parent().map(|dir| dir.join("examples").join(name)).unwrap()
+}
+
 /// What a run came to.
 #[derive(Debug)]
 pub struct Ran {

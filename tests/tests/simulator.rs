@@ -296,6 +296,13 @@ fn the_last_manager_never_goes_but_by_destroy() {
     assert!(rules(swarm_sim::Purpose::Apply).contains(&"I4"));
 }
 
+/// The example that shows an embedder's test passes, as that test would.
+#[test]
+fn the_example_of_a_test_passes() {
+    let output = std::process::Command::new(swarm_tests::cli::example("test_your_integration")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// I9 and I17 hold by construction: no call forces a new cluster, and none changes what is fixed at init.
 #[test]
 fn nothing_here_can_force_a_new_cluster() {
