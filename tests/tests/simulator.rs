@@ -296,6 +296,31 @@ fn the_last_manager_never_goes_but_by_destroy() {
     assert!(rules(swarm_sim::Purpose::Apply).contains(&"I4"));
 }
 
+/// L1 and L2, broken: a tool that never arrives, and one that always finds something to do.
+#[test]
+fn a_tool_that_never_arrives_or_never_rests_is_seen() {
+    let runs = |broken: Option<Broken>| {
+        swarm_sim::run(async {
+            let world = World::of(&spec(THREE), 7);
+            let (wanted, keys) = (spec(THREE), Drawer::default());
+            let mut last = (false, 0);
+            for _ in 0..3 {
+                let before = world.calls().1;
+                let tool = Tool::new(&world, "me", &wanted, &keys);
+                let ended = match broken {
+                    Some(broken) => tool.apply_over(&Mutant { honest: world.fleet("me"), broken }).await,
+                    None => tool.apply().await,
+                };
+                last = (ended.converged(), world.calls().1 - before);
+            }
+            last
+        })
+    };
+    assert_eq!(runs(None), (true, 0));
+    assert!(!runs(Some(Broken::OneFailureSpoilsAll)).0, "L1");
+    assert!(runs(Some(Broken::LabelsAreForgotten)).1 > 0, "L2");
+}
+
 /// The example that shows an embedder's test passes, as that test would.
 #[test]
 fn the_example_of_a_test_passes() {

@@ -30,6 +30,7 @@ pub enum Broken {
     UpdatesAreSwallowed,
     HostKeysAreIgnored,
     OneFailureSpoilsAll,
+    LabelsAreForgotten,
 }
 
 /// A fleet with that flaw.
@@ -89,6 +90,7 @@ impl Bent {
     fn seen(&self, mut node: NodeFacts) -> NodeFacts {
         match self.broken {
             Broken::WorkersAreDown if node.manager.is_none() => node.state = NodeState::Down,
+            Broken::LabelsAreForgotten => node.labels.clear(),
             Broken::UpdatesAreSwallowed => {
                 node.labels.insert("rack".into(), "a".into());
             }
