@@ -9,5 +9,6 @@ mod drift;
 mod engine;
 mod faults;
 mod refusals;
+mod rules;
 mod simulator;
 mod ssh;

@@ -3,15 +3,13 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use swarm_core::ClusterSpec;
-use swarm_core::engine::Force;
-use swarm_core::plan::{Action, Plan, Planned, Risk, Step, build_destroy};
+use swarm_core::plan::Plan;
 use swarm_core::report::Ending;
 use swarm_sim::{Befall, CallFault, CallKind, World};
 use swarm_tests::sim::mutants::{Broken, Mutant};
 use swarm_tests::sim::random::play;
 use swarm_tests::sim::stories::{POINTS, STORIES};
-use swarm_tests::sim::{Drawer, Ended, Mutate, Tool, no_violations, spec};
+use swarm_tests::sim::{Drawer, Ended, THREE, Tool, cluster, no_violations, one_more, plan_of, spec};
 
 /// Every story, cut off at every call, before it is sent, with its answer lost, and right after: each re-run arrives.
 #[test]
@@ -79,283 +77,11 @@ fn the_same_seed_tells_the_same_story() {
     }
 }
 
-const THREE: &str = "name: c\nhosts:
-  m1: { address: 10.0.0.1, role: manager }
-  m2: { address: 10.0.0.2, role: manager }
-  m3: { address: 10.0.0.3, role: manager }
-  w1: { address: 10.0.0.4, role: worker }
-  w2: { address: 10.0.0.5, role: worker, labels: { rack: a } }\n";
-
-/// A converged cluster of these hosts.
-async fn cluster(world: &World, text: &str) -> ClusterSpec {
-    let wanted = spec(text);
-    let ended = Tool::new(world, "before", &wanted, &Drawer::default()).apply().await;
-    assert!(ended.converged(), "{ended:?}");
-    wanted
-}
-
-/// Runs a tool that is broken so, and gives the rules that it broke.
-fn caught(broken: Broken, prepare: impl AsyncFn(&World) -> ClusterSpec) -> Vec<&'static str> {
-    swarm_sim::run(async {
-        let world = World::of(&spec(THREE), 7);
-        let wanted = prepare(&world).await;
-        let keys = Drawer::default();
-        let fleet = Mutant { honest: world.fleet("me"), broken };
-        Tool::new(&world, "me", &wanted, &keys).apply_over(&fleet).await;
-        world.violations().iter().map(|v| v.rule).collect()
-    })
-}
-
-async fn nothing_yet(_: &World) -> ClusterSpec {
-    spec(THREE)
-}
-
-/// A cluster that has everything but one more worker.
-async fn one_more(world: &World) -> ClusterSpec {
-    cluster(world, &THREE.replace("  w2: { address: 10.0.0.5, role: worker, labels: { rack: a } }\n", "")).await;
-    spec(THREE)
-}
-
-#[test]
-fn a_broken_rule_is_caught_by_its_number() {
-    let cases: Vec<(&str, Vec<&str>)> = vec![
-        (
-            "I1",
-            caught(Broken::UnreachableIsStandalone, async |world| {
-                world.befall(&Befall::OperatorCutOff("w1".into()));
-                spec(THREE)
-            }),
-        ),
-        (
-            "I1",
-            caught(Broken::UnreachableIsStandalone, async |world| {
-                // A fresh replacement of m1, while m2 and m3 lead a swarm and cannot be asked.
-                let two = "name: c\nhosts:\n  m2: { address: 10.0.0.2, role: manager }\n  m3: { address: 10.0.0.3, role: manager }\n";
-                cluster(world, two).await;
-                world.befall(&Befall::OperatorCutOff("m2".into()));
-                world.befall(&Befall::SshRefused("m3".into()));
-                spec(THREE)
-            }),
-        ),
-        (
-            "I2",
-            caught(Broken::WorkersAreStandalone, async |world| {
-                world.befall(&Befall::JoinsForeign("w1".into()));
-                spec(THREE)
-            }),
-        ),
-        (
-            "I5",
-            caught(Broken::WorkersAreStandalone, async |world| {
-                let wanted = one_more(world).await;
-                world.befall(&Befall::JoinsForeign("w2".into()));
-                wanted
-            }),
-        ),
-        (
-            "I6",
-            caught(Broken::WorkersAreDown, async |world| {
-                // w1 left; its old entry goes once it counts as down, and not before.
-                cluster(world, THREE).await;
-                world.befall(&Befall::SomebodyLeaves("w1".into()));
-                spec(THREE)
-            }),
-        ),
-        (
-            "I7",
-            caught(Broken::EveryLeaveIsForced, async |world| {
-                world.befall(&Befall::PortClosed("m1".into()));
-                spec(THREE)
-            }),
-        ),
-        ("I8", caught(Broken::VersionsAreGuessed, nothing_yet)),
-        (
-            "I10",
-            caught(Broken::LostJoinsAreSentAgain, async |world| {
-                world.fault(Some("w1"), CallKind::Join, 0, CallFault::AnswerLost);
-                spec(THREE)
-            }),
-        ),
-        (
-            "I11",
-            caught(Broken::JoinsAreTriedFiveTimes, async |world| {
-                world.befall(&Befall::Cut("m1".into(), "w1".into()));
-                spec(THREE)
-            }),
-        ),
-        (
-            "I12",
-            caught(Broken::TokensAreQuoted, async |world| {
-                world.befall(&Befall::DiskFull("w1".into()));
-                spec(THREE)
-            }),
-        ),
-        ("I13", caught(Broken::EverybodyGetsTheManagerToken, nothing_yet)),
-        ("I13", caught(Broken::TokensAreAlwaysAskedFor, async |world| cluster(world, THREE).await)),
-        (
-            "I14",
-            caught(Broken::HostKeysAreIgnored, async |world| {
-                world.befall(&Befall::HostKeyChanges("w1".into()));
-                spec(THREE)
-            }),
-        ),
-        ("I16", caught(Broken::LooksChangeThings, nothing_yet)),
-        (
-            "I19",
-            caught(Broken::RotationIsIgnored, async |world| {
-                let wanted = one_more(world).await;
-                world.befall(&Befall::PowerCut("w1".into()));
-                world.befall(&Befall::RootRotated);
-                wanted
-            }),
-        ),
-        ("I21", caught(Broken::LooksNeverEnd, nothing_yet)),
-        ("I23", caught(Broken::UpdatesAreSwallowed, nothing_yet)),
-    ];
-    for (rule, found) in &cases {
-        assert!(found.contains(rule), "{rule} was broken, and {found:?} was seen");
-    }
-}
-
-/// Plans that a broken planner could have made.
-#[test]
-fn a_broken_plan_is_caught_by_its_number() {
-    fn no_order(plan: &mut Plan) {
-        plan.steps.iter_mut().for_each(|s| s.needs.clear());
-    }
-    fn forces_w1_out(plan: &mut Plan) {
-        let because = String::new();
-        plan.steps.push(Step {
-            id: "w1/leave".into(),
-            host: "w1".into(),
-            action: Action::Leave { force: Force::Yes, node: None },
-            before: String::new(),
-            after: String::new(),
-            needs: Vec::new(),
-            expect: None,
-            because,
-            risk: Risk::Host,
-        });
-    }
-    fn honest(_: &mut Plan) {}
-    let run = |prepare: &dyn Fn(&World), text: &'static str, before: &'static str, mutate: (Mutate, Mutate)| {
-        swarm_sim::run(async {
-            let world = World::of(&spec(THREE), 7);
-            if !before.is_empty() {
-                cluster(&world, before).await;
-            }
-            prepare(&world);
-            let (wanted, keys) = (spec(text), Drawer::default());
-            Tool { mutate, ..Tool::new(&world, "me", &wanted, &keys) }.apply().await;
-            world.violations().iter().map(|v| v.rule).collect::<Vec<_>>()
-        })
-    };
-    let one = "name: c\nhosts:\n  m1: { address: 10.0.0.1, role: manager }\n";
-    // The managers come one after the other in a swarm that is there.
-    assert!(run(&|_| {}, THREE, one, (no_order, honest)).contains(&"I3"));
-    assert!(run(&|_| {}, THREE, one, (honest, honest)).is_empty());
-    let without_w1 = "name: c\nhosts:
-  m1: { address: 10.0.0.1, role: manager }
-  w1: { address: 10.0.0.4, role: worker }\n";
-    assert!(run(&|_| {}, without_w1, without_w1, (forces_w1_out, honest)).contains(&"I7"));
-    // A worker that takes tasks before its labels are there.
-    fn takes_tasks_at_once(plan: &mut Plan) {
-        for step in &mut plan.steps {
-            if let Action::Join { availability, .. } = &mut step.action {
-                *availability = swarm_core::spec::Availability::Active;
-            }
-        }
-    }
-    let with_services = |world: &World| assert!(world.service("m1", "everywhere", None, None));
-    assert!(run(&with_services, THREE, one, (takes_tasks_at_once, honest)).contains(&"labels-first"));
-    assert!(run(&with_services, THREE, one, (honest, honest)).is_empty());
-    // Something is done that was not shown.
-    assert!(run(&|_| {}, THREE, "", (honest, forces_w1_out)).contains(&"I15"));
-}
-
-/// A plan that ends the cluster, carried out as if it brought it about.
-#[test]
-fn the_last_manager_never_goes_but_by_destroy() {
-    let rules = |purpose| {
-        swarm_sim::run(async {
-            let world = World::of(&spec(THREE), 7);
-            let wanted = cluster(&world, THREE).await;
-            let fleet = world.fleet("me");
-            world.watch("me", &wanted, swarm_sim::Purpose::Look, &[]);
-            let apply = swarm_core::Apply::new(&wanted, &fleet);
-            let observed = apply.observe().await;
-            let Planned::Plan(plan) = build_destroy(&wanted, &observed) else { panic!("refused") };
-            world.watch_on("me", purpose);
-            world.shown("me", &plan);
-            let report = apply.run_destroy(&plan, &observed).await;
-            assert_eq!(report.ending, Ending::Converged, "{report:?}");
-            world.violations().iter().map(|v| v.rule).collect::<Vec<_>>()
-        })
-    };
-    assert_eq!(rules(swarm_sim::Purpose::Destroy), Vec::<&str>::new());
-    assert!(rules(swarm_sim::Purpose::Apply).contains(&"I4"));
-}
-
-/// L1 and L2, broken: a tool that never arrives, and one that always finds something to do.
-#[test]
-fn a_tool_that_never_arrives_or_never_rests_is_seen() {
-    let runs = |broken: Option<Broken>| {
-        swarm_sim::run(async {
-            let world = World::of(&spec(THREE), 7);
-            let (wanted, keys) = (spec(THREE), Drawer::default());
-            let mut last = (false, 0);
-            for _ in 0..3 {
-                let before = world.calls().1;
-                let tool = Tool::new(&world, "me", &wanted, &keys);
-                let ended = match broken {
-                    Some(broken) => tool.apply_over(&Mutant { honest: world.fleet("me"), broken }).await,
-                    None => tool.apply().await,
-                };
-                last = (ended.converged(), world.calls().1 - before);
-            }
-            last
-        })
-    };
-    assert_eq!(runs(None), (true, 0));
-    assert!(!runs(Some(Broken::OneFailureSpoilsAll)).0, "L1");
-    assert!(runs(Some(Broken::LabelsAreForgotten)).1 > 0, "L2");
-}
-
 /// The example that shows an embedder's test passes, as that test would.
 #[test]
 fn the_example_of_a_test_passes() {
     let output = std::process::Command::new(swarm_tests::cli::example("test_your_integration")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// I9 and I17 hold by construction: no call forces a new cluster, and none changes what is fixed at init.
-#[test]
-fn nothing_here_can_force_a_new_cluster() {
-    let engine = include_str!("../../swarm-docker/src/engine.rs");
-    let forced: Vec<&str> = engine.lines().filter(|l| l.contains("ForceNewCluster")).map(str::trim).collect();
-    assert_eq!(forced, ["\"ForceNewCluster\": false,"]);
-    let change = serde_json::to_string(&swarm_core::engine::SwarmChange::default()).unwrap();
-    assert!(!change.contains("addr_pool") && !change.contains("data_path"), "{change}");
-}
-
-/// I18: managers that lock themselves while the key has no place are no good end, whatever the plan said.
-#[test]
-fn a_lock_without_a_kept_key_is_no_good_end() {
-    fn forgets_the_key(plan: &mut Plan) {
-        plan.steps.retain(|s| s.action != Action::StoreUnlockKey);
-    }
-    let end = |mutate: (Mutate, Mutate)| {
-        swarm_sim::run(async {
-            let world = World::of(&spec(THREE), 7);
-            let wanted = spec(&format!("{THREE}swarm: {{ autolock: true, unlock_key_file: /nowhere }}\n"));
-            let keys = Drawer::default();
-            let ended = Tool { mutate, ..Tool::new(&world, "me", &wanted, &keys) }.apply().await;
-            no_violations(&world, 7, "autolock");
-            ended.converged()
-        })
-    };
-    assert!(end((|_| {}, |_| {})));
-    assert!(!end((forgets_the_key, |_| {})));
 }
 
 /// L4: an engine that falls silent for good, at whatever it is asked, holds no run longer than its deadline.
@@ -453,11 +179,6 @@ fn a_failing_worker_changes_nothing_for_the_others() {
         assert_eq!(outcomes(Some(what.clone()), None), calm, "{what:?}");
     }
     assert_ne!(outcomes(Some(Befall::DiskFull("w1".into())), Some(Broken::OneFailureSpoilsAll)), calm);
-}
-
-async fn plan_of(world: &World, text: &str) -> Plan {
-    let (wanted, keys) = (spec(text), Drawer::default());
-    Tool::new(world, "me", &wanted, &keys).plan().await.unwrap()
 }
 
 /// M1, M2, M3, M5.

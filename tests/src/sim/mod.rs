@@ -86,6 +86,8 @@ pub struct Tool<'a> {
     pub forced: Vec<&'a str>,
     /// Whether somebody else changes things at the same time.
     pub alone: bool,
+    /// How long it is held to at most, where that is not the file's own deadline.
+    pub promised: Option<Duration>,
     /// A planner that is broken on purpose: what becomes of its plan before it is shown, and afterwards.
     pub mutate: (Mutate, Mutate),
 }
@@ -96,7 +98,17 @@ pub type Mutate = fn(&mut Plan);
 impl<'a> Tool<'a> {
     /// A tool that nobody disturbs.
     pub fn new(world: &'a World, operator: &'a str, spec: &'a ClusterSpec, keys: &'a Drawer) -> Self {
-        Self { world, operator, spec, keys, stop: Stop::default(), forced: Vec::new(), alone: true, mutate: (|_| {}, |_| {}) }
+        Self {
+            world,
+            operator,
+            spec,
+            keys,
+            stop: Stop::default(),
+            forced: Vec::new(),
+            alone: true,
+            promised: None,
+            mutate: (|_| {}, |_| {}),
+        }
     }
 
     /// Runs `apply` once, as a process of its own, and holds it against the rules.
@@ -153,7 +165,7 @@ impl<'a> Tool<'a> {
     fn judge(&self, ended: &Ended, began: Duration, heard: &Heard) {
         let world = self.world;
         let took = world.now() - began;
-        if took > self.spec.policy().timeout + SLACK {
+        if took > self.promised.unwrap_or(self.spec.policy().timeout) + SLACK {
             world.accuse("L4", format!("a run took {} s", took.as_secs()));
         }
         let (calls, mutations) = world.watched(self.operator);
@@ -225,4 +237,32 @@ pub fn many(hosts: u32) -> String {
         let _ = writeln!(text, "  h{i:05}: {{ address: 10.{}.{}.{}, role: {role} }}", 1 + i / 60_000, i / 250 % 250, 1 + i % 250);
     }
     text
+}
+
+/// Three managers and two workers.
+pub const THREE: &str = "name: c\nhosts:
+  m1: { address: 10.0.0.1, role: manager }
+  m2: { address: 10.0.0.2, role: manager }
+  m3: { address: 10.0.0.3, role: manager }
+  w1: { address: 10.0.0.4, role: worker }
+  w2: { address: 10.0.0.5, role: worker, labels: { rack: a } }\n";
+
+/// A converged cluster of these hosts.
+pub async fn cluster(world: &World, text: &str) -> ClusterSpec {
+    let wanted = spec(text);
+    let ended = Tool::new(world, "before", &wanted, &Drawer::default()).apply().await;
+    assert!(ended.converged(), "{ended:?}");
+    wanted
+}
+
+/// A cluster that has everything of [`THREE`] but its last worker.
+pub async fn one_more(world: &World) -> ClusterSpec {
+    cluster(world, &THREE.replace("  w2: { address: 10.0.0.5, role: worker, labels: { rack: a } }\n", "")).await;
+    spec(THREE)
+}
+
+/// What would be done.
+pub async fn plan_of(world: &World, text: &str) -> Plan {
+    let (wanted, keys) = (spec(text), Drawer::default());
+    Tool::new(world, "me", &wanted, &keys).plan().await.unwrap()
 }

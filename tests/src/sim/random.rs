@@ -438,3 +438,19 @@ fn lasting(message: &str, befallen: &[Befall]) -> bool {
     let _ = (message, befallen);
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// L5, broken: a refusal that nothing explains is seen, and one that something explains is not.
+    #[test]
+    fn a_refusal_is_explained_by_what_happened_only() {
+        let spec = super::super::spec(super::super::THREE);
+        let locked = Refusal::Locked { host: "m1".into() };
+        assert!(!fits(&locked, &[Befall::ServiceAppears], &spec));
+        assert!(fits(&locked, &[Befall::AutolockOn], &spec));
+        let other = Refusal::OtherName { cluster: "x".into(), name: "a".into(), wanted: "b".into() };
+        assert!(!fits(&other, &[Befall::AutolockOn], &spec));
+    }
+}
