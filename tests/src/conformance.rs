@@ -79,6 +79,25 @@ async fn until<F: Future<Output = bool>>(what: &str, limit: u64, mut is_so: impl
     }
 }
 
+/// A plain init.
+pub fn init_request(advertise: IpAddr) -> InitRequest {
+    InitRequest {
+        advertise,
+        listen: "0.0.0.0:2377".into(),
+        data_path: None,
+        availability: Availability::Active,
+        settings: SwarmSettings::default(),
+        init: InitSettings::default(),
+        labels: [("a".to_owned(), "b".to_owned())].into(),
+    }
+}
+
+/// A plain join.
+pub fn join_request(advertise: IpAddr, to: IpAddr) -> JoinRequest {
+    let remote = format!("{to}:2377");
+    JoinRequest { advertise, listen: "0.0.0.0:2377".into(), data_path: None, availability: Availability::Active, remote }
+}
+
 /// What everything here is about, for one bed.
 pub struct Suite<'a> {
     bed: &'a dyn Bed,
@@ -109,25 +128,11 @@ impl<'a> Suite<'a> {
     }
 
     fn init(&self, host: &str) -> InitRequest {
-        InitRequest {
-            advertise: self.bed.address(host),
-            listen: "0.0.0.0:2377".into(),
-            data_path: None,
-            availability: Availability::Active,
-            settings: SwarmSettings::default(),
-            init: InitSettings::default(),
-            labels: [("a".to_owned(), "b".to_owned())].into(),
-        }
+        init_request(self.bed.address(host))
     }
 
     fn join(&self, host: &str, to: &str) -> JoinRequest {
-        JoinRequest {
-            advertise: self.bed.address(host),
-            listen: "0.0.0.0:2377".into(),
-            data_path: None,
-            availability: Availability::Active,
-            remote: format!("{}:2377", self.bed.address(to)),
-        }
+        join_request(self.bed.address(host), self.bed.address(to))
     }
 
     async fn state(&self, host: &str) -> LocalState {

@@ -8,6 +8,7 @@ mod conformance;
 mod drift;
 mod engine;
 mod faults;
+mod known_hosts;
 mod refusals;
 mod rules;
 mod simulator;

@@ -3,10 +3,11 @@
 use std::time::Duration;
 use swarm_core::engine::{Engine, EngineError, EngineRead, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason, SwarmChange};
 use swarm_core::observe::{LocalState, NodeState};
-use swarm_core::spec::{Availability, InitSettings, Role, SwarmSettings};
+use swarm_core::spec::{Role, SwarmSettings};
 use swarm_core::{Secret, secret};
 use swarm_docker::DockerEngine;
 use swarm_lab::LabHost;
+use swarm_tests::conformance::{init_request, join_request};
 use swarm_tests::lab::{TestLab, eventually};
 
 async fn engine(host: &LabHost) -> DockerEngine {
@@ -14,25 +15,11 @@ async fn engine(host: &LabHost) -> DockerEngine {
 }
 
 fn init(host: &LabHost) -> InitRequest {
-    InitRequest {
-        advertise: host.address,
-        listen: "0.0.0.0:2377".into(),
-        data_path: None,
-        availability: Availability::Active,
-        settings: SwarmSettings::default(),
-        init: InitSettings::default(),
-        labels: [("a".to_owned(), "b".to_owned())].into(),
-    }
+    init_request(host.address)
 }
 
 fn join(host: &LabHost, manager: &LabHost) -> JoinRequest {
-    JoinRequest {
-        advertise: host.address,
-        listen: "0.0.0.0:2377".into(),
-        data_path: None,
-        availability: Availability::Active,
-        remote: format!("{}:2377", manager.address),
-    }
+    join_request(host.address, manager.address)
 }
 
 fn is<T: std::fmt::Debug>(result: Result<T, EngineError>, class: ErrorClass, reason: Reason) {
