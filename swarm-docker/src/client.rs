@@ -12,6 +12,7 @@ use hyper::{Method, Request, Response, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
+use std::pin::pin;
 use std::time::Duration;
 use swarm_core::engine::{EngineError, ErrorClass, Reason, classify_answer};
 use swarm_core::observe::{ReachError, ReachErrorKind};
@@ -29,6 +30,9 @@ pub(crate) const NEWEST: (u32, u32) = (1, 53);
 pub(crate) const READ: Duration = Duration::from_secs(45);
 /// How long a change may take. The engine answers a join after 20 s at the latest.
 pub(crate) const CHANGE: Duration = Duration::from_secs(40);
+
+/// How much longer than the version an engine's state may take to be used; a manager without a quorum takes very much longer.
+const ALONG: Duration = Duration::from_millis(250);
 
 /// What a call is, for errors and deadlines.
 #[derive(Debug, Clone, Copy)]
@@ -128,8 +132,9 @@ pub(crate) struct EngineClient {
 }
 
 impl EngineClient {
-    /// Connects and agrees on an API version.
-    pub(crate) async fn connect(target: Target) -> Result<Self, ReachError> {
+    /// Connects and agrees on an API version. The engine's state, which is what everybody asks for first, is asked for in the same
+    /// breath, without a version; it is given if it comes as fast as the version does.
+    pub(crate) async fn connect(target: Target) -> Result<(Self, Option<bollard::models::SystemInfo>), ReachError> {
         let http = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_max_idle_per_host(4)
@@ -138,7 +143,17 @@ impl EngineClient {
         let mut client = Self { http, prefix: String::new() };
         let unusable = |message: String| ReachError { kind: ReachErrorKind::Unusable, message };
         let request = empty("/_ping").map_err(|e| unusable(e.to_string()))?;
-        let answer = tokio::time::timeout(Duration::from_secs(15), client.http.request(request)).await;
+        let state = empty("/info").map_err(|e| unusable(e.to_string()))?;
+        let mut state = pin!(client.http.request(state));
+        let mut ping = pin!(tokio::time::timeout(Duration::from_secs(15), client.http.request(request)));
+        let mut early = None;
+        let answer = loop {
+            tokio::select! {
+                biased;
+                answer = &mut ping => break answer,
+                answer = &mut state, if early.is_none() => early = Some(answer),
+            }
+        };
         let answer = match answer {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(reach_error(&error)),
@@ -159,8 +174,16 @@ impl EngineClient {
             return Err(unusable(message));
         }
         let version = newest.min(NEWEST);
+        let info = async {
+            let answer = match early {
+                Some(early) => early,
+                None => state.await,
+            };
+            serde_json::from_slice(&collect(answer.ok()?).await.ok()?).ok()
+        };
+        let info = tokio::time::timeout(ALONG, info).await.ok().flatten();
         client.prefix = format!("/v{}.{}", version.0, version.1);
-        Ok(client)
+        Ok((client, info))
     }
 
     /// The agreed version, for example `/v1.41`.

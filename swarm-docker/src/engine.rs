@@ -9,7 +9,8 @@ use bollard::query_parameters::{DeleteNodeOptions, LeaveSwarmOptions, ListNodesO
 use hyper::Method;
 use serde_json::{Value, json};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use swarm_core::addr::HostAddress;
 use swarm_core::engine::{Engine, EngineError, EngineRead, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason, SwarmChange};
 use swarm_core::host::Host;
@@ -17,6 +18,7 @@ use swarm_core::id::NodeId;
 use swarm_core::observe::{ClusterFacts, EngineFacts, NodeFacts, ReachError, ReachErrorKind};
 use swarm_core::secret::Secret;
 use swarm_core::spec::{Role, SwarmSettings, TlsFiles};
+use tokio::time::Instant;
 
 /// A Docker engine.
 ///
@@ -26,7 +28,12 @@ use swarm_core::spec::{Role, SwarmSettings, TlsFiles};
 pub struct DockerEngine {
     client: EngineClient,
     bollard: bollard::Docker,
+    /// The state that came along when it was connected, for whoever asks first.
+    first: Arc<Mutex<Option<(Instant, EngineFacts)>>>,
 }
+
+/// How long that may be taken for what is.
+const FIRST: Duration = Duration::from_millis(500);
 
 impl fmt::Debug for DockerEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,9 +67,10 @@ impl DockerEngine {
     }
 
     async fn connect(target: Target) -> Result<Self, ReachError> {
-        let client = EngineClient::connect(target).await?;
+        let (client, info) = EngineClient::connect(target).await?;
         let bollard = client.bollard().map_err(|e| ReachError { kind: ReachErrorKind::Unusable, message: e.to_string() })?;
-        Ok(Self { client, bollard })
+        let first = info.and_then(|info| Some((Instant::now(), facts::engine(info).ok()?)));
+        Ok(Self { client, bollard, first: Arc::new(Mutex::new(first)) })
     }
 
     /// The API version that was agreed on, for example `1.41`.
@@ -83,6 +91,10 @@ impl DockerEngine {
 impl EngineRead for DockerEngine {
     async fn info(&self) -> Result<EngineFacts, EngineError> {
         let doing = Doing::read("asking the engine for its state");
+        let first = self.first.lock().ok().and_then(|mut first| first.take());
+        if let Some((_, facts)) = first.filter(|(at, _)| at.elapsed() < FIRST) {
+            return Ok(facts);
+        }
         let info = self.bollard(doing, self.bollard.info()).await?;
         facts::engine(info).map_err(|what| doing.unusable(&what))
     }

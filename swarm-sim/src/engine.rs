@@ -85,7 +85,7 @@ impl EngineRead for SimHost {
 
     async fn nodes(&self) -> Result<Vec<NodeFacts>, EngineError> {
         let nodes = self.read(CallKind::Nodes, "listing the nodes", |state| state.nodes(&self.name)).await?;
-        self.with(|state| state.note_nodes(&self.fleet.operator, &nodes));
+        self.with(|state| state.note_nodes(&self.fleet.operator, &self.name, &nodes));
         Ok(nodes)
     }
 
@@ -125,7 +125,7 @@ impl Engine for SimHost {
         let begin = |state: &mut State| {
             let id = state.join(&self.name, request, token.expose())?;
             if let Some(watch) = state.watches.by_operator.get_mut(&*self.fleet.operator) {
-                watch.brought_in.insert(self.name.clone());
+                watch.took_join(&self.name);
             }
             Ok(id)
         };

@@ -120,6 +120,8 @@ pub(crate) struct Faults {
     pub(crate) mutating: u64,
     pub(crate) crash: Option<(u64, CrashPoint)>,
     pub(crate) crashed: bool,
+    /// The tool dropped the call at which it was to be cut off.
+    pub(crate) missed: bool,
 }
 
 impl Faults {

@@ -154,6 +154,20 @@ pub(crate) struct SimHost {
     unchecked: bool,
 }
 
+/// A call whose answer somebody waits for.
+struct Awaited<'a> {
+    host: &'a SimHost,
+    number: Option<u64>,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.host.with(|state| state.faults.missed |= state.faults.crash.is_some_and(|(at, _)| at == number));
+        }
+    }
+}
+
 /// What is asked, for errors and watchers.
 pub(crate) struct Asked<'a> {
     pub(crate) kind: CallKind,
@@ -168,22 +182,26 @@ impl SimHost {
 
     /// Makes a call: the way there, what goes wrong on it, the engine's part, the way back.
     pub(crate) async fn call<T>(&self, asked: Asked<'_>, mut engine: impl FnMut(&mut State) -> Said<T>) -> Result<T, EngineError> {
-        let (number, fault) = self.set_out(&asked).await?;
+        let mut awaited = Awaited { host: self, number: None };
+        let (number, fault) = self.set_out(&asked, &mut awaited).await?;
         let mut answer = self.engine_says(&mut engine).await;
         if fault == Some(CallFault::Repeated) {
             answer = self.engine_says(&mut engine).await;
         }
-        self.come_back(&asked, number, fault, answer).await
+        let answer = self.come_back(&asked, number, fault, answer).await;
+        awaited.number = None;
+        answer
     }
 
     /// The way there. What fails here was not done, or nobody knows.
-    async fn set_out(&self, asked: &Asked<'_>) -> Result<(u64, Option<CallFault>), EngineError> {
+    async fn set_out(&self, asked: &Asked<'_>, awaited: &mut Awaited<'_>) -> Result<(u64, Option<CallFault>), EngineError> {
         let (number, fault, way) = self.with(|state| {
             let (number, fault) = state.faults.strike(&self.name, asked.kind);
             let jitter = Duration::from_micros(state.rng.u64(0..1500));
             let slow = state.host(&self.name).map_or(Duration::ZERO, |h| h.slow);
             (number, fault, state.latency + jitter + slow)
         });
+        awaited.number = Some(number);
         self.fleet.shared.crash(number, CrashPoint::BeforeSend).await;
         if !self.unchecked
             && !self.fleet.is_connected(&self.name)
@@ -289,7 +307,10 @@ impl SimHost {
 
     /// An init or a join: begun at once, answered later; the engine goes on whoever waits.
     pub(crate) async fn operate(&self, asked: Asked<'_>, begin: impl Fn(&mut State) -> Result<u64, Words>) -> Result<(), EngineError> {
-        let (number, fault) = self.set_out(&asked).await?;
+        let mut awaited = Awaited { host: self, number: None };
+        let (number, fault) = self.set_out(&asked, &mut awaited).await?;
+        // What was begun here goes on in the engine, whether or not anybody waits.
+        awaited.number = None;
         let life = self.with(|state| state.host(&self.name).map(|h| h.life));
         let mut begun = self.with(&begin);
         if fault == Some(CallFault::Repeated) {

@@ -48,20 +48,9 @@ impl SshConnector {
             hops: OnceCell::new(),
             session: Mutex::new(None),
             commands: Semaphore::new(1),
-            dial: Mutex::new(Dial::Unknown),
+            relays: Mutex::new(false),
         }
     }
-}
-
-/// How the engine's socket is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Dial {
-    /// Not tried yet.
-    Unknown,
-    /// sshd forwards to the socket.
-    Forward,
-    /// sshd does not; a command on the host copies bytes.
-    Command,
 }
 
 /// A host over SSH: one TCP connection, many channels.
@@ -77,7 +66,8 @@ pub struct SshHost {
     session: Mutex<Option<Arc<Session>>>,
     /// Commands one at a time: sshd may allow a single session.
     commands: Semaphore,
-    dial: Mutex<Dial>,
+    /// Whether sshd does not forward to the engine's socket, and a command on the host copies bytes instead.
+    relays: Mutex<bool>,
 }
 
 impl fmt::Debug for SshHost {
@@ -108,7 +98,7 @@ impl SshHost {
         let until = Instant::now() + CHANNEL_BUDGET;
         loop {
             let session = self.session().await?;
-            match session.handle.channel_open_session().await {
+            match session.open_session().await {
                 Ok(channel) => return Ok(channel),
                 Err(russh::Error::ChannelOpenFailure(reason)) if Instant::now() >= until => {
                     return Err(HostError::Unexpected {
@@ -169,8 +159,9 @@ impl SshHost {
         Ok(Box::new(stream))
     }
 
-    /// Why sshd did not open the socket: it says `open failed` to everything, so the host itself is asked.
-    async fn why_closed(&self, socket: &str) -> Result<Dial, HostError> {
+    /// Why sshd did not open the socket: it says `open failed` to everything, so the host itself is asked. Nothing is wrong if a command
+    /// can open it.
+    async fn why_closed(&self, socket: &str) -> Result<(), HostError> {
         let script = r#"s=$1; PATH="$PATH:/usr/sbin:/sbin"
 if [ ! -e "$s" ]; then if command -v dockerd >/dev/null 2>&1; then echo down; else echo none; fi
 elif [ ! -S "$s" ]; then echo nosocket
@@ -185,7 +176,7 @@ else echo dead; fi"#;
         let user = self.hops.get().and_then(|h| h.last()).map_or("the user", |h| h.user.as_str());
         let name = &self.name;
         let (kind, message) = match word.lines().last().map(str::trim) {
-            Some("relay") => return Ok(Dial::Command),
+            Some("relay") => return Ok(()),
             Some("none") => (ReachErrorKind::NoEngine, format!("{name} has no Docker engine; install it (apt-get install docker.io)")),
             Some("down") => (
                 ReachErrorKind::EngineDown,
@@ -265,19 +256,19 @@ impl Host for SshHost {
     }
 
     async fn open_stream(&self, socket: &str) -> Result<BoxStream, HostError> {
-        let mut dial = self.dial.lock().await;
-        if *dial == Dial::Unknown && self.spec.sudo {
-            // Forwarding acts with the login's own rights; only a command can be elevated.
-            *dial = self.why_closed(socket).await?;
+        // Forwarding acts with the login's own rights; only a command can be elevated. Several streams open at once, and one finds out.
+        if !self.spec.sudo
+            && !*self.relays.lock().await
+            && let Some(stream) = self.forward(socket).await?
+        {
+            return Ok(stream);
         }
-        if *dial != Dial::Command {
-            if let Some(stream) = self.forward(socket).await? {
-                *dial = Dial::Forward;
-                return Ok(stream);
-            }
-            *dial = self.why_closed(socket).await?;
+        let mut relays = self.relays.lock().await;
+        if !*relays {
+            self.why_closed(socket).await?;
+            *relays = true;
         }
-        drop(dial);
+        drop(relays);
         self.relay(socket).await
     }
 

@@ -23,6 +23,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const HANDSHAKE: Duration = Duration::from_secs(20);
 /// How long a connection is tried again where sshd closes it because too many knock at once.
 const HANDSHAKE_BUDGET: Duration = Duration::from_secs(30);
+/// How long a channel that nobody uses is trusted to be open still.
+const SPARE: Duration = Duration::from_secs(5);
 /// Handshakes at once: more only makes each slower, and sshd's MaxStartups begins to drop them.
 const HANDSHAKES: usize = 16;
 
@@ -55,6 +57,8 @@ impl Shared {
 pub(crate) struct Session {
     pub(crate) handle: Handle<Keeper>,
     primed: AtomicBool,
+    /// A session channel that nobody has used yet, and when it was opened.
+    spare: std::sync::Mutex<Option<(Instant, Channel<Msg>)>>,
     /// The connection this one goes through.
     _through: Option<Arc<Session>>,
 }
@@ -87,19 +91,30 @@ impl Session {
     /// Opens a stream to a socket of the host.
     ///
     /// Without a session channel sshd leaves Nagle's algorithm on, which costs 40 ms at the first forwarded answer. So the first time
-    /// one is asked for in the same breath, which costs no round trip of its own.
+    /// one is asked for in the same breath, which costs no round trip of its own, and is kept for the first command.
     pub(crate) async fn open_socket(&self, socket: &str) -> Result<Channel<Msg>, russh::Error> {
         let forward = self.handle.channel_open_direct_streamlocal(socket);
         if self.primed.swap(true, Ordering::Relaxed) {
             return forward.await;
         }
         let prime = async {
-            if let Ok(channel) = self.handle.channel_open_session().await {
-                let _ = channel.close().await;
+            if let (Ok(channel), Ok(mut spare)) = (self.handle.channel_open_session().await, self.spare.lock()) {
+                *spare = Some((Instant::now(), channel));
             }
         };
         // The order of the two requests is that of the futures: the session comes first.
         tokio::join!(biased; prime, forward).1
+    }
+
+    /// A channel for a command: the one that is there already, if sshd cannot have closed it for being idle.
+    pub(crate) async fn open_session(&self) -> Result<Channel<Msg>, russh::Error> {
+        let spare = self.spare.lock().ok().and_then(|mut spare| spare.take());
+        match spare {
+            Some((opened, channel)) if opened.elapsed() < SPARE => return Ok(channel),
+            Some((_, channel)) => channel.close().await?,
+            None => {}
+        }
+        self.handle.channel_open_session().await
     }
 
     async fn connect_hop(hop: &Hop, through: Option<Arc<Self>>, shared: &Shared) -> Result<Self, SshError> {
@@ -150,7 +165,7 @@ impl Session {
             Ok(Err(Broken(error))) => return Err(error),
             Err(_) => return Err(connect_error(format!("the login took longer than {} s", HANDSHAKE.as_secs()))),
         };
-        Ok(Self { handle, primed: AtomicBool::new(false), _through: through })
+        Ok(Self { handle, primed: AtomicBool::new(false), spare: std::sync::Mutex::default(), _through: through })
     }
 }
 

@@ -391,18 +391,30 @@ impl<'a> Suite<'a> {
         c.yes("and joins when the way is free", w3.join(&self.join("w3", "m1"), &token).await);
     }
 
-    /// Managers die. Hosts: `m1`, `m2`, `m3`, `w1`.
+    /// Managers die, and a worker reaches one that does not lead. Hosts: `m1`, `m2`, `m3`, `w1`, `w2`.
     pub async fn quorum(&self, c: &mut Cases) {
         let bed = self.bed;
         self.become_swarm(&["m1", "m2", "m3"], &["w1"]).await;
         let e1 = bed.engine("m1").await;
-        let (second, third) = (self.id("m2").await, self.id("m3").await);
+        let (second, third, worker) = (self.id("m2").await, self.id("m3").await, self.id("w1").await);
         bed.kill("m3").await;
+        // Every manager passes on what is the leader's (swarmkit `manager/manager.go`, the raft proxies).
+        bed.cut("m1", "w2").await;
+        let token = e1.join_token(Role::Worker).await.unwrap();
+        let answer = bed.engine("w2").await.join(&self.join("w2", "m2"), &token).await;
+        c.yes("a join through another manager, out of the leader's reach", answer);
+        let entry = self.node("m1", &self.id("w2").await).await;
+        c.is("it is ready", entry.state == NodeState::Ready, &entry);
+        bed.cut("m1", "w1").await;
         until("the dead manager is unreachable", 40, || async { !self.node("m1", &third).await.is_reachable_manager() }).await;
         c.is("it is still counted", self.node("m1", &third).await.manager.is_some(), &"");
         let answer = self.update("m1", &second, &role(Role::Worker)).await;
         c.no("a demotion that would cost the quorum", answer, ErrorClass::Refused, Reason::Quorum, "loss of quorum");
         until("the dead manager is down", 40, || async { self.node("m1", &third).await.state == NodeState::Down }).await;
+        // As long as that took, the leader does not reach this worker either.
+        let entry = self.node("m1", &worker).await;
+        c.is("a worker that turns to another manager is ready", entry.state == NodeState::Ready, &entry);
+        bed.heal().await;
         let answer = e1.remove_node(&third, Force::Yes).await;
         c.no("a dead manager is removed", answer, ErrorClass::Conflict, Reason::NodeInUse, "is a member of the raft cluster");
         c.yes("a dead manager is demoted", self.update("m1", &third, &role(Role::Worker)).await);

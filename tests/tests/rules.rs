@@ -138,7 +138,7 @@ fn a_broken_plan_is_caught_by_its_number() {
         plan.steps.push(Step {
             id: "w1/leave".into(),
             host: "w1".into(),
-            action: Action::Leave { force: Force::Yes, node: None },
+            action: Action::Leave { force: Force::Yes, node: plan.basis.0.get("w1.node").map(|id| id.as_str().into()) },
             before: String::new(),
             after: String::new(),
             needs: Vec::new(),
@@ -180,7 +180,7 @@ fn a_broken_plan_is_caught_by_its_number() {
     assert!(run(&with_services, THREE, one, (takes_tasks_at_once, honest)).contains(&"labels-first"));
     assert!(run(&with_services, THREE, one, (honest, honest)).is_empty());
     // Something is done that was not shown.
-    assert!(run(&|_| {}, THREE, "", (honest, forces_w1_out)).contains(&"I15"));
+    assert!(run(&|_| {}, THREE, without_w1, (honest, forces_w1_out)).contains(&"I15"));
 }
 
 /// A plan that ends the cluster, carried out as if it brought it about.

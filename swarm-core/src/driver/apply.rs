@@ -1,6 +1,6 @@
 //! From a file to a verified cluster: look, plan, carry out, look again.
 
-use super::inspect::inspect;
+use super::inspect::{FRESH, inspect};
 use super::keys::KeyKeeper;
 use super::perform::Performer;
 use super::progress::{Progress, ProgressEvent};
@@ -32,9 +32,6 @@ const LEFT_BEHIND_BUDGET: Duration = Duration::from_secs(40);
 const ELECTION_BUDGET: Duration = Duration::from_secs(15);
 /// The same for a join that goes on by itself: an engine that nobody answers gives up after half a minute.
 const JOINING_BUDGET: Duration = Duration::from_secs(60);
-/// How long what was seen may be taken for what is. After that, as when somebody thought about a plan before saying yes, the managers are
-/// asked again before a swarm is made.
-const FRESH: Duration = Duration::from_secs(2);
 /// How long a fresh look may take to find everything in place after the last step.
 const SETTLE_BUDGET: Duration = Duration::from_secs(30);
 

@@ -5,19 +5,27 @@ use crate::addr::AddressSelector;
 use crate::fleet::{FleetRead, Reader};
 use crate::id::{HostName, NodeId};
 use crate::observe::{HostReport, LocalState, Observation, ReachError, ReachErrorKind, identity_from_pem};
-use crate::spec::{ClusterSpec, HostSpec};
+use crate::spec::{ClusterSpec, HostSpec, Role};
+use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
-use tokio::time::timeout;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
 
 /// How much of a certificate file is read.
 const CERTIFICATE_LIMIT: usize = 64 * 1024;
+
+/// How long what was seen may be taken for what is. After that, as when somebody thought about a plan before saying yes, managers are asked
+/// again before anything is decided by their word.
+pub(super) const FRESH: Duration = Duration::from_secs(2);
 
 /// Looks at all hosts of the file, as many at a time as its policy says.
 pub async fn inspect(spec: &ClusterSpec, fleet: &dyn FleetRead, progress: &dyn Progress) -> Observation {
     progress.report(&ProgressEvent::InspectStarted { hosts: spec.hosts().len() });
     let concurrency = spec.policy().concurrency;
-    let looked: Vec<(HostName, HostReport, Option<Reader>)> = stream::iter(spec.hosts())
+    let began = Instant::now();
+    let looked: Looked = stream::iter(spec.hosts())
         .map(|host| async move {
             let patience = spec.policy().timeout;
             let (report, reader) = timeout(patience, look(host, fleet)).await.unwrap_or_else(|_| {
@@ -31,8 +39,8 @@ pub async fn inspect(spec: &ClusterSpec, fleet: &dyn FleetRead, progress: &dyn P
         .buffer_unordered(concurrency)
         .collect()
         .await;
-    let known: BTreeSet<NodeId> =
-        looked.iter().filter_map(|(_, r, _)| r.view.as_ref()?.as_ref().ok()).flat_map(|v| &v.nodes).map(|n| n.id.clone()).collect();
+    let looked = list_again(looked, began, concurrency).await;
+    let known = listed(&looked);
     let hosts: BTreeMap<HostName, HostReport> = stream::iter(looked)
         .map(|(name, mut report, reader)| {
             let known = &known;
@@ -49,26 +57,84 @@ pub async fn inspect(spec: &ClusterSpec, fleet: &dyn FleetRead, progress: &dyn P
     Observation { hosts }
 }
 
+type Looked = Vec<(HostName, HostReport, Option<Reader>)>;
+
+fn listed(looked: &Looked) -> BTreeSet<NodeId> {
+    looked.iter().filter_map(|(_, r, _)| r.view.as_ref()?.as_ref().ok()).flat_map(|v| &v.nodes).map(|n| n.id.clone()).collect()
+}
+
+/// A node that no manager lists may have joined after the managers were asked. They are asked again, so that their word is the later
+/// one: only then does it mean that the node was removed. The same where some host took long to answer.
+async fn list_again(looked: Looked, began: Instant, concurrency: usize) -> Looked {
+    let known = listed(&looked);
+    let unlisted = |report: &HostReport| {
+        let swarm = report.engine.as_ref().map(|e| &e.swarm);
+        swarm.is_ok_and(|s| s.state == LocalState::Active && s.node.as_ref().is_some_and(|n| !known.contains(n)))
+    };
+    if began.elapsed() < FRESH && !looked.iter().any(|(_, report, _)| unlisted(report)) {
+        return looked;
+    }
+    stream::iter(looked)
+        .map(|(name, mut report, reader)| async move {
+            if let (Some(Ok(_)), Some(reader)) = (&report.view, &reader) {
+                report.view = Some(view(reader).await);
+            }
+            (name, report, reader)
+        })
+        .buffer_unordered(concurrency)
+        .collect()
+        .await
+}
+
 fn unreached(error: ReachError) -> HostReport {
     HostReport { engine: Err(error), machine: None, identity: None, view: None }
 }
 
 async fn look(host: &HostSpec, fleet: &dyn FleetRead) -> (HostReport, Option<Reader>) {
-    let reader = match fleet.reader(host).await {
-        Ok(reader) => reader,
-        Err(error) => return (unreached(error), None),
+    match fleet.reader(host).await {
+        Ok(reader) => (ask(host, &reader).await, Some(reader)),
+        Err(error) => (unreached(error), None),
+    }
+}
+
+async fn ask(host: &HostSpec, reader: &Reader) -> HostReport {
+    let mut early = pin!(view(reader));
+    let mut seen = None;
+    let info = {
+        let mut info = pin!(reader.engine.info());
+        match info.as_mut().now_or_never() {
+            Some(info) => info,
+            // A host that shall be a manager probably is one: what only managers tell is asked for without waiting for the answer.
+            None if host.role == Role::Manager => loop {
+                tokio::select! {
+                    biased;
+                    info = &mut info => break info,
+                    view = &mut early, if seen.is_none() => seen = Some(view),
+                }
+            },
+            None => info.await,
+        }
     };
-    let engine = match reader.engine.info().await {
+    let engine = match info {
         Ok(engine) => engine,
         Err(error) => {
-            return (unreached(ReachError { kind: ReachErrorKind::EngineDown, message: error.to_string() }), Some(reader));
+            return unreached(ReachError { kind: ReachErrorKind::EngineDown, message: error.to_string() });
         }
     };
     let swarm = &engine.swarm;
     let manages = swarm.state == LocalState::Active && swarm.control_available;
     // A manager without a quorum was asked twice inside its `/info` already, and says the same for each question: 20 s.
     let view = match (manages, &swarm.cluster) {
-        (true, Some(_)) => Some(view(&reader).await),
+        (true, Some(cluster)) => {
+            let early = match seen {
+                Some(view) => view,
+                None => early.await,
+            };
+            match early {
+                Ok(view) if view.cluster.id == *cluster => Some(Ok(view)),
+                _ => Some(view(reader).await),
+            }
+        }
         (true, None) => Some(Err(swarm.error.clone().unwrap_or_else(|| "it cannot name its swarm".into()))),
         (false, _) => None,
     };
@@ -77,7 +143,7 @@ async fn look(host: &HostSpec, fleet: &dyn FleetRead) -> (HostReport, Option<Rea
         Some(machine) if wants_machine => Some(machine.machine().await.map_err(|e| e.to_string())),
         _ => None,
     };
-    (HostReport { engine: Ok(engine), machine, identity: None, view }, Some(reader))
+    HostReport { engine: Ok(engine), machine, identity: None, view }
 }
 
 async fn view(reader: &Reader) -> Result<crate::observe::ClusterView, String> {

@@ -39,13 +39,13 @@ impl Performer<'_> {
     }
 
     /// A swarm is made only beside managers that are in none, now.
-    async fn still_in_no_swarm(&self) -> Result<(), EngineError> {
+    async fn still_in_no_swarm(&self, host: &HostName, first: &dyn Engine) -> Result<(), EngineError> {
         if !self.ask_again.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
         let doing = "asking the managers again";
         let refused = |message: String| EngineError { doing, class: ErrorClass::Refused, reason: Reason::Other, message };
-        let asked = self.in_none.iter().map(|name| async move {
+        let asked = self.in_none.iter().filter(|name| *name != host).map(|name| async move {
             let info = timeout(AGAIN, async { engine_of(self.spec, self.fleet, name).await?.info().await }).await;
             match info {
                 Ok(Ok(facts)) if facts.swarm.state == LocalState::Inactive => Ok(()),
@@ -54,7 +54,14 @@ impl Performer<'_> {
                 Err(_) => Err(refused(format!("{name} did not say again within {} s that it is in no swarm", AGAIN.as_secs()))),
             }
         });
-        futures_util::future::try_join_all(asked).await.map(|_| ())
+        futures_util::future::try_join_all(asked).await?;
+        // While the slowest of them thought, somebody else may have made the swarm here, and others may be joining it already.
+        let seen = first.info().await.map_err(|e| EngineError { class: not_begun(e.class), ..e })?.swarm;
+        if seen.state == LocalState::Inactive {
+            return Ok(());
+        }
+        let message = "the host is in a swarm now, and was in none when this was planned".into();
+        Err(EngineError { doing, class: ErrorClass::Conflict, reason: Reason::AlreadyInSwarm, message })
     }
 
     async fn perform_or_fail(&self, effect: &Effect) -> Result<Answer, EngineError> {
@@ -62,7 +69,7 @@ impl Performer<'_> {
         let engine = engine_of(spec, *fleet, &effect.host).await?;
         match &effect.call {
             Call::Init(request) => {
-                self.still_in_no_swarm().await?;
+                self.still_in_no_swarm(&effect.host, engine.as_ref()).await?;
                 engine.init(request).await?;
             }
             Call::Join { role, via, request } => {
@@ -162,15 +169,22 @@ async fn store_unlock_key(engine: &dyn Engine, keys: &dyn KeyKeeper) -> Result<A
 /// Leaving deletes a node's state: whose state it is, is checked in the same breath.
 async fn leave(engine: &dyn Engine, force: Force, node: Option<&NodeId>) -> Result<Answer, EngineError> {
     let seen = engine.info().await.map_err(|e| EngineError { class: not_begun(e.class), ..e })?.swarm;
-    if let (Some(wanted), Some(is)) = (node, &seen.node)
-        && wanted != is
-    {
-        return Err(EngineError {
-            doing: "leaving a swarm",
-            class: ErrorClass::Refused,
-            reason: Reason::Other,
-            message: format!("the host is node {is} now, and was {wanted} when this was planned"),
-        });
+    let refused = |reason, message| Err(EngineError { doing: "leaving a swarm", class: ErrorClass::Refused, reason, message });
+    match (node, &seen.node) {
+        (Some(wanted), Some(is)) if wanted != is => {
+            return refused(Reason::Other, format!("the host is node {is} now, and was {wanted} when this was planned"));
+        }
+        (Some(wanted), None) if seen.state == LocalState::Pending => {
+            return refused(Reason::Other, format!("the host is joining a swarm now, and was node {wanted} when this was planned"));
+        }
+        // What was to be left is a join that had not ended, or had failed.
+        (None, _) if seen.state == LocalState::Active => {
+            return refused(Reason::AlreadyInSwarm, "the host's join has ended meanwhile, and it is in a swarm now".into());
+        }
+        _ => {}
+    }
+    if seen.state == LocalState::Inactive {
+        return Ok(Answer::AlreadySo);
     }
     engine.leave(force).await?;
     Ok(Answer::Done)

@@ -145,15 +145,18 @@ async fn no_swarm_is_made_while_another_manager_is_in_one_or_silent() {
         init: Default::default(),
         labels: BTreeMap::new(),
     };
-    for (second, made) in [(Is::Alone, true), (Is::Worker, false), (Is::Gone, false)] {
+    let cases =
+        [(Is::Alone, Is::Alone, true), (Is::Alone, Is::Worker, false), (Is::Alone, Is::Gone, false), (Is::Worker, Is::Alone, false)];
+    for (this, second, made) in cases {
         let (mut first, mut other) = (MockDocker::new(), MockDocker::new());
         other.expect_info().times(1).returning(is(second));
+        first.expect_info().returning(is(this));
         first.expect_init().times(usize::from(made)).returning(|_| Ok(()));
         let (spec, fleet) = (spec(&["m1", "m2"]), Mocks::default().with("m1", first).with("m2", other));
         let in_none = vec![HostName::new("m2")];
         let performer = Performer { spec: &spec, fleet: &fleet, keys: &NoKeyKeeper, tokens: tokens(), in_none, ask_again: true.into() };
         let answer = performer.perform(&effect("m1", Call::Init(init.clone()))).await;
-        assert_eq!(answer == Answer::Done, made, "{second:?}: {answer:?}");
+        assert_eq!(answer == Answer::Done, made, "{this:?}, {second:?}: {answer:?}");
     }
 }
 
@@ -196,9 +199,24 @@ async fn a_host_that_became_another_node_is_not_made_to_leave() {
         world.hosts.values().next().unwrap().engine.clone().map_err(|_| failure(ErrorClass::Unreachable))
     });
     engine.expect_leave().never();
-    let call = Call::Leave { force: Force::Yes, node: Some(NodeId::new("another")) };
-    let answer = perform(&spec(&["m1"]), &Mocks::default().with("m1", engine), &effect("m1", call)).await;
-    assert!(matches!(&answer, Answer::Failed(e) if e.class == ErrorClass::Refused && e.message.contains("was another")), "{answer:?}");
+    let (spec, fleet) = (spec(&["m1"]), Mocks::default().with("m1", engine));
+    // A leave that names no node is meant for a join that has not ended.
+    for (node, word) in [(Some(NodeId::new("another")), "was another"), (None, "has ended meanwhile")] {
+        let answer = perform(&spec, &fleet, &effect("m1", Call::Leave { force: Force::Yes, node })).await;
+        assert!(matches!(&answer, Answer::Failed(e) if e.class == ErrorClass::Refused && e.message.contains(word)), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_has_left_already_is_not_asked_to() {
+    let mut engine = MockDocker::new();
+    engine.expect_info().times(1).returning(|| {
+        let world = world(&[("m1", Is::Alone)]);
+        world.hosts.values().next().unwrap().engine.clone().map_err(|_| failure(ErrorClass::Unreachable))
+    });
+    engine.expect_leave().never();
+    let call = Call::Leave { force: Force::Yes, node: Some(NodeId::new("node-m1")) };
+    assert_eq!(perform(&spec(&["m1"]), &Mocks::default().with("m1", engine), &effect("m1", call)).await, Answer::AlreadySo);
 }
 
 #[derive(Default)]

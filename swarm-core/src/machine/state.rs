@@ -348,6 +348,11 @@ impl StepRun {
                 (Stage::Pausing { until: now + Duration::from_millis(500), then: Then::Call }, Todo::Nothing)
             }
             None => (failed(message), Todo::Nothing),
+            // It ended well after all.
+            Some((_, Reason::AlreadyInSwarm)) => {
+                self.changed = true;
+                (Stage::Looking(Why::Confirm), Todo::Look)
+            }
             Some((class, _)) => {
                 let text = format!("{message}; the half-made join could not be left");
                 let outcome =

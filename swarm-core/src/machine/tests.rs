@@ -213,6 +213,28 @@ fn a_join_that_goes_on_is_waited_for_then_left_then_made_again() {
 }
 
 #[test]
+fn a_join_that_ends_well_just_before_it_is_left_is_not_left() {
+    let spec = spec(&["m1", "w1"]);
+    let mut play = Play::new(&spec, &[("m1", Is::Manager), ("w1", Is::Alone)]);
+    let join = play.one();
+    play.answer(&join, fails(ErrorClass::Unknown, Reason::JoinGoesOn));
+    let look = play.one();
+    play.answer(&look, local("w1", LocalState::Error, false));
+    let leave = play.one();
+    assert!(matches!(leave.call, Call::Leave { .. }), "{leave:?}");
+    play.answer(&leave, fails(ErrorClass::Refused, Reason::AlreadyInSwarm));
+    for look in play.effects() {
+        let answer = match look.call {
+            Call::LookHost => local("w1", LocalState::Active, false),
+            Call::LookCluster => Answer::SawCluster(managers(&["m1", "w1"])),
+            other => panic!("it is looked at, and nothing else: {other:?}"),
+        };
+        play.answer(&look, answer);
+    }
+    assert_eq!(play.outcomes(), [Some(Outcome::Done { changed: true })]);
+}
+
+#[test]
 fn a_refused_join_ends_and_what_needs_it_is_blocked() {
     let spec = spec(&["m1", "m2", "m3"]);
     let mut play = Play::new(&spec, &[("m1", Is::Manager), ("m2", Is::Alone), ("m3", Is::Alone)]);

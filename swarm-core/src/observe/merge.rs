@@ -140,10 +140,13 @@ pub fn merge(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeSet<
             Some(name) if name != spec.name() => {
                 ObservedCluster::OtherName { cluster: one.view.cluster.id.clone(), name: name.to_owned(), managers: one.managers.clone() }
             }
-            _ => ObservedCluster::One { view: Box::new(one.view.clone()), live: one.managers.clone() },
+            _ => {
+                let view = ClusterView { services: one.services, ..one.view.clone() };
+                ObservedCluster::One { view: Box::new(view), live: one.managers.clone() }
+            }
         },
         many => ObservedCluster::Several {
-            swarms: many.iter().map(|s| (s.view.cluster.id.clone(), s.managers.clone(), s.view.nodes.len(), s.view.services)).collect(),
+            swarms: many.iter().map(|s| (s.view.cluster.id.clone(), s.managers.clone(), s.view.nodes.len(), s.services)).collect(),
         },
     };
     let ours = match &cluster {
@@ -190,6 +193,8 @@ struct Swarm<'a> {
     view: &'a ClusterView,
     managers: Vec<HostName>,
     leaders: BTreeSet<&'a NodeId>,
+    /// The most that any of them tells: one that was asked a moment earlier may not know of a service yet.
+    services: usize,
 }
 
 impl Swarm<'_> {
@@ -203,9 +208,11 @@ fn swarms_seen<'a>(observation: &'a Observation, given_up: &BTreeSet<HostName>) 
     for (name, report) in observation.hosts.iter().filter(|(name, _)| !given_up.contains(*name)) {
         let Some(Ok(view)) = &report.view else { continue };
         let leaders = view.nodes.iter().filter(|n| n.manager.as_ref().is_some_and(|m| m.leader)).map(|n| &n.id);
-        let swarm = swarms.entry(&view.cluster.id).or_insert_with(|| Swarm { view, managers: Vec::new(), leaders: BTreeSet::new() });
+        let swarm =
+            swarms.entry(&view.cluster.id).or_insert_with(|| Swarm { view, managers: Vec::new(), leaders: BTreeSet::new(), services: 0 });
         swarm.managers.push(name.clone());
         swarm.leaders.extend(leaders);
+        swarm.services = swarm.services.max(view.services);
         // The newest word counts: a manager that lags behind has an older version of the swarm object.
         if view.cluster.version > swarm.view.cluster.version {
             swarm.view = view;

@@ -427,6 +427,10 @@ impl<'a> Builder<'a> {
         StepId::new(format!("{}/{verb}", host.name))
     }
 
+    pub(super) fn has(&self, id: &StepId) -> bool {
+        self.steps.iter().any(|s| s.id == *id)
+    }
+
     pub(super) fn push(&mut self, step: Step) {
         self.steps.push(step);
     }

@@ -193,8 +193,11 @@ impl<'a> Builder<'a> {
         });
     }
 
-    pub(super) fn role_step(&mut self, host: &HostSpec, node: &NodeFacts, action: Action, needs: Vec<StepId>) -> StepId {
+    /// One node has one change at a time: each is read, changed and written back under a version.
+    pub(super) fn role_step(&mut self, host: &HostSpec, node: &NodeFacts, action: Action, mut needs: Vec<StepId>) -> StepId {
         let id = self.id(host, action.verb());
+        let configure = self.id(host, "configure");
+        needs.extend(self.has(&configure).then_some(configure));
         self.push(Step {
             id: id.clone(),
             host: host.name.clone(),

@@ -10,6 +10,7 @@ pub use watch::Purpose;
 pub(crate) use watch::Watch;
 
 use crate::fault::CallKind;
+use crate::world::host::Host;
 use crate::world::state::State;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -66,6 +67,10 @@ pub(crate) struct Watches {
     pub(crate) made: BTreeMap<HostName, Vec<NodeId>>,
     /// Swarms that were made by calls, with the host of each.
     pub(crate) born: Vec<(usize, HostName)>,
+    /// When an init was last sent to each host.
+    pub(crate) init_sent: BTreeMap<HostName, Duration>,
+    /// When somebody took each host out of its swarm by hand.
+    pub(crate) taken_out: BTreeMap<HostName, Duration>,
     /// Somebody else acts: births are not ours.
     pub(crate) elsewhere: bool,
     /// When the world last changed by itself.
@@ -74,14 +79,16 @@ pub(crate) struct Watches {
 
 impl Watches {
     pub(crate) fn swarm_born(&mut self, at: Duration, host: &HostName, swarm: usize) {
-        if self.elsewhere {
+        for watch in self.by_operator.values_mut() {
+            watch.swarm_born(host, swarm, self.elsewhere);
+        }
+        // It is nobody's fault either if a host is taken out of the first swarm while another init is on its way to it.
+        let sent = self.init_sent.get(host);
+        if self.elsewhere || sent.is_some_and(|sent| self.taken_out.get(host).is_some_and(|out| out > sent)) {
             return;
         }
         self.born.push((swarm, host.clone()));
         let mut found = Vec::new();
-        for watch in self.by_operator.values_mut() {
-            found.extend(watch.swarm_born(host, swarm));
-        }
         // Two births among the hosts of one file, and nobody destroyed the first.
         let agreed = self.by_operator.values().all(|w| self.by_operator.values().all(|o| w.agrees_with(o)));
         for watch in self.by_operator.values().filter(|w| agreed && !w.allows_new()) {
@@ -95,6 +102,13 @@ impl Watches {
 
     pub(crate) fn node_made(&mut self, host: &HostName, node: &NodeId) {
         self.made.entry(host.clone()).or_default().push(node.clone());
+    }
+
+    /// Somebody else labels a node: what lands on it afterwards is judged by nobody's file.
+    pub(crate) fn relabelled(&mut self, host: &HostName) {
+        for watch in self.by_operator.values_mut() {
+            watch.forget_join(host);
+        }
     }
 
     pub(crate) fn task_landed(&mut self, at: Duration, host: &HostName, labels: &BTreeMap<String, String>) {
@@ -133,6 +147,9 @@ impl State {
     }
 
     pub(crate) fn note_sent(&mut self, operator: &str, host: &HostName, sent: &Sent<'_>) {
+        if matches!(sent, Sent::Init) {
+            self.watches.init_sent.insert(host.clone(), self.now);
+        }
         if sent.is_mutating() {
             self.trace.add(self.now, operator, format!("-> {host}: {}", show(sent)));
         }
@@ -167,16 +184,18 @@ impl State {
         });
     }
 
-    pub(crate) fn note_nodes(&mut self, operator: &str, nodes: &[NodeFacts]) {
-        self.watched(operator, |watch, _| {
-            watch.told_nodes(nodes);
+    pub(crate) fn note_nodes(&mut self, operator: &str, host: &HostName, nodes: &[NodeFacts]) {
+        self.watched(operator, |watch, state| {
+            if let Some((swarm, _)) = state.host(host).and_then(Host::node) {
+                watch.told_nodes(swarm, nodes);
+            }
             Vec::new()
         });
     }
 
     pub(crate) fn note_services(&mut self, operator: &str, count: usize) {
         self.watched(operator, |watch, _| {
-            watch.services = count > 0;
+            watch.told_services(count);
             Vec::new()
         });
     }

@@ -42,20 +42,22 @@ pub(crate) struct Watch {
     /// The nodes that were listed when the plan was shown.
     before: BTreeSet<NodeId>,
     infos: BTreeMap<HostName, LocalSwarm>,
-    nodes: BTreeMap<NodeId, NodeFacts>,
+    /// The last list of each swarm that told one: the hosts may be in several.
+    lists: BTreeMap<usize, BTreeMap<NodeId, NodeFacts>>,
     known: BTreeSet<NodeId>,
     versions: BTreeMap<NodeId, BTreeSet<u64>>,
     cluster: Option<ClusterId>,
-    rotating: bool,
+    /// Whether the newest version of the swarm object says that the root is being replaced.
+    rotating: (u64, bool),
     /// Whether the operator was told of services.
-    pub(crate) services: bool,
+    services: bool,
     doubts: BTreeSet<Object>,
     joins: BTreeMap<HostName, u32>,
-    /// Hosts whose engines took this run's join.
-    pub(crate) brought_in: BTreeSet<HostName>,
+    /// Hosts whose engines took this run's join while it knew of services.
+    brought_in: BTreeSet<HostName>,
     /// A change of managers that was sent and not seen to have ended.
     open: Option<(HostName, Role, NodeId)>,
-    /// The swarm this run made.
+    /// The swarm that came to be during this run.
     born: Option<usize>,
     pub(crate) calls: u64,
     pub(crate) mutations: u64,
@@ -70,11 +72,11 @@ impl Watch {
             plan: None,
             before: BTreeSet::new(),
             infos: BTreeMap::new(),
-            nodes: BTreeMap::new(),
+            lists: BTreeMap::new(),
             known: BTreeSet::new(),
             versions: BTreeMap::new(),
             cluster: None,
-            rotating: false,
+            rotating: (0, false),
             services: false,
             doubts: BTreeSet::new(),
             joins: BTreeMap::new(),
@@ -87,7 +89,7 @@ impl Watch {
     }
 
     pub(crate) fn shown(&mut self, plan: &Plan) -> Found {
-        self.before = self.nodes.keys().cloned().collect();
+        self.before = self.lists.values().flat_map(BTreeMap::keys).cloned().collect();
         let enters = |a: &Action| matches!(a, Action::Init { .. } | Action::Join { .. });
         let unseen = plan.steps.iter().filter(|s| enters(&s.action) && !self.infos.contains_key(&s.host));
         let found = unseen.map(|s| ("I1", format!("{} is to enter a swarm, and its engine told nothing", s.host))).collect();
@@ -113,17 +115,17 @@ impl Watch {
         !self.forced.is_empty() || self.purpose == Purpose::Destroy
     }
 
-    pub(crate) fn swarm_born(&mut self, host: &HostName, swarm: usize) -> Found {
-        if self.names(host) {
+    /// A swarm that somebody else made after this run was told that the host is in none is as new as one of its own.
+    pub(crate) fn swarm_born(&mut self, host: &HostName, swarm: usize, elsewhere: bool) {
+        let in_none = self.infos.get(host).is_some_and(|i| i.state == LocalState::Inactive);
+        if self.names(host) && (in_none || !elsewhere) {
             self.born = Some(swarm);
         }
-        Vec::new()
     }
 
     /// No task lands on a node of the file before its labels are there.
     pub(crate) fn task_landed(&self, host: &HostName, labels: &BTreeMap<String, String>) -> Option<String> {
         let spec = self.spec.host(host)?;
-        // Only a host that this run brought in, and only if it knew of services.
         if !self.services || !self.brought_in.contains(host) {
             return None;
         }
@@ -149,31 +151,53 @@ impl Watch {
         self.cluster = Some(facts.id.clone());
         // A rotation that somebody begins while joins are under way is nobody's fault, and harmless: tokens stay good until it ends.
         if self.purpose == Purpose::Look {
-            self.rotating = facts.root_rotation_in_progress;
+            self.rotating = self.rotating.max((facts.version, facts.root_rotation_in_progress));
         }
     }
 
-    pub(crate) fn told_nodes(&mut self, nodes: &[NodeFacts]) {
+    pub(crate) fn told_nodes(&mut self, swarm: usize, nodes: &[NodeFacts]) {
         for node in nodes {
             self.told_node(node);
         }
-        self.nodes = nodes.iter().map(|n| (n.id.clone(), n.clone())).collect();
+        self.lists.insert(swarm, nodes.iter().map(|n| (n.id.clone(), n.clone())).collect());
         self.see_end_of_change();
+    }
+
+    /// A node as the list of its swarm has it.
+    fn listed(&self, id: &NodeId) -> Option<&NodeFacts> {
+        self.lists.values().find_map(|list| list.get(id))
     }
 
     /// A change of managers has ended when a list says so of the node that the host is.
     fn see_end_of_change(&mut self) {
         let ended = self.open.as_ref().is_some_and(|(host, role, id)| {
             let joined = self.infos.get(host).and_then(|i| i.node.as_ref());
-            let node = self.nodes.get(id).or_else(|| self.nodes.get(joined?));
+            let node = self.listed(id).or_else(|| self.listed(joined?));
             match role {
                 Role::Manager => node.is_some_and(NodeFacts::is_reachable_manager),
-                Role::Worker => self.nodes.get(id).is_none_or(|n| n.manager.is_none()),
+                Role::Worker => self.listed(id).is_none_or(|n| n.manager.is_none()),
             }
         });
         if ended {
             self.open = None;
         }
+    }
+
+    pub(crate) fn told_services(&mut self, count: usize) {
+        self.services = count > 0;
+    }
+
+    /// The engine of a host took a join. What nobody knew of when it was sent cannot be held back from it.
+    pub(crate) fn took_join(&mut self, host: &HostName) {
+        if self.services {
+            self.brought_in.insert(host.clone());
+        } else {
+            self.forget_join(host);
+        }
+    }
+
+    pub(crate) fn forget_join(&mut self, host: &HostName) {
+        self.brought_in.remove(host);
     }
 
     pub(crate) fn told_node(&mut self, node: &NodeFacts) {
@@ -311,7 +335,7 @@ impl Watch {
         if let Some(LocalState::Active | LocalState::Error | LocalState::Locked) = self.infos.get(host).map(|i| &i.state) {
             found.push(("I5", format!("{host} is in a swarm and is asked to join one")));
         }
-        if self.rotating {
+        if self.rotating.1 {
             found.push(("I19", format!("{host} joins while the root is being replaced")));
         }
         let joins = self.joins.entry(host.clone()).or_default();
@@ -334,7 +358,8 @@ impl Watch {
             found.push(("I3", format!("{host} becomes a {role} while {other} is still becoming a {as_role}")));
         }
         if role == Role::Worker {
-            let voters = self.nodes.values().filter(|n| n.manager.is_some());
+            let list = self.lists.values().find(|list| list.contains_key(&id));
+            let voters = list.into_iter().flat_map(BTreeMap::values).filter(|n| n.manager.is_some());
             let left = voters.clone().filter(|n| n.id != id).count();
             let healthy = voters.filter(|n| n.id != id && n.is_reachable_manager() && n.state != NodeState::Down).count();
             if healthy < left / 2 + 1 {
@@ -350,7 +375,7 @@ impl Watch {
     fn leave(&mut self, host: &HostName, force: Force, state: &State, found: &mut Found) {
         self.looked_into(&Object::Host(host.clone()), found);
         let told = self.infos.get(host);
-        let proven = told.and_then(|i| i.node.as_ref()).is_some_and(|n| !self.nodes.contains_key(n)) && !self.nodes.is_empty();
+        let proven = told.and_then(|i| i.node.as_ref()).is_some_and(|n| self.listed(n).is_none()) && !self.lists.is_empty();
         if force == Force::Yes && !self.forced.contains(host) && self.purpose != Purpose::Destroy && !proven {
             found.push(("I7", format!("{host} leaves by force, and nothing proves that it is no member")));
         }
@@ -362,6 +387,9 @@ impl Watch {
             let ours = self.cluster.as_ref().is_none_or(|c| *c == books.id) && self.cluster.is_some();
             if !ours && books.nodes.contains_key(node) {
                 found.push(("I5", format!("{host} is taken out of swarm {}, which is not the one of the file", books.id)));
+            }
+            if ours && books.nodes.contains_key(node) && self.purpose != Purpose::Destroy {
+                found.push(("I7", format!("{host} leaves, and is a member of the file's swarm")));
             }
             if books.raft.len() == 1 && books.raft.contains_key(node) && self.purpose != Purpose::Destroy {
                 found.push(("I4", format!("{host} is the last manager and leaves")));
@@ -397,7 +425,7 @@ impl Watch {
         if self.infos.values().any(|i| i.node.as_ref() == Some(id) && i.state == LocalState::Active) {
             found.push(("I6", format!("node {id} is removed, and one of the hosts is that node")));
         }
-        match self.nodes.get(id) {
+        match self.listed(id) {
             Some(node) if node.state != NodeState::Down => {
                 found.push(("I6", format!("node {id} is removed while it is {:?}", node.state)));
             }

@@ -153,6 +153,7 @@ impl State {
                 self.on_node(host, NodeChange { availability: Some(Availability::Drain), ..NodeChange::default() })
             }
             Befall::SomebodyLabels(host) => {
+                self.watches.relabelled(host);
                 let labels = [("somebody".to_owned(), Some("else".to_owned())), ("rack".to_owned(), Some("z".to_owned()))].into();
                 self.on_node(host, NodeChange { labels, ..NodeChange::default() })
             }
@@ -163,14 +164,22 @@ impl State {
                 let Some((swarm, node)) = node else { return false };
                 // Nobody who knows what he does takes the majority away.
                 let voter = self.swarms.get(swarm).is_some_and(|s| s.raft.contains_key(&node));
-                (!voter || self.may_remove(swarm, &node)) && self.leave(host, swarm_core::engine::Force::Yes).is_ok()
+                let left = (!voter || self.may_remove(swarm, &node)) && self.leave(host, swarm_core::engine::Force::Yes).is_ok();
+                if left {
+                    self.watches.taken_out.insert(host.clone(), self.now);
+                }
+                left
             }
             Befall::TokensRotated => {
                 let tokens = (self.id('w'), self.id('m'));
                 self.some_swarm(|state, index| state.swarms.get_mut(index).map(|s| s.tokens = tokens).is_some())
             }
             Befall::RootRotated => self.some_swarm(|state, index| {
-                state.swarms.get_mut(index).is_some_and(|s| s.rotating_to.is_none() && s.rotating_to.replace(s.root + 1).is_none())
+                state.swarms.get_mut(index).is_some_and(|s| {
+                    // The object's version tells a manager that lags behind from one that knows.
+                    s.version += 1;
+                    s.rotating_to.is_none() && s.rotating_to.replace(s.root + 1).is_none()
+                })
             }),
             Befall::AutolockOn => {
                 let key = format!("SWMKEY-1-{}", self.id('k'));

@@ -16,6 +16,7 @@ const REMOTE_TRIES: u32 = 5;
 const REMOTE_PAUSE: Duration = Duration::from_secs(2);
 /// When a join that nobody answers ends in an error.
 const JOIN_GIVES_UP: Duration = Duration::from_secs(26);
+
 /// An init or a join that an engine carries out, whether or not anybody waits for it.
 #[derive(Debug, Clone)]
 pub(crate) struct Op {
@@ -151,7 +152,7 @@ impl State {
             Some(h) if h.life == op.life && h.runs() => {}
             _ => {
                 self.ops.remove(&id);
-                return;
+                return self.disturb();
             }
         }
         match &op.kind {
@@ -260,6 +261,10 @@ impl State {
             s.place()
         });
         self.landed(swarm, new.unwrap_or_default());
+        // A root that is being replaced waits for every node.
+        if self.swarms.get(swarm).is_some_and(|s| s.rotating_to.is_some()) {
+            self.disturb();
+        }
     }
 
     pub(super) fn landed(&mut self, swarm: usize, tasks: Vec<super::swarm::Task>) {
@@ -367,6 +372,9 @@ impl State {
             return self.answer(id, Err(words::deadline()));
         };
         if entry.role == Role::Worker {
+            if !self.reports(swarm, &op.host) {
+                return self.wake(id, Duration::from_secs(1));
+            }
             self.become_member(swarm, node, false);
             self.say(&op.host.clone(), "joined as a worker");
             self.answer(id, Ok(()));

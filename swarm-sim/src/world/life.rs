@@ -1,6 +1,7 @@
 //! What swarms do by themselves while time passes: elections, heartbeats, changes of role and of the root.
 
 use super::host::Local;
+use super::join::Op;
 use super::state::{Event, State};
 use super::swarm::{HostName, NodeId, Swarm};
 use std::time::Duration;
@@ -96,14 +97,16 @@ impl State {
             .get(index)
             .map(|s| s.nodes.values().map(|n| (n.id.clone(), n.host.clone(), n.state.clone())).collect())
             .unwrap_or_default();
-        let joins = self.ops.values().filter(|op| op.answer.is_none());
+        let goes_on = |op: &&Op| self.hosts.get(&op.host).is_some_and(|h| h.life == op.life && h.powered);
+        let joins = self.ops.values().filter(|op| op.answer.is_none()).filter(goes_on);
         let under_way: std::collections::BTreeSet<NodeId> = joins.filter_map(|op| op.node.clone()).collect();
         let mut steady = true;
         let mut moved = false;
         for (id, host, state) in nodes {
             let joining = under_way.contains(&id);
-            let heard = (self.lives(index, &id) || joining) && self.linked(&leads_on, &host);
-            let reached = heard && self.lives(index, &id) || self.answers_for(index, &id);
+            let there = self.lives(index, &id) || joining;
+            let heard = there && self.reports(index, &host);
+            let reached = self.lives(index, &id) && self.linked(&leads_on, &host) || self.answers_for(index, &id);
             let now = self.now;
             let pause = Duration::from_millis(200 + self.rng.u64(0..2500));
             let mut comes_back = false;

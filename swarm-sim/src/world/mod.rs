@@ -114,7 +114,13 @@ impl World {
         self.with(|state| {
             state.faults.crash = Some((state.faults.calls + call, point));
             state.faults.crashed = false;
+            state.faults.missed = false;
         });
+    }
+
+    /// Whether the tool itself dropped the call at which it was to be cut off, so that it never came to that point.
+    pub fn crash_missed(&self) -> bool {
+        self.with(|state| state.faults.missed)
     }
 
     /// The tool starts again.

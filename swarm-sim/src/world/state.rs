@@ -115,6 +115,13 @@ impl State {
         Some(self.swarms.get(swarm)?.nodes.get(node)?.host.clone())
     }
 
+    /// Whether the leader hears of a host: every manager passes on what a node says (swarmkit `manager/manager.go`, the raft proxies).
+    pub(super) fn reports(&self, swarm: usize, host: &HostName) -> bool {
+        let (Some(leader), Some(books)) = (self.leads(swarm), self.swarms.get(swarm)) else { return false };
+        let passes_on = |m: &NodeId| *m == leader || self.hears(swarm, &leader, m);
+        books.raft.keys().any(|m| passes_on(m) && self.host_of(swarm, m).is_some_and(|h| self.linked(&h, host)))
+    }
+
     /// Whether two managers hear each other.
     pub(super) fn hears(&self, swarm: usize, a: &NodeId, b: &NodeId) -> bool {
         match (self.host_of(swarm, a), self.host_of(swarm, b)) {

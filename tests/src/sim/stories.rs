@@ -147,7 +147,7 @@ impl Story {
             let ended = tool().apply().await;
             world.recover();
             // With several cuts the later runs may be shorter than the place of their cut.
-            if cuts.len() == 1 && !matches!(ended, Ended::Crashed) {
+            if cuts.len() == 1 && !matches!(ended, Ended::Crashed) && !world.crash_missed() {
                 world.accuse("schedule", format!("the tool was to be cut off at call {call} and ended: {ended:?}"));
             }
         }
