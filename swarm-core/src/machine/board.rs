@@ -1,6 +1,6 @@
 //! The steps of a run and where each is, kept so that an event costs what it touches and not what the plan is long.
 
-use super::state::{Outcome, Stage, StepRun, Why};
+use super::state::{LAST_WORD, Outcome, Stage, StepRun, Why};
 use crate::id::StepId;
 use crate::plan::{Action, Plan, Step};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -140,7 +140,8 @@ impl Board {
 
 fn timer(stage: &Stage) -> Option<Duration> {
     match stage {
-        Stage::Pausing { until, .. } | Stage::Confirming { until } => Some(*until),
+        Stage::Pausing { until, .. } => Some(*until),
+        Stage::Confirming { until } => Some(*until + LAST_WORD),
         _ => None,
     }
 }

@@ -17,6 +17,8 @@ const UPDATE_ATTEMPTS: u32 = 40;
 const PENDING_BUDGET: Duration = Duration::from_secs(75);
 /// How long managers may take to see a joined or promoted node as it shall be.
 const CONFIRM_BUDGET: Duration = Duration::from_secs(90);
+/// How much longer the managers' last word may take to come.
+pub(super) const LAST_WORD: Duration = Duration::from_secs(5);
 /// How long an engine that was in doubt is looked at before the doubt is told.
 const DOUBT_BUDGET: Duration = Duration::from_secs(20);
 
@@ -158,7 +160,7 @@ impl StepRun {
                 Then::Look(why) => (Stage::Looking(why), Todo::Look),
             },
             (Stage::Confirming { until }, Input::View(node)) => self.confirm(until, *node, now),
-            (Stage::Confirming { until }, Input::Time) if now >= until => {
+            (Stage::Confirming { until }, Input::Time) if now >= until + LAST_WORD => {
                 (failed(format!("no manager could be asked whether {} is done", self.step.id)), Todo::Nothing)
             }
             // Nothing else moves a step: an answer that nobody waits for is old.

@@ -274,6 +274,32 @@ fn another_manager_is_asked_when_one_does_not_answer() {
     assert_eq!(play.outcomes(), [Some(Outcome::Done { changed: false })]);
 }
 
+/// A change that never shows ends with what the managers say instead, or with their silence.
+#[test]
+fn what_is_never_confirmed_is_told_with_the_reason() {
+    for (answers, word) in [(true, "not yet a manager"), (false, "no manager could be asked")] {
+        let spec = spec(&["m1", "m2"]);
+        let mut play = Play::new(&spec, &[("m1", Is::Manager), ("m2", Is::Worker)]);
+        let promote = play.one();
+        play.answer(&promote, Answer::Done);
+        let mut nodes = managers(&["m1", "m2"]);
+        nodes[1].manager = None;
+        while !play.run.is_over() {
+            for look in play.effects() {
+                // Each answer takes a moment, as on any network.
+                play.now += Duration::from_millis(20);
+                let seen = Answer::SawCluster(nodes.clone());
+                play.answer(&look, if answers { seen } else { fails(ErrorClass::Unreachable, Reason::Other) });
+            }
+            if !play.run.is_over() {
+                play.wait();
+            }
+        }
+        let outcomes = play.outcomes();
+        assert!(matches!(&outcomes[0], Some(Outcome::Failed { message }) if message.contains(word)), "{outcomes:?}");
+    }
+}
+
 #[test]
 fn a_demotion_is_never_asked_of_the_one_that_is_demoted() {
     let spec = spec_with(&[("m1", "worker", &[]), ("m2", "manager", &[]), ("m3", "manager", &[]), ("m4", "manager", &[])]);

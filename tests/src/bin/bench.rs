@@ -18,7 +18,7 @@ use swarm_core::spec::{Availability, InitSettings, Role, SwarmSettings};
 use swarm_docker::DockerEngine;
 use swarm_tests::lab::TestLab;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 7;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -47,7 +47,7 @@ fn main() {
     for host in &lab.lab.hosts {
         host.delay(Duration::from_millis(25), None).unwrap();
     }
-    for _ in 0..3 {
+    for _ in 0..ROUNDS {
         runtime.block_on(reset(&lab));
         rows.add("swarm apply, cold, 50 ms link", swarm(&["apply", "-f", file, "--yes"]));
     }
