@@ -78,6 +78,8 @@ fn a_broken_rule_is_caught_by_its_number() {
                 spec(THREE)
             }),
         ),
+        // Whoever goes by a list that is older than a member's join takes the member out.
+        ("I7", caught(Broken::ListsLackWorkers, async |world| cluster(world, THREE).await)),
         ("I8", caught(Broken::VersionsAreGuessed, nothing_yet)),
         (
             "I10",

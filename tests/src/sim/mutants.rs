@@ -31,6 +31,7 @@ pub enum Broken {
     HostKeysAreIgnored,
     OneFailureSpoilsAll,
     LabelsAreForgotten,
+    ListsLackWorkers,
 }
 
 /// A fleet with that flaw.
@@ -143,7 +144,9 @@ impl EngineRead for Bent {
         if self.broken == Broken::TokensAreAlwaysAskedFor {
             self.inner()?.join_token(Role::Manager).await?;
         }
-        Ok(self.inner()?.nodes().await?.into_iter().map(|n| self.seen(n)).collect())
+        let mut nodes = self.inner()?.nodes().await?;
+        nodes.retain(|n| self.broken != Broken::ListsLackWorkers || n.role == Role::Manager);
+        Ok(nodes.into_iter().map(|n| self.seen(n)).collect())
     }
 
     async fn node(&self, id: &NodeId) -> Result<NodeFacts, EngineError> {
