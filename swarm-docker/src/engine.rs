@@ -78,6 +78,14 @@ impl DockerEngine {
         self.client.prefix().trim_start_matches("/v")
     }
 
+    /// What is about to change something: what was told before does not count any more.
+    fn change(&self, what: &'static str) -> Doing {
+        if let Ok(mut first) = self.first.lock() {
+            *first = None;
+        }
+        Doing::change(what)
+    }
+
     async fn bollard<T>(&self, doing: Doing, call: impl Future<Output = Result<T, bollard::errors::Error>>) -> Result<T, EngineError> {
         doing.within(async { call.await.map_err(|e| doing.bollard_error(&e)) }).await
     }
@@ -160,7 +168,7 @@ impl Engine for DockerEngine {
                 map.insert("DataPathPort".into(), json!(port));
             }
         }
-        self.client.call(Doing::change("making the swarm"), Method::POST, "/swarm/init", Some(&body)).await?;
+        self.client.call(self.change("making the swarm"), Method::POST, "/swarm/init", Some(&body)).await?;
         Ok(())
     }
 
@@ -173,13 +181,13 @@ impl Engine for DockerEngine {
             "RemoteAddrs": [request.remote],
             "JoinToken": token.expose(),
         });
-        self.client.call(Doing::change("joining the swarm"), Method::POST, "/swarm/join", Some(&body)).await?;
+        self.client.call(self.change("joining the swarm"), Method::POST, "/swarm/join", Some(&body)).await?;
         Ok(())
     }
 
     async fn leave(&self, force: Force) -> Result<(), EngineError> {
         let options = LeaveSwarmOptions { force: force == Force::Yes };
-        self.bollard(Doing::change("leaving the swarm"), self.bollard.leave_swarm(Some(options))).await
+        self.bollard(self.change("leaving the swarm"), self.bollard.leave_swarm(Some(options))).await
     }
 
     async fn join_token(&self, role: Role) -> Result<Secret, EngineError> {
@@ -192,12 +200,12 @@ impl Engine for DockerEngine {
 
     async fn unlock(&self, key: &Secret) -> Result<(), EngineError> {
         let body = json!({ "UnlockKey": key.expose() });
-        self.client.call(Doing::change("unlocking the swarm"), Method::POST, "/swarm/unlock", Some(&body)).await?;
+        self.client.call(self.change("unlocking the swarm"), Method::POST, "/swarm/unlock", Some(&body)).await?;
         Ok(())
     }
 
     async fn update_swarm(&self, change: &SwarmChange) -> Result<(), EngineError> {
-        let doing = Doing::change("changing the swarm");
+        let doing = self.change("changing the swarm");
         let live = self.read(Doing::read("reading the swarm"), "/swarm").await?;
         let version = live
             .pointer("/Version/Index")
@@ -217,7 +225,7 @@ impl Engine for DockerEngine {
     }
 
     async fn update_node(&self, id: &NodeId, version: u64, change: &NodeChange) -> Result<(), EngineError> {
-        let doing = Doing::change("changing a node");
+        let doing = self.change("changing a node");
         let live = self.read(Doing::read("reading a node"), &format!("/nodes/{id}")).await?;
         if live.pointer("/Version/Index").and_then(Value::as_u64) != Some(version) {
             return Err(EngineError {
@@ -250,7 +258,7 @@ impl Engine for DockerEngine {
 
     async fn remove_node(&self, id: &NodeId, force: Force) -> Result<(), EngineError> {
         let options = DeleteNodeOptions { force: force == Force::Yes };
-        self.bollard(Doing::change("removing a node"), self.bollard.delete_node(id.as_str(), Some(options))).await
+        self.bollard(self.change("removing a node"), self.bollard.delete_node(id.as_str(), Some(options))).await
     }
 }
 

@@ -104,6 +104,11 @@ pub struct Proxy {
 pub const ENGINE: &str = "engine: \"unix:///run/proxy.sock\"";
 
 impl Proxy {
+    /// Where it listens, on this side.
+    pub fn socket(&self) -> &str {
+        self.path.to_str().unwrap()
+    }
+
     /// Begins to listen.
     pub fn start(host: &LabHost, record: &Arc<Record>) -> Self {
         let path = host.run_dir().join("proxy.sock");

@@ -1,5 +1,6 @@
 //! A real engine's answers, and what this makes of them. Each case pins the engine's own words through the table in swarm-core.
 
+use std::sync::Arc;
 use std::time::Duration;
 use swarm_core::engine::{Engine, EngineError, EngineRead, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason, SwarmChange};
 use swarm_core::observe::{LocalState, NodeState};
@@ -9,6 +10,7 @@ use swarm_docker::DockerEngine;
 use swarm_lab::LabHost;
 use swarm_tests::conformance::{init_request, join_request};
 use swarm_tests::lab::{TestLab, eventually};
+use swarm_tests::proxy::{Proxy, Record};
 
 async fn engine(host: &LabHost) -> DockerEngine {
     DockerEngine::local(host.socket().to_str().unwrap()).await.unwrap()
@@ -25,6 +27,29 @@ fn join(host: &LabHost, manager: &LabHost) -> JoinRequest {
 fn is<T: std::fmt::Debug>(result: Result<T, EngineError>, class: ErrorClass, reason: Reason) {
     let error = result.unwrap_err();
     assert_eq!((error.class, error.reason), (class, reason), "{error}");
+}
+
+/// An engine's version and state are asked for at once, and what came along so is never told after a change.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_state_that_comes_with_the_version_is_told_once_and_not_after_a_change() {
+    let lab = TestLab::up(1, 0);
+    let m1 = lab.host("m1");
+    let record = Arc::new(Record::default());
+    let proxy = Proxy::start(m1, &record);
+    let asked = || record.seen().iter().filter(|s| s.path == "/info").count();
+    let one = DockerEngine::local(proxy.socket()).await.unwrap();
+    assert_eq!((asked(), record.seen().len()), (1, 2), "{:?}", record.seen());
+    assert_eq!(one.info().await.unwrap().swarm.state, LocalState::Inactive);
+    assert_eq!(asked(), 1, "it came along");
+    assert_eq!(one.info().await.unwrap().swarm.state, LocalState::Inactive);
+    assert_eq!(asked(), 2, "once");
+    let another = DockerEngine::local(proxy.socket()).await.unwrap();
+    // A change that is refused at once is a change.
+    is(another.leave(Force::No).await, ErrorClass::AlreadySo, Reason::NotManager);
+    another.info().await.unwrap();
+    assert_eq!(asked(), 4, "asked again");
+    another.init(&init(m1)).await.unwrap();
+    assert_eq!(another.info().await.unwrap().swarm.state, LocalState::Active);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
