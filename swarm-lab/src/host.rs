@@ -98,7 +98,7 @@ impl LabHost {
             .arg(&self.dir)
             .args([&self.name, &self.address.to_string(), &self.gateway.to_string(), &self.cgroup])
             .env("SSHD", sshd)
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("PATH", self.search_path())
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)
@@ -131,6 +131,24 @@ impl LabHost {
         ])?;
         run(&["ip", "link", "set", &self.link, "master", &self.bridge, "up"])?;
         Ok(())
+    }
+
+    /// From its next start on the engine is the one below this folder, in `usr/sbin` and `usr/bin` as its packages have it; `None` is
+    /// the machine's own. Its data stays as it is.
+    ///
+    /// # Errors
+    /// The host's folder cannot be written.
+    pub fn use_engine(&self, folder: Option<&Path>) -> Result<(), LabError> {
+        let text = folder.map_or(String::new(), |f| f.display().to_string());
+        files::write(&self.dir.join("engine"), &text, 0o644)
+    }
+
+    fn search_path(&self) -> String {
+        let own = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned();
+        match std::fs::read_to_string(self.dir.join("engine")) {
+            Ok(folder) if !folder.is_empty() => format!("{folder}/usr/sbin:{folder}/usr/bin:{own}"),
+            _ => own,
+        }
     }
 
     /// The same after every start, as that of a machine is: the others keep it in their neighbour tables.
@@ -202,7 +220,8 @@ impl LabHost {
         let log = self.dir.join("dockerd.log");
         let script = format!(
             "rm -f /run/docker.pid; for p in $(cat /run/docker/containerd/containerd.pid 2>/dev/null); do kill -9 $p 2>/dev/null; done; \
-             setsid dockerd --host unix:///run/docker.sock --storage-driver overlay2 --cgroup-parent {} --userland-proxy=false --log-level warn {} >>{} 2>&1 </dev/null &",
+             PATH={} setsid dockerd --host unix:///run/docker.sock --storage-driver overlay2 --cgroup-parent {} --userland-proxy=false --log-level warn {} >>{} 2>&1 </dev/null &",
+            self.search_path(),
             self.cgroup,
             more.join(" "),
             log.display()

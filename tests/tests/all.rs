@@ -13,3 +13,4 @@ mod refusals;
 mod rules;
 mod simulator;
 mod ssh;
+mod versions;

@@ -2,11 +2,13 @@
 
 use async_trait::async_trait;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use swarm_core::engine::Engine;
 use swarm_docker::DockerEngine;
 use swarm_sim::{Befall, HostOptions, SimFleet, World};
 use swarm_tests::conformance::{Bed, Cases, Suite};
+use swarm_tests::engines;
 use swarm_tests::lab::TestLab;
 
 struct Real(TestLab);
@@ -157,7 +159,22 @@ fn simulated(hosts: &[&str], part: impl AsyncFn(&Suite<'_>, &mut Cases)) -> usiz
 }
 
 async fn real(managers: usize, workers: usize, part: impl AsyncFn(&Suite<'_>, &mut Cases)) -> usize {
+    on(None, managers, workers, part).await
+}
+
+/// The same on an engine of another version.
+async fn on(engine: Option<&Path>, managers: usize, workers: usize, part: impl AsyncFn(&Suite<'_>, &mut Cases)) -> usize {
     let bed = Real(TestLab::up(managers, workers));
+    if let Some(engine) = engine {
+        let version = || bed.0.docker("m1", &["version", "--format", "{{.Server.Version}}"]);
+        let own = version();
+        for host in &bed.0.lab.hosts {
+            host.stop_engine();
+            host.use_engine(Some(engine)).unwrap();
+            host.start_engine().unwrap();
+        }
+        assert_ne!(version(), own, "another engine answers");
+    }
     let mut cases = Cases::default();
     part(&Suite::new(&bed), &mut cases).await;
     cases.names().len()
@@ -189,4 +206,32 @@ async fn engines_answer_so_when_managers_die() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn engines_answer_so_about_keys_and_roots() {
     assert_eq!(real(2, 1, async |s, c| s.keys(c).await).await, KEYS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn newer_engines_answer_so_while_a_swarm_grows() {
+    for engine in engines::newer() {
+        assert_eq!(on(Some(engine), 2, 1, async |s, c| s.growing(c).await).await, GROWING, "{}", engine.display());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_engine_answers_so_to_joins_that_fail() {
+    if let Some(engine) = engines::newer().last() {
+        assert_eq!(on(Some(engine), 2, 4, async |s, c| s.failing_joins(c).await).await, FAILING);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_engine_answers_so_when_managers_die() {
+    if let Some(engine) = engines::newer().last() {
+        assert_eq!(on(Some(engine), 3, 2, async |s, c| s.quorum(c).await).await, QUORUM);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_engine_answers_so_about_keys_and_roots() {
+    if let Some(engine) = engines::newer().last() {
+        assert_eq!(on(Some(engine), 2, 1, async |s, c| s.keys(c).await).await, KEYS);
+    }
 }
