@@ -87,6 +87,19 @@ fn the_example_of_a_test_passes() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+#[test]
+fn a_node_that_is_down_though_its_engine_answers_is_told_with_what_to_do() {
+    swarm_sim::run(async {
+        let world = World::of(&spec(THREE), 3);
+        let wanted = cluster(&world, THREE).await;
+        world.befall(&Befall::Isolated("w1".into()));
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        let ended = Tool::new(&world, "me", &wanted, &Drawer::default()).apply().await;
+        let told = format!("{ended:?}");
+        assert!(!ended.converged() && told.contains("no manager hears it: open 2377/tcp"), "{told}");
+    });
+}
+
 /// L4: an engine that falls silent for good, at whatever it is asked, holds no run longer than its deadline.
 #[test]
 fn a_silent_engine_holds_no_run_for_ever() {

@@ -2,7 +2,7 @@
 
 use crate::condition::Condition;
 use crate::id::HostName;
-use crate::observe::{HostState, NodeFacts, Observed, ObservedCluster, ObservedHost, address_matches};
+use crate::observe::{HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost, address_matches};
 use crate::plan::quorum;
 use crate::spec::{ClusterSpec, HostSpec, NAME_LABEL, Role};
 use serde::Serialize;
@@ -168,7 +168,12 @@ impl Judge {
             checks.push((FindingKind::Address, Condition::Address(wanted)));
         }
         for (kind, condition) in checks {
-            if let Some(unmet) = condition.unmet(Some(node)) {
+            if let Some(mut unmet) = condition.unmet(Some(node)) {
+                if kind == FindingKind::NotReady && node.state == NodeState::Down {
+                    unmet.push_str(
+                        "; its engine answers, and no manager hears it: open 2377/tcp on the managers for it, or restart its engine",
+                    );
+                }
                 self.say(Some(host), kind, unmet);
             }
         }
