@@ -414,7 +414,7 @@ impl<'a> Suite<'a> {
         // The leader does not reach this worker either. It tries the managers it knows by chance, the dead one and the leader too, so it may
         // count as down for a while.
         until("a worker turns to another manager", 120, || async { self.node("m1", &worker).await.state == NodeState::Ready }).await;
-        c.is("a worker that turned to another manager is still cut off", self.state("w1").await == LocalState::Active, &"");
+        c.is("the engine of a worker that turned to another manager is active", self.state("w1").await == LocalState::Active, &"");
         bed.heal().await;
         let answer = e1.remove_node(&third, Force::Yes).await;
         c.no("a dead manager is removed", answer, ErrorClass::Conflict, Reason::NodeInUse, "is a member of the raft cluster");
