@@ -181,3 +181,26 @@ async fn a_dropped_run_leaves_nothing_running() {
     converge(&file).await;
     is_one_cluster(&lab);
 }
+
+/// The exit codes of runs that end in between: 5 where nobody knows, 4 where some of it was done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_doubt_and_a_part_have_exit_codes_of_their_own() {
+    let lab = TestLab::up(1, 1);
+    let record = Arc::new(Record::default());
+    let _proxy = Proxy::start(lab.host("w1"), &record);
+    converge(&lab.text(&[("m1", "manager", "")])).await;
+    // The host dies with the join in its engine: whether it is in the swarm nobody can say.
+    let pid = lab.host("w1").pid().unwrap();
+    record.watch(move |seen, answered| {
+        if seen.path == "/swarm/join" && !answered {
+            let _ = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+        }
+    });
+    let file = |label: &str| lab.file(&lab.text(&[("m1", "manager", label), ("w1", "worker", ENGINE)]));
+    let ran = cli::run(&["apply", "-f", file("").to_str().unwrap(), "--yes"]);
+    assert_eq!(ran.code, 5, "{ran:?}");
+    assert!(ran.err.contains("w1/join: in doubt"), "{ran:?}");
+    // The other host gets its label, and this one cannot be reached.
+    let ran = cli::run(&["apply", "-f", file("labels: { rack: a }").to_str().unwrap(), "--yes"]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+}
