@@ -152,17 +152,18 @@ pub(crate) struct DestroyArgs {
 /// Which lab.
 #[derive(Debug, Args)]
 pub(crate) struct LabName {
-    /// Name of the lab; labs with different names run side by side.
-    #[arg(long, default_value = "lab")]
-    pub(crate) name: String,
+    /// Name of the lab; labs with different names run side by side. Default: the lab of the working folder.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LabCommand {
     /// Make a lab. Writes DIR/NAME/swarm.yaml, a key and known_hosts.
     Up {
-        #[command(flatten)]
-        lab: LabName,
+        /// Its name; labs with different names run side by side.
+        #[arg(long, default_value = "lab")]
+        name: String,
         /// How many managers its cluster file has.
         #[arg(long, default_value_t = 3)]
         managers: usize,
@@ -197,7 +198,7 @@ pub(crate) enum LabCommand {
         /// The host.
         host: String,
         /// The command.
-        #[arg(required = true, last = true)]
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
     /// Stop a host.
@@ -210,7 +211,7 @@ pub(crate) enum LabCommand {
         #[arg(long)]
         hard: bool,
     },
-    /// Start a host that was stopped.
+    /// Start a host that was stopped, or the engine of one whose engine died.
     Start {
         #[command(flatten)]
         lab: LabName,
@@ -226,7 +227,34 @@ pub(crate) enum LabCommand {
         /// The other host.
         b: String,
     },
-    /// Undo every cut.
+    /// Lose this share of a host's packets, each way, for example 20%; 0% ends it.
+    Loss {
+        #[command(flatten)]
+        lab: LabName,
+        /// The host.
+        host: String,
+        /// How much of them.
+        #[arg(value_parser = percent, value_name = "PERCENT")]
+        share: u8,
+    },
+    /// Fill the disk that a host's engine keeps its swarm state on. An engine that is in a swarm restarts the first time.
+    Fill {
+        #[command(flatten)]
+        lab: LabName,
+        /// The host.
+        host: String,
+        /// How many bytes are left free.
+        #[arg(long, default_value_t = 0, value_name = "BYTES")]
+        leave: u64,
+    },
+    /// Stop a host's engine where it stands: it keeps its connections and answers nothing.
+    Freeze {
+        #[command(flatten)]
+        lab: LabName,
+        /// The host.
+        host: String,
+    },
+    /// Undo every cut, loss, full disk and frozen engine.
     Heal {
         #[command(flatten)]
         lab: LabName,
@@ -253,6 +281,11 @@ pub(crate) enum LabCommand {
         /// Milliseconds each way.
         milliseconds: u64,
     },
+}
+
+fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse().ok();
+    number.filter(|share| *share <= 100).ok_or_else(|| "write a share from 0% to 100%".into())
 }
 
 fn duration(text: &str) -> Result<std::time::Duration, String> {

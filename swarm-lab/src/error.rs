@@ -14,8 +14,16 @@ pub enum LabError {
     #[error("`{0}` is not a lab name: use at most 20 of a-z, 0-9 and -")]
     Name(String),
     /// There is one already.
-    #[error("the lab `{0}` is up already; `swarm lab down --name {0}` takes it down")]
-    Exists(String),
+    #[error("the lab `{name}` is up already (in {dir}); `swarm lab down --name {name}` takes it down", dir = .dir.display())]
+    Exists {
+        /// The lab.
+        name: String,
+        /// Where its files are.
+        dir: PathBuf,
+    },
+    /// A lab without hosts.
+    #[error("a lab needs at least one host: give --managers or --workers a number above 0")]
+    NoHosts,
     /// There is none.
     #[error("there is no lab `{0}`; `swarm lab up --name {0}` makes it")]
     NotFound(String),

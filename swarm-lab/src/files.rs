@@ -15,6 +15,7 @@ rm -rf "$dir/run"; mkdir -p "$dir/run/sshd" "$dir/run/lock"
 mount --bind "$dir/run" /run
 mount --bind "$dir/root" /root
 mount --bind "$dir/docker" /var/lib/docker
+if [ -f "$dir/disk.img" ]; then sh "$dir/disk.sh" "$dir"; fi
 mount --bind "$dir/etc-ssh" /etc/ssh
 mount --bind "$dir/etc-docker" /etc/docker
 mount --bind "$dir/hosts" /etc/hosts
@@ -31,6 +32,15 @@ dockerd --host unix:///run/docker.sock --storage-driver overlay2 --cgroup-parent
   --userland-proxy=false --log-level warn >>"$dir/dockerd.log" 2>&1 &
 sleep infinity &
 while :; do wait || true; done
+"#;
+
+/// Mounts a small disk of its own below the engine's swarm state. Argument: directory.
+pub(crate) const DISK: &str = r#"set -e
+dir=$1
+mkdir -p "$dir/disk" /var/lib/docker/swarm
+mount -o loop "$dir/disk.img" "$dir/disk"
+if [ ! -d "$dir/disk/swarm" ]; then mkdir -m 700 "$dir/disk/swarm"; cp -a /var/lib/docker/swarm/. "$dir/disk/swarm/"; fi
+mount --bind "$dir/disk/swarm" /var/lib/docker/swarm
 "#;
 
 /// sshd's configuration; a test may write another and restart it.
@@ -55,6 +65,7 @@ pub(crate) fn lay_out(dir: &Path, name: &str, address: &str, public_key: &str) -
     }
     mode(&dir.join("root/.ssh"), 0o700)?;
     write(&dir.join("init.sh"), INIT, 0o644)?;
+    write(&dir.join("disk.sh"), DISK, 0o644)?;
     write(&dir.join("etc-ssh/sshd_config"), SSHD_CONFIG, 0o644)?;
     write(&dir.join("root/.ssh/authorized_keys"), public_key, 0o600)?;
     write(&dir.join("hosts"), &format!("127.0.0.1 localhost\n{address} {name}\n"), 0o644)?;

@@ -40,8 +40,6 @@ pub struct LabHost {
 
 /// How long sshd and dockerd may take. Ten at once on two cores need some seconds.
 const UP_BUDGET: Duration = Duration::from_secs(60);
-/// The chain that holds the lab's packet filters inside a host.
-const CHAIN: &str = "SWARM-LAB";
 
 impl LabHost {
     /// The process id of the host's first process; `None` where it is not running.
@@ -52,7 +50,7 @@ impl LabHost {
         candidates.into_iter().find(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim() != "unshare"))
     }
 
-    fn running(&self) -> Result<i32, LabError> {
+    pub(crate) fn running(&self) -> Result<i32, LabError> {
         self.pid().ok_or_else(|| LabError::NotRunning(self.name.clone()))
     }
 
@@ -176,8 +174,12 @@ impl LabHost {
         LabError::Late { host: self.name.clone(), what, seconds, log }
     }
 
-    /// Starts a host that was killed. Its data is as it was; `/run` is empty, as after a reboot.
+    /// Starts a host that was killed, or the engine of one whose engine died. Its data is as it was; after a kill `/run` is empty, as
+    /// after a reboot.
     pub fn start(&self) -> Result<(), LabError> {
+        if self.pid().is_some() && self.engine_pids().is_empty() {
+            return self.start_engine();
+        }
         self.boot()?;
         self.wait_up()
     }
@@ -230,7 +232,7 @@ impl LabHost {
         self.wait_up()
     }
 
-    fn engine_pids(&self) -> Vec<i32> {
+    pub(crate) fn engine_pids(&self) -> Vec<i32> {
         find_processes(&["--cgroup-parent", &self.cgroup])
             .into_iter()
             .filter(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim() == "dockerd"))
@@ -264,35 +266,6 @@ impl LabHost {
         let log = self.dir.join("sshd.log").display().to_string();
         self.exec(&["sh", "-c", script, &sshd, &log])?;
         self.wait_up()
-    }
-
-    /// Drops everything between this host and an address, both ways.
-    pub fn cut(&self, other: IpAddr) -> Result<(), LabError> {
-        let other = other.to_string();
-        self.filter(&["-s", &other, "-j", "DROP"])?;
-        self.filter(&["-d", &other, "-j", "DROP"])
-    }
-
-    /// Drops what comes in for a TCP port.
-    pub fn drop_port(&self, port: u16) -> Result<(), LabError> {
-        self.filter(&["-p", "tcp", "--dport", &port.to_string(), "-j", "DROP"])
-    }
-
-    fn filter(&self, rule: &[&str]) -> Result<(), LabError> {
-        if self.exec(&["iptables", "-w", "-n", "-L", CHAIN]).is_err() {
-            self.exec(&["iptables", "-w", "-N", CHAIN])?;
-            for hook in ["INPUT", "OUTPUT"] {
-                self.exec(&["iptables", "-w", "-I", hook, "-j", CHAIN])?;
-            }
-        }
-        self.exec(&[&["iptables", "-w", "-A", CHAIN], rule].concat())?;
-        Ok(())
-    }
-
-    /// Takes every filter of the lab away.
-    pub fn heal(&self) -> Result<(), LabError> {
-        let _ = self.exec(&["iptables", "-w", "-F", CHAIN]);
-        Ok(())
     }
 
     /// Delays what goes over SSH by this much in each direction, until the host ends or the delay is zero.

@@ -79,8 +79,12 @@ impl Lab {
         if !fits {
             return Err(LabError::Name(options.name.clone()));
         }
+        if options.managers + options.workers == 0 {
+            return Err(LabError::NoHosts);
+        }
         if Path::new(ROOT).join(&options.name).join("lab.json").exists() {
-            return Err(LabError::Exists(options.name.clone()));
+            let dir = Self::find(&options.name).map(|lab| lab.dir).unwrap_or_default();
+            return Err(LabError::Exists { name: options.name.clone(), dir });
         }
         let lab = Self::lay_out(options)?;
         if let Err(error) = lab.boot() {

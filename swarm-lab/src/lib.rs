@@ -6,6 +6,7 @@
 
 mod delay;
 mod error;
+mod fault;
 mod files;
 mod host;
 mod lab;

@@ -211,6 +211,42 @@ impl Drop for DownAtEnd {
     }
 }
 
+/// A folder that holds several labs, or none: no lab is touched unless it is named. `at` holds two.
+fn lab_verbs_name_their_lab(at: &str) {
+    let in_folder = |folder: &str, args: &[&str]| -> Ran { command(args).current_dir(folder).output().unwrap().into() };
+    let several = in_folder(at, &["lab", "heal"]);
+    assert!(several.code == 64 && several.err.contains("several labs") && several.err.contains("--name"), "{several:?}");
+    let elsewhere = in_folder("/proc", &["lab", "down"]);
+    assert!(elsewhere.code == 64 && elsewhere.err.contains("holds no lab"), "{elsewhere:?}");
+    let none = in_folder(at, &["lab", "up", "--name", "none", "--managers", "0", "--workers", "0"]);
+    assert!(none.code == 1 && none.err.contains("at least one host"), "{none:?}");
+}
+
+/// A full disk, lost packets, an engine that hangs and one that died: each shows, and ends.
+fn lab_faults(name: &str) {
+    let inside = |script: &str| run(&["lab", "exec", "--name", name, "w1", "sh", "-c", script]);
+    let ask = "timeout 5 docker info --format '{{.Swarm.LocalNodeState}}' 2>/dev/null";
+    let healed = || assert_eq!(run(&["lab", "heal", "--name", name]).code, 0);
+    let full = run(&["lab", "fill", "--name", name, "w1"]);
+    assert!(full.code == 0 && full.err.contains("w1: disk full"), "{full:?}");
+    let join = inside("docker swarm init 2>&1");
+    assert!(join.code != 0 && join.out.contains("no space left on device"), "{join:?}");
+    healed();
+    assert_eq!(inside("docker swarm init >/dev/null && docker swarm leave --force").code, 0);
+    assert_eq!(run(&["lab", "freeze", "--name", name, "w1"]).code, 0);
+    assert_ne!(inside(ask).out.trim(), "inactive", "a frozen engine answers nothing");
+    healed();
+    assert_eq!(inside(ask).out.trim(), "inactive");
+    assert_eq!(run(&["lab", "loss", "--name", name, "w1", "100%"]).code, 0);
+    let cut_off = inside("timeout 2 bash -c 'echo > /dev/tcp/10.214.0.1/22'; iptables -S | grep -c statistic");
+    assert_eq!(cut_off.out.trim(), "2", "one rule for each direction: {cut_off:?}");
+    assert_eq!(run(&["lab", "loss", "--name", name, "w1", "0%"]).code, 0);
+    assert_eq!(inside("iptables -S | grep -c statistic").out.trim(), "0");
+    assert_eq!(inside("kill -9 $(cat /run/docker.pid)").code, 0);
+    assert_eq!(run(&["lab", "start", "--name", name, "w1"]).code, 0);
+    assert_eq!(inside(ask).out.trim(), "inactive");
+}
+
 #[test]
 fn a_lab_comes_goes_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -231,6 +267,9 @@ fn a_lab_comes_goes_and_leaves_nothing() {
     assert!(ls.contains(&name) && ls.contains(&second), "{ls}");
     assert_eq!(run(&["lab", "ssh", "--name", &name, "m1", "hostname"]).out, "m1\n");
     assert_eq!(run(&["lab", "exec", "--name", &name, "w1", "--", "hostname"]).out, "w1\n");
+    assert_eq!(run(&["lab", "exec", "--name", &name, "w1", "hostname"]).out, "w1\n", "`--` is not needed");
+    lab_verbs_name_their_lab(at);
+    lab_faults(&name);
     let missing = run(&["lab", "exec", "--name", &name, "w9", "--", "true"]);
     assert!(missing.err.contains("it has m1, w1"), "{missing:?}");
 

@@ -5,73 +5,99 @@ use crate::failure::Failure;
 use crate::output;
 use serde_json::{Value, json};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use swarm_lab::{Lab, LabHost, LabOptions};
 
 pub(super) fn run(command: LabCommand, format: Format) -> Result<u8, Failure> {
-    let code = match command {
-        LabCommand::Up { lab, managers, workers, dir } => return up(&LabOptions { name: lab.name, managers, workers, dir }, format),
-        LabCommand::Down { lab } => {
-            find(&lab)?.down()?;
-            output::note(&format!("lab {} is down", lab.name));
-            Ok(0)
-        }
+    let done = match command {
+        LabCommand::Up { name, managers, workers, dir } => return up(&LabOptions { name, managers, workers, dir }, format),
         LabCommand::Ls => return ls(format),
-        LabCommand::Ssh { lab, host, command } => ssh(&find(&lab)?, &host, &command),
+        LabCommand::Ssh { lab, host, command } => return ssh(&find(&lab)?, &host, &command),
         LabCommand::Exec { lab, host, command } => {
-            let lab = find(&lab)?;
-            let error = lab.host(&host)?.enter()?.args(&command).exec();
-            Err(Failure::Other(format!("nsenter: {error}")))
+            // `--` before the command is allowed and not needed.
+            let command = command.strip_prefix(&["--".to_owned()]).unwrap_or(&command);
+            let error = find(&lab)?.host(&host)?.enter()?.args(command).exec();
+            return Err(Failure::Other(format!("nsenter: {error}")));
         }
-        LabCommand::Kill { lab, host, hard } => on(&lab, &host, |h| h.kill(hard)),
-        LabCommand::Start { lab, host } => on(&lab, &host, LabHost::start),
+        LabCommand::Forward { dir, milliseconds } => return forward(&dir, milliseconds),
+        LabCommand::Down { lab } => {
+            let lab = find(&lab)?;
+            lab.down()?;
+            format!("lab {} is down", lab.name)
+        }
+        LabCommand::Kill { lab, host, hard } => on(&lab, &host, if hard { "power cut" } else { "stopped" }, |h| h.kill(hard))?,
+        LabCommand::Start { lab, host } => on(&lab, &host, "started", LabHost::start)?,
+        LabCommand::Loss { lab, host, share } => on(&lab, &host, &format!("loses {share}% of its packets"), |h| h.lose(share))?,
+        LabCommand::Fill { lab, host, leave } => on(&lab, &host, &format!("disk full, {leave} bytes left"), |h| h.fill(leave))?,
+        LabCommand::Freeze { lab, host } => on(&lab, &host, "engine frozen", LabHost::freeze)?,
         LabCommand::Cut { lab, a, b } => {
             let lab = find(&lab)?;
-            let (a, b) = (lab.host(&a)?, lab.host(&b)?);
-            a.cut(b.address)?;
-            b.cut(a.address)?;
-            Ok(0)
+            let (one, other) = (lab.host(&a)?, lab.host(&b)?);
+            one.cut(other.address)?;
+            other.cut(one.address)?;
+            format!("lab {}: {a} and {b} are cut off from each other", lab.name)
         }
-        LabCommand::Heal { lab } => each(&find(&lab)?, LabHost::heal),
+        LabCommand::Heal { lab } => each(&find(&lab)?, "healed", LabHost::heal)?,
         LabCommand::Delay { lab, milliseconds } => {
             let program = std::env::current_exe().map_err(|e| Failure::Other(e.to_string()))?;
             let each_way = Duration::from_micros(milliseconds * 500);
-            each(&find(&lab)?, |host| host.delay(each_way, Some(&program)))
+            each(&find(&lab)?, &format!("SSH delayed by {milliseconds} ms"), |host| host.delay(each_way, Some(&program)))?
         }
         LabCommand::Load { lab, image } => {
-            find(&lab)?.load(&image)?;
-            Ok(0)
-        }
-        LabCommand::Forward { dir, milliseconds } => {
-            let host =
-                Lab::all().iter().filter_map(|n| Lab::find(n).ok()).flat_map(|l| l.hosts).find(|h| h.run_dir().parent() == Some(&dir));
-            let host = host.ok_or_else(|| Failure::Usage(format!("{} is no host of a lab", dir.display())))?;
-            host.forward(Duration::from_millis(milliseconds))?;
-            Ok(0)
+            let lab = find(&lab)?;
+            lab.load(&image)?;
+            format!("lab {}: image loaded", lab.name)
         }
     };
-    let code = code?;
-    if format == Format::Json {
-        output::json("lab", &json!({ "done": true }));
+    match format {
+        Format::Json => output::json("lab", &json!({ "done": true, "message": done })),
+        _ => output::note(&done),
     }
-    Ok(code)
-}
-
-fn find(name: &LabName) -> Result<Lab, Failure> {
-    Ok(Lab::find(&name.name)?)
-}
-
-fn on(lab: &LabName, host: &str, work: impl Fn(&LabHost) -> Result<(), swarm_lab::LabError>) -> Result<u8, Failure> {
-    work(find(lab)?.host(host)?)?;
     Ok(0)
 }
 
-fn each(lab: &Lab, work: impl Fn(&LabHost) -> Result<(), swarm_lab::LabError>) -> Result<u8, Failure> {
-    for host in lab.hosts.iter().filter(|h| h.pid().is_some()) {
+/// The process behind `lab delay`.
+fn forward(dir: &Path, milliseconds: u64) -> Result<u8, Failure> {
+    let hosts = Lab::all().into_iter().filter_map(|n| Lab::find(&n).ok()).flat_map(|l| l.hosts);
+    let host = hosts.into_iter().find(|h| h.run_dir().parent() == Some(dir));
+    host.ok_or_else(|| Failure::Usage(format!("{} is no host of a lab", dir.display())))?.forward(Duration::from_millis(milliseconds))?;
+    Ok(0)
+}
+
+/// The lab that was named, or the only one that the working folder holds: no other is touched unasked.
+fn find(name: &LabName) -> Result<Lab, Failure> {
+    if let Some(name) = &name.name {
+        return Ok(Lab::find(name)?);
+    }
+    let here = std::env::current_dir().map_err(|e| Failure::Other(format!("the working folder: {e}")))?;
+    let all: Vec<Lab> = Lab::all().iter().filter_map(|n| Lab::find(n).ok()).collect();
+    let list = |labs: &[&Lab]| labs.iter().map(|l| format!("{} ({})", l.name, l.dir.display())).collect::<Vec<_>>().join(", ");
+    let held: Vec<&Lab> = all.iter().filter(|lab| lab.dir.starts_with(&here)).collect();
+    match held.as_slice() {
+        [lab] => Ok((*lab).clone()),
+        [] if all.is_empty() => Err(Failure::Usage("there is no lab; `swarm lab up` makes one".into())),
+        [] => Err(Failure::Usage(format!("this folder holds no lab; name one with --name: {}", list(&all.iter().collect::<Vec<_>>())))),
+        several => Err(Failure::Usage(format!("this folder holds several labs; name one with --name: {}", list(several)))),
+    }
+}
+
+/// Works on one host, and gives what was done in words.
+fn on(lab: &LabName, host: &str, done: &str, work: impl Fn(&LabHost) -> Result<(), swarm_lab::LabError>) -> Result<String, Failure> {
+    let lab = find(lab)?;
+    work(lab.host(host)?)?;
+    Ok(format!("lab {}: {host}: {done}", lab.name))
+}
+
+/// Works on every host that runs.
+fn each(lab: &Lab, done: &str, work: impl Fn(&LabHost) -> Result<(), swarm_lab::LabError>) -> Result<String, Failure> {
+    let running: Vec<&LabHost> = lab.hosts.iter().filter(|h| h.pid().is_some()).collect();
+    for host in &running {
         work(host)?;
     }
-    Ok(0)
+    let names: Vec<&str> = running.iter().map(|h| h.name.as_str()).collect();
+    Ok(format!("lab {}: {}: {done}", lab.name, names.join(", ")))
 }
 
 fn up(options: &LabOptions, format: Format) -> Result<u8, Failure> {
