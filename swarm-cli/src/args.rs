@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-const EXIT_CODES: &str = "Exit codes: plan 0 nothing to do, 2 changes, 1 error · verify 0 converged, 3 not · apply 0 verified, 1 failed, 4 partly applied, 5 outcome in doubt, 130 interrupted · 64 wrong usage";
+const EXIT_CODES: &str = "Exit codes: 0 as wished · 1 error, nothing changed or all of it named · 2 changes are planned · 3 not as wished, degraded or unknown · 4 partly applied · 5 outcome in doubt · 6 update paused · 7 rolled back · 64 usage · 130 interrupted";
 
 /// Bring Docker Swarm clusters up from one file, and look after them.
 #[derive(Debug, Parser)]
@@ -144,6 +144,9 @@ pub(crate) struct StatusArgs {
 pub(crate) struct DestroyArgs {
     #[command(flatten)]
     pub(crate) common: Common,
+    /// Take a swarm down that has no leader, or of which no manager answers: each host that is reached leaves it by force.
+    #[arg(long)]
+    pub(crate) force: bool,
     /// Do not ask.
     #[arg(short, long)]
     pub(crate) yes: bool,

@@ -66,6 +66,7 @@ pub(crate) fn ending(ending: Ending) -> u8 {
     match ending {
         Ending::Converged => 0,
         Ending::Failed => 1,
+        Ending::Degraded => NOT_CONVERGED,
         Ending::Partial => 4,
         Ending::InDoubt => 5,
         Ending::Interrupted => 130,

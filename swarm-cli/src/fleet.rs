@@ -70,6 +70,10 @@ impl KeyKeeper for Drawer {
         self.0.lock().ok()?.as_ref().map(Secret::fingerprint)
     }
 
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     fn store(&self, key: &Secret) -> Result<(), String> {
         *self.0.lock().map_err(|e| e.to_string())? = Some(key.clone());
         Ok(())

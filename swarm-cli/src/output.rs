@@ -99,6 +99,12 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{mark}{}", clean(text).trim_end());
 }
 
+/// A finding as a line.
+pub(crate) fn finding(finding: &swarm_core::verify::Finding) -> String {
+    let who = finding.host.as_ref().map_or("swarm", |h| h.as_str());
+    format!("{who}: {}", finding.message)
+}
+
 /// What went wrong, to standard error.
 pub(crate) fn error(text: &str) {
     note(&format!("error: {text}"));

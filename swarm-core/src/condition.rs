@@ -46,6 +46,18 @@ impl Condition {
         }
     }
 
+    /// The part of it that only a change by someone can undo: role, availability and labels, not what a node's health decides.
+    pub fn only_wishes(&self) -> Option<Self> {
+        match self {
+            Self::All(all) => {
+                let all: Vec<Self> = all.iter().filter_map(Self::only_wishes).collect();
+                (!all.is_empty()).then_some(Self::All(all))
+            }
+            Self::Availability(_) | Self::Labels(_) => Some(self.clone()),
+            Self::Listed | Self::Ready | Self::Role(_) | Self::Address(_) => None,
+        }
+    }
+
     fn unmet_on(&self, node: &NodeFacts) -> Option<String> {
         let state = |s: &NodeState| format!("{s:?}").to_lowercase();
         match self {

@@ -12,6 +12,7 @@
 //! The paved path: read a [`ClusterSpec`] (see the crate `swarm-file`), give a [`Fleet`], call [`Apply::plan`] and [`Apply::run`].
 
 pub mod addr;
+pub mod advice;
 pub mod condition;
 pub mod driver;
 pub mod engine;

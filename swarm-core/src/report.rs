@@ -3,7 +3,7 @@
 use crate::id::{HostName, StepId};
 use crate::machine::Outcome;
 use crate::plan::{Blocked, Plan};
-use crate::verify::Verdict;
+use crate::verify::{Finding, FindingKind, Verdict};
 use serde::Serialize;
 
 /// How a run ended, from the caller's side.
@@ -14,8 +14,10 @@ pub enum Ending {
     Converged,
     /// Something was done, and something is not as it shall be.
     Partial,
-    /// Nothing was changed, and something is not as it shall be.
+    /// Nothing was changed, and something is not as it is to be.
     Failed,
+    /// There was nothing that could be done, and something is not as it is to be.
+    Degraded,
     /// The outcome of a change is not known.
     InDoubt,
     /// The run was stopped.
@@ -54,16 +56,34 @@ pub struct Report {
 }
 
 impl Report {
+    /// Of a plan that was not carried out, because hosts are not what it stands on.
+    pub fn outdated(plan: &Plan, changes: Vec<String>) -> Self {
+        let not_started = |s: &crate::plan::Step| StepReport {
+            id: s.id.clone(),
+            host: s.host.clone(),
+            verb: s.action.verb().into(),
+            outcome: Outcome::NotStarted,
+        };
+        let message = format!("the plan is stale; what changed since it was made:\n{}", changes.join("\n"));
+        let finding = Finding { host: None, kind: FindingKind::Contradiction, message };
+        let verdict = Verdict { converged: false, findings: vec![finding], notes: Vec::new() };
+        let mut report = Self::new(plan, plan.steps.iter().map(not_started).collect(), Some(verdict), false);
+        report.ending = Ending::Failed;
+        report
+    }
+
     /// Folds.
     pub fn new(plan: &Plan, steps: Vec<StepReport>, verdict: Option<Verdict>, stopped: bool) -> Self {
         let changed = steps.iter().any(|s| matches!(s.outcome, Outcome::Done { changed: true }));
         let doubt = steps.iter().any(|s| matches!(s.outcome, Outcome::InDoubt { .. }));
         let converged = verdict.as_ref().is_some_and(|v| v.converged);
+        let idle = steps.is_empty();
         let ending = match (stopped, converged, doubt, changed) {
             (true, ..) => Ending::Interrupted,
             (_, true, ..) => Ending::Converged,
             (_, _, true, _) => Ending::InDoubt,
             (_, _, _, true) => Ending::Partial,
+            _ if idle => Ending::Degraded,
             _ => Ending::Failed,
         };
         Self { cluster: plan.cluster.clone(), ending, steps, blocked: plan.blocked.clone(), verdict, notes: plan.notes.clone() }

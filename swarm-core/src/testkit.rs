@@ -67,6 +67,7 @@ fn engine(name: &str, state: LocalState, node: bool, manages: bool, cluster: Opt
             control_available: manages,
             cluster: cluster.map(ClusterId::new),
             error: None,
+            remotes: Vec::new(),
         },
         data_root: "/var/lib/docker".into(),
         running_containers: 0,

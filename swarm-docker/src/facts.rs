@@ -1,11 +1,15 @@
 //! From the engine's models to swarm-core's facts.
 
-use bollard::models::{Node, NodeSpecAvailabilityEnum, NodeSpecRoleEnum, NodeState as WireState, Reachability as WireReach, SystemInfo};
+use bollard::models::{
+    Node, NodeSpecAvailabilityEnum, NodeSpecRoleEnum, NodeState as WireState, PeerNode, Reachability as WireReach, SystemInfo,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use swarm_core::id::{ClusterId, DaemonId, NodeId};
-use swarm_core::observe::{ClusterFacts, EngineFacts, LocalState, LocalSwarm, ManagerFacts, NodeFacts, NodeState, Reachability};
+use swarm_core::observe::{
+    ClusterFacts, EngineFacts, LocalState, LocalSwarm, ManagerFacts, NodeFacts, NodeState, Reachability, RemoteManager,
+};
 use swarm_core::spec::{Availability, ExternalCa, InitSettings, Role, SwarmSettings};
 
 /// Reads bytes as each answer an engine could give, for the fuzzer. Gives how many it could be.
@@ -44,12 +48,17 @@ pub(crate) fn engine(info: SystemInfo) -> Result<EngineFacts, String> {
             control_available: swarm.control_available.unwrap_or(false),
             cluster: swarm.cluster.and_then(|c| said(c.id)).map(ClusterId::new),
             error: said(swarm.error).map(|e| crate::client::clean(&e)),
+            remotes: swarm.remote_managers.unwrap_or_default().into_iter().filter_map(remote).collect(),
         },
         data_root: said(info.docker_root_dir).unwrap_or_else(|| "/var/lib/docker".into()),
         running_containers: info.containers_running.and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
         live_restore: info.live_restore_enabled.unwrap_or(false),
         rootless: info.security_options.unwrap_or_default().iter().any(|o| o.contains("name=rootless")),
     })
+}
+
+fn remote(peer: PeerNode) -> Option<RemoteManager> {
+    Some(RemoteManager { node: NodeId::new(said(peer.node_id)?), address: said(peer.addr)? })
 }
 
 pub(crate) fn node(node: Node) -> Result<NodeFacts, String> {

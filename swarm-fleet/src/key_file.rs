@@ -59,6 +59,20 @@ impl KeyKeeper for KeyFile {
         Some(Secret::new(text.trim()).fingerprint())
     }
 
+    fn ready(&self) -> Result<(), String> {
+        let failed = |error: std::io::Error| format!("{} cannot be written: {error}", self.path.display());
+        if self.path.is_dir() {
+            return Err(format!("{} is a folder; name a file in it", self.path.display()));
+        }
+        let dir = self.path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // The nearest folder that is there must take a file: the ones below it are made in it.
+        let there = dir.ancestors().find(|d| d.exists() || d.as_os_str().is_empty()).unwrap_or(Path::new("/"));
+        let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
+        let probe = there.join(format!(".swarm-key-{}", std::process::id()));
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&probe).map_err(failed)?;
+        std::fs::remove_file(&probe).map_err(failed)
+    }
+
     fn store(&self, key: &Secret) -> Result<(), String> {
         self.write(key).map_err(|e| format!("{} was not written: {e}", self.path.display()))
     }

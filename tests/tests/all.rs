@@ -11,6 +11,7 @@ mod faults;
 mod known_hosts;
 mod refusals;
 mod rules;
+mod safety;
 mod simulator;
 mod ssh;
 mod versions;

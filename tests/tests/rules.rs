@@ -196,10 +196,10 @@ fn the_last_manager_never_goes_but_by_destroy() {
             world.watch("me", &wanted, swarm_sim::Purpose::Look, &[]);
             let apply = swarm_core::Apply::new(&wanted, &fleet);
             let observed = apply.observe().await;
-            let Planned::Plan(plan) = build_destroy(&wanted, &observed) else { panic!("refused") };
+            let Planned::Plan(plan) = build_destroy(&wanted, &observed, Force::No) else { panic!("refused") };
             world.watch_on("me", purpose);
             world.shown("me", &plan);
-            let report = apply.run_destroy(&plan, &observed).await;
+            let report = apply.run(&plan, &observed).await;
             assert_eq!(report.ending, Ending::Converged, "{report:?}");
             world.violations().iter().map(|v| v.rule).collect::<Vec<_>>()
         })

@@ -4,11 +4,16 @@ use crate::args::{ApplyArgs, Common, DestroyArgs, ForceArgs, Format, PlanArgs};
 use crate::failure::{self, Failure};
 use crate::{fleet, output, progress, source};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::Path;
-use swarm_core::driver::Progress;
+use std::time::{Duration, Instant};
+use swarm_core::driver::{KeyKeeper, Progress};
+use swarm_core::engine::Force;
 use swarm_core::id::HostName;
-use swarm_core::plan::{Plan, PlanOptions, render_text};
+use swarm_core::observe::Observed;
+use swarm_core::plan::{Plan, PlanOptions, PlanPurpose, render_text};
 use swarm_core::report::{Ending, Report};
+use swarm_core::verify::{verify, verify_key};
 use swarm_core::{Apply, ClusterSpec, Stop};
 
 /// The largest saved plan that is read.
@@ -27,14 +32,29 @@ pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure>
     let (fleet, keys) = fleet::open(&args.common, &spec).await?;
     let sink = progress::for_format(format);
     let apply = Apply::new(&spec, &fleet).options(options(&args.common, &args.force, &spec)?).progress(sink.as_ref()).keys(keys.as_ref());
-    let (plan, _) = apply.plan().await?;
+    let (plan, observed) = apply.plan().await?;
     show(&plan, format);
     if let Some(path) = &args.output {
         let text = serde_json::to_string_pretty(&plan).map_err(|e| Failure::Other(e.to_string()))?;
         std::fs::write(path, text + "\n").map_err(|e| Failure::Io(path.clone(), e.to_string()))?;
         output::note(&format!("saved; `swarm apply {} -f {}` does exactly this", path.display(), args.common.file.display()));
     }
-    Ok(if plan.is_empty() { 0 } else { failure::CHANGES })
+    let limit = plan.limit.as_ref();
+    Ok(if plan.is_empty() { as_wished(&spec, &observed, limit, keys.as_ref(), format) } else { failure::CHANGES })
+}
+
+/// There is nothing to do: whether that is because everything is as the file says. What is not so is named last.
+fn as_wished(spec: &ClusterSpec, observed: &Observed, limit: Option<&BTreeSet<HostName>>, keys: &dyn KeyKeeper, format: Format) -> u8 {
+    let mut findings = verify(spec, observed, limit).findings;
+    findings.extend(verify_key(spec, observed, keys.fingerprint().as_deref()));
+    if findings.is_empty() {
+        return 0;
+    }
+    let lines: Vec<String> = findings.iter().map(output::finding).collect();
+    if format == Format::Text {
+        output::data(&format!("not as the file says, and no run can change it now: {}", lines.join("; ")));
+    }
+    failure::NOT_CONVERGED
 }
 
 fn show(plan: &Plan, format: Format) {
@@ -48,7 +68,19 @@ fn show(plan: &Plan, format: Format) {
 fn load(path: &Path) -> Result<Plan, Failure> {
     let bytes = source::read(path, PLAN_LIMIT)?;
     let wrong = |message: String| Failure::Io(path.to_owned(), message);
-    let plan: Plan = serde_json::from_slice(&bytes).map_err(|e| wrong(format!("this is not a plan that `swarm plan -o` wrote: {e}")))?;
+    let looks_like_yaml = path.extension().is_some_and(|e| e == "yaml" || e == "yml");
+    let plan: Plan = serde_json::from_slice(&bytes).map_err(|e| {
+        if looks_like_yaml {
+            return Failure::Usage(format!("{0} looks like a cluster file; name it with -f: swarm apply -f {0}", path.display()));
+        }
+        match serde_json::from_slice::<serde_json::Value>(&bytes).ok().and_then(|v| v.get("version")?.as_u64()) {
+            Some(version) if version != u64::from(swarm_core::plan::PLAN_VERSION) => wrong(format!(
+                "the plan has format {version}, and this version reads format {}; plan again",
+                swarm_core::plan::PLAN_VERSION
+            )),
+            _ => wrong(format!("this is not a plan that `swarm plan -o` wrote: {e}")),
+        }
+    })?;
     if plan.version != swarm_core::plan::PLAN_VERSION {
         return Err(wrong(format!(
             "the plan has format {}, and this version reads format {}; plan again",
@@ -65,34 +97,53 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
     let sink = progress::for_format(format);
     let stop = Stop::default();
     listen(&stop);
-    let apply = Apply::new(&spec, &fleet)
-        .options(options(&args.common, &args.force, &spec)?)
-        .progress(sink.as_ref())
-        .keys(keys.as_ref())
-        .stop(stop.clone());
+    let saved = args.plan.as_deref().map(load).transpose()?;
+    let given = options(&args.common, &args.force, &spec)?;
+    // A saved plan is carried out with the options it was made with.
+    let options = match &saved {
+        Some(_) if !args.common.limit.is_empty() || !args.force.force_leave.is_empty() => {
+            return Err(Failure::Usage("a saved plan keeps its own options; --limit and --force-leave are given to `swarm plan`".into()));
+        }
+        Some(plan) => PlanOptions { force_leave: plan.force_leave.clone(), limit: plan.limit.clone(), ..given },
+        None => given,
+    };
+    let apply = Apply::new(&spec, &fleet).options(options).progress(sink.as_ref()).keys(keys.as_ref()).stop(stop.clone());
     let look = async {
-        match &args.plan {
-            Some(path) => {
-                let plan = load(path)?;
-                let observed = apply.recheck(&plan).await?;
-                Ok((plan, observed))
-            }
+        match &saved {
+            Some(plan) => Ok((plan.clone(), apply.recheck(plan).await?)),
             None => Ok::<_, Failure>(apply.plan().await?),
         }
     };
-    let (plan, observed) = unless_stopped(&stop, look).await?;
+    let (mut plan, mut observed) = unless_stopped(&stop, look).await?;
     if format != Format::Json || args.dry_run {
         show(&plan, format);
     }
     if args.dry_run {
-        return Ok(if plan.is_empty() { 0 } else { failure::CHANGES });
+        let limit = plan.limit.as_ref();
+        return Ok(if plan.is_empty() { as_wished(&spec, &observed, limit, keys.as_ref(), format) } else { failure::CHANGES });
     }
-    if !plan.is_empty() {
-        let s = if plan.steps.len() == 1 { "" } else { "s" };
-        agree(args.yes, &format!("Do {} step{s} on cluster `{}`?", plan.steps.len(), plan.cluster))?;
+    let mut shown_at = Instant::now();
+    while !plan.is_empty() {
+        agree(args.yes, &question(&plan))?;
+        if args.yes || shown_at.elapsed() < ANSWER_HOLDS {
+            break;
+        }
+        // The answer took its time: hosts are looked at again, and what is different then is shown and asked anew.
+        let (now, seen) = match &saved {
+            Some(plan) => (plan.clone(), unless_stopped(&stop, async { Ok(apply.recheck(plan).await?) }).await?),
+            None => unless_stopped(&stop, async { Ok(apply.plan().await?) }).await?,
+        };
+        shown_at = Instant::now();
+        let same = now.steps == plan.steps;
+        (plan, observed) = (now, seen);
+        if same {
+            break;
+        }
+        output::note("hosts have changed since the plan was shown; this is the plan now");
+        show(&plan, format);
     }
     let report = apply.run(&plan, &observed).await;
-    tell("apply", &report, format);
+    tell(if plan.purpose == PlanPurpose::Destroy { "destroy" } else { "apply" }, &report, format);
     Ok(failure::ending(report.ending))
 }
 
@@ -106,17 +157,33 @@ pub(super) async fn destroy(args: &DestroyArgs, format: Format) -> Result<u8, Fa
     let stop = Stop::default();
     listen(&stop);
     let apply = Apply::new(&spec, &fleet).progress(sink.as_ref()).stop(stop.clone());
-    let (plan, observed) = unless_stopped(&stop, async { Ok(apply.plan_destroy().await?) }).await?;
+    let force = if args.force { Force::Yes } else { Force::No };
+    let (plan, observed) = unless_stopped(&stop, async { Ok(apply.plan_destroy(force).await?) }).await?;
     if format == Format::Text {
         show(&plan, Format::Text);
     }
     if !plan.is_empty() {
-        let id = plan.swarm.as_ref().map_or("unknown", |id| id.as_str());
-        agree(args.yes, &format!("Destroy cluster `{}` (swarm {id})? Everything it runs ends, and its state is lost.", plan.cluster))?;
+        agree(args.yes, &question(&plan))?;
     }
-    let report = apply.run_destroy(&plan, &observed).await;
+    let report = apply.run(&plan, &observed).await;
     tell("destroy", &report, format);
     Ok(failure::ending(report.ending))
+}
+
+/// How long an answer may take for the plan to be what is still there.
+const ANSWER_HOLDS: Duration = Duration::from_secs(20);
+
+fn question(plan: &Plan) -> String {
+    match plan.purpose {
+        PlanPurpose::Destroy => {
+            let id = plan.swarm.as_ref().map_or("unknown", |id| id.as_str());
+            format!("Destroy cluster `{}` (swarm {id})? Everything it runs ends, and its state is lost.", plan.cluster)
+        }
+        PlanPurpose::Converge => {
+            let s = if plan.steps.len() == 1 { "" } else { "s" };
+            format!("Do {} step{s} on cluster `{}`?", plan.steps.len(), plan.cluster)
+        }
+    }
 }
 
 fn agree(yes: bool, question: &str) -> Result<(), Failure> {
@@ -181,16 +248,22 @@ fn tell(command: &str, report: &Report, format: Format) {
     }
     let told = |host: &Option<HostName>| report.blocked.iter().any(|b| Some(&b.host) == host.as_ref());
     for finding in report.verdict.iter().flat_map(|v| &v.findings).filter(|f| !told(&f.host)) {
-        let who = finding.host.as_ref().map_or("swarm", |h| h.as_str());
-        output::note(&format!("{who}: {}", finding.message));
+        output::note(&output::finding(finding));
     }
     let quorum = report.verdict.iter().flat_map(|v| &v.notes).next().cloned().unwrap_or_default();
     output::data(&match report.ending {
         Ending::Converged if command == "destroy" => format!("cluster {} is gone", report.cluster),
         Ending::Converged => format!("cluster {} is as the file says ({quorum})", report.cluster),
+        Ending::Partial if command == "destroy" => {
+            format!("cluster {}: what was reached is out; running again goes on from here", report.cluster)
+        }
         Ending::Partial => {
             format!("cluster {}: some of it was done, and some is not as the file says; running again goes on from here", report.cluster)
         }
+        Ending::Degraded if command == "destroy" => {
+            format!("cluster {}: no host was taken out, and not every host is known to be out", report.cluster)
+        }
+        Ending::Degraded => format!("cluster {}: not as the file says, and nothing could be done now", report.cluster),
         Ending::InDoubt => {
             format!("cluster {}: the outcome of a change is not known; running again looks first and goes on", report.cluster)
         }

@@ -7,8 +7,10 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 use std::time::Duration;
 use swarm_core::driver::{NoProgress, settle};
+use swarm_core::id::ClusterId;
 use swarm_core::id::HostName;
-use swarm_core::observe::{NodeFacts, Observed, ObservedHost};
+use swarm_core::observe::{NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost};
+use swarm_core::plan::quorum;
 use swarm_core::verify::verify_key;
 use swarm_core::{Apply, ClusterSpec};
 
@@ -31,8 +33,7 @@ pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Fail
             output::data(&format!("cluster {} is as the file says", spec.name()));
         } else {
             for finding in &verdict.findings {
-                let who = finding.host.as_ref().map_or("swarm", HostName::as_str);
-                output::data(&format!("{who}: {}", finding.message));
+                output::data(&output::finding(finding));
             }
         }
     }
@@ -56,7 +57,14 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> Result<u8, Fail
     } else {
         output::data(&table(&spec, &hosts, &observed));
     }
-    Ok(0)
+    Ok(if is_healthy(&hosts, &observed) { 0 } else { failure::NOT_CONVERGED })
+}
+
+/// Whether there is one swarm, with all its managers reached, and every host shown is a ready node of it.
+fn is_healthy(hosts: &[(&HostName, &ObservedHost)], observed: &Observed) -> bool {
+    let Some(view) = observed.view() else { return false };
+    let ready = |h: &ObservedHost| h.node.as_ref().is_some_and(|n| n.state == NodeState::Ready);
+    quorum::unhealthy(&view.nodes, None).is_none() && hosts.iter().all(|(_, h)| ready(h))
 }
 
 fn json_row(name: &HostName, host: &ObservedHost) -> Value {
@@ -78,7 +86,41 @@ fn quorum_line(observed: &Observed) -> String {
             let reachable = managers.iter().filter(|n| n.is_reachable_manager()).count();
             swarm_core::plan::quorum::summary(managers.len(), reachable)
         }
-        None => "no swarm was found that could be asked".into(),
+        None => match &observed.cluster {
+            ObservedCluster::None => "no swarm".into(),
+            cluster => verify_cluster(cluster),
+        },
+    }
+}
+
+/// What is known of a swarm whose nodes cannot be listed.
+fn verify_cluster(cluster: &ObservedCluster) -> String {
+    match cluster {
+        ObservedCluster::NoLeader { members, gone, .. } if cluster.quorum_is_lost() => {
+            format!("quorum lost: {} of {members} managers are proven gone", gone.len())
+        }
+        ObservedCluster::NoLeader { members, managers, .. } => {
+            format!("no leader is seen; {} of {members} managers answer", managers.len())
+        }
+        ObservedCluster::Several { swarms } => format!("{} swarms are led by hosts of this file", swarms.len()),
+        ObservedCluster::OtherName { name, .. } => format!("the swarm is that of the cluster `{name}`"),
+        _ => "no manager could be asked".into(),
+    }
+}
+
+/// The swarm in the heading.
+fn heading(observed: &Observed) -> String {
+    let last_known = |ids: &[ClusterId]| match ids {
+        [] => "swarm unknown".to_owned(),
+        ids => format!("last known swarm {}", ids.iter().map(ClusterId::as_str).collect::<Vec<_>>().join(", ")),
+    };
+    match &observed.cluster {
+        ObservedCluster::One { view, .. } => format!("swarm {}", view.cluster.id),
+        ObservedCluster::None => "no swarm".into(),
+        ObservedCluster::NoLeader { swarm, .. } => last_known(swarm.as_slice()),
+        ObservedCluster::Unknown { swarms, .. } => last_known(swarms),
+        ObservedCluster::Several { .. } => "several swarms".into(),
+        ObservedCluster::OtherName { cluster, .. } => format!("swarm {cluster}"),
     }
 }
 
@@ -107,7 +149,7 @@ fn table(spec: &ClusterSpec, hosts: &[(&HostName, &ObservedHost)], observed: &Ob
     for node in &observed.strangers {
         table.add_row(node_row(&format!("- ({})", node.hostname), node, &node.engine_version).map(|cell| text(&cell)));
     }
-    let swarm = observed.view().map_or("no swarm".to_owned(), |v| format!("swarm {}", v.cluster.id));
+    let swarm = heading(observed);
     let body: Vec<String> = table.to_string().lines().map(|l| l.trim_end().trim_start_matches(' ').to_owned()).collect();
     let mut why = String::new();
     for (name, host) in hosts.iter().filter(|(_, h)| h.presumed.is_some()) {

@@ -1,67 +1,38 @@
 //! From a file to a verified cluster: look, plan, carry out, look again.
 
-use super::inspect::{FRESH, inspect};
+use super::inspect::{FRESH, inspect_after, silent};
+use super::judge::{between, said_to_be_in_none, undone};
 use super::keys::KeyKeeper;
 use super::perform::Performer;
 use super::progress::{Progress, ProgressEvent};
-use super::settle::settle;
+use super::settle::settle_after;
+use super::stop::Stop;
 use super::tokens::Tokens;
+use crate::engine::Force;
 use crate::fleet::{Fleet, FleetRead};
 use crate::id::{HostName, NodeId, StepId};
 use crate::machine::{Answer, EffectId, Outcome, Run, Start};
-use crate::observe::{HostState, NodeState, Observed, ObservedCluster, ObservedHost, merge};
-use crate::plan::{Action, LintFinding, Plan, PlanOptions, Planned, Refusal, Step, build, build_destroy, lint};
+use crate::observe::{HostState, NodeState, Observed, ObservedCluster, merge};
+use crate::plan::{Action, LintFinding, Plan, PlanOptions, PlanPurpose, Planned, Refusal, Step, build, build_destroy, lint};
 use crate::report::{Report, StepReport};
 use crate::spec::ClusterSpec;
 use crate::verify::{Finding, FindingKind, Verdict, verify, verify_key};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// How long calls under way may take to end after a stop.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long entries that failed joins left behind are waited for until they count as down: three heartbeats and some.
 const LEFT_BEHIND_BUDGET: Duration = Duration::from_secs(40);
-/// How long an election is waited for before the plan takes it as it is.
-const ELECTION_BUDGET: Duration = Duration::from_secs(15);
-/// The same for a join that goes on by itself: an engine that nobody answers gives up after half a minute.
-const JOINING_BUDGET: Duration = Duration::from_secs(60);
+/// How old an observation may be when work starts; after that, hosts are looked at again first.
+const STALE: Duration = Duration::from_secs(30);
 /// How long a fresh look may take to find everything in place after the last step.
 const SETTLE_BUDGET: Duration = Duration::from_secs(30);
-
-/// Stops a run: what is under way is finished or given up, nothing new begins.
-#[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<(AtomicBool, Notify)>);
-
-impl Stop {
-    /// Stops.
-    pub fn stop(&self) {
-        self.0.0.store(true, Ordering::SeqCst);
-        self.0.1.notify_waiters();
-    }
-
-    /// Whether it was stopped.
-    pub fn is_stopped(&self) -> bool {
-        self.0.0.load(Ordering::SeqCst)
-    }
-
-    /// Ends when it is stopped.
-    pub async fn stopped(&self) {
-        loop {
-            let notified = self.0.1.notified();
-            if self.is_stopped() {
-                return;
-            }
-            notified.await;
-        }
-    }
-}
 
 /// Why nothing was done.
 #[derive(Debug, Error)]
@@ -92,23 +63,20 @@ pub struct Apply<'a, F: Fleet + ?Sized> {
     progress: &'a dyn Progress,
     keys: &'a dyn KeyKeeper,
     stop: Stop,
-    deadline: Instant,
     /// When the last look began.
     looked: Mutex<Option<Instant>>,
 }
 
 impl<'a, F: Fleet> Apply<'a, F> {
-    /// With no options and nobody looking on. The policy's deadline runs from now.
+    /// With no options and no progress sink. The policy's deadline runs from the start of work.
     pub fn new(spec: &'a ClusterSpec, fleet: &'a F) -> Self {
-        let deadline = Instant::now() + spec.policy().timeout;
         Self {
             spec,
             fleet,
-            options: PlanOptions::default(),
+            options: PlanOptions { no_key_place: super::NoKeyKeeper.ready().err(), ..PlanOptions::default() },
             progress: &super::NoProgress,
             keys: &super::NoKeyKeeper,
             stop: Stop::default(),
-            deadline,
             looked: Mutex::new(None),
         }
     }
@@ -116,7 +84,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
     /// What is allowed and left out.
     #[must_use]
     pub fn options(mut self, options: PlanOptions) -> Self {
-        self.options = PlanOptions { stored_key: self.keys.fingerprint(), ..options };
+        self.options = PlanOptions { stored_key: self.keys.fingerprint(), no_key_place: self.place_for_key(), ..options };
         self
     }
 
@@ -125,6 +93,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
     pub fn keys(mut self, keys: &'a dyn KeyKeeper) -> Self {
         self.keys = keys;
         self.options.stored_key = keys.fingerprint();
+        self.options.no_key_place = self.place_for_key();
         self
     }
 
@@ -142,6 +111,12 @@ impl<'a, F: Fleet> Apply<'a, F> {
         self
     }
 
+    /// Why the unlock key could not be stored, where the file has one to store.
+    fn place_for_key(&self) -> Option<String> {
+        self.spec.unlock_key_file()?;
+        self.keys.ready().err()
+    }
+
     fn looks(&self) {
         if let Ok(mut looked) = self.looked.lock() {
             *looked = Some(Instant::now());
@@ -153,7 +128,8 @@ impl<'a, F: Fleet> Apply<'a, F> {
     pub async fn observe(&self) -> Observed {
         let fleet: &dyn FleetRead = self.fleet;
         self.looks();
-        let mut observed = merge(self.spec, &inspect(self.spec, fleet, self.progress).await, &self.options.force_leave);
+        let mut observation = inspect_after(self.spec, fleet, self.progress, &BTreeSet::new()).await;
+        let mut observed = merge(self.spec, &observation, &self.options.force_leave);
         let began = Instant::now();
         let mut pause = Duration::from_millis(100);
         let mut told = false;
@@ -165,11 +141,18 @@ impl<'a, F: Fleet> Apply<'a, F> {
                 self.progress.report(&ProgressEvent::Waiting { what });
             }
             sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(1));
+            pause = (pause * 2).min(Duration::from_secs(2));
             self.looks();
-            observed = merge(self.spec, &inspect(self.spec, fleet, &super::NoProgress).await, &self.options.force_leave);
+            observation = inspect_after(self.spec, fleet, &super::NoProgress, &silent(&observation)).await;
+            observed = merge(self.spec, &observation, &self.options.force_leave);
         }
         observed
+    }
+
+    /// One more look, which is short with hosts that did not answer the last one.
+    async fn look_again(&self, before: &Observed, given_up: &BTreeSet<HostName>) -> Observed {
+        let fleet: &dyn FleetRead = self.fleet;
+        merge(self.spec, &inspect_after(self.spec, fleet, &super::NoProgress, &before.silent()).await, given_up)
     }
 
     /// Looks and plans; changes nothing.
@@ -194,13 +177,9 @@ impl<'a, F: Fleet> Apply<'a, F> {
     pub async fn recheck(&self, plan: &Plan) -> Result<Observed, ApplyError> {
         let observed = self.observe().await;
         let now = observed.basis();
-        let mut changes: Vec<String> = Vec::new();
-        for key in plan.basis.0.keys().chain(now.0.keys()).collect::<BTreeSet<_>>() {
-            let (then, is) = (plan.basis.0.get(key), now.0.get(key));
-            if then != is {
-                let show = |v: Option<&String>| v.map_or("nothing".to_owned(), Clone::clone);
-                changes.push(format!("  {key}: was {}, is {}", show(then), show(is)));
-            }
+        let mut changes = plan.basis.differences(&now);
+        if plan.force_leave != self.options.force_leave || plan.limit != self.options.limit {
+            changes.push("  the options: a saved plan is carried out with those it was made with".into());
         }
         if changes.is_empty() && plan.fingerprint != crate::plan::fingerprint(self.spec, &now) {
             changes.push("  the file".into());
@@ -212,26 +191,25 @@ impl<'a, F: Fleet> Apply<'a, F> {
         Ok(observed)
     }
 
-    /// Looks, and plans to take every host that is a member out of the swarm.
+    /// Looks, and plans to take every host that is a member out of the swarm; with force, also out of one that has no leader.
     ///
     /// # Errors
     /// [`ApplyError::Refused`] where it is not known which swarm that would be.
-    pub async fn plan_destroy(&self) -> Result<(Plan, Observed), ApplyError> {
+    pub async fn plan_destroy(&self, force: Force) -> Result<(Plan, Observed), ApplyError> {
         let observed = self.observe().await;
-        match build_destroy(self.spec, &observed) {
+        match build_destroy(self.spec, &observed, force) {
             Planned::Refused(refusals) => Err(ApplyError::Refused(refusals)),
             Planned::Plan(plan) => Ok((plan, observed)),
         }
     }
 
     /// Carries out a plan of [`Apply::plan_destroy`], then looks whether every host is out.
-    pub async fn run_destroy(&self, plan: &Plan, observed: &Observed) -> Report {
-        let (steps, _) = self.carry_out(plan, observed).await;
+    async fn run_destroy(&self, plan: &Plan, observed: &Observed, deadline: Instant) -> Report {
+        let (steps, _) = self.carry_out(plan, observed, deadline).await;
         if self.stop.is_stopped() {
             return Report::new(plan, steps, None, true);
         }
-        let fleet: &dyn FleetRead = self.fleet;
-        let after = merge(self.spec, &inspect(self.spec, fleet, &super::NoProgress).await, &BTreeSet::new());
+        let after = self.look_again(observed, &BTreeSet::new()).await;
         let findings: Vec<Finding> = after
             .hosts
             .iter()
@@ -254,31 +232,62 @@ impl<'a, F: Fleet> Apply<'a, F> {
         if findings.is_empty() { Ok(()) } else { Err(ApplyError::Lint(findings)) }
     }
 
-    /// Carries out a plan that was made from `observed`, then verifies from a fresh look.
+    /// Why a plan is not carried out on what was observed: it was made from another observation, or the observation has become old and
+    /// hosts are not what they were.
+    async fn outdated(&self, plan: &Plan, observed: &Observed) -> Vec<String> {
+        let mut changes = plan.basis.differences(&observed.basis());
+        let old = self.looked.lock().is_ok_and(|at| at.is_some_and(|at| at.elapsed() > STALE));
+        if changes.is_empty() && old && !plan.is_empty() && !self.stop.is_stopped() {
+            changes = plan.basis.differences(&self.observe().await.basis());
+        }
+        changes
+    }
+
+    /// Carries out a plan that was made from `observed`, then looks again: a plan of [`Apply::plan`] is verified against the file, one of
+    /// [`Apply::plan_destroy`] by every host being out. The policy's deadline runs from here.
+    ///
+    /// A plan that was made from another observation, or whose facts have changed since, is not carried out: every step of the report is
+    /// not started, and its findings say what changed.
     pub async fn run(&self, plan: &Plan, observed: &Observed) -> Report {
+        let changes = self.outdated(plan, observed).await;
+        if !changes.is_empty() {
+            return Report::outdated(plan, changes);
+        }
+        let deadline = Instant::now() + self.spec.policy().timeout;
+        match plan.purpose {
+            PlanPurpose::Destroy => self.run_destroy(plan, observed, deadline).await,
+            PlanPurpose::Converge => self.run_converge(plan, observed, deadline).await,
+        }
+    }
+
+    async fn run_converge(&self, plan: &Plan, observed: &Observed, deadline: Instant) -> Report {
         if plan.is_empty() && !self.stop.is_stopped() {
             // Nothing is done, so the look that the plan was made from is the fresh one.
-            let verdict = verify(self.spec, observed, self.options.limit.as_ref());
+            let verdict = self.with_key(verify(self.spec, observed, self.options.limit.as_ref()), observed);
             if verdict.converged {
                 return Report::new(plan, Vec::new(), Some(verdict), false);
             }
         }
-        let (mut steps, failed_joins) = self.carry_out(plan, observed).await;
+        let (mut steps, failed_joins) = self.carry_out(plan, observed, deadline).await;
         if self.stop.is_stopped() {
             return Report::new(plan, steps, None, true);
         }
         if failed_joins > 0 {
-            steps.extend(self.clean_up(plan, observed).await);
+            steps.extend(self.clean_up(plan, observed, deadline).await);
         }
         let done = steps.iter().all(|s| s.outcome.is_done());
         let patience = if done { SETTLE_BUDGET } else { Duration::ZERO };
         let given_up: BTreeSet<HostName> = plan.blocked.iter().map(|b| b.host.clone()).collect();
-        let until = self.deadline.min(Instant::now() + patience);
+        let until = deadline.min(Instant::now() + patience);
         let fleet: &dyn FleetRead = self.fleet;
         let verdict = tokio::select! {
             biased;
-            (mut verdict, observed) = settle(self.spec, fleet, self.progress, self.options.limit.as_ref(), &given_up, until) => {
-                verdict.findings.extend(verify_key(self.spec, &observed, self.keys.fingerprint().as_deref()));
+            (verdict, after) = settle_after(self.spec, fleet, self.progress, self.options.limit.as_ref(), &given_up, observed.silent(), until) => {
+                let mut verdict = self.with_key(verdict, &after);
+                verdict.findings.extend(undone(plan, &steps, &after));
+                if verdict.findings.is_empty() {
+                    verdict.findings.extend(self.still_planned(&after));
+                }
                 verdict.converged = verdict.findings.is_empty();
                 Some(verdict)
             }
@@ -288,21 +297,40 @@ impl<'a, F: Fleet> Apply<'a, F> {
         Report::new(plan, steps, verdict, stopped)
     }
 
+    fn with_key(&self, mut verdict: Verdict, observed: &Observed) -> Verdict {
+        verdict.findings.extend(verify_key(self.spec, observed, self.keys.fingerprint().as_deref()));
+        verdict.converged = verdict.findings.is_empty();
+        verdict
+    }
+
+    /// What a plan made now would still do: a run that ends well leaves nothing to the next one.
+    fn still_planned(&self, after: &Observed) -> Option<Finding> {
+        let options = PlanOptions { stored_key: self.keys.fingerprint(), ..self.options.clone() };
+        let Planned::Plan(next) = build(self.spec, after, &options) else { return None };
+        let left: Vec<&str> = next.steps.iter().map(|s| s.id.as_str()).collect();
+        let message = format!("{} is left to do: run again", left.join(", "));
+        (!left.is_empty()).then_some(Finding { host: None, kind: FindingKind::Left, message })
+    }
+
     /// Removes what this run's failed joins left in the node list, once it is proven to be that and counts as down. What was in the list
     /// before, or belongs to a host that did not join, is left for a plan that shows it.
-    async fn clean_up(&self, shown: &Plan, before: &Observed) -> Vec<StepReport> {
-        let until = self.deadline.min(Instant::now() + LEFT_BEHIND_BUDGET);
+    async fn clean_up(&self, shown: &Plan, before: &Observed, deadline: Instant) -> Vec<StepReport> {
+        let until = deadline.min(Instant::now() + LEFT_BEHIND_BUDGET);
         self.progress.report(&ProgressEvent::CleanUpStarted);
-        let fleet: &dyn FleetRead = self.fleet;
         loop {
-            let observed = merge(self.spec, &inspect(self.spec, fleet, &super::NoProgress).await, &self.options.force_leave);
+            let observed = self.look_again(before, &self.options.force_leave).await;
             if let Planned::Plan(mut plan) = build(self.spec, &observed, &self.options) {
                 let old: BTreeSet<&NodeId> = before.view().iter().flat_map(|v| &v.nodes).map(|n| &n.id).collect();
-                let joined = |host: &HostName| shown.steps_of(host).any(|s| matches!(s.action, Action::Join { .. }));
-                plan.steps.retain(|s| matches!(&s.action, Action::RemoveNode { node, .. } if !old.contains(node) && joined(&s.host)));
+                let joined =
+                    |host: &HostName| shown.steps_of(host).any(|s| matches!(s.action, Action::Join { .. } | Action::Promote { .. }));
+                // What a promotion that went on as a join left is the node that its host was.
+                let was =
+                    |host: &HostName, node: &NodeId| before.hosts.get(host).is_some_and(|h| h.node.as_ref().is_some_and(|n| n.id == *node));
+                let ours = |host: &HostName, node: &NodeId| joined(host) && (!old.contains(node) || was(host, node));
+                plan.steps.retain(|s| matches!(&s.action, Action::RemoveNode { node, .. } if ours(&s.host, node)));
                 plan.steps.iter_mut().for_each(|s| s.needs.clear());
                 if !plan.is_empty() && self.check(&plan, &observed).is_ok() {
-                    return self.carry_out(&plan, &observed).await.0;
+                    return self.carry_out(&plan, &observed, deadline).await.0;
                 }
             }
             let names: BTreeSet<&str> =
@@ -315,7 +343,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
         }
     }
 
-    async fn carry_out(&self, plan: &Plan, observed: &Observed) -> (Vec<StepReport>, u32) {
+    async fn carry_out(&self, plan: &Plan, observed: &Observed, until: Instant) -> (Vec<StepReport>, u32) {
         let began = Instant::now();
         let old = self.looked.lock().is_ok_and(|at| at.is_none_or(|at| at.elapsed() > FRESH));
         let performer = Performer {
@@ -325,6 +353,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
             tokens: Tokens::new(plan),
             in_none: said_to_be_in_none(self.spec, observed),
             ask_again: old.into(),
+            in_one: Mutex::default(),
         };
         let mut run = Run::new(plan, self.start(observed));
         if self.stop.is_stopped() {
@@ -353,7 +382,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
                 break;
             }
             let wake = run.poll_timeout().map(|at| began + at);
-            let deadline = give_up.unwrap_or(self.deadline);
+            let deadline = give_up.unwrap_or(until);
             tokio::select! {
                 // In this order: a stop is heard however many answers come in. The same world gives the same run.
                 biased;
@@ -407,7 +436,8 @@ impl<'a, F: Fleet> Apply<'a, F> {
                 _ => None,
             })
             .collect();
-        Start { managers, nodes: nodes.into_iter().collect(), concurrency: self.spec.policy().concurrency }
+        let listed = observed.view().iter().flat_map(|v| &v.nodes).map(|n| n.id.clone()).collect();
+        Start { managers, nodes: nodes.into_iter().collect(), listed, concurrency: self.spec.policy().concurrency }
     }
 
     fn tell_started(&self, step: &Step, told: &mut BTreeSet<StepId>) {
@@ -416,25 +446,4 @@ impl<'a, F: Fleet> Apply<'a, F> {
             self.progress.report(&event);
         }
     }
-}
-
-/// Declared managers that said that they are in no swarm.
-fn said_to_be_in_none(spec: &ClusterSpec, observed: &Observed) -> Vec<HostName> {
-    let alone = |host: &HostName| observed.hosts.get(host).is_some_and(|h| h.state == HostState::Standalone);
-    spec.managers().filter(|m| alone(&m.name)).map(|m| m.name.clone()).collect()
-}
-
-/// What is between two states, and will be in one of them in a moment.
-fn between(observed: &Observed) -> Option<(String, Duration)> {
-    if let ObservedCluster::NoQuorum { managers } = &observed.cluster
-        && managers.iter().all(|(_, why)| why.contains("does not have a leader"))
-    {
-        return Some(("the managers have no leader; an election takes some seconds".into(), ELECTION_BUDGET));
-    }
-    let outside = |h: &ObservedHost| matches!(h.state, HostState::Standalone | HostState::StaleMember { .. });
-    if observed.view().is_some_and(|v| v.cluster.root_rotation_in_progress) && observed.hosts.values().any(outside) {
-        return Some(("the swarm's root certificate is being replaced".into(), ELECTION_BUDGET));
-    }
-    let joining: Vec<&str> = observed.hosts.iter().filter(|(_, h)| h.state == HostState::Joining).map(|(name, _)| name.as_str()).collect();
-    (!joining.is_empty()).then(|| (format!("an earlier join of {} has not ended", joining.join(", ")), JOINING_BUDGET))
 }

@@ -20,16 +20,35 @@ const CERTIFICATE_LIMIT: usize = 64 * 1024;
 /// again before anything is decided by their word.
 pub(super) const FRESH: Duration = Duration::from_secs(2);
 
+/// How long a host that did not answer the last look may take for this one.
+const SHORT: Duration = Duration::from_secs(4);
+
+/// Hosts whose engine was not reached in a look.
+pub(super) fn silent(observation: &Observation) -> BTreeSet<HostName> {
+    observation.hosts.iter().filter(|(_, report)| report.engine.is_err()).map(|(name, _)| name.clone()).collect()
+}
+
 /// Looks at all hosts of the file, as many at a time as its policy says.
 pub async fn inspect(spec: &ClusterSpec, fleet: &dyn FleetRead, progress: &dyn Progress) -> Observation {
+    inspect_after(spec, fleet, progress, &BTreeSet::new()).await
+}
+
+/// The same after a look that the hosts in `silent` did not answer: they are given less time.
+pub(super) async fn inspect_after(
+    spec: &ClusterSpec,
+    fleet: &dyn FleetRead,
+    progress: &dyn Progress,
+    silent: &BTreeSet<HostName>,
+) -> Observation {
     progress.report(&ProgressEvent::InspectStarted { hosts: spec.hosts().len() });
     let concurrency = spec.policy().concurrency;
     let began = Instant::now();
     let looked: Looked = stream::iter(spec.hosts())
         .map(|host| async move {
-            let patience = spec.policy().timeout;
+            let whole = spec.policy().timeout;
+            let patience = if silent.contains(&host.name) { whole.min(SHORT) } else { whole };
             let (report, reader) = timeout(patience, look(host, fleet)).await.unwrap_or_else(|_| {
-                let message = format!("it did not answer within {} s, the file's policy.timeout", patience.as_secs());
+                let message = format!("it did not answer within {} s", patience.as_secs());
                 (unreached(ReachError { kind: ReachErrorKind::Unreachable, message }), None)
             });
             let error = report.engine.as_ref().err().map(|e| e.message.clone());
@@ -138,7 +157,8 @@ async fn ask(host: &HostSpec, reader: &Reader) -> HostReport {
         (true, None) => Some(Err(swarm.error.clone().unwrap_or_else(|| "it cannot name its swarm".into()))),
         (false, _) => None,
     };
-    let wants_machine = swarm.state != LocalState::Active || !matches!(host.advertise_selector(), Some(AddressSelector::Ip(_)));
+    let promoted = host.role == Role::Manager && !swarm.control_available;
+    let wants_machine = swarm.state != LocalState::Active || promoted || !matches!(host.advertise_selector(), Some(AddressSelector::Ip(_)));
     let machine = match &reader.host {
         Some(machine) if wants_machine => Some(machine.machine().await.map_err(|e| e.to_string())),
         _ => None,

@@ -7,6 +7,12 @@ pub trait KeyKeeper: Send + Sync {
     /// [`Secret::fingerprint`] of the key that is kept; `None` where there is none, or it cannot be read.
     fn fingerprint(&self) -> Option<String>;
 
+    /// Whether a key could be stored now, found out without storing one: asked before managers are locked.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    fn ready(&self) -> Result<(), String>;
+
     /// Keeps a key, durably: when this returns, a power cut does not lose it. An older key is kept as well.
     ///
     /// # Errors
@@ -23,7 +29,11 @@ impl KeyKeeper for NoKeyKeeper {
         None
     }
 
-    fn store(&self, _key: &Secret) -> Result<(), String> {
+    fn ready(&self) -> Result<(), String> {
         Err("this program has no place for the unlock key (Apply::keys)".into())
+    }
+
+    fn store(&self, _key: &Secret) -> Result<(), String> {
+        self.ready()
     }
 }

@@ -5,17 +5,20 @@
 
 mod apply;
 mod inspect;
+mod judge;
 mod keys;
 mod perform;
 mod progress;
 mod settle;
+mod stop;
 mod tokens;
 
-pub use apply::{Apply, ApplyError, Stop};
+pub use apply::{Apply, ApplyError};
 pub use inspect::inspect;
 pub use keys::{KeyKeeper, NoKeyKeeper};
 pub use progress::{NoProgress, Progress, ProgressEvent};
 pub use settle::settle;
+pub use stop::Stop;
 
 #[cfg(test)]
 mod tests;

@@ -2,15 +2,17 @@
 
 use super::keys::KeyKeeper;
 use super::tokens::Tokens;
-use crate::engine::{Engine, EngineError, ErrorClass, Force, Reason};
+use crate::advice::Advice;
+use crate::engine::{Engine, EngineError, ErrorClass, Force, NodeChange, Reason};
 use crate::fleet::Fleet;
 use crate::id::{HostName, NodeId};
 use crate::machine::{Answer, Call, Effect};
 use crate::observe::{ClusterFacts, LocalState, NodeFacts, NodeState, ReachError};
 use crate::plan::quorum;
 use crate::spec::{ClusterSpec, NAME_LABEL, Role};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -27,6 +29,8 @@ pub(super) struct Performer<'a> {
     pub(super) in_none: Vec<HostName>,
     /// Whether they must say it once more before one is made: it is long since they were asked, or it was tried before.
     pub(super) ask_again: AtomicBool,
+    /// Hosts whose engines were seen in a swarm while something else was under way for them.
+    pub(super) in_one: Mutex<BTreeSet<HostName>>,
 }
 
 impl Performer<'_> {
@@ -56,7 +60,7 @@ impl Performer<'_> {
         });
         futures_util::future::try_join_all(asked).await?;
         // While the slowest of them thought, somebody else may have made the swarm here, and others may be joining it already.
-        let seen = first.info().await.map_err(|e| EngineError { class: not_begun(e.class), ..e })?.swarm;
+        let seen = first.info().await.map_err(not_sent)?.swarm;
         if seen.state == LocalState::Inactive {
             return Ok(());
         }
@@ -72,22 +76,34 @@ impl Performer<'_> {
                 self.still_in_no_swarm(&effect.host, engine.as_ref()).await?;
                 engine.init(request).await?;
             }
-            Call::Join { role, via, request } => {
+            Call::Join { role, via, request, guarded } => {
                 let manager = engine_of(spec, *fleet, via).await?;
+                if *guarded {
+                    all_healthy(&manager.nodes().await.map_err(not_sent)?, None)?;
+                }
                 // A token that could not be had means that nothing was sent to the joining engine: never in doubt.
-                let token = tokens.take(via, manager.as_ref(), *role).await.map_err(|e| EngineError { class: not_begun(e.class), ..e })?;
+                let token = tokens.take(via, manager.as_ref(), *role).await.map_err(not_sent)?;
+                if self.in_one.lock().is_ok_and(|in_one| in_one.contains(&effect.host)) {
+                    let message = "the host is in a swarm now, and was in none when this was planned".into();
+                    let (class, reason) = (ErrorClass::Conflict, Reason::AlreadyInSwarm);
+                    return Err(EngineError { doing: "joining the swarm", class, reason, message });
+                }
                 let joined = engine.join(request, &token).await;
                 if matches!(&joined, Err(error) if matches!(error.reason, Reason::TokenRejected | Reason::ForeignCa)) {
                     tokens.forget(via, *role);
                 }
                 joined?;
             }
-            Call::Leave { force, node } => return leave(engine.as_ref(), *force, node.as_ref()).await,
+            Call::Leave { force, node } => {
+                if let Ok(mut in_one) = self.in_one.lock() {
+                    in_one.remove(&effect.host);
+                }
+                return leave(engine.as_ref(), *force, node.as_ref()).await;
+            }
             Call::UpdateNode { node, change } => {
-                let before = |e: EngineError| EngineError { class: not_begun(e.class), ..e };
                 let facts = match change.role {
-                    Some(Role::Worker) => demotable(engine.nodes().await.map_err(before)?, node)?,
-                    _ => engine.node(node).await.map_err(before)?,
+                    Some(role) => changeable(engine.nodes().await.map_err(not_sent)?, node, role)?,
+                    None => engine.node(node).await.map_err(not_sent)?,
                 };
                 let missing = change.missing_on(&facts);
                 if missing.is_empty() {
@@ -95,18 +111,30 @@ impl Performer<'_> {
                 }
                 engine.update_node(node, facts.version, &missing).await?;
             }
+            Call::TakeBack { node } => return take_back(engine.as_ref(), node).await,
             Call::UpdateSwarm(change) => engine.update_swarm(change).await?,
             Call::StoreUnlockKey => return store_unlock_key(engine.as_ref(), *keys).await,
             Call::RemoveNode { node } => {
                 // The engine removes whatever is not `ready`; after a change of leader that is every node for some seconds.
-                let facts = engine.node(node).await.map_err(|e| EngineError { class: not_begun(e.class), ..e })?;
-                if facts.state != NodeState::Down {
+                let facts = engine.node(node).await.map_err(not_sent)?;
+                // An entry whose host died before it gave its name is never down: it stays unknown.
+                let never_there = facts.hostname.is_empty() && facts.manager.is_none() && facts.state == NodeState::Unknown;
+                if facts.state != NodeState::Down && !never_there {
                     let message = format!("node {node} is {:?} now, and was down when this was planned", facts.state).to_lowercase();
                     return Err(EngineError { doing: "removing a node", class: ErrorClass::Conflict, reason: Reason::NodeInUse, message });
                 }
                 engine.remove_node(node, Force::No).await?;
             }
-            Call::LookHost => return Ok(Answer::SawHost(engine.info().await?.swarm)),
+            Call::LookHost => {
+                let seen = engine.info().await?.swarm;
+                if let Ok(mut in_one) = self.in_one.lock() {
+                    match seen.state {
+                        LocalState::Inactive => in_one.remove(&effect.host),
+                        _ => in_one.insert(effect.host.clone()),
+                    };
+                }
+                return Ok(Answer::SawHost(seen));
+            }
             Call::LookMade { name } => {
                 let seen = engine.info().await?.swarm;
                 if seen.control_available {
@@ -138,11 +166,52 @@ fn is_ours(cluster: &ClusterFacts, name: &str) -> Result<(), EngineError> {
     Err(EngineError { doing: "looking at the new swarm", class: ErrorClass::Refused, reason: Reason::AlreadyInSwarm, message })
 }
 
-/// The node to demote, if the managers still are a majority without it: they may be others than when this was planned. The engine looks
-/// at the same thing, and has the last word.
-fn demotable(nodes: Vec<NodeFacts>, id: &NodeId) -> Result<NodeFacts, EngineError> {
-    let doing = "demoting a manager";
+fn not_sent(error: EngineError) -> EngineError {
+    EngineError { class: not_begun(error.class), ..error }
+}
+
+/// Managers are changed only while all others are healthy. What is dying as this is asked shows at the next change.
+fn all_healthy(nodes: &[NodeFacts], changing: Option<&NodeId>) -> Result<(), EngineError> {
+    let Some(node) = quorum::unhealthy(nodes, changing) else { return Ok(()) };
+    let name = if node.hostname.is_empty() { "no host name" } else { node.hostname.as_str() };
+    let message = format!(
+        "manager {} ({name}) is not reached, and managers are changed only while all others are healthy: one more that fails could cost the quorum; {}",
+        node.id,
+        Advice::RemoveManager { node: node.id.clone() }
+    );
+    Err(EngineError { doing: "changing the managers", class: ErrorClass::Conflict, reason: Reason::Unhealthy, message })
+}
+
+/// Takes a member out of raft that our own join brought in, if it is as dead as it was.
+async fn take_back(engine: &dyn Engine, id: &NodeId) -> Result<Answer, EngineError> {
+    let nodes = engine.nodes().await.map_err(not_sent)?;
+    let Some(node) = nodes.iter().find(|n| n.id == *id) else { return Ok(Answer::AlreadySo) };
+    if node.manager.is_none() && node.role == Role::Worker {
+        return Ok(Answer::AlreadySo);
+    }
+    let doing = "taking a dead manager back";
+    if node.is_reachable_manager() {
+        let message = format!("node {id} is reached by the other managers now");
+        return Err(EngineError { doing, class: ErrorClass::Conflict, reason: Reason::Other, message });
+    }
     if !quorum::survives_without(&nodes, id) {
+        let message = format!("the managers without node {id} are no majority that is reached");
+        return Err(EngineError { doing, class: ErrorClass::Refused, reason: Reason::Quorum, message });
+    }
+    engine.update_node(id, node.version, &NodeChange { role: Some(Role::Worker), ..NodeChange::default() }).await?;
+    Ok(Answer::Done)
+}
+
+/// The node whose role is to change, if the managers allow it as they are now: they may be others than when this was planned. The engine
+/// looks at the same thing, and has the last word.
+fn changeable(nodes: Vec<NodeFacts>, id: &NodeId, role: Role) -> Result<NodeFacts, EngineError> {
+    let doing = if role == Role::Worker { "demoting a manager" } else { "promoting a worker" };
+    let dead = quorum::unhealthy(&nodes, None).is_some_and(|n| n.id == *id);
+    let changes = nodes.iter().any(|n| n.id == *id && (n.role != role || n.manager.is_some() != (role == Role::Manager)));
+    if changes && !dead {
+        all_healthy(&nodes, Some(id))?;
+    }
+    if role == Role::Worker && !quorum::survives_without(&nodes, id) {
         let message = "the managers that are left would be no majority: they are fewer now than when this was planned".into();
         return Err(EngineError { doing, class: ErrorClass::Refused, reason: Reason::Quorum, message });
     }
@@ -162,13 +231,13 @@ async fn store_unlock_key(engine: &dyn Engine, keys: &dyn KeyKeeper) -> Result<A
     keys.store(&key).map_err(refused)?;
     match keys.fingerprint() {
         Some(stored) if stored == key.fingerprint() => Ok(Answer::Done),
-        _ => Err(refused("the key was stored and does not read back; it can be read with `docker swarm unlock-key` on a manager".into())),
+        _ => Err(refused(format!("the key was stored and does not read back; {}", Advice::ReadUnlockKey))),
     }
 }
 
 /// Leaving deletes a node's state: whose state it is, is checked in the same breath.
 async fn leave(engine: &dyn Engine, force: Force, node: Option<&NodeId>) -> Result<Answer, EngineError> {
-    let seen = engine.info().await.map_err(|e| EngineError { class: not_begun(e.class), ..e })?.swarm;
+    let seen = engine.info().await.map_err(not_sent)?.swarm;
     let refused = |reason, message| Err(EngineError { doing: "leaving a swarm", class: ErrorClass::Refused, reason, message });
     match (node, &seen.node) {
         (Some(wanted), Some(is)) if wanted != is => {

@@ -1,6 +1,6 @@
 //! Looks again until everything holds, or the time is over.
 
-use super::inspect::inspect;
+use super::inspect::inspect_after;
 use super::progress::{Progress, ProgressEvent};
 use crate::fleet::FleetRead;
 use crate::id::HostName;
@@ -21,10 +21,24 @@ pub async fn settle(
     given_up: &BTreeSet<HostName>,
     deadline: Instant,
 ) -> (Verdict, Observed) {
+    settle_after(spec, fleet, progress, limit, given_up, BTreeSet::new(), deadline).await
+}
+
+/// The same after a look that the hosts in `silent` did not answer: they are given less time.
+pub(super) async fn settle_after(
+    spec: &ClusterSpec,
+    fleet: &dyn FleetRead,
+    progress: &dyn Progress,
+    limit: Option<&BTreeSet<HostName>>,
+    given_up: &BTreeSet<HostName>,
+    mut silent: BTreeSet<HostName>,
+    deadline: Instant,
+) -> (Verdict, Observed) {
     let mut pause = Duration::from_millis(50);
     progress.report(&ProgressEvent::VerifyStarted);
     loop {
-        let observed = merge(spec, &inspect(spec, fleet, &super::NoProgress).await, &BTreeSet::new());
+        let observed = merge(spec, &inspect_after(spec, fleet, &super::NoProgress, &silent).await, &BTreeSet::new());
+        silent = observed.silent();
         let verdict = verify(spec, &observed, limit);
         progress.report(&ProgressEvent::VerifyLooked { findings: verdict.findings.len() });
         let passes = |kind: FindingKind| !matches!(kind, FindingKind::Swarm | FindingKind::Settings | FindingKind::NotMember);

@@ -77,7 +77,17 @@ fn tokens() -> Tokens {
 }
 
 async fn perform(spec: &ClusterSpec, fleet: &Mocks, effect: &Effect) -> Answer {
-    Performer { spec, fleet, keys: &NoKeyKeeper, tokens: tokens(), in_none: Vec::new(), ask_again: false.into() }.perform(effect).await
+    Performer {
+        spec,
+        fleet,
+        keys: &NoKeyKeeper,
+        tokens: tokens(),
+        in_none: Vec::new(),
+        ask_again: false.into(),
+        in_one: Default::default(),
+    }
+    .perform(effect)
+    .await
 }
 
 fn join() -> Call {
@@ -88,7 +98,7 @@ fn join() -> Call {
         availability: Availability::Active,
         remote: "10.0.1.1:2377".into(),
     };
-    Call::Join { role: Role::Worker, via: HostName::new("m1"), request }
+    Call::Join { role: Role::Worker, via: HostName::new("m1"), request, guarded: false }
 }
 
 #[tokio::test]
@@ -120,8 +130,15 @@ async fn a_token_is_asked_for_once_and_again_when_it_was_refused() {
     worker.expect_join().withf(|_, t| t.expose().ends_with('2')).times(2).returning(|_, _| Ok(()));
     let fleet = Mocks::default().with("m1", manager).with("w1", worker);
     let spec = spec(&["m1", "w1"]);
-    let performer =
-        Performer { spec: &spec, fleet: &fleet, keys: &NoKeyKeeper, tokens: tokens(), in_none: Vec::new(), ask_again: false.into() };
+    let performer = Performer {
+        spec: &spec,
+        fleet: &fleet,
+        keys: &NoKeyKeeper,
+        tokens: tokens(),
+        in_none: Vec::new(),
+        ask_again: false.into(),
+        in_one: Default::default(),
+    };
     // The look brings the token along.
     performer.perform(&effect("m1", Call::LookCluster)).await;
     assert!(matches!(performer.perform(&effect("w1", join())).await, Answer::Failed(_)));
@@ -154,7 +171,15 @@ async fn no_swarm_is_made_while_another_manager_is_in_one_or_silent() {
         first.expect_init().times(usize::from(made)).returning(|_| Ok(()));
         let (spec, fleet) = (spec(&["m1", "m2"]), Mocks::default().with("m1", first).with("m2", other));
         let in_none = vec![HostName::new("m2")];
-        let performer = Performer { spec: &spec, fleet: &fleet, keys: &NoKeyKeeper, tokens: tokens(), in_none, ask_again: true.into() };
+        let performer = Performer {
+            spec: &spec,
+            fleet: &fleet,
+            keys: &NoKeyKeeper,
+            tokens: tokens(),
+            in_none,
+            ask_again: true.into(),
+            in_one: Default::default(),
+        };
         let answer = performer.perform(&effect("m1", Call::Init(init.clone()))).await;
         assert_eq!(answer == Answer::Done, made, "{this:?}, {second:?}: {answer:?}");
     }

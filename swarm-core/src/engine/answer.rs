@@ -49,6 +49,12 @@ pub enum Reason {
     Locked,
     /// It would cost the quorum, or the last manager.
     Quorum,
+    /// Another manager is not healthy, and managers are changed only while all others are.
+    Unhealthy,
+    /// The disk is full.
+    NoSpace,
+    /// The node is no member of raft.
+    NotInRaft,
     /// The node must be demoted, or be down, first.
     NodeInUse,
     /// There is no such object.
@@ -62,6 +68,9 @@ pub fn classify_answer(status: u16, message: &str, mutating: bool) -> (ErrorClas
     use ErrorClass::{AlreadySo, Conflict, Refused, Unknown, Unreachable};
     let in_doubt = if mutating { Unknown } else { Unreachable };
     let table: &[(&str, ErrorClass, Reason)] = &[
+        // The root cause first: what an engine says around it is what came of it.
+        ("no space left on device", in_doubt, Reason::NoSpace),
+        ("can't find manager in raft memberlist", Conflict, Reason::NotInRaft),
         ("Timeout was reached before node joined", Unknown, Reason::JoinGoesOn),
         ("already part of a swarm", Conflict, Reason::AlreadyInSwarm),
         ("not part of a swarm", AlreadySo, Reason::NotManager),

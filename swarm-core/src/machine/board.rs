@@ -1,6 +1,6 @@
 //! The steps of a run and where each is, kept so that an event costs what it touches and not what the plan is long.
 
-use super::state::{LAST_WORD, Outcome, Stage, StepRun, Why};
+use super::state::{HEALTH_BUDGET, LAST_WORD, Outcome, Stage, StepRun, Why};
 use crate::id::StepId;
 use crate::plan::{Action, Plan, Step};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -64,11 +64,11 @@ impl Board {
     pub(super) fn change<R>(&mut self, index: usize, change: impl FnOnce(&mut StepRun) -> R) -> Option<R> {
         let run = self.steps.get_mut(index)?;
         let (had_ended, was_established) = (run.outcome().is_some(), is_established(run));
-        if let Some(until) = timer(&run.stage) {
+        if let Some(until) = timer(run) {
             self.timers.remove(&(until, index));
         }
         let result = change(run);
-        if let Some(until) = timer(&run.stage) {
+        if let Some(until) = timer(run) {
             self.timers.insert((until, index));
         }
         if is_viewing(run) {
@@ -138,19 +138,24 @@ impl Board {
     }
 }
 
-fn timer(stage: &Stage) -> Option<Duration> {
-    match stage {
-        Stage::Pausing { until, .. } => Some(*until),
-        Stage::Confirming { until } => Some(*until + LAST_WORD),
-        _ => None,
-    }
+/// When a step wants to know that time has passed.
+fn timer(run: &StepRun) -> Option<Duration> {
+    let (waits, peeks) = match &run.stage {
+        Stage::Pausing { until, .. } | Stage::Demoted { until, .. } => (Some(*until), false),
+        Stage::Confirming { until } => (Some(*until + LAST_WORD), true),
+        Stage::Claiming { since, .. } => (Some(*since + HEALTH_BUDGET), false),
+        Stage::Calling => (None, true),
+        _ => (None, false),
+    };
+    waits.into_iter().chain(run.peek_at.filter(|_| peeks)).min()
 }
 
 /// Whether a step waits for what managers say, or soon will: a joined engine is asked for its id at the same time, and an engine
 /// that makes a swarm may answer as its manager before it answers the call.
 fn is_viewing(run: &StepRun) -> bool {
     match (&run.step.action, &run.stage) {
-        (_, Stage::Confirming { .. }) | (Action::Init { .. } | Action::Join { .. }, Stage::Looking(Why::Confirm)) => true,
+        (_, Stage::Confirming { .. } | Stage::Claiming { .. } | Stage::Demoted { .. })
+        | (Action::Init { .. } | Action::Join { .. }, Stage::Looking(Why::Confirm)) => true,
         (Action::Init { .. }, Stage::Calling) => !run.established,
         _ => false,
     }

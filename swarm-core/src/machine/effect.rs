@@ -35,6 +35,8 @@ pub enum Call {
         via: HostName,
         /// Everything but the token.
         request: JoinRequest,
+        /// Only while every other manager is healthy: the swarm runs already, or a join of this host failed before.
+        guarded: bool,
     },
     /// Leave, if the engine's node id is still this one.
     Leave {
@@ -49,6 +51,11 @@ pub enum Call {
         node: NodeId,
         /// What it shall have.
         change: NodeChange,
+    },
+    /// Take a node out of raft again that a join of ours brought in and that is dead.
+    TakeBack {
+        /// The node.
+        node: NodeId,
     },
     /// Read the swarm object, send what it lacks with the version just read.
     UpdateSwarm(SwarmChange),
@@ -84,6 +91,7 @@ impl Call {
                 | Self::Join { .. }
                 | Self::Leave { .. }
                 | Self::UpdateNode { .. }
+                | Self::TakeBack { .. }
                 | Self::UpdateSwarm(_)
                 | Self::RemoveNode { .. }
         )

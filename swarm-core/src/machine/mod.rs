@@ -9,7 +9,10 @@
 //! ```
 
 mod board;
+mod clear;
 mod effect;
+mod look;
+mod promote;
 mod run;
 mod state;
 

@@ -2,14 +2,15 @@
 
 use super::board::Board;
 use super::effect::{Answer, Call, Effect, EffectId};
-use super::state::{Input, Outcome, Stage, StepRun, Todo, Why};
+use super::state::{Input, Outcome, PEEK_AT_JOIN, Rejoining, Stage, StepRun, Todo, Why};
 use crate::engine::{ErrorClass, InitRequest, JoinRequest, NodeChange, Reason};
 use crate::id::{HostName, NodeId};
 use crate::observe::NodeFacts;
 use crate::plan::{Action, Plan, Step};
-use crate::spec::Role;
+use crate::spec::{Availability, Role};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a run knows when it begins, besides its plan.
@@ -19,6 +20,8 @@ pub struct Start {
     pub managers: Vec<(HostName, String)>,
     /// The node of each host that is a member.
     pub nodes: BTreeMap<HostName, NodeId>,
+    /// The nodes that the managers list.
+    pub listed: BTreeSet<NodeId>,
     /// Effects under way at once.
     pub concurrency: usize,
 }
@@ -43,7 +46,7 @@ pub struct Run {
     nodes: BTreeMap<HostName, NodeId>,
     concurrency: usize,
     next_id: u64,
-    in_flight: BTreeMap<EffectId, Option<usize>>,
+    in_flight: BTreeMap<EffectId, Flight>,
     queue: VecDeque<(usize, Todo)>,
     look_at: Duration,
     look_pause: Duration,
@@ -52,8 +55,24 @@ pub struct Run {
     looks_at_init: u32,
     stopped: bool,
     failed_joins: u32,
-    /// What managers said last.
-    seen: BTreeMap<NodeId, NodeFacts>,
+    /// What managers said last, and when they were asked.
+    seen: Arc<BTreeMap<NodeId, NodeFacts>>,
+    asked: Duration,
+    /// The nodes that were listed before the run.
+    listed: BTreeSet<NodeId>,
+    /// Whether the swarm was there before the run.
+    running: bool,
+}
+
+/// What an effect under way is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flight {
+    /// A look at the whole cluster.
+    View,
+    /// The step's own call.
+    Step(usize),
+    /// A look at a step's host beside its call.
+    Peek(usize),
 }
 
 impl Run {
@@ -74,7 +93,10 @@ impl Run {
             looks_at_init: 0,
             stopped: false,
             failed_joins: 0,
-            seen: BTreeMap::new(),
+            seen: Arc::default(),
+            asked: Duration::ZERO,
+            listed: start.listed,
+            running: plan.swarm.is_some(),
         };
         run.begin_what_can(Duration::ZERO);
         run
@@ -94,7 +116,8 @@ impl Run {
             && let Some((host, call)) = self.whom_to_ask()
         {
             self.looking = true;
-            return Some(self.emit(host, None, call));
+            self.asked = now;
+            return Some(self.emit(host, Flight::View, call));
         }
         None
     }
@@ -107,14 +130,18 @@ impl Run {
 
     /// Tells the run what came of an effect. An answer nobody waits for is dropped.
     pub fn handle_answer(&mut self, now: Duration, id: EffectId, answer: &Answer) {
-        let Some(step) = self.in_flight.remove(&id) else { return };
-        match step {
-            None => self.cluster_looked(now, answer),
-            Some(index) => {
+        let Some(flight) = self.in_flight.remove(&id) else { return };
+        match flight {
+            Flight::View => self.cluster_looked(now, answer),
+            Flight::Peek(index) => {
+                self.learn(index, answer);
+                self.advance(index, &Input::Peeked(answer), now);
+            }
+            Flight::Step(index) => {
                 self.learn(index, answer);
                 self.advance(index, &Input::Answer(answer), now);
                 if matches!(answer, Answer::SawHost(_)) {
-                    // The managers were asked at the same time: a node that is as it shall be in their answer was so a moment ago.
+                    // The managers were asked at the same time: a node that is as it is to be in their answer was so a moment ago.
                     let node = self.node_of(index).and_then(|id| self.seen.get(&id)).cloned();
                     self.show(index, node.as_ref(), now);
                 }
@@ -139,7 +166,9 @@ impl Run {
             self.board.change(index, |run| match run.stage {
                 Stage::Waiting => run.stage = Stage::Ended(Outcome::NotStarted),
                 Stage::Calling if queued.contains(&index) && run.attempts <= 1 => run.stage = Stage::Ended(Outcome::NotStarted),
-                Stage::Pausing { .. } | Stage::Confirming { .. } => run.stage = Stage::Ended(unconfirmed()),
+                Stage::Pausing { .. } | Stage::Confirming { .. } | Stage::Claiming { .. } | Stage::Demoted { .. } => {
+                    run.stage = Stage::Ended(unconfirmed())
+                }
                 _ if queued.contains(&index) => run.stage = Stage::Ended(unconfirmed()),
                 _ => {}
             });
@@ -180,11 +209,15 @@ impl Run {
         self.failed_joins
     }
 
-    fn emit(&mut self, host: HostName, step: Option<usize>, call: Call) -> Effect {
+    fn emit(&mut self, host: HostName, flight: Flight, call: Call) -> Effect {
         self.next_id += 1;
         let id = EffectId(self.next_id);
-        self.in_flight.insert(id, step);
-        Effect { id, host, step: step.and_then(|i| self.board.get(i)).map(|s| s.step.id.clone()), call }
+        self.in_flight.insert(id, flight);
+        let step = match flight {
+            Flight::View => None,
+            Flight::Step(index) | Flight::Peek(index) => self.board.get(index).map(|s| s.step.id.clone()),
+        };
+        Effect { id, host, step, call }
     }
 
     /// What is kept between two lists of all nodes.
@@ -222,13 +255,14 @@ impl Run {
 
     fn advance(&mut self, index: usize, input: &Input<'_>, now: Duration) {
         let Some(run) = self.board.get(index) else { return };
-        let was_confirming = matches!(run.stage, Stage::Confirming { .. });
+        let was_confirming = matches!(run.stage, Stage::Confirming { .. } | Stage::Claiming { .. } | Stage::Demoted { .. });
         let was_looking = run.stage == Stage::Looking(Why::Confirm);
         let Some(todo) = self.board.change(index, |run| run.next(input, now)) else { return };
         let Some(run) = self.board.get(index) else { return };
-        let confirming = matches!(run.stage, Stage::Confirming { .. });
-        let failed = matches!(input, Input::Answer(Answer::Failed(error)) if error.class != ErrorClass::Unreachable);
-        if failed && matches!(run.step.action, Action::Join { .. }) {
+        let confirming = matches!(run.stage, Stage::Confirming { .. } | Stage::Claiming { .. } | Stage::Demoted { .. });
+        let failed = matches!(input, Input::Answer(Answer::Failed(error)) if error.class != ErrorClass::Unreachable && error.reason != Reason::Unhealthy);
+        let rejoins = confirming && run.rejoin == Rejoining::Joins && !was_confirming;
+        if (failed && matches!(run.step.action, Action::Join { .. })) || rejoins {
             self.failed_joins += 1;
         }
         if (confirming && !was_confirming) || (run.stage == Stage::Looking(Why::Confirm) && !was_looking) {
@@ -265,6 +299,9 @@ impl Run {
         let host = run.step.host.clone();
         let (at, call) = match todo {
             Todo::Nothing => return None,
+            Todo::Peek => return Some(self.emit(host, Flight::Peek(index), Call::LookHost)),
+            Todo::Demote(node) => (self.manager_for(&run.step)?, Call::TakeBack { node: node.clone() }),
+            Todo::Remove(node) => (self.manager_for(&run.step)?, Call::RemoveNode { node: node.clone() }),
             Todo::Look => match &run.step.action {
                 Action::Init { request } => (host, Call::LookMade { name: request.name().to_owned() }),
                 _ => (host, Call::LookHost),
@@ -283,7 +320,20 @@ impl Run {
                 }
             },
         };
-        Some(self.emit(at, Some(index), call))
+        if let Call::Join { request, .. } = &call {
+            let before = self.listed.iter().chain(self.seen.keys()).cloned().collect();
+            let address = Some(request.advertise);
+            self.board.change(index, |run| {
+                run.claim.before = before;
+                run.claim.address = address;
+                run.peek_at = run.joins_as_manager().then_some(now + PEEK_AT_JOIN);
+            });
+        }
+        if let (Action::Promote { .. }, Call::UpdateNode { node, .. }) = (&self.board.get(index)?.step.action, &call) {
+            let node = node.clone();
+            self.board.change(index, |run| run.claim.own.insert(node));
+        }
+        Some(self.emit(at, Flight::Step(index), call))
     }
 
     /// The call of a step, and the engine it goes to.
@@ -295,18 +345,24 @@ impl Run {
             Action::Init { request } => Some((host, Call::Init(request.clone()))),
             Action::Join { role, advertise, listen, data_path, availability } => {
                 let (via, remote) = self.managers.front()?.clone();
-                let request = JoinRequest {
-                    advertise: *advertise,
-                    listen: listen.clone(),
-                    data_path: *data_path,
-                    availability: *availability,
-                    remote,
-                };
-                Some((host, Call::Join { role: *role, via, request }))
+                let (listen, availability) = (listen.clone(), *availability);
+                let request = JoinRequest { advertise: *advertise, listen, data_path: *data_path, availability, remote };
+                let guarded = *role == Role::Manager && (self.running || run.attempts > 1);
+                Some((host, Call::Join { role: *role, via, request, guarded }))
             }
             Action::Leave { force, node } => Some((host, Call::Leave { force: *force, node: node.clone() })),
             Action::Configure { change } => update(change.clone()),
-            Action::Promote => update(NodeChange { role: Some(Role::Manager), ..NodeChange::default() }),
+            Action::Promote { rejoin } => match run.rejoin {
+                Rejoining::No => update(NodeChange { role: Some(Role::Manager), ..NodeChange::default() }),
+                Rejoining::Dresses => update(NodeChange { role: None, availability: None, labels: rejoin.node.labels.clone() }),
+                Rejoining::Joins => {
+                    let (via, remote) = self.managers.front()?.clone();
+                    let availability = rejoin.node.availability.unwrap_or(Availability::Active);
+                    let (advertise, listen, data_path) = (rejoin.advertise, rejoin.listen.clone(), rejoin.data_path);
+                    let request = JoinRequest { advertise, listen, data_path, availability, remote };
+                    Some((host, Call::Join { role: Role::Manager, via, request, guarded: true }))
+                }
+            },
             Action::Demote => update(NodeChange { role: Some(Role::Worker), ..NodeChange::default() }),
             Action::UpdateSwarm { change } => Some((self.manager_for(&run.step)?, Call::UpdateSwarm(change.clone()))),
             Action::StoreUnlockKey => Some((self.manager_for(&run.step)?, Call::StoreUnlockKey)),
@@ -342,6 +398,10 @@ impl Run {
             Answer::SawHost(swarm) => {
                 if let Some(node) = &swarm.node {
                     self.nodes.insert(host.clone(), node.clone());
+                    if run.joins_as_manager() {
+                        let node = node.clone();
+                        self.board.change(index, |run| run.claim.own.insert(node));
+                    }
                 }
             }
             Answer::Failed(error) if error.class != ErrorClass::Refused && error.reason != Reason::OutOfSequence => {
@@ -359,11 +419,12 @@ impl Run {
 
     /// Shows a step what managers say of its node; a host that is a manager now can be asked from now on.
     fn show(&mut self, index: usize, node: Option<&NodeFacts>, now: Duration) {
-        self.advance(index, &Input::View(node), now);
+        let (all, asked) = (Arc::clone(&self.seen), self.asked);
+        self.advance(index, &Input::View { node, all: &all, asked }, now);
         let Some(run) = self.board.get(index).filter(|r| r.outcome().is_some_and(Outcome::is_done)) else { return };
         let host = run.step.host.clone();
         match &run.step.action {
-            Action::Join { role: Role::Manager, .. } | Action::Promote => {
+            Action::Join { role: Role::Manager, .. } | Action::Promote { .. } => {
                 if let Some(manager) = node.and_then(|n| n.manager.as_ref()) {
                     self.add_manager(host, manager.address.clone());
                 }
@@ -392,7 +453,7 @@ impl Run {
             self.handle_timeout(now);
             return;
         };
-        self.seen = view.iter().map(|n| (n.id.clone(), n.clone())).collect();
+        self.seen = Arc::new(view.iter().map(|n| (n.id.clone(), n.clone())).collect());
         for index in self.board.viewing().clone() {
             let node = self.node_of(index).and_then(|id| self.seen.get(&id)).cloned();
             self.show(index, node.as_ref(), now);

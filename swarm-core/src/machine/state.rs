@@ -1,26 +1,34 @@
 //! One step's life: a single pure function from where it is and what came to where it goes and what is to be done.
 
+use super::clear::{After, Claim};
 use super::effect::Answer;
-use crate::engine::{EngineError, ErrorClass, Force, Reason, classify_answer};
+use crate::advice::Advice;
+use crate::engine::{EngineError, ErrorClass, Force, Reason};
+use crate::id::NodeId;
 use crate::id::StepId;
-use crate::observe::{LocalState, LocalSwarm, NodeFacts};
+use crate::observe::NodeFacts;
 use crate::plan::{Action, Step};
 use crate::spec::Role;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How often a join is tried in one run. Each try that gets past the token check leaves an entry in the node list.
-const JOIN_ATTEMPTS: u32 = 3;
+pub(super) const JOIN_ATTEMPTS: u32 = 3;
 /// How often an update is tried again after the object changed under it, or no manager answered.
 const UPDATE_ATTEMPTS: u32 = 40;
 /// How long a join may go on behind our back. The engine gives up after about 26 s where nothing answers.
-const PENDING_BUDGET: Duration = Duration::from_secs(75);
+pub(super) const PENDING_BUDGET: Duration = Duration::from_secs(75);
 /// How long managers may take to see a joined or promoted node as it shall be.
-const CONFIRM_BUDGET: Duration = Duration::from_secs(90);
+pub(super) const CONFIRM_BUDGET: Duration = Duration::from_secs(90);
 /// How much longer the managers' last word may take to come.
 pub(super) const LAST_WORD: Duration = Duration::from_secs(5);
-/// How long an engine that was in doubt is looked at before the doubt is told.
-const DOUBT_BUDGET: Duration = Duration::from_secs(20);
+/// How often the engine of a host that joins as a manager is asked for its node id: a join that fails takes it away.
+pub(super) const PEEK_AT_JOIN: Duration = Duration::from_secs(1);
+/// How long a change of managers waits for the others to be healthy.
+pub(super) const HEALTH_BUDGET: Duration = Duration::from_secs(20);
+/// How long an engine that was in doubt is looked at before the doubt is reported.
+pub(super) const DOUBT_BUDGET: Duration = Duration::from_secs(20);
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,6 +80,14 @@ pub(super) enum Stage {
     Confirming { until: Duration },
     /// Takes the host out of a join that failed.
     Leaving { message: String },
+    /// Waits for a list of the managers that was asked for after `since`, to see what its join left in raft.
+    Claiming { since: Duration, after: After },
+    /// Takes a node out of raft again: its role is being changed.
+    Demoting { node: NodeId, until: Duration, after: After },
+    /// Waits for managers to say that the node is out of raft.
+    Demoted { node: NodeId, until: Duration, after: After },
+    /// Removes the node from the list, if the managers let it go.
+    Removing { after: After },
     /// Has ended.
     Ended(Outcome),
 }
@@ -90,6 +106,7 @@ pub(super) enum Why {
 pub(super) enum Then {
     Call,
     Look(Why),
+    Demote { node: NodeId, until: Duration, after: After },
 }
 
 /// What came.
@@ -98,8 +115,10 @@ pub(super) enum Input<'a> {
     Begin,
     /// The answer to what it asked for.
     Answer(&'a Answer),
-    /// A manager's list, and this step's node in it.
-    View(Option<&'a NodeFacts>),
+    /// A manager's list, when it was asked for, and this step's node in it.
+    View { node: Option<&'a NodeFacts>, all: &'a BTreeMap<NodeId, NodeFacts>, asked: Duration },
+    /// The host's engine, looked at beside what the step waits for.
+    Peeked(&'a Answer),
     /// Time passed.
     Time,
 }
@@ -116,6 +135,12 @@ pub(super) enum Todo {
     Look,
     /// Leave without force.
     Leave,
+    /// Look at the host's engine beside what the step waits for.
+    Peek,
+    /// Make a node a worker, whichever host it is.
+    Demote(NodeId),
+    /// Remove a node from the list.
+    Remove(NodeId),
 }
 
 /// A step under way.
@@ -129,11 +154,44 @@ pub(super) struct StepRun {
     /// The swarm it makes answers already, though its call has not ended.
     pub(super) established: bool,
     pub(super) changed: bool,
+    /// What tells an entry that a failed join of this step left.
+    pub(super) claim: Claim,
+    /// Since when the change waits for other managers to be healthy.
+    pub(super) gated: Option<Duration>,
+    /// When to look at the engine of a host that is being promoted.
+    pub(super) peek_at: Option<Duration>,
+    /// Since when that engine is in error, and its words.
+    pub(super) trouble: Option<(Duration, String)>,
+    /// How far a promotion is that goes on as a join.
+    pub(super) rejoin: Rejoining,
+}
+
+/// How far a promotion is that goes on as a join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rejoining {
+    /// It does not.
+    No,
+    /// The host joins as a manager.
+    Joins,
+    /// It has joined, and its new node gets the labels of the old one.
+    Dresses,
 }
 
 impl StepRun {
     pub(super) fn new(step: Step) -> Self {
-        Self { step, stage: Stage::Waiting, attempts: 0, demoted: false, established: false, changed: false }
+        Self {
+            step,
+            stage: Stage::Waiting,
+            attempts: 0,
+            demoted: false,
+            established: false,
+            changed: false,
+            claim: Claim::default(),
+            gated: None,
+            peek_at: None,
+            trouble: None,
+            rejoin: Rejoining::No,
+        }
     }
 
     pub(super) fn outcome(&self) -> Option<&Outcome> {
@@ -145,24 +203,52 @@ impl StepRun {
 
     /// Whether the step takes the host into the swarm.
     fn enters(&self) -> bool {
-        matches!(self.step.action, Action::Init { .. } | Action::Join { .. })
+        matches!(self.step.action, Action::Init { .. } | Action::Join { .. }) || self.rejoin == Rejoining::Joins
+    }
+
+    /// Whether the step makes its host a manager by a join.
+    pub(super) fn joins_as_manager(&self) -> bool {
+        matches!(self.step.action, Action::Join { role: Role::Manager, .. }) || self.rejoin == Rejoining::Joins
     }
 
     /// The one function of this module.
     pub(super) fn next(&mut self, input: &Input<'_>, now: Duration) -> Todo {
         let (stage, todo) = match (std::mem::replace(&mut self.stage, Stage::Waiting), input) {
             (Stage::Waiting, Input::Begin) => self.call(false),
+            (Stage::Calling, Input::Answer(Answer::Failed(error))) if waits_for_health(error) => self.wait_for_health(error, now),
             (Stage::Calling, Input::Answer(answer)) => self.called(answer, now),
             (Stage::Looking(why), Input::Answer(answer)) => self.looked(why, answer, now),
             (Stage::Leaving { message }, Input::Answer(answer)) => self.left(message, answer, now),
             (Stage::Pausing { until, then }, _) if now >= until => match then {
                 Then::Call => self.call(true),
                 Then::Look(why) => (Stage::Looking(why), Todo::Look),
+                Then::Demote { node, until, after } => (Stage::Demoting { node: node.clone(), until, after }, Todo::Demote(node)),
             },
-            (Stage::Confirming { until }, Input::View(node)) => self.confirm(until, *node, now),
+            (Stage::Confirming { until }, Input::View { node, .. }) => self.confirm(until, *node, now),
+            (Stage::Confirming { until }, Input::Peeked(answer)) if self.is_promotion() => self.peeked(until, answer, now),
+            (Stage::Calling, Input::Peeked(_)) => {
+                self.peek_at = Some(now + PEEK_AT_JOIN);
+                (Stage::Calling, Todo::Nothing)
+            }
             (Stage::Confirming { until }, Input::Time) if now >= until + LAST_WORD => {
                 (failed(format!("no manager could be asked whether {} is done", self.step.id)), Todo::Nothing)
             }
+            (stage @ (Stage::Confirming { .. } | Stage::Calling), Input::Time) if self.peek_at.is_some_and(|at| now >= at) => {
+                self.peek_at = None;
+                (stage, Todo::Peek)
+            }
+            (Stage::Claiming { since, after }, Input::View { all, asked, .. }) if *asked >= since => self.claimed(after, all, now),
+            (Stage::Claiming { since, after }, Input::Time) if now >= since + HEALTH_BUDGET => {
+                self.not_cleared(after, "no manager could be asked what it left in raft".to_owned())
+            }
+            (Stage::Demoting { node, until, after }, Input::Answer(answer)) => self.demotion_answered(node, until, after, answer, now),
+            (Stage::Demoted { node, after, .. }, Input::View { all, .. }) if all.get(&node).is_none_or(|n| n.manager.is_none()) => {
+                self.taken_out(node, after, all, now)
+            }
+            (Stage::Demoted { node, until, after }, Input::Time) if now >= until => {
+                self.not_cleared(after, format!("node {node} still counts as a manager"))
+            }
+            (Stage::Removing { after }, Input::Answer(_)) => self.after_clearing(after, now),
             // Nothing else moves a step: an answer that nobody waits for is old.
             (same, _) => (same, Todo::Nothing),
         };
@@ -170,7 +256,7 @@ impl StepRun {
         todo
     }
 
-    fn call(&mut self, elsewhere: bool) -> (Stage, Todo) {
+    pub(super) fn call(&mut self, elsewhere: bool) -> (Stage, Todo) {
         self.attempts += 1;
         (Stage::Calling, if elsewhere { Todo::CallElsewhere } else { Todo::Call })
     }
@@ -188,18 +274,32 @@ impl StepRun {
         }
     }
 
+    /// Another manager is not healthy: the call was not made, and is made when that has passed.
+    fn wait_for_health(&mut self, error: &EngineError, now: Duration) -> (Stage, Todo) {
+        let since = *self.gated.get_or_insert(now);
+        self.attempts = self.attempts.saturating_sub(1);
+        if now >= since + HEALTH_BUDGET {
+            return (failed(error.message.clone()), Todo::Nothing);
+        }
+        (Stage::Pausing { until: now + Duration::from_secs(1), then: Then::Call }, Todo::Nothing)
+    }
+
     fn after_call(&mut self, now: Duration) -> (Stage, Todo) {
+        if self.rejoin == Rejoining::Joins {
+            return (Stage::Looking(Why::Confirm), Todo::Look);
+        }
         match &self.step.action {
             Action::Init { .. } | Action::Join { .. } | Action::Leave { .. } => (Stage::Looking(Why::Confirm), Todo::Look),
             Action::UpdateSwarm { .. } | Action::StoreUnlockKey => (self.done(), Todo::Nothing),
             Action::RemoveNode { demote, .. } if self.demoted || !*demote => (self.done(), Todo::Nothing),
-            Action::Configure { .. } | Action::Promote | Action::Demote | Action::RemoveNode { .. } => {
+            Action::Promote { .. } => self.promoted(now),
+            Action::Configure { .. } | Action::Demote | Action::RemoveNode { .. } => {
                 (Stage::Confirming { until: now + CONFIRM_BUDGET }, Todo::Nothing)
             }
         }
     }
 
-    fn done(&self) -> Stage {
+    pub(super) fn done(&self) -> Stage {
         Stage::Ended(Outcome::Done { changed: self.changed })
     }
 
@@ -229,178 +329,47 @@ impl StepRun {
         (Stage::Pausing { until: now + Duration::from_millis(pause), then: Then::Call }, Todo::Nothing)
     }
 
-    fn looked(&mut self, why: Why, answer: &Answer, now: Duration) -> (Stage, Todo) {
-        let swarm = match answer {
-            Answer::SawHost(swarm) => swarm,
-            Answer::Failed(error) => return Self::look_failed(why, error, now),
-            _ => return (Stage::Looking(why), Todo::Nothing),
-        };
-        if matches!(self.step.action, Action::Leave { .. }) {
-            return self.looked_after_leave(why, swarm, now);
-        }
-        match (&swarm.state, why) {
-            // It was not asked to make one, so whatever it is in now is not what was planned.
-            (LocalState::Active, Why::Doubt { error, .. }) if error.class == ErrorClass::Refused => (failed(error.message), Todo::Nothing),
-            (LocalState::Active, why) if swarm.node.is_some() => {
-                if let Why::Doubt { .. } = why {
-                    self.changed = true;
-                }
-                (Stage::Confirming { until: now + CONFIRM_BUDGET }, Todo::Nothing)
-            }
-            (LocalState::Inactive, Why::Doubt { error, since }) => self.not_in(error, since, now),
-            (LocalState::Locked, _) => (failed("the engine is locked and waits for the unlock key".into()), Todo::Nothing),
-            (LocalState::Error, _) => {
-                let message = swarm.error.clone().unwrap_or_else(|| "the engine reports an error and no reason".into());
-                let (class, reason) = classify_answer(500, &message, true);
-                let message = self.explain(&EngineError { doing: "joining the swarm", class, reason, message });
-                (Stage::Leaving { message }, Todo::Leave)
-            }
-            (LocalState::Pending, why) => {
-                let (error, since) = match why {
-                    Why::Doubt { error, since } => (error, since),
-                    Why::Confirm => (goes_on("the join goes on in the background"), now),
-                };
-                if now >= since + PENDING_BUDGET {
-                    let message = format!("{} ({})", error.message, swarm.error.clone().unwrap_or_else(|| "no reason given".into()));
-                    return (Stage::Leaving { message }, Todo::Leave);
-                }
-                let then = Then::Look(Why::Doubt { error, since });
-                (Stage::Pausing { until: now + Duration::from_millis(300), then }, Todo::Nothing)
-            }
-            (_, why) => {
-                // Answered well, and not there yet: the next look will tell.
-                let (error, since) = match why {
-                    Why::Doubt { error, since } => (error, since),
-                    Why::Confirm => (goes_on("the engine said yes and does not show it"), now),
-                };
-                if now >= since + DOUBT_BUDGET {
-                    return (Stage::Ended(Outcome::InDoubt { message: error.message }), Todo::Nothing);
-                }
-                (Stage::Pausing { until: now + Duration::from_millis(300), then: Then::Look(Why::Doubt { error, since }) }, Todo::Nothing)
-            }
-        }
-    }
-
-    /// The host's own engine cannot be asked: wait, then tell that nobody knows.
-    fn look_failed(why: Why, error: &EngineError, now: Duration) -> (Stage, Todo) {
-        if (error.class, error.reason) == (ErrorClass::Refused, Reason::AlreadyInSwarm) {
-            return (failed(error.message.clone()), Todo::Nothing);
-        }
-        let (first, since) = match why {
-            Why::Doubt { error, since } => (error, since),
-            Why::Confirm => (error.clone(), now),
-        };
-        if now >= since + DOUBT_BUDGET {
-            let never_begun = first.class == ErrorClass::Unreachable;
-            let message = if first == *error { first.message } else { format!("{}; then {}", first.message, error.message) };
-            let outcome = if never_begun { Outcome::Failed { message } } else { Outcome::InDoubt { message } };
-            return (Stage::Ended(outcome), Todo::Nothing);
-        }
-        (Stage::Pausing { until: now + Duration::from_millis(500), then: Then::Look(Why::Doubt { error: first, since }) }, Todo::Nothing)
-    }
-
-    /// The engine is in no swarm after a call that was to bring it into one.
-    fn not_in(&mut self, error: EngineError, since: Duration, now: Duration) -> (Stage, Todo) {
-        if self.established {
-            // Others have joined it, or are about to: a second one beside it is the last thing to make.
-            return (failed("the swarm was made, and this host is not in it any more".into()), Todo::Nothing);
-        }
-        // An init or a join whose answer was lost may not have begun yet: the engine does not stop for a client that went away.
-        if error.class == ErrorClass::Unknown && error.reason != Reason::RemoteUnreachable && now < since + Duration::from_secs(3) {
-            return (
-                Stage::Pausing { until: now + Duration::from_millis(300), then: Then::Look(Why::Doubt { error, since }) },
-                Todo::Nothing,
-            );
-        }
-        let again = match error.reason {
-            Reason::TokenRejected | Reason::ForeignCa => self.attempts < 2 && error.class == ErrorClass::Conflict,
-            _ => self.attempts < JOIN_ATTEMPTS && error.class != ErrorClass::Refused,
-        };
-        if again {
-            let pause = Duration::from_millis(250 << self.attempts.min(5));
-            return (Stage::Pausing { until: now + pause, then: Then::Call }, Todo::Nothing);
-        }
-        (failed(self.explain(&error)), Todo::Nothing)
-    }
-
-    fn looked_after_leave(&mut self, why: Why, swarm: &LocalSwarm, now: Duration) -> (Stage, Todo) {
-        if swarm.state == LocalState::Inactive {
-            return (self.done(), Todo::Nothing);
-        }
-        match why {
-            Why::Doubt { error, .. } if error.class == ErrorClass::Refused => (failed(self.explain(&error)), Todo::Nothing),
-            Why::Doubt { error, since } if now >= since + DOUBT_BUDGET => (failed(self.explain(&error)), Todo::Nothing),
-            Why::Doubt { error, since } => {
-                (Stage::Pausing { until: now + Duration::from_millis(500), then: Then::Look(Why::Doubt { error, since }) }, Todo::Nothing)
-            }
-            Why::Confirm => {
-                let error = goes_on("the engine left and still shows its swarm");
-                (
-                    Stage::Pausing { until: now + Duration::from_millis(200), then: Then::Look(Why::Doubt { error, since: now }) },
-                    Todo::Nothing,
-                )
-            }
-        }
-    }
-
-    /// The half-made join was left, or not.
-    fn left(&mut self, message: String, answer: &Answer, now: Duration) -> (Stage, Todo) {
-        match answer.failure() {
-            None if self.attempts < JOIN_ATTEMPTS => {
-                (Stage::Pausing { until: now + Duration::from_millis(500), then: Then::Call }, Todo::Nothing)
-            }
-            None => (failed(message), Todo::Nothing),
-            // It ended well after all.
-            Some((_, Reason::AlreadyInSwarm)) => {
-                self.changed = true;
-                (Stage::Looking(Why::Confirm), Todo::Look)
-            }
-            Some((class, _)) => {
-                let text = format!("{message}; the half-made join could not be left");
-                let outcome =
-                    if class == ErrorClass::Unknown { Outcome::InDoubt { message: text } } else { Outcome::Failed { message: text } };
-                (Stage::Ended(outcome), Todo::Nothing)
-            }
-        }
-    }
-
     fn confirm(&mut self, until: Duration, node: Option<&NodeFacts>, now: Duration) -> (Stage, Todo) {
         let unmet = match &self.step.action {
             // Somebody else removed it meanwhile.
             Action::RemoveNode { .. } if node.is_none() => return (self.done(), Todo::Nothing),
             Action::RemoveNode { .. } => node.filter(|n| n.manager.is_some()).map(|_| "it is still counted as a manager".to_owned()),
-            _ => self.step.expect.as_ref().and_then(|c| c.unmet(node)),
+            _ => self.expected().and_then(|c| c.unmet(node)),
         };
         match unmet {
             None if matches!(self.step.action, Action::RemoveNode { .. }) => {
                 self.demoted = true;
                 self.call(false)
             }
+            None if self.rejoin == Rejoining::Joins => self.dress(),
             None => (self.done(), Todo::Nothing),
-            Some(why) if now >= until => (failed(why), Todo::Nothing),
+            Some(why) if now >= until => (failed(self.with_trouble(why)), Todo::Nothing),
             Some(_) => (Stage::Confirming { until }, Todo::Nothing),
         }
     }
 
     /// The engine's words, and what they usually mean.
-    fn explain(&self, error: &EngineError) -> String {
-        let joins_as_manager = matches!(self.step.action, Action::Join { role: Role::Manager, .. });
+    pub(super) fn explain(&self, error: &EngineError) -> String {
+        let joins_as_manager = self.joins_as_manager();
         let hint = match error.reason {
             _ if error.message.contains("not yet valid") => {
-                "; the clocks differ: set this host's and the managers' clocks to the same time"
+                "; the clocks differ: set this host's and the managers' clocks to the same time".to_owned()
             }
+            Reason::NoSpace => format!("; {}", Advice::FreeDisk { host: self.step.host.clone() }),
             Reason::DialBack | Reason::NoLeader if joins_as_manager => {
-                "; a manager could not reach this host on the address it advertises: open its port 2377/tcp, or correct `advertise`"
+                let open = Advice::OpenPort { host: Some(self.step.host.clone()) };
+                format!("; a manager could not reach this host on the address it advertises: {open}")
             }
             Reason::RemoteUnreachable | Reason::JoinGoesOn => {
-                "; this host could not reach the manager: open 2377/tcp on the managers for it"
+                format!("; this host could not reach the manager: {} for it", Advice::OpenPort { host: None })
             }
             Reason::ForeignCa => {
                 "; the manager this host reached has another CA than the token: a CA rotation, or another machine on that address"
+                    .to_owned()
             }
-            Reason::TokenRejected => "; the token was refused: it was rotated meanwhile",
-            Reason::AlreadyInSwarm => "; somebody else joined it meanwhile",
-            _ => "",
+            Reason::TokenRejected => "; the token was refused: it was rotated meanwhile".to_owned(),
+            Reason::AlreadyInSwarm => "; another operator joined it meanwhile".to_owned(),
+            _ => String::new(),
         };
         format!("{}{hint}", error.message)
     }
@@ -414,10 +383,11 @@ impl StepRun {
     }
 }
 
-fn failed(message: String) -> Stage {
-    Stage::Ended(Outcome::Failed { message })
+/// Whether a change of managers was not made because another manager is not healthy.
+fn waits_for_health(error: &EngineError) -> bool {
+    (error.class, error.reason) == (ErrorClass::Conflict, Reason::Unhealthy)
 }
 
-fn goes_on(message: &str) -> EngineError {
-    EngineError { doing: "waiting", class: ErrorClass::Unknown, reason: Reason::JoinGoesOn, message: message.into() }
+pub(super) fn failed(message: String) -> Stage {
+    Stage::Ended(Outcome::Failed { message })
 }

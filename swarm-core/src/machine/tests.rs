@@ -36,6 +36,7 @@ impl Play {
                 .map(|h| (h.clone(), format!("{}:2377", crate::testkit::address(h.as_str()))))
                 .collect(),
             nodes: members(&[Is::Manager, Is::Worker]).into_iter().map(|h| (h.clone(), NodeId::new(format!("node-{h}")))).collect(),
+            listed: hosts.iter().map(|(n, _)| NodeId::new(format!("node-{n}"))).collect(),
             concurrency: 8,
         };
         Self { run: Run::new(&plan(spec, hosts), start), now: Duration::ZERO }
@@ -77,6 +78,7 @@ fn local(name: &str, state: LocalState, manages: bool) -> Answer {
         control_available: manages,
         cluster: None,
         error: None,
+        remotes: Vec::new(),
     })
 }
 
@@ -104,7 +106,7 @@ fn a_bootstrap_call_by_call() {
     let joins: Vec<(&str, Role, &str)> = effects
         .iter()
         .filter_map(|e| match &e.call {
-            Call::Join { role, via, request } => {
+            Call::Join { role, via, request, .. } => {
                 assert_eq!(via.as_str(), "m1");
                 Some((e.host.as_str(), *role, request.remote.as_str()))
             }

@@ -49,6 +49,8 @@ pub enum HostState {
         role: Role,
         /// Containers that run on it.
         running: u64,
+        /// The managers of that swarm, as its engine knows them: `ADDRESS:PORT`.
+        managers: Vec<String>,
     },
     /// A manager that waits for the unlock key.
     Locked {
@@ -94,7 +96,7 @@ impl HostState {
         match self {
             Self::Unreachable { why } | Self::NoEngine { why } | Self::EngineDown { why } | Self::Unknown { why } => Some(why.clone()),
             Self::Broken { error, .. } => Some(error.clone()),
-            Self::ForeignSwarm { cluster, role, running } => {
+            Self::ForeignSwarm { cluster, role, running, .. } => {
                 let id = cluster.as_ref().map_or("another swarm".to_owned(), |c| format!("swarm {c}"));
                 Some(format!("{role} of {id}, {running} running containers"))
             }
@@ -107,16 +109,22 @@ impl HostState {
 /// The cluster a host is judged against.
 pub(super) struct Ours<'a> {
     pub(super) id: &'a ClusterId,
-    nodes: HashMap<&'a NodeId, &'a NodeFacts>,
+    /// Its nodes; `None` while no manager can list them.
+    nodes: Option<HashMap<&'a NodeId, &'a NodeFacts>>,
 }
 
 impl<'a> Ours<'a> {
     pub(super) fn new(view: &'a ClusterView) -> Self {
-        Self { id: &view.cluster.id, nodes: view.nodes.iter().map(|n| (&n.id, n)).collect() }
+        Self { id: &view.cluster.id, nodes: Some(view.nodes.iter().map(|n| (&n.id, n)).collect()) }
+    }
+
+    /// A cluster whose managers have no leader: only certificates tell who belongs to it.
+    pub(super) fn unlisted(id: &'a ClusterId) -> Self {
+        Self { id, nodes: None }
     }
 
     pub(super) fn node(&self, id: &NodeId) -> Option<&'a NodeFacts> {
-        self.nodes.get(id).copied()
+        self.nodes.as_ref()?.get(id).copied()
     }
 }
 
@@ -155,10 +163,17 @@ fn active(report: &HostReport, engine: &EngineFacts, ours: Option<&Ours<'_>>) ->
         return HostState::Unknown { why: "the engine is in a swarm and tells no node id".into() };
     };
     let certificate = report.identity.as_ref().and_then(|i| i.as_ref().ok());
-    let foreign = |cluster: Option<ClusterId>, role| HostState::ForeignSwarm { cluster, role, running: engine.running_containers };
+    let managers = || engine.swarm.remotes.iter().map(|r| r.address.clone()).collect();
+    let foreign = |cluster: Option<ClusterId>, role| HostState::ForeignSwarm {
+        cluster,
+        role,
+        running: engine.running_containers,
+        managers: managers(),
+    };
     let role = if engine.swarm.control_available { Role::Manager } else { Role::Worker };
     if let Some(ours) = ours {
-        if ours.node(node).is_some() {
+        let unlisted = ours.nodes.is_none() && certificate.is_some_and(|c| c.cluster == *ours.id && c.node == *node);
+        if ours.node(node).is_some() || unlisted {
             return HostState::Member { node: node.clone() };
         }
         if let Some(cluster) = &engine.swarm.cluster {

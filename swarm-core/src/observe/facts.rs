@@ -40,6 +40,17 @@ pub struct LocalSwarm {
     pub cluster: Option<ClusterId>,
     /// What went wrong, in the engine's words.
     pub error: Option<String>,
+    /// The managers it knows (`RemoteManagers`). Any node of a swarm reports them, also where the managers have no leader.
+    pub remotes: Vec<RemoteManager>,
+}
+
+/// A manager as another node's engine knows it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RemoteManager {
+    /// Its node id.
+    pub node: NodeId,
+    /// `ADDRESS:PORT`.
+    pub address: String,
 }
 
 /// What an engine says of itself.
@@ -177,6 +188,8 @@ pub struct MachineFacts {
     pub boot_id: Option<String>,
     /// Whether a `docker` or `dockerd` program is installed.
     pub engine_installed: bool,
+    /// Bytes that are free where engines keep their swarm state; `None` where that was not reported.
+    pub disk_free: Option<u64>,
 }
 
 /// What kind of thing kept us from an engine.

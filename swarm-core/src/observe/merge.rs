@@ -1,12 +1,14 @@
 //! From many hosts' answers to one view of the cluster, with the contradictions written down.
 
 use super::classify::{HostState, Ours, classify};
-use super::facts::{ClusterView, HostReport, LocalState, NodeFacts, Observation};
+use super::facts::{ClusterView, HostReport, LocalState, NodeFacts, Observation, ReachErrorKind, RemoteManager};
 use crate::addr::{AddressSelector, ip_of};
-use crate::id::{ClusterId, HostName, NodeId};
+use crate::id::{ClusterId, DaemonId, HostName, NodeId};
+use crate::plan::quorum;
 use crate::spec::{ClusterSpec, HostSpec, NAME_LABEL, Role};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 /// One host, judged.
 #[derive(Debug, Clone)]
@@ -24,8 +26,15 @@ pub struct ObservedHost {
 /// Which swarm the file's cluster is.
 #[derive(Debug, Clone)]
 pub enum ObservedCluster {
-    /// No host is a manager of a swarm, as far as hosts could be asked.
+    /// Every declared manager answered, and none is in a swarm.
     None,
+    /// No manager answers for a swarm, and not every declared manager is known to be in none.
+    Unknown {
+        /// The declared managers that are in doubt, each with what is known of it.
+        doubts: Vec<(HostName, String)>,
+        /// The swarms that certificates of the hosts name.
+        swarms: Vec<ClusterId>,
+    },
     /// One swarm, and which of the file's hosts answer for it as managers.
     One {
         /// What the managers say.
@@ -33,10 +42,16 @@ pub enum ObservedCluster {
         /// Hosts whose engines answer as its managers.
         live: Vec<HostName>,
     },
-    /// A manager was found and could not name its swarm: the quorum is lost, or being elected.
-    NoQuorum {
+    /// Managers answer and hear no leader: an election, a leader that hangs, or a lost quorum.
+    NoLeader {
         /// Those managers, with what they said.
         managers: Vec<(HostName, String)>,
+        /// The swarm that their certificates name.
+        swarm: Option<ClusterId>,
+        /// How many managers the swarm has, as far as their engines know.
+        members: usize,
+        /// Managers that are proven gone, each with the proof.
+        gone: Vec<(HostName, String)>,
     },
     /// Several swarms that could each be the one.
     Several {
@@ -54,6 +69,50 @@ pub enum ObservedCluster {
     },
 }
 
+/// What does not fit together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "contradiction", rename_all = "kebab-case")]
+pub enum Contradiction {
+    /// Two hosts answer with one engine id: one machine under two names, or a copied disk.
+    SameEngine {
+        /// The hosts.
+        hosts: (HostName, HostName),
+        /// The engine id.
+        daemon: DaemonId,
+    },
+    /// Two hosts answer as one node: one is a copy of the other.
+    SameNode {
+        /// The hosts.
+        hosts: (HostName, HostName),
+        /// The node.
+        node: NodeId,
+    },
+    /// The managers of one swarm name different leaders: it is changing, or split in two.
+    SeveralLeaders {
+        /// The swarm.
+        swarm: ClusterId,
+        /// The nodes they name.
+        leaders: Vec<NodeId>,
+    },
+}
+
+impl fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SameEngine { hosts: (one, other), daemon } => {
+                write!(f, "{one} and {other} are the same engine ({daemon}): one machine under two names, or a copied disk")
+            }
+            Self::SameNode { hosts: (one, other), node } => {
+                write!(f, "{one} and {other} both report to be node {node}: one is a copy of the other")
+            }
+            Self::SeveralLeaders { swarm, leaders } => {
+                let leaders: Vec<&str> = leaders.iter().map(NodeId::as_str).collect();
+                write!(f, "the managers of swarm {swarm} name different leaders ({}): it is changing, or split in two", leaders.join(", "))
+            }
+        }
+    }
+}
+
 /// Everything that is known after one look.
 #[derive(Debug, Clone)]
 pub struct Observed {
@@ -62,7 +121,7 @@ pub struct Observed {
     /// The cluster.
     pub cluster: ObservedCluster,
     /// What does not fit together, for people. Any of these stops changes.
-    pub contradictions: Vec<String>,
+    pub contradictions: Vec<Contradiction>,
     /// Nodes of the swarm that are no host of the file.
     pub strangers: Vec<NodeFacts>,
 }
@@ -72,7 +131,33 @@ pub struct Observed {
 #[serde(transparent)]
 pub struct Basis(pub BTreeMap<String, String>);
 
+impl ObservedCluster {
+    /// Whether the quorum is proven to be lost: the managers that may still be there are no majority.
+    pub fn quorum_is_lost(&self) -> bool {
+        match self {
+            Self::NoLeader { members, gone, .. } => members.saturating_sub(gone.len()) < quorum::needed(*members),
+            _ => false,
+        }
+    }
+}
+
+impl Basis {
+    /// Every fact that differs from another basis, as lines.
+    pub fn differences(&self, now: &Self) -> Vec<String> {
+        let show = |v: Option<&String>| v.map_or("nothing".to_owned(), Clone::clone);
+        let keys: BTreeSet<&String> = self.0.keys().chain(now.0.keys()).collect();
+        let pairs = keys.into_iter().map(|key| (key, self.0.get(key), now.0.get(key)));
+        pairs.filter(|(_, then, is)| then != is).map(|(key, then, is)| format!("  {key}: was {}, is {}", show(then), show(is))).collect()
+    }
+}
+
 impl Observed {
+    /// Hosts whose host or engine did not answer in this look.
+    pub fn silent(&self) -> BTreeSet<HostName> {
+        let silent = |h: &ObservedHost| matches!(h.state, HostState::Unreachable { .. } | HostState::EngineDown { .. });
+        self.hosts.iter().filter(|(_, h)| silent(h)).map(|(name, _)| name.clone()).collect()
+    }
+
     /// The view of the one cluster.
     pub fn view(&self) -> Option<&ClusterView> {
         match &self.cluster {
@@ -135,7 +220,7 @@ pub fn merge(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeSet<
         }
     };
     let cluster = match candidates.as_slice() {
-        [] => no_candidate(observation),
+        [] => no_candidate(spec, observation, given_up),
         [one] => match one.name() {
             Some(name) if name != spec.name() => {
                 ObservedCluster::OtherName { cluster: one.view.cluster.id.clone(), name: name.to_owned(), managers: one.managers.clone() }
@@ -151,6 +236,7 @@ pub fn merge(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeSet<
     };
     let ours = match &cluster {
         ObservedCluster::One { view, .. } => Some(Ours::new(view)),
+        ObservedCluster::NoLeader { swarm: Some(id), .. } => Some(Ours::unlisted(id)),
         _ => None,
     };
     let known: BTreeSet<&NodeId> = observation.hosts.values().filter_map(|r| r.engine.as_ref().ok()?.swarm.node.as_ref()).collect();
@@ -221,46 +307,100 @@ fn swarms_seen<'a>(observation: &'a Observation, given_up: &BTreeSet<HostName>) 
     swarms.into_values().collect()
 }
 
-fn no_candidate(observation: &Observation) -> ObservedCluster {
-    let silent: Vec<(HostName, String)> = observation
-        .hosts
-        .iter()
-        .filter_map(|(name, report)| {
-            let engine = report.engine.as_ref().ok()?;
-            let manager = engine.swarm.state == LocalState::Active && engine.swarm.control_available;
-            let why = match &report.view {
-                Some(Err(why)) => why.clone(),
-                Some(Ok(_)) => return None,
-                None => engine.swarm.error.clone().unwrap_or_default(),
-            };
-            manager.then(|| (name.clone(), why))
-        })
-        .collect();
-    if silent.is_empty() { ObservedCluster::None } else { ObservedCluster::NoQuorum { managers: silent } }
+/// What is known where no manager answers for a swarm.
+fn no_candidate(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeSet<HostName>) -> ObservedCluster {
+    let mut silent: Vec<(HostName, String)> = Vec::new();
+    let mut known: BTreeSet<&RemoteManager> = BTreeSet::new();
+    let mut named: BTreeSet<&ClusterId> = BTreeSet::new();
+    for (name, report) in observation.hosts.iter().filter(|(name, _)| !given_up.contains(*name)) {
+        let Ok(engine) = &report.engine else { continue };
+        if engine.swarm.state != LocalState::Active || !engine.swarm.control_available || matches!(report.view, Some(Ok(_))) {
+            continue;
+        }
+        let said = report.view.as_ref().and_then(|v| v.as_ref().err()).cloned().or_else(|| engine.swarm.error.clone());
+        silent.push((name.clone(), said.unwrap_or_else(|| "it gives no reason".into())));
+        known.extend(&engine.swarm.remotes);
+        named.extend(report.identity.iter().filter_map(|i| i.as_ref().ok()).map(|i| &i.cluster));
+    }
+    if silent.is_empty() {
+        return unknown_or_none(spec, observation);
+    }
+    let mut named = named.into_iter();
+    let swarm = match (named.next(), named.next()) {
+        (Some(one), None) => Some(one.clone()),
+        _ => None,
+    };
+    let gone = proven_gone(spec, observation, &known, swarm.as_ref());
+    ObservedCluster::NoLeader { members: known.len().max(silent.len()), managers: silent, swarm, gone }
 }
 
-fn contradictions(observation: &Observation, swarms: &[Swarm<'_>]) -> Vec<String> {
+/// The managers that the swarm counts and that are proven to be none any more: each is matched to a host of the file by its node id or
+/// by its address, and that host's engine is in no swarm, in another one, or not there at all.
+fn proven_gone(
+    spec: &ClusterSpec,
+    observation: &Observation,
+    known: &BTreeSet<&RemoteManager>,
+    swarm: Option<&ClusterId>,
+) -> Vec<(HostName, String)> {
+    let mut gone = Vec::new();
+    for (name, report) in &observation.hosts {
+        let at = spec.host(name).and_then(HostSpec::advertise_selector);
+        let is_at = |m: &RemoteManager| matches!(at, Some(AddressSelector::Ip(ip)) if ip_of(&m.address) == Some(ip));
+        let Some(counted) = known.iter().find(|m| is_at(m)) else { continue };
+        let why = match &report.engine {
+            Ok(engine) => match (&engine.swarm.state, &engine.swarm.node, report.identity.as_ref()) {
+                (LocalState::Inactive, ..) => Some("its engine is in no swarm".to_owned()),
+                (LocalState::Active, Some(node), Some(Ok(id))) if *node != counted.node && swarm.is_some_and(|s| id.cluster != *s) => {
+                    Some(format!("its engine is in swarm {}", id.cluster))
+                }
+                _ => None,
+            },
+            Err(error) if error.kind == ReachErrorKind::NoEngine => Some("it has no engine".to_owned()),
+            Err(_) => None,
+        };
+        gone.extend(why.map(|why| (name.clone(), why)));
+    }
+    gone
+}
+
+/// No host answers as a manager: either every declared manager said that it is in no swarm, or it is not known.
+fn unknown_or_none(spec: &ClusterSpec, observation: &Observation) -> ObservedCluster {
+    let mut doubts = Vec::new();
+    for host in spec.managers() {
+        let doubt = match observation.hosts.get(&host.name) {
+            None => Some("it was not looked at".to_owned()),
+            Some(report) => match (&report.engine, classify(report, None)) {
+                (_, HostState::Standalone | HostState::ForeignSwarm { .. }) => None,
+                (_, state) => Some(state.detail().map_or(state.word().to_owned(), |d| format!("{}: {d}", state.word()))),
+            },
+        };
+        doubts.extend(doubt.map(|why| (host.name.clone(), why)));
+    }
+    if doubts.is_empty() {
+        return ObservedCluster::None;
+    }
+    let identities = observation.hosts.values().filter_map(|r| r.identity.as_ref()?.as_ref().ok());
+    let swarms: BTreeSet<ClusterId> = identities.map(|i| i.cluster.clone()).collect();
+    ObservedCluster::Unknown { doubts, swarms: swarms.into_iter().collect() }
+}
+
+fn contradictions(observation: &Observation, swarms: &[Swarm<'_>]) -> Vec<Contradiction> {
     let mut found = Vec::new();
     let mut daemons: BTreeMap<&str, &HostName> = BTreeMap::new();
     let mut nodes: BTreeMap<&NodeId, &HostName> = BTreeMap::new();
     for (name, report) in &observation.hosts {
         let Ok(engine) = &report.engine else { continue };
         if let Some(other) = daemons.insert(engine.daemon.as_str(), name) {
-            found
-                .push(format!("{other} and {name} are the same engine ({}): one machine under two names, or a copied disk", engine.daemon));
+            found.push(Contradiction::SameEngine { hosts: (other.clone(), name.clone()), daemon: engine.daemon.clone() });
         } else if let Some(node) = &engine.swarm.node
             && let Some(other) = nodes.insert(node, name)
         {
-            found.push(format!("{other} and {name} both say they are node {node}: one is a copy of the other"));
+            found.push(Contradiction::SameNode { hosts: (other.clone(), name.clone()), node: node.clone() });
         }
     }
     for swarm in swarms.iter().filter(|s| s.leaders.len() > 1) {
-        let leaders: Vec<&str> = swarm.leaders.iter().map(|l| l.as_str()).collect();
-        found.push(format!(
-            "the managers of swarm {} name different leaders ({}): it is changing, or split in two",
-            swarm.view.cluster.id,
-            leaders.join(", ")
-        ));
+        let leaders = swarm.leaders.iter().map(|l| (*l).clone()).collect();
+        found.push(Contradiction::SeveralLeaders { swarm: swarm.view.cluster.id.clone(), leaders });
     }
     found
 }

@@ -10,7 +10,7 @@ pub use certificate::{NodeIdentity, identity_from_pem};
 pub use classify::{HostState, address_matches};
 pub use facts::{
     ClusterFacts, ClusterView, EngineFacts, HostReport, LocalState, LocalSwarm, MachineFacts, ManagerFacts, NodeFacts, NodeState,
-    Observation, ReachError, ReachErrorKind, Reachability,
+    Observation, ReachError, ReachErrorKind, Reachability, RemoteManager,
 };
-pub use merge::{Basis, Observed, ObservedCluster, ObservedHost, merge};
+pub use merge::{Basis, Contradiction, Observed, ObservedCluster, ObservedHost, merge};
 pub use probe::{PROBE_SCRIPT, parse_probe};

@@ -5,13 +5,17 @@ use crate::addr::InterfaceAddress;
 
 /// Prints marked lines between two nonces, so that what a login shell prints around it does no harm.
 ///
-/// Only `ip` is a program of its own; everything else the shell does itself. Each process costs a slow host some milliseconds.
+/// Only `ip`, `df` and `tail` are programs of their own; everything else the shell does itself. Each process costs a slow host some
+/// milliseconds.
 pub const PROBE_SCRIPT: &str = r#"export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin:/usr/local/bin"
 echo swarm-probe-begin
 [ -r /etc/machine-id ] && read -r id </etc/machine-id && echo "machine-id $id"
 [ -r /proc/sys/kernel/random/boot_id ] && read -r id </proc/sys/kernel/random/boot_id && echo "boot-id $id"
 command -v dockerd >/dev/null 2>&1 && echo engine dockerd
 command -v docker >/dev/null 2>&1 && echo engine docker
+for d in /var/lib/docker/swarm /var/lib/docker /var/lib; do [ -d "$d" ] && break; done
+free=$(df -Pk "$d" 2>/dev/null | while read -r _ _ _ k _; do echo "$k"; done | tail -n 1)
+[ -n "$free" ] && echo "disk-free-kib $free"
 echo swarm-probe-addresses
 ip -o addr show 2>/dev/null
 echo swarm-probe-end
@@ -32,6 +36,7 @@ pub fn parse_probe(output: &str) -> Result<MachineFacts, String> {
             ["machine-id", id] => facts.machine_id = Some((*id).to_owned()),
             ["boot-id", id] => facts.boot_id = Some((*id).to_owned()),
             ["engine", _] => facts.engine_installed = true,
+            ["disk-free-kib", kib] => facts.disk_free = kib.parse::<u64>().ok().map(|k| k.saturating_mul(1024)),
             // `2: eth0    inet 10.0.0.5/24 brd …`
             [index, interface, "inet" | "inet6", address, ..] if index.ends_with(':') => {
                 if let Ok(address) = address.split('/').next().unwrap_or(address).parse() {
@@ -52,12 +57,13 @@ mod tests {
     #[test]
     fn noise_of_the_login_shell_is_skipped() {
         let facts = parse_probe(
-            "Welcome!\nswarm-probe-begin\nmachine-id abc\nengine dockerd\nswarm-probe-addresses\n1: lo    inet 127.0.0.1/8 scope host lo\n7: eth0@if7    inet 10.0.0.5/24 brd 10.0.0.255 scope global eth0\nswarm-probe-end\nbye",
+            "Welcome!\nswarm-probe-begin\nmachine-id abc\nengine dockerd\ndisk-free-kib 2048\nswarm-probe-addresses\n1: lo    inet 127.0.0.1/8 scope host lo\n7: eth0@if7    inet 10.0.0.5/24 brd 10.0.0.255 scope global eth0\nswarm-probe-end\nbye",
         )
         .unwrap();
         assert_eq!(facts.machine_id.as_deref(), Some("abc"));
         assert_eq!(facts.addresses[1], InterfaceAddress { interface: "eth0".into(), address: "10.0.0.5".parse().unwrap() });
         assert!(facts.engine_installed);
+        assert_eq!(facts.disk_free, Some(2 << 20));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! From what is wanted and what is there to a plan, or to the reasons why not. Synchronous, total, deterministic.
 
+use super::managers::disk_too_full;
 use super::quorum;
 use super::raft::Raft;
 use super::refusal::Refusal;
-use super::{Action, Blocked, PLAN_VERSION, Plan, Risk, Step, fingerprint, order};
+use super::{Action, Blocked, PLAN_VERSION, Plan, PlanPurpose, Risk, Step, fingerprint, order};
 use crate::addr::AddressSelector;
+use crate::advice::Advice;
 use crate::condition::Condition;
 use crate::engine::{InitRequest, SwarmChange};
 use crate::id::{HostName, StepId};
@@ -22,6 +24,8 @@ pub struct PlanOptions {
     pub limit: Option<BTreeSet<HostName>>,
     /// The fingerprint of the unlock key that is stored already.
     pub stored_key: Option<String>,
+    /// Why an unlock key could not be stored; `None` where it can.
+    pub no_key_place: Option<String>,
 }
 
 /// A plan, or why there is none.
@@ -38,13 +42,9 @@ pub fn build(spec: &ClusterSpec, observed: &Observed, options: &PlanOptions) -> 
     let mut builder = Builder { spec, observed, options, steps: Vec::new(), notes: Vec::new(), blocked: Vec::new(), refusals: Vec::new() };
     builder.refusals.extend(observed.contradictions.iter().map(|what| Refusal::Contradiction { what: what.clone() }));
     match &observed.cluster {
-        ObservedCluster::None => builder.bootstrap(),
+        ObservedCluster::None | ObservedCluster::Unknown { .. } => builder.bootstrap(),
         ObservedCluster::One { view, live } => builder.converge(view, live),
-        ObservedCluster::NoQuorum { managers } => builder.refusals.push(Refusal::NoQuorum { managers: managers.clone() }),
-        ObservedCluster::Several { swarms } => builder.refusals.push(Refusal::SeveralSwarms { swarms: swarms.clone() }),
-        ObservedCluster::OtherName { cluster, name, .. } => {
-            builder.refusals.push(Refusal::OtherName { cluster: cluster.clone(), name: name.clone(), wanted: spec.name().to_owned() })
-        }
+        other => builder.refusals.extend(super::refusal::of_cluster(spec, other)),
     }
     builder.finish()
 }
@@ -54,7 +54,7 @@ pub(super) struct Builder<'a> {
     pub(super) observed: &'a Observed,
     pub(super) options: &'a PlanOptions,
     steps: Vec<Step>,
-    notes: Vec<String>,
+    pub(super) notes: Vec<String>,
     pub(super) blocked: Vec<Blocked>,
     pub(super) refusals: Vec<Refusal>,
 }
@@ -74,6 +74,9 @@ impl<'a> Builder<'a> {
         let basis = self.observed.basis();
         Planned::Plan(Plan {
             version: PLAN_VERSION,
+            purpose: PlanPurpose::Converge,
+            force_leave: self.options.force_leave.clone(),
+            limit: self.options.limit.clone(),
             cluster: self.spec.name().to_owned(),
             swarm: self.observed.view().map(|v| v.cluster.id.clone()),
             fingerprint: fingerprint(self.spec, &basis),
@@ -88,13 +91,14 @@ impl<'a> Builder<'a> {
         self.options.limit.as_ref().is_none_or(|limit| limit.contains(host))
     }
 
-    fn hosts(&self) -> Vec<(&'a HostSpec, &'a ObservedHost)> {
+    pub(super) fn hosts(&self) -> Vec<(&'a HostSpec, &'a ObservedHost)> {
         self.spec.hosts().filter(|h| self.chosen(&h.name)).filter_map(|h| Some((h, self.observed.hosts.get(&h.name)?))).collect()
     }
 
     /// No swarm was found: make one, if nothing speaks against it.
     fn bootstrap(&mut self) {
         let mut doubts = Vec::new();
+        let mut locked = Vec::new();
         // While a declared manager is not proven to be in no swarm, a swarm that a host is in may be the one of this file.
         let settled = self.spec.managers().all(|m| {
             let state = self.observed.hosts.get(&m.name).map(|h| &h.state);
@@ -109,14 +113,18 @@ impl<'a> Builder<'a> {
             match (&seen.state, host.role) {
                 (HostState::Standalone, _) => {}
                 (HostState::ForeignSwarm { .. } | HostState::Broken { .. } | HostState::Joining, _) if forced => {}
-                (HostState::ForeignSwarm { cluster, role, running }, _) if settled => self.refusals.push(Refusal::ForeignSwarm {
+                (HostState::ForeignSwarm { cluster, role: Role::Worker, running, managers }, _) if settled => {
+                    let (host, swarm, managers) = (host.name.clone(), cluster.clone(), managers.clone());
+                    self.refusals.push(Refusal::ManagersElsewhere { host, swarm, managers, running: *running });
+                }
+                (HostState::ForeignSwarm { cluster, role, running, .. }, _) if settled => self.refusals.push(Refusal::ForeignSwarm {
                     host: host.name.clone(),
                     ours: None,
                     theirs: cluster.clone(),
                     role: *role,
                     running: *running,
                 }),
-                (HostState::Locked { .. }, Role::Manager) => self.refusals.push(Refusal::Locked { host: host.name.clone() }),
+                (HostState::Locked { .. }, Role::Manager) => locked.push(host.name.clone()),
                 (HostState::Unreachable { .. } | HostState::NoEngine { .. } | HostState::EngineDown { .. }, Role::Worker) => {}
                 (state, _) => {
                     let detail = state.detail().map_or(String::new(), |d| format!(": {d}"));
@@ -129,8 +137,9 @@ impl<'a> Builder<'a> {
             }
         }
         // A locked manager is the answer to all doubts: once it is unlocked, the swarm can be asked.
-        let locked = self.refusals.iter().any(|r| matches!(r, Refusal::Locked { .. }));
-        if !doubts.is_empty() && !locked {
+        if !locked.is_empty() {
+            self.refusals.push(Refusal::Locked { hosts: locked, key_file: self.key_file() });
+        } else if !doubts.is_empty() {
             self.refusals.push(Refusal::InitInDoubt { doubts });
         }
         if !settled {
@@ -167,13 +176,14 @@ impl<'a> Builder<'a> {
             risk: Risk::None,
         });
         self.unfit(first, first_seen);
+        if let Some(why) = disk_too_full(first, first_seen) {
+            self.refusals.push(Refusal::Unfit { host: first.name.clone(), why });
+        }
         self.configure_new(first, &init, None);
         for (host, seen) in hosts.iter().filter(|(h, _)| h.name != first.name) {
             self.enter(host, seen, std::slice::from_ref(&init), false);
         }
-        let managers = |s: &&Step| matches!(s.action, Action::Init { .. } | Action::Join { role: Role::Manager, .. });
-        let needs = self.steps.iter().filter(managers).map(|s| s.id.clone()).collect();
-        self.autolock(&first.name, false, None, needs);
+        self.autolock(&first.name, false, None);
     }
 
     /// There is a swarm: bring every host to where the file wants it.
@@ -181,13 +191,10 @@ impl<'a> Builder<'a> {
         let mut raft = Raft::of(view);
         if raft.healthy() < quorum::needed(raft.total()) {
             let managers = live.iter().map(|h| (h.clone(), quorum::summary(raft.total(), raft.healthy()))).collect();
-            self.refusals.push(Refusal::NoQuorum { managers });
+            self.refusals.push(Refusal::NoLeader { managers, members: raft.total(), gone: Vec::new(), lost: false });
             return;
         }
         self.swarm_object(view, live);
-        if let Some(host) = live.first() {
-            self.autolock(host, view.cluster.settings.autolock == Some(true), view.unlock_key.as_deref(), Vec::new());
-        }
         // A voter that is gone goes first: while it counts, every other change of managers is nearer to the edge.
         let mut chain = self.strangers(&mut raft);
         let mut promotions: Vec<(&HostSpec, &NodeFacts)> = Vec::new();
@@ -214,8 +221,10 @@ impl<'a> Builder<'a> {
                         continue;
                     }
                     let manager = host.role == Role::Manager;
-                    if manager && !raft.may_grow() {
-                        self.refusals.push(raft.refusal(host, 1));
+                    if manager {
+                        chain.extend(self.dead_entry_of(host, seen, view, &mut raft, &chain));
+                    }
+                    if manager && !self.may_change(host, seen, &raft, 1) {
                         continue;
                     }
                     let needs = if manager { chain.clone() } else { Vec::new() };
@@ -230,20 +239,35 @@ impl<'a> Builder<'a> {
             }
         }
         for (host, node) in promotions {
-            if !raft.may_grow() {
-                self.refusals.push(raft.refusal(host, 1));
+            let Some(seen) = self.observed.hosts.get(&host.name) else { continue };
+            if !self.may_change(host, seen, &raft, 1) {
                 continue;
             }
+            let Some(rejoin) = self.rejoin(host, seen, node) else { continue };
             raft.grow();
-            chain = vec![self.role_step(host, node, Action::Promote, chain)];
+            chain = vec![self.role_step(host, node, Action::Promote { rejoin }, chain)];
         }
+        // A manager that is not healthy goes first: the others are changed only when it is gone.
+        demotions.sort_by_key(|(_, node)| raft.is_healthy(&node.id));
         for (host, node) in demotions {
+            let before = raft.clone();
             if !raft.shrink(&node.id) {
                 self.refusals.push(raft.refusal(host, -1));
                 continue;
             }
+            if before.is_healthy(&node.id) && self.waits_for_unhealthy(host, &before) {
+                raft = before;
+                continue;
+            }
             chain = vec![self.role_step(host, node, Action::Demote, chain)];
         }
+        if let Some(host) = live.first() {
+            self.autolock(host, view.cluster.settings.autolock == Some(true), view.unlock_key.as_deref());
+        }
+    }
+
+    pub(super) fn key_file(&self) -> Option<String> {
+        self.spec.unlock_key_file().map(|path| path.display().to_string())
     }
 
     /// The swarm object: what can change is changed, what is fixed at init is told.
@@ -255,19 +279,7 @@ impl<'a> Builder<'a> {
         if view.cluster.labels.get(NAME_LABEL).map(String::as_str) != Some(self.spec.name()) {
             labels.insert(NAME_LABEL.to_owned(), self.spec.name().to_owned());
         }
-        let wanted = self.spec.init();
-        let have = &view.cluster.init;
-        let mut fixed = Vec::new();
-        if !wanted.default_addr_pool.is_empty() && wanted.default_addr_pool != have.default_addr_pool {
-            fixed.push("default_addr_pool");
-        }
-        if wanted.default_addr_pool_mask_length.is_some() && wanted.default_addr_pool_mask_length != have.default_addr_pool_mask_length {
-            fixed.push("default_addr_pool_mask_length");
-        }
-        if wanted.data_path_port.is_some() && wanted.data_path_port != have.data_path_port {
-            fixed.push("data_path_port");
-        }
-        for key in fixed {
+        for key in self.spec.init().differing_from(&view.cluster.init) {
             self.notes.push(format!("swarm.{key} differs from the file and is immutable: it needs a new cluster"));
         }
         let change = SwarmChange { settings, labels };
@@ -292,10 +304,29 @@ impl<'a> Builder<'a> {
         });
     }
 
-    /// Locks the managers, then stores the key; or stores it again where the stored one is not the swarm's.
-    fn autolock(&mut self, host: &HostName, on: bool, key: Option<&str>, needs: Vec<StepId>) {
-        let Some(file) = self.spec.unlock_key_file().filter(|_| self.spec.settings().autolock == Some(true)) else { return };
-        let mut needs = needs;
+    /// Locks the managers after every change of managers, then stores the key; or stores it again where the stored one is not the swarm's,
+    /// also where someone else locked them.
+    fn autolock(&mut self, host: &HostName, on: bool, key: Option<&str>) {
+        let wanted = self.spec.settings().autolock;
+        let Some(file) = self.spec.unlock_key_file().filter(|_| wanted == Some(true) || (on && wanted.is_none())) else { return };
+        let managers = |s: &&Step| {
+            matches!(
+                s.action,
+                Action::Init { .. }
+                    | Action::Join { role: Role::Manager, .. }
+                    | Action::Promote { .. }
+                    | Action::Demote
+                    | Action::RemoveNode { demote: true, .. }
+            )
+        };
+        let mut needs: Vec<StepId> = self.steps.iter().filter(managers).map(|s| s.id.clone()).collect();
+        if on && key.is_some() && key == self.options.stored_key.as_deref() {
+            return;
+        }
+        if let Some(why) = &self.options.no_key_place {
+            self.refusals.push(Refusal::NoPlaceForKey { why: why.clone() });
+            return;
+        }
         if !on {
             let settings = SwarmSettings { autolock: Some(true), ..SwarmSettings::default() };
             let id = StepId::new("swarm/autolock");
@@ -307,12 +338,12 @@ impl<'a> Builder<'a> {
                 after: "managers need the unlock key after a restart".into(),
                 needs: std::mem::take(&mut needs),
                 expect: None,
-                because: "the file says so".into(),
+                because: "file: autolock is true".into(),
                 risk: Risk::None,
             });
             needs = vec![id];
-        } else if key.is_some() && key == self.options.stored_key.as_deref() {
-            return;
+        } else {
+            needs.clear();
         }
         self.push(Step {
             id: StepId::new("swarm/store-key"),
@@ -327,59 +358,6 @@ impl<'a> Builder<'a> {
         });
     }
 
-    /// Nodes of the swarm that are no host of the file: entries our hosts left behind go, the others are told and left alone.
-    /// Gives the last step that takes a lost voter out of raft.
-    fn strangers(&mut self, raft: &mut Raft) -> Vec<StepId> {
-        let mut chain: Vec<StepId> = Vec::new();
-        for node in &self.observed.strangers {
-            match self.left_behind_by(node) {
-                Some(host) if node.state == NodeState::Down => {
-                    let demote = node.manager.is_some();
-                    if node.manager.is_some() && !raft.shrink(&node.id) {
-                        self.refusals.push(raft.refusal(host, -1));
-                        continue;
-                    }
-                    let id = StepId::new(format!("{}/remove-{}", host.name, node.id));
-                    let voter = node.manager.is_some();
-                    let needs = if voter { std::mem::replace(&mut chain, vec![id.clone()]) } else { Vec::new() };
-                    self.push(Step {
-                        id,
-                        host: host.name.clone(),
-                        action: Action::RemoveNode { node: node.id.clone(), demote },
-                        before: format!("entry {} ({})", node.id, node.hostname),
-                        after: "no such entry".into(),
-                        needs,
-                        expect: None,
-                        because: "the host left it behind: it is down, has this host's name and address, and the host is another node now"
-                            .into(),
-                        risk: if voter { Risk::Quorum } else { Risk::None },
-                    });
-                }
-                _ => {
-                    let name = if node.hostname.is_empty() { "no host name".to_owned() } else { node.hostname.clone() };
-                    self.notes.push(format!(
-                        "node {} ({name}, {}, {:?}) is in the swarm and not among the hosts; it is left alone",
-                        node.id, node.role, node.state
-                    ));
-                }
-            }
-        }
-        chain
-    }
-
-    /// The host that left an entry behind, proven by name and address together with an identity that is known to be another.
-    fn left_behind_by(&self, node: &NodeFacts) -> Option<&'a HostSpec> {
-        self.hosts().into_iter().find_map(|(host, seen)| {
-            let engine = seen.report.engine.as_ref().ok()?;
-            let identity_known = matches!(seen.state, HostState::Standalone | HostState::Member { .. } | HostState::StaleMember { .. });
-            let address = self.resolve(host, seen).ok()?;
-            let at = crate::addr::ip_of(&node.address);
-            let same_place = at == Some(address) || at.is_some_and(|ip| ip.is_unspecified());
-            (identity_known && engine.hostname == node.hostname && engine.swarm.node.as_ref() != Some(&node.id) && same_place)
-                .then_some(host)
-        })
-    }
-
     fn note_address(&mut self, host: &HostSpec, seen: &ObservedHost, node: &NodeFacts) {
         if let Some((wanted, false)) = crate::observe::address_matches(host, &seen.report, node) {
             let at = node.manager.as_ref().map_or(node.address.as_str(), |m| m.address.as_str());
@@ -391,7 +369,11 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn block(&mut self, host: &HostSpec, state: &HostState) {
-        let why = state.detail().map_or(state.word().to_owned(), |d| format!("{}: {d}", state.word()));
+        let mut why = state.detail().map_or(state.word().to_owned(), |d| format!("{}: {d}", state.word()));
+        if let HostState::Locked { .. } = state {
+            let advice = Advice::Unlock { hosts: vec![host.name.clone()], key_file: self.key_file() };
+            why = format!("{why}; {advice}");
+        }
         self.blocked.push(Blocked { host: host.name.clone(), why });
     }
 
@@ -443,13 +425,15 @@ fn rotation(view: &ClusterView) -> Option<String> {
         return None;
     }
     let show = |n: &NodeFacts| if n.hostname.is_empty() { n.id.to_string() } else { format!("{} ({})", n.id, n.hostname) };
-    let away: Vec<String> = view.nodes.iter().filter(|n| n.state != NodeState::Ready).map(show).collect();
+    let gone: Vec<&NodeFacts> = view.nodes.iter().filter(|n| n.state != NodeState::Ready).collect();
+    let away: Vec<String> = gone.iter().map(|n| show(n)).collect();
     let waits = if away.is_empty() {
         "it ends by itself in some seconds".to_owned()
     } else {
-        format!("it waits for {}: bring them back, or remove what is gone with `docker node rm` on a manager", away.join(", "))
+        let remove: Vec<String> = gone.iter().map(|n| Advice::RemoveEntry { node: n.id.clone() }.to_string()).collect();
+        format!("it waits for {}: bring them back, or {}", away.join(", "), remove.join(" and "))
     };
-    Some(format!("the swarm's root certificate is being replaced, and nobody can join before that has ended; {waits}"))
+    Some(format!("the swarm's root certificate is being replaced, and no host can join before that has ended; {waits}"))
 }
 
 fn resolve_on(selector: &AddressSelector, nat: bool, seen: &ObservedHost) -> Result<IpAddr, String> {

@@ -1,94 +1,190 @@
 //! The end of a cluster: workers leave first, then managers one after the other, the last one with the whole state.
 
-use super::{Action, Blocked, PLAN_VERSION, Plan, Planned, Refusal, Risk, Step, fingerprint, order};
+use super::refusal::of_cluster;
+use super::{Action, Blocked, PLAN_VERSION, Plan, PlanPurpose, Planned, Refusal, Risk, Step, fingerprint, order};
 use crate::condition::Condition;
 use crate::engine::Force;
-use crate::id::StepId;
-use crate::observe::{HostState, NodeFacts, Observed, ObservedCluster};
+use crate::id::{ClusterId, NodeId, StepId};
+use crate::observe::{ClusterView, HostState, NodeFacts, Observed, ObservedCluster, ObservedHost};
+use crate::plan::quorum;
 use crate::spec::{ClusterSpec, HostSpec, Role};
 
-/// Plans to take every member out. What the swarm has besides the hosts of the file is told.
-pub fn build_destroy(spec: &ClusterSpec, observed: &Observed) -> Planned {
-    match &observed.cluster {
-        ObservedCluster::Several { swarms } => return Planned::Refused(vec![Refusal::SeveralSwarms { swarms: swarms.clone() }]),
-        ObservedCluster::OtherName { cluster, name, .. } => {
-            return Planned::Refused(vec![Refusal::OtherName {
-                cluster: cluster.clone(),
-                name: name.clone(),
-                wanted: spec.name().to_owned(),
-            }]);
+/// Plans to take every member out. What the swarm has besides the hosts of the file is named. With `force` a swarm without a leader is
+/// taken down too: each host that is reached leaves it.
+pub fn build_destroy(spec: &ClusterSpec, observed: &Observed, force: Force) -> Planned {
+    let mut ending = Destroy { spec, observed, steps: Vec::new(), blocked: Vec::new(), notes: Vec::new() };
+    match (&observed.cluster, force) {
+        (ObservedCluster::None, _) => ending.leave_out_the_rest(),
+        (ObservedCluster::One { view, .. }, _) => ending.in_order(view),
+        (ObservedCluster::NoLeader { swarm: Some(id), members, .. }, Force::Yes) => {
+            ending.notes.push(format!(
+                "swarm {id} has no leader: its {members} managers lose its state, and what is not reached keeps its part of it"
+            ));
+            ending.by_force(id);
         }
-        ObservedCluster::NoQuorum { managers } => return Planned::Refused(vec![Refusal::NoQuorum { managers: managers.clone() }]),
-        ObservedCluster::None | ObservedCluster::One { .. } => {}
-    }
-    let mut steps: Vec<Step> = Vec::new();
-    let mut blocked = Vec::new();
-    let mut managers: Vec<(&HostSpec, &NodeFacts)> = Vec::new();
-    for host in spec.hosts() {
-        let Some(seen) = observed.hosts.get(&host.name) else { continue };
-        match (&seen.state, &seen.node) {
-            (HostState::Member { .. }, Some(node)) if node.role == Role::Manager => managers.push((host, node)),
-            (HostState::Member { .. }, Some(node)) => steps.push(leave(spec, host, node, Vec::new())),
-            (HostState::Standalone, _) => {}
-            (state, _) => {
-                let why = state.detail().map_or(state.word().to_owned(), |d| format!("{}: {d}", state.word()));
-                blocked.push(Blocked { host: host.name.clone(), why });
-            }
+        (ObservedCluster::Unknown { swarms, .. }, Force::Yes) if swarms.len() == 1 => {
+            let Some(id) = swarms.first() else { return Planned::Refused(Vec::new()) };
+            ending.notes.push(format!("no manager of swarm {id} answers; what is not reached keeps its part of it"));
+            ending.by_force(id);
+        }
+        (cluster, _) => {
+            let refusals: Vec<Refusal> = of_cluster(spec, cluster).into_iter().collect();
+            return Planned::Refused(refusals);
         }
     }
-    // Managers are demoted one by one, so that whoever is left can always be asked and a run that is cut short can go on. The leader
-    // is the last: it need not hand anything over.
-    managers.sort_by_key(|(_, node)| node.manager.as_ref().is_some_and(|m| m.leader));
-    let last = managers.pop();
-    let mut chain: Vec<StepId> = steps.iter().map(|s| s.id.clone()).collect();
-    for (host, node) in managers {
-        let id = StepId::new(format!("{}/demote", host.name));
-        steps.push(Step {
-            id: id.clone(),
-            host: host.name.clone(),
-            action: Action::Demote,
-            before: "manager".into(),
-            after: "worker".into(),
-            needs: chain,
-            expect: Some(Condition::Role(Role::Worker)),
-            because: "the cluster is to be destroyed, and the managers that are left must stay a majority".into(),
-            risk: Risk::Quorum,
-        });
-        let leave = leave(spec, host, node, vec![id]);
-        chain = vec![leave.id.clone()];
-        steps.push(leave);
-    }
-    if let Some((host, node)) = last {
-        steps.push(leave(spec, host, node, chain));
-    }
-    let notes = observed
-        .strangers
-        .iter()
-        .map(|n| format!("node {} ({}) is in the swarm and not in the file; it will be left behind without managers", n.id, n.hostname))
-        .collect();
-    let basis = observed.basis();
-    Planned::Plan(Plan {
-        version: PLAN_VERSION,
-        cluster: spec.name().to_owned(),
-        swarm: observed.view().map(|v| v.cluster.id.clone()),
-        fingerprint: fingerprint(spec, &basis),
-        basis,
-        steps: order::sort(steps),
-        notes,
-        blocked,
-    })
+    ending.finish()
 }
 
-fn leave(spec: &ClusterSpec, host: &HostSpec, node: &NodeFacts, needs: Vec<StepId>) -> Step {
-    Step {
-        id: StepId::new(format!("{}/leave", host.name)),
-        host: host.name.clone(),
-        action: Action::Leave { force: Force::Yes, node: Some(node.id.clone()) },
-        before: format!("{} of {}", node.role, spec.name()),
-        after: "in no swarm".into(),
-        needs,
-        expect: None,
-        because: "the cluster is to be destroyed".into(),
-        risk: Risk::Host,
+struct Destroy<'a> {
+    spec: &'a ClusterSpec,
+    observed: &'a Observed,
+    steps: Vec<Step>,
+    blocked: Vec<Blocked>,
+    notes: Vec<String>,
+}
+
+impl<'a> Destroy<'a> {
+    fn hosts(&self) -> Vec<(&'a HostSpec, &'a ObservedHost)> {
+        self.spec.hosts().filter_map(|h| Some((h, self.observed.hosts.get(&h.name)?))).collect()
+    }
+
+    /// A swarm with a leader: its dead managers are taken out of raft, workers leave, managers are demoted one by one and leave, so that
+    /// whoever is left can always be asked and a run that is cut short can go on. The leader is the last: it hands nothing over.
+    fn in_order(&mut self, view: &ClusterView) {
+        let mut managers: Vec<(&HostSpec, &NodeFacts)> = Vec::new();
+        let mut workers: Vec<(&HostSpec, &NodeFacts)> = Vec::new();
+        for (host, seen) in self.hosts() {
+            match (&seen.state, &seen.node) {
+                (HostState::Member { .. }, Some(node)) if node.role == Role::Manager => managers.push((host, node)),
+                (HostState::Member { .. }, Some(node)) => workers.push((host, node)),
+                _ => {}
+            }
+        }
+        managers.sort_by_key(|(_, node)| node.manager.as_ref().is_some_and(|m| m.leader));
+        let mut chain = self.dead_managers(view, managers.last().map(|(host, _)| *host), &managers);
+        let first = chain.clone();
+        let leaves: Vec<StepId> =
+            workers.into_iter().map(|(host, node)| self.leave(host, Some(node.id.clone()), node.role, first.clone())).collect();
+        chain.extend(leaves);
+        let last = managers.pop();
+        for (host, node) in managers {
+            let id = StepId::new(format!("{}/demote", host.name));
+            self.steps.push(Step {
+                id: id.clone(),
+                host: host.name.clone(),
+                action: Action::Demote,
+                before: "manager".into(),
+                after: "worker".into(),
+                needs: chain,
+                expect: Some(Condition::Role(Role::Worker)),
+                because: "the cluster is to be destroyed, and the managers that are left must stay a majority".into(),
+                risk: Risk::Quorum,
+            });
+            chain = vec![self.leave(host, Some(node.id.clone()), node.role, vec![id])];
+        }
+        if let Some((host, node)) = last {
+            self.leave(host, Some(node.id.clone()), node.role, chain);
+        }
+        for node in &self.observed.strangers {
+            self.notes.push(format!(
+                "node {} ({}) is in the swarm and not in the file; it is left behind without managers",
+                node.id, node.hostname
+            ));
+        }
+        self.leave_out_the_rest();
+    }
+
+    /// Managers that no other reaches count until they are out of raft: while they do, no healthy one can go.
+    fn dead_managers(&mut self, view: &ClusterView, by: Option<&HostSpec>, ours: &[(&HostSpec, &NodeFacts)]) -> Vec<StepId> {
+        let Some(by) = by else { return Vec::new() };
+        let mut chain = Vec::new();
+        let mut left: Vec<NodeFacts> = view.nodes.clone();
+        while let Some(dead) = quorum::unhealthy(&left, None).cloned() {
+            left.retain(|n| n.id != dead.id);
+            let answers = ours.iter().any(|(_, node)| node.id == dead.id);
+            let name = if dead.hostname.is_empty() { "no host name" } else { dead.hostname.as_str() };
+            self.notes.push(format!(
+                "manager {} ({name}) is not reached; it is taken out of the swarm{}",
+                dead.id,
+                if answers { "" } else { ", and keeps its state on its disk" }
+            ));
+            if answers {
+                continue;
+            }
+            let id = StepId::new(format!("{}/remove-{}", by.name, dead.id));
+            self.steps.push(Step {
+                id: id.clone(),
+                host: by.name.clone(),
+                action: Action::RemoveNode { node: dead.id.clone(), demote: true },
+                before: format!("manager {} ({name}), not reached", dead.id),
+                after: "no such node".into(),
+                needs: chain,
+                expect: None,
+                because: "it is not reached, and while it counts no healthy manager can be taken out".into(),
+                risk: Risk::Quorum,
+            });
+            chain = vec![id];
+        }
+        chain
+    }
+
+    /// No manager can be asked: each host that is in this swarm by its own word leaves it.
+    fn by_force(&mut self, swarm: &ClusterId) {
+        for (host, seen) in self.hosts() {
+            let certificate = seen.report.identity.as_ref().and_then(|i| i.as_ref().ok());
+            let in_it = certificate.is_some_and(|c| c.cluster == *swarm);
+            let reached = seen.report.engine.is_ok() && !matches!(seen.state, HostState::Standalone);
+            if in_it && reached {
+                let told = seen.report.engine.as_ref().ok().and_then(|e| e.swarm.node.clone());
+                let role = certificate.map_or(Role::Worker, |c| c.role);
+                self.leave(host, told, role, Vec::new());
+            }
+        }
+        self.leave_out_the_rest();
+    }
+
+    /// Hosts that no step takes out and that are not known to be out.
+    fn leave_out_the_rest(&mut self) {
+        for (host, seen) in self.hosts() {
+            let worked_on = self.steps.iter().any(|s| s.host == host.name && matches!(s.action, Action::Leave { .. }));
+            if worked_on || seen.state == HostState::Standalone {
+                continue;
+            }
+            let why = seen.state.detail().map_or(seen.state.word().to_owned(), |d| format!("{}: {d}", seen.state.word()));
+            self.blocked.push(Blocked { host: host.name.clone(), why });
+        }
+    }
+
+    fn leave(&mut self, host: &HostSpec, node: Option<NodeId>, role: Role, needs: Vec<StepId>) -> StepId {
+        let id = StepId::new(format!("{}/leave", host.name));
+        self.steps.push(Step {
+            id: id.clone(),
+            host: host.name.clone(),
+            action: Action::Leave { force: Force::Yes, node },
+            before: format!("{role} of {}", self.spec.name()),
+            after: "in no swarm".into(),
+            needs,
+            expect: None,
+            because: "the cluster is to be destroyed".into(),
+            risk: Risk::Host,
+        });
+        id
+    }
+
+    fn finish(self) -> Planned {
+        let basis = self.observed.basis();
+        Planned::Plan(Plan {
+            version: PLAN_VERSION,
+            purpose: PlanPurpose::Destroy,
+            force_leave: Default::default(),
+            limit: None,
+            cluster: self.spec.name().to_owned(),
+            swarm: self.observed.view().map(|v| v.cluster.id.clone()),
+            fingerprint: fingerprint(self.spec, &basis),
+            basis,
+            steps: order::sort(self.steps),
+            notes: self.notes,
+            blocked: self.blocked,
+        })
     }
 }

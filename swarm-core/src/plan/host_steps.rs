@@ -1,8 +1,10 @@
 //! The steps of one host: leave what it is in, join, labels and availability, role.
 
 use super::build::Builder;
+use super::managers::broken_node;
 use super::refusal::Refusal;
-use super::{Action, Blocked, Risk, Step};
+use super::{Action, Blocked, Rejoin, Risk, Step};
+use crate::advice::Advice;
 use crate::condition::Condition;
 use crate::engine::{Force, NodeChange};
 use crate::id::{NodeId, StepId};
@@ -26,8 +28,11 @@ impl<'a> Builder<'a> {
             return None;
         }
         if seen.state == HostState::Joining && self.is_voter_already(host, seen) {
-            let why = "an earlier join has not ended, and it counts as a manager already: to leave now would cost a vote; run again when it is in, or look at `docker info` there";
-            self.blocked.push(Blocked { host: host.name.clone(), why: why.into() });
+            let look = Advice::LookAtEngine { host: host.name.clone() };
+            let why = format!(
+                "an earlier join has not ended, and it counts as a manager already: to leave now would cost a vote; run again when it is in, or {look}"
+            );
+            self.blocked.push(Blocked { host: host.name.clone(), why });
             return None;
         }
         self.unfit(host, seen);
@@ -76,7 +81,7 @@ impl<'a> Builder<'a> {
             HostState::StaleMember { node } => {
                 (force_if(was_manager), Some(node.clone()), "the managers removed it and do not know its node id any more".to_owned())
             }
-            HostState::Broken { node, cluster, error } => {
+            HostState::Broken { cluster, error, .. } => {
                 if !forced && cluster.is_some() && *cluster != ours {
                     self.refusals.push(Refusal::ForeignSwarm {
                         host: host.name.clone(),
@@ -87,19 +92,28 @@ impl<'a> Builder<'a> {
                     });
                     return Vec::new();
                 }
+                let node = broken_node(seen);
                 let in_raft = node
                     .as_ref()
-                    .is_some_and(|id| self.observed.view().is_some_and(|v| v.nodes.iter().any(|n| n.id == *id && n.manager.is_some())));
-                if in_raft {
+                    .filter(|id| self.observed.view().is_some_and(|v| v.nodes.iter().any(|n| n.id == **id && n.manager.is_some())))
+                    .filter(|id| !self.has(&StepId::new(format!("{}/remove-{id}", host.name))));
+                if in_raft.is_some() {
                     self.refusals.push(Refusal::UnknownState {
                         host: host.name.clone(),
                         why: format!("its engine is in error ({error}) and it still counts as a manager"),
                     });
                     return Vec::new();
                 }
-                (force_if(was_manager || forced), node.clone(), format!("its engine is in error: {error}"))
+                // An engine in error tells no node id (moby `daemon/cluster/swarm.go`, Info), so none can be compared when it leaves.
+                let told = seen.report.engine.as_ref().ok().and_then(|e| e.swarm.node.clone());
+                (force_if(was_manager || forced), told, format!("its engine is in error: {error}"))
             }
-            HostState::ForeignSwarm { cluster, role, running } => {
+            HostState::ForeignSwarm { cluster, role: Role::Worker, running, managers } if !forced && ours.is_none() => {
+                let (host, swarm, managers) = (host.name.clone(), cluster.clone(), managers.clone());
+                self.refusals.push(Refusal::ManagersElsewhere { host, swarm, managers, running: *running });
+                return Vec::new();
+            }
+            HostState::ForeignSwarm { cluster, role, running, .. } => {
                 if !forced {
                     self.refusals.push(Refusal::ForeignSwarm {
                         host: host.name.clone(),
@@ -116,13 +130,15 @@ impl<'a> Builder<'a> {
             _ => return Vec::new(),
         };
         let id = self.id(host, "leave");
+        let taken_out = broken_node(seen).map(|node| StepId::new(format!("{}/remove-{node}", host.name)));
+        let needs = taken_out.into_iter().filter(|step| self.has(step)).collect();
         self.push(Step {
             id: id.clone(),
             host: host.name.clone(),
             action: Action::Leave { force, node },
             before: seen.state.detail().unwrap_or_else(|| seen.state.word().into()),
             after: "in no swarm".into(),
-            needs: Vec::new(),
+            needs,
             expect: None,
             because,
             risk: Risk::Host,
@@ -141,7 +157,7 @@ impl<'a> Builder<'a> {
             NodeChange { role: None, availability: held, labels },
             "a new node".into(),
             vec![after.clone()],
-            "the file says so",
+            "file: labels and availability of this host",
         );
     }
 
@@ -191,6 +207,24 @@ impl<'a> Builder<'a> {
             because: because.into(),
             risk,
         });
+    }
+
+    /// How a host that is to be promoted enters again, where its engine cannot follow.
+    pub(super) fn rejoin(&mut self, host: &HostSpec, seen: &ObservedHost, node: &NodeFacts) -> Option<Rejoin> {
+        let advertise = match crate::addr::ip_of(&node.address) {
+            Some(ip) if !ip.is_unspecified() && host.advertise.is_none() && self.resolve(host, seen).is_err() => ip,
+            _ => self.address(host, seen)?,
+        };
+        let mut labels: BTreeMap<_, _> = node.labels.iter().map(|(k, v)| (k.clone(), Some(v.clone()))).collect();
+        for (key, value) in &host.labels {
+            match value {
+                Some(_) => labels.insert(key.clone(), value.clone()),
+                None => labels.remove(key),
+            };
+        }
+        let availability = Some(host.availability.unwrap_or(node.availability));
+        let data_path = self.data_path(host, seen);
+        Some(Rejoin { advertise, listen: host.listen.to_string(), data_path, node: NodeChange { role: None, availability, labels } })
     }
 
     /// One node has one change at a time: each is read, changed and written back under a version.

@@ -49,7 +49,7 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
         say(None, "makes more than one swarm");
     }
     for init in inits {
-        if !matches!(observed.cluster, ObservedCluster::None) {
+        if !matches!(observed.cluster, ObservedCluster::None | ObservedCluster::Unknown { .. }) {
             say(Some(init), "makes a swarm where there is one");
         }
         let proven = |host: &HostName| matches!(state_of(host), Some(HostState::Standalone)) || forced.contains(host);
@@ -77,7 +77,7 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
             (Action::Join { .. } | Action::Init { .. } | Action::Leave { .. }, None) => {
                 say(Some(step), "acts on a host that was not looked at")
             }
-            (Action::Promote | Action::Demote, state) if !matches!(state, Some(HostState::Member { .. })) => {
+            (Action::Promote { .. } | Action::Demote, state) if !matches!(state, Some(HostState::Member { .. })) => {
                 say(Some(step), "changes the role of a host that is no member");
             }
             (Action::RemoveNode { node, .. }, _) if observed.host_of(node).is_some() => {
@@ -99,7 +99,7 @@ fn roles_never_overlap(plan: &Plan, say: &mut impl FnMut(Option<&Step>, &str)) {
     let changes: Vec<&Step> = plan
         .steps
         .iter()
-        .filter(|s| matches!(s.action, Action::Promote | Action::Demote | Action::Join { role: Role::Manager, .. }))
+        .filter(|s| matches!(s.action, Action::Promote { .. } | Action::Demote | Action::Join { role: Role::Manager, .. }))
         .collect();
     let by_id: BTreeMap<&StepId, &Step> = plan.steps.iter().map(|s| (&s.id, s)).collect();
     for pair in changes.windows(2) {
@@ -128,7 +128,7 @@ fn quorum_holds(plan: &Plan, observed: &Observed, say: &mut impl FnMut(Option<&S
     let mut there = view.nodes.iter().filter(|n| n.is_reachable_manager()).count();
     for step in &plan.steps {
         match &step.action {
-            Action::Join { role: Role::Manager, .. } | Action::Promote => {
+            Action::Join { role: Role::Manager, .. } | Action::Promote { .. } => {
                 total += 1;
                 there += 1;
             }

@@ -4,6 +4,7 @@ mod build;
 mod destroy;
 mod host_steps;
 mod lint;
+mod managers;
 mod order;
 pub mod quorum;
 mod raft;
@@ -23,10 +24,21 @@ use crate::observe::Basis;
 use crate::spec::{Availability, Role};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// The format of a saved plan.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
+
+/// What a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlanPurpose {
+    /// To bring the cluster about.
+    Converge,
+    /// To take every host out of it.
+    Destroy,
+}
 
 /// An ordered list of steps, with what it stands on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +46,12 @@ pub const PLAN_VERSION: u32 = 1;
 pub struct Plan {
     /// Format of this document.
     pub version: u32,
+    /// What it is for.
+    pub purpose: PlanPurpose,
+    /// Hosts that may be taken out of another swarm, as it was made with.
+    pub force_leave: BTreeSet<HostName>,
+    /// The hosts it works on, as it was made with; `None` is all.
+    pub limit: Option<BTreeSet<HostName>>,
     /// Name of the cluster in the file.
     pub cluster: String,
     /// The swarm as it was found; `None` where it is to be made.
@@ -100,6 +118,19 @@ pub struct Step {
     pub risk: Risk,
 }
 
+/// How a host joins again as a manager, with what its node had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejoin {
+    /// The address other nodes use.
+    pub advertise: IpAddr,
+    /// Where it listens.
+    pub listen: String,
+    /// Address of overlay traffic.
+    pub data_path: Option<IpAddr>,
+    /// Availability and labels of its node.
+    pub node: NodeChange,
+}
+
 /// What a step can hurt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -149,7 +180,10 @@ pub enum Action {
         change: NodeChange,
     },
     /// Make the worker a manager.
-    Promote,
+    Promote {
+        /// How its host enters again where its engine cannot follow: it dials the manager it once joined through, which may be gone.
+        rejoin: Rejoin,
+    },
     /// Make the manager a worker.
     Demote,
     /// Change the swarm object, through this host or any other manager.
@@ -176,7 +210,7 @@ impl Action {
             Self::Join { .. } => "join",
             Self::Leave { .. } => "leave",
             Self::Configure { .. } => "configure",
-            Self::Promote => "promote",
+            Self::Promote { .. } => "promote",
             Self::Demote => "demote",
             Self::UpdateSwarm { .. } => "update-swarm",
             Self::StoreUnlockKey => "store-key",

@@ -13,7 +13,7 @@ fn rank(action: &Action) -> u8 {
         Action::UpdateSwarm { .. } => 3,
         Action::Join { role: crate::spec::Role::Manager, .. } => 4,
         Action::Join { .. } => 5,
-        Action::Promote => 6,
+        Action::Promote { .. } => 6,
         Action::Configure { .. } => 7,
         Action::Demote => 8,
         Action::RemoveNode { .. } => 9,

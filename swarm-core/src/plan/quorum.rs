@@ -24,6 +24,12 @@ pub fn survives_without(nodes: &[NodeFacts], id: &NodeId) -> bool {
     voters > 0 && there >= needed(voters)
 }
 
+/// A member of raft that is not healthy, besides the one that is to be changed.
+pub fn unhealthy<'a>(nodes: &'a [NodeFacts], changing: Option<&NodeId>) -> Option<&'a NodeFacts> {
+    let dead = |n: &NodeFacts| n.manager.is_some() && (!n.is_reachable_manager() || n.state == NodeState::Down);
+    nodes.iter().find(|n| dead(n) && Some(&n.id) != changing)
+}
+
 /// What to tell about a number of managers; `None` where there is nothing to tell.
 pub fn advice(managers: usize) -> Option<String> {
     if managers > 7 {

@@ -8,6 +8,7 @@ use crate::spec::HostSpec;
 use std::collections::BTreeMap;
 
 /// The managers as raft counts them, while the plan grows. A voter nobody reaches counts as lost.
+#[derive(Debug, Clone)]
 pub(super) struct Raft {
     voters: BTreeMap<NodeId, bool>,
     joined: usize,
@@ -35,6 +36,16 @@ impl Raft {
     /// Whether one more voter that may never come up leaves a majority. A whole cluster may always grow.
     pub(super) fn may_grow(&self) -> bool {
         self.healthy() == self.total() || self.healthy() >= quorum::needed(self.total() + 1)
+    }
+
+    /// A voter that is not reached, if there is one.
+    pub(super) fn unhealthy(&self) -> Option<&NodeId> {
+        self.voters.iter().find(|(_, healthy)| !**healthy).map(|(id, _)| id)
+    }
+
+    /// Whether a node is no voter, or one that is reached.
+    pub(super) fn is_healthy(&self, node: &NodeId) -> bool {
+        self.voters.get(node).copied().unwrap_or(true)
     }
 
     pub(super) fn grow(&mut self) {

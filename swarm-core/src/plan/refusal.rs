@@ -1,7 +1,9 @@
 //! Every "no" has a type, and says what to do.
 
-use crate::id::{ClusterId, HostName};
-use crate::spec::Role;
+use crate::advice::Advice;
+use crate::id::{ClusterId, HostName, NodeId};
+use crate::observe::{Contradiction, ObservedCluster};
+use crate::spec::{ClusterSpec, Role};
 use serde::Serialize;
 use std::fmt;
 
@@ -28,6 +30,17 @@ pub enum Refusal {
         /// Containers that run on it.
         running: u64,
     },
+    /// A worker is in a swarm of which no manager is in the file: it may be the one of this file, whose managers were all replaced in it.
+    ManagersElsewhere {
+        /// The worker.
+        host: HostName,
+        /// Its swarm, if it can be told.
+        swarm: Option<ClusterId>,
+        /// The managers of that swarm, as the worker's engine knows them: `ADDRESS:PORT`.
+        managers: Vec<String>,
+        /// Containers that run on it.
+        running: u64,
+    },
     /// More than one swarm could be the cluster of the file.
     SeveralSwarms {
         /// Each with its managers among the hosts, its nodes and services.
@@ -42,20 +55,35 @@ pub enum Refusal {
         /// The name in the file.
         wanted: String,
     },
-    /// The swarm has no quorum, or no leader.
-    NoQuorum {
+    /// The managers that answer hear no leader.
+    NoLeader {
         /// The managers that say so.
         managers: Vec<(HostName, String)>,
+        /// How many managers the swarm has, as far as their engines know.
+        members: usize,
+        /// Managers that are proven gone, each with the proof.
+        gone: Vec<(HostName, String)>,
+        /// Whether those are so many that the quorum is proven to be lost.
+        lost: bool,
     },
-    /// A manager waits for the unlock key.
+    /// It is not known which swarm the hosts are in.
+    Unknown {
+        /// The declared managers that are in doubt.
+        doubts: Vec<(HostName, String)>,
+        /// The swarms that certificates of the hosts name.
+        swarms: Vec<ClusterId>,
+    },
+    /// Managers wait for the unlock key.
     Locked {
-        /// The host.
-        host: HostName,
+        /// The hosts.
+        hosts: Vec<HostName>,
+        /// Where the file keeps the key.
+        key_file: Option<String>,
     },
     /// What hosts say does not fit together.
     Contradiction {
         /// What.
-        what: String,
+        what: Contradiction,
     },
     /// The swarm would come below its quorum.
     QuorumAtRisk {
@@ -63,6 +91,17 @@ pub enum Refusal {
         host: HostName,
         /// The arithmetic.
         numbers: String,
+    },
+    /// Managers are changed only while all others are healthy.
+    UnhealthyManager {
+        /// The host whose change waits.
+        host: HostName,
+        /// The manager that is not healthy.
+        node: NodeId,
+        /// Its host of the file, if it is one.
+        of: Option<HostName>,
+        /// Its host name and address, as managers list them.
+        shown: String,
     },
     /// A host's swarm state proves nothing.
     UnknownState {
@@ -85,27 +124,74 @@ pub enum Refusal {
         /// What, and the fix.
         why: String,
     },
+    /// Managers are to be locked, and there is no place for their key.
+    NoPlaceForKey {
+        /// Why not.
+        why: String,
+    },
+}
+
+impl Refusal {
+    /// What to do about it, the best first.
+    pub fn advice(&self) -> Vec<Advice> {
+        match self {
+            Self::InitInDoubt { doubts } => vec![Advice::BringBack { hosts: doubts.iter().map(|(host, _)| host.clone()).collect() }],
+            Self::ForeignSwarm { host, .. } => vec![Advice::ForceLeave { host: host.clone() }],
+            Self::ManagersElsewhere { host, managers, .. } => {
+                vec![Advice::KeepAManager { managers: managers.clone() }, Advice::ForceLeave { host: host.clone() }]
+            }
+            Self::SeveralSwarms { swarms } => {
+                swarms.iter().skip(1).flat_map(|s| &s.1).map(|host| Advice::ForceLeave { host: host.clone() }).collect()
+            }
+            Self::NoLeader { lost: false, .. } => vec![Advice::WaitForLeader],
+            Self::NoLeader { managers, .. } => {
+                let keep = managers.first().map(|(host, _)| Advice::ForceNewCluster { host: host.clone() });
+                keep.into_iter().chain([Advice::DestroyByForce]).collect()
+            }
+            Self::Unknown { doubts, .. } => vec![Advice::BringBack { hosts: doubts.iter().map(|(host, _)| host.clone()).collect() }],
+            Self::Locked { hosts, key_file } => vec![Advice::Unlock { hosts: hosts.clone(), key_file: key_file.clone() }],
+            Self::Contradiction { what } => match what {
+                Contradiction::SameEngine { hosts: (_, copy), .. } | Contradiction::SameNode { hosts: (_, copy), .. } => {
+                    vec![Advice::NewEngineId { host: copy.clone() }]
+                }
+                Contradiction::SeveralLeaders { .. } => vec![Advice::WaitForLeader],
+            },
+            Self::UnhealthyManager { node, of, .. } => {
+                let back = of.as_ref().map(|host| Advice::BringBack { hosts: vec![host.clone()] });
+                back.into_iter().chain([Advice::RemoveManager { node: node.clone() }]).collect()
+            }
+            Self::UnknownState { host, .. } => vec![Advice::LookAtEngine { host: host.clone() }],
+            Self::NoPlaceForKey { .. } => vec![Advice::NameAKeyFile],
+            Self::OtherName { .. } | Self::QuorumAtRisk { .. } | Self::Address { .. } | Self::Unfit { .. } => Vec::new(),
+        }
+    }
+}
+
+fn lines(f: &mut fmt::Formatter<'_>, of: &[(HostName, String)]) -> fmt::Result {
+    of.iter().try_for_each(|(host, why)| writeln!(f, "  {host}: {why}"))
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = |c: &Option<ClusterId>| c.as_ref().map_or("an unknown swarm".to_owned(), |c| format!("swarm {c}"));
+        let containers = |n: u64| format!("{n} running container{}", if n == 1 { "" } else { "s" });
         match self {
             Self::InitInDoubt { doubts } => {
                 writeln!(f, "a new swarm would have to be made, and that needs the proof that no declared manager is in one already:")?;
-                for (host, doubt) in doubts {
-                    writeln!(f, "  {host}: {doubt}")?;
-                }
+                lines(f, doubts)?;
                 f.write_str("  bring these hosts back, or take them out of the file, and run again")
             }
             Self::ForeignSwarm { host, ours, theirs, role, running } => {
                 let here = ours.as_ref().map_or("in no swarm yet".to_owned(), |c| format!("swarm {c}"));
-                let s = if *running == 1 { "" } else { "s" };
-                write!(
-                    f,
-                    "{host} is a {role} of {} with {running} running container{s}, and this cluster is {here}; to take it out of that swarm and lose what it runs there, say --force-leave {host}",
-                    id(theirs)
-                )
+                write!(f, "{host} is a {role} of {} with {}, and this cluster is {here}; ", id(theirs), containers(*running))?;
+                Advice::ForceLeave { host: host.clone() }.fmt(f)
+            }
+            Self::ManagersElsewhere { host, swarm, managers, running } => {
+                let elsewhere =
+                    if managers.is_empty() { "not in this file".to_owned() } else { format!("{}, not in this file", managers.join(", ")) };
+                writeln!(f, "{host} is a worker of {} with {}, whose managers are {elsewhere}", id(swarm), containers(*running))?;
+                writeln!(f, "  if that is this cluster: {}", Advice::KeepAManager { managers: managers.clone() })?;
+                write!(f, "  if it is another one: {}", Advice::ForceLeave { host: host.clone() })
             }
             Self::SeveralSwarms { swarms } => {
                 writeln!(f, "the hosts of this file lead more than one swarm, and which one to keep is not for a tool to say:")?;
@@ -113,7 +199,8 @@ impl fmt::Display for Refusal {
                     let names: Vec<&str> = managers.iter().map(HostName::as_str).collect();
                     writeln!(f, "  swarm {cluster}: managers {}, {nodes} nodes, {services} services", names.join(", "))?;
                 }
-                f.write_str("  say --force-leave HOST for each host of the swarm to give up")
+                f.write_str("  for each host of the swarm to give up: ")?;
+                Advice::ForceLeave { host: HostName::new("HOST") }.fmt(f)
             }
             Self::OtherName { cluster, name, wanted } => {
                 write!(
@@ -121,23 +208,64 @@ impl fmt::Display for Refusal {
                     "swarm {cluster} belongs to the cluster `{name}`, and this file describes `{wanted}`; use the right file, or change the name in this one"
                 )
             }
-            Self::NoQuorum { managers } => {
-                writeln!(f, "the swarm has no leader, so nothing can be changed and nothing is known of its nodes:")?;
-                for (host, why) in managers {
-                    writeln!(f, "  {host}: {why}")?;
+            Self::NoLeader { managers, members, gone, lost } => {
+                let answer = managers.len();
+                if *lost {
+                    writeln!(f, "quorum lost: of {members} managers {} are proven gone:", gone.len())?;
+                    lines(f, gone)?;
+                } else {
+                    writeln!(f, "no leader is seen by the {answer} of {members} managers that answer, so nothing can be changed:")?;
                 }
-                f.write_str("  bring back more than half of its managers; `docker swarm init --force-new-cluster` is the last resort and loses the others")
+                lines(f, managers)?;
+                let advice: Vec<String> = self.advice().iter().map(ToString::to_string).collect();
+                write!(f, "  {}", advice.join("\n  "))
             }
-            Self::Locked { host } => {
-                write!(f, "{host} is a locked manager: unlock it with `docker swarm unlock` on that host, then run again")
+            Self::Unknown { doubts, swarms } => {
+                let known: Vec<String> = swarms.iter().map(|s| format!("swarm {s}")).collect();
+                let last = if known.is_empty() { String::new() } else { format!(" (hosts were last known to be in {})", known.join(", ")) };
+                writeln!(f, "it is not known which swarm these hosts are in{last}:")?;
+                lines(f, doubts)?;
+                f.write_str("  bring these hosts back and run again")
             }
-            Self::Contradiction { what } => write!(f, "{what}; nothing is changed until this is resolved"),
+            Self::Locked { hosts, key_file } => {
+                let s = if hosts.len() == 1 { "is a locked manager" } else { "are locked managers" };
+                write!(f, "{} {s}: {}", names(hosts), Advice::Unlock { hosts: hosts.clone(), key_file: key_file.clone() })
+            }
+            Self::Contradiction { what } => {
+                write!(f, "{what}; nothing is changed until this is resolved")?;
+                self.advice().iter().try_for_each(|advice| write!(f, "; {advice}"))
+            }
             Self::QuorumAtRisk { host, numbers } => {
                 write!(f, "changing {host} now would cost the quorum: {numbers}; bring the unreachable managers back first")
             }
-            Self::UnknownState { host, why } => write!(f, "{host}: {why}; look at `docker info` there"),
+            Self::UnhealthyManager { host, node, of, shown } => {
+                let name = of.as_ref().map_or(format!("manager {node} ({shown})"), |of| format!("manager {of} (node {node}, {shown})"));
+                write!(f, "{host}: managers are changed only while all others are healthy, and {name} is not reached")?;
+                self.advice().iter().try_for_each(|advice| write!(f, "; {advice}"))
+            }
+            Self::UnknownState { host, why } => write!(f, "{host}: {why}; {}", Advice::LookAtEngine { host: host.clone() }),
             Self::Address { host, why } => write!(f, "{host}: {why}; set `advertise` for it"),
             Self::Unfit { host, why } => write!(f, "{host}: {why}"),
+            Self::NoPlaceForKey { why } => write!(f, "autolock: {why}; without the key no manager comes back after a restart of all"),
         }
     }
+}
+
+/// Why nothing is planned on a cluster that is not one with a leader; nothing for one that is.
+pub(super) fn of_cluster(spec: &ClusterSpec, cluster: &ObservedCluster) -> Option<Refusal> {
+    match cluster {
+        ObservedCluster::None | ObservedCluster::One { .. } => None,
+        ObservedCluster::Unknown { doubts, swarms } => Some(Refusal::Unknown { doubts: doubts.clone(), swarms: swarms.clone() }),
+        ObservedCluster::NoLeader { managers, members, gone, .. } => {
+            Some(Refusal::NoLeader { managers: managers.clone(), members: *members, gone: gone.clone(), lost: cluster.quorum_is_lost() })
+        }
+        ObservedCluster::Several { swarms } => Some(Refusal::SeveralSwarms { swarms: swarms.clone() }),
+        ObservedCluster::OtherName { cluster, name, .. } => {
+            Some(Refusal::OtherName { cluster: cluster.clone(), name: name.clone(), wanted: spec.name().to_owned() })
+        }
+    }
+}
+
+fn names(hosts: &[HostName]) -> String {
+    hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")
 }

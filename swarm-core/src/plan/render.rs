@@ -34,6 +34,10 @@ pub fn render_text(plan: &Plan) -> String {
     }
     let steps = plan.steps.len();
     let _ = match steps {
+        0 if !plan.blocked.is_empty() => {
+            let s = if plan.blocked.len() == 1 { " is" } else { "s are" };
+            writeln!(out, "\nNothing to do for the others; {} host{s} left out.", plan.blocked.len())
+        }
         0 => writeln!(out, "\nNothing to do."),
         1 => writeln!(out, "\n1 step."),
         _ => writeln!(out, "\n{steps} steps."),

@@ -58,6 +58,19 @@ pub struct InitSettings {
     pub data_path_port: Option<u16>,
 }
 
+impl InitSettings {
+    /// The options named here that a swarm has otherwise. None of them can be changed.
+    pub fn differing_from(&self, have: &Self) -> Vec<&'static str> {
+        let pools = !self.default_addr_pool.is_empty() && self.default_addr_pool != have.default_addr_pool;
+        let mask = self.default_addr_pool_mask_length.is_some() && self.default_addr_pool_mask_length != have.default_addr_pool_mask_length;
+        let port = self.data_path_port.is_some() && self.data_path_port != have.data_path_port;
+        [("default_addr_pool", pools), ("default_addr_pool_mask_length", mask), ("data_path_port", port)]
+            .into_iter()
+            .filter_map(|(key, differs)| differs.then_some(key))
+            .collect()
+    }
+}
+
 impl SwarmSettings {
     /// The options named here that another set lacks or has otherwise.
     pub fn missing_in(&self, have: &Self) -> Self {

@@ -1,5 +1,6 @@
 //! Judges the world against the file, from a fresh look. It knows nothing of plans and intentions.
 
+use crate::advice::Advice;
 use crate::condition::Condition;
 use crate::id::HostName;
 use crate::observe::{HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost, address_matches};
@@ -34,6 +35,14 @@ pub enum FindingKind {
     Settings,
     /// What hosts say does not fit together.
     Contradiction,
+    /// It is not known which swarm the hosts are in.
+    Unknown,
+    /// A manager of the swarm that the file does not name.
+    Undeclared,
+    /// What this run changed is different again: someone else is at work.
+    Undone,
+    /// A run would still change something.
+    Left,
 }
 
 /// One thing that does not hold.
@@ -62,7 +71,7 @@ pub struct Verdict {
 pub fn verify(spec: &ClusterSpec, observed: &Observed, limit: Option<&BTreeSet<HostName>>) -> Verdict {
     let mut judge = Judge { findings: Vec::new(), notes: Vec::new() };
     for what in &observed.contradictions {
-        judge.say(None, FindingKind::Contradiction, what);
+        judge.say(None, FindingKind::Contradiction, what.to_string());
     }
     judge.swarm(spec, observed);
     for host in spec.hosts().filter(|h| limit.is_none_or(|l| l.contains(&h.name))) {
@@ -83,13 +92,21 @@ pub fn verify(spec: &ClusterSpec, observed: &Observed, limit: Option<&BTreeSet<H
 
 /// Whether the unlock key of locked managers is the one that is stored, by its fingerprint.
 pub fn verify_key(spec: &ClusterSpec, observed: &Observed, stored: Option<&str>) -> Option<Finding> {
-    let file = spec.unlock_key_file().filter(|_| spec.settings().autolock == Some(true))?;
-    let key = observed.view()?.unlock_key.as_deref()?;
-    (stored != Some(key)).then(|| Finding {
-        host: None,
-        kind: FindingKind::Settings,
-        message: format!("the unlock key is not in {}; without it no manager comes back after a restart of all", file.display()),
-    })
+    let view = observed.view().filter(|v| v.cluster.settings.autolock == Some(true))?;
+    let key = view.unlock_key.as_deref()?;
+    if stored == Some(key) {
+        return None;
+    }
+    let why = "without it no manager comes back after a restart of all";
+    let message = match spec.unlock_key_file() {
+        Some(file) => format!("the unlock key is not in {}; {why}", file.display()),
+        None => format!(
+            "managers are locked (autolock) and the file keeps no key; {why}; {}, or {}",
+            Advice::NameAKeyFile,
+            Advice::ReadUnlockKey
+        ),
+    };
+    Some(Finding { host: None, kind: FindingKind::Settings, message })
 }
 
 struct Judge {
@@ -106,9 +123,22 @@ impl Judge {
         let view = match &observed.cluster {
             ObservedCluster::One { view, .. } => view,
             ObservedCluster::None => return self.say(None, FindingKind::Swarm, "there is no swarm"),
-            ObservedCluster::NoQuorum { managers } => {
-                let names: Vec<String> = managers.iter().map(|(h, why)| format!("{h}: {why}")).collect();
-                return self.say(None, FindingKind::Quorum, format!("the swarm has no leader ({})", names.join("; ")));
+            ObservedCluster::Unknown { doubts, swarms } => {
+                let doubts: Vec<String> = doubts.iter().map(|(h, why)| format!("{h}: {why}")).collect();
+                let swarms: Vec<&str> = swarms.iter().map(|s| s.as_str()).collect();
+                let last =
+                    if swarms.is_empty() { String::new() } else { format!("; hosts were last known to be in swarm {}", swarms.join(", ")) };
+                return self.say(None, FindingKind::Unknown, format!("it is not known which swarm this is{last} ({})", doubts.join("; ")));
+            }
+            ObservedCluster::NoLeader { managers, swarm, members, gone } => {
+                let said = |of: &[(HostName, String)]| of.iter().map(|(h, why)| format!("{h}: {why}")).collect::<Vec<_>>().join("; ");
+                let id = swarm.as_ref().map_or(String::new(), |id| format!("swarm {id}: "));
+                let what = if observed.cluster.quorum_is_lost() {
+                    format!("{id}quorum lost: {} of {members} managers are proven gone ({})", gone.len(), said(gone))
+                } else {
+                    format!("{id}no leader is seen ({})", said(managers))
+                };
+                return self.say(None, FindingKind::Quorum, what);
             }
             ObservedCluster::Several { swarms } => {
                 let ids: Vec<&str> = swarms.iter().map(|s| s.0.as_str()).collect();
@@ -122,7 +152,15 @@ impl Judge {
         let reachable = managers.iter().filter(|n| n.is_reachable_manager()).count();
         let leaders = managers.iter().filter(|n| n.manager.as_ref().is_some_and(|m| m.leader)).count();
         if reachable < managers.len() || leaders != 1 {
-            self.say(None, FindingKind::Quorum, format!("{}, {leaders} leaders", quorum::summary(managers.len(), reachable)));
+            let s = if leaders == 1 { "" } else { "s" };
+            self.say(None, FindingKind::Quorum, format!("{}, {leaders} leader{s}", quorum::summary(managers.len(), reachable)));
+        }
+        for key in spec.init().differing_from(&view.cluster.init) {
+            self.say(None, FindingKind::Settings, format!("swarm.{key} differs from the file and is immutable: it needs a new cluster"));
+        }
+        for node in observed.strangers.iter().filter(|n| n.role == Role::Manager) {
+            let name = if node.hostname.is_empty() { "no host name" } else { &node.hostname };
+            self.say(None, FindingKind::Undeclared, format!("manager {} ({name}) is not in the file", node.id));
         }
         let mut addresses = BTreeSet::new();
         for node in &managers {
@@ -170,9 +208,9 @@ impl Judge {
         for (kind, condition) in checks {
             if let Some(mut unmet) = condition.unmet(Some(node)) {
                 if kind == FindingKind::NotReady && node.state == NodeState::Down {
-                    unmet.push_str(
-                        "; its engine answers, and no manager hears it: open 2377/tcp on the managers for it, or restart its engine",
-                    );
+                    let open = Advice::OpenPort { host: None };
+                    let restart = Advice::RestartEngine { host: host.name.clone() };
+                    unmet.push_str(&format!("; its engine answers, and no manager hears it: {open} for it, or {restart}"));
                 }
                 self.say(Some(host), kind, unmet);
             }

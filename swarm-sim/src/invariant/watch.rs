@@ -42,6 +42,8 @@ pub(crate) struct Watch {
     /// The nodes that were listed when the plan was shown.
     before: BTreeSet<NodeId>,
     infos: BTreeMap<HostName, LocalSwarm>,
+    /// Every node that a host ever was, by its own word.
+    was: BTreeMap<NodeId, HostName>,
     /// The last list of each swarm that told one: the hosts may be in several.
     lists: BTreeMap<usize, BTreeMap<NodeId, NodeFacts>>,
     known: BTreeSet<NodeId>,
@@ -72,6 +74,7 @@ impl Watch {
             plan: None,
             before: BTreeSet::new(),
             infos: BTreeMap::new(),
+            was: BTreeMap::new(),
             lists: BTreeMap::new(),
             known: BTreeSet::new(),
             versions: BTreeMap::new(),
@@ -138,6 +141,9 @@ impl Watch {
     pub(crate) fn told_info(&mut self, host: &HostName, facts: &EngineFacts) {
         self.doubts.remove(&Object::Host(host.clone()));
         self.infos.insert(host.clone(), facts.swarm.clone());
+        if let Some(node) = &facts.swarm.node {
+            self.was.insert(node.clone(), host.clone());
+        }
         self.known.extend(facts.swarm.node.clone());
         // A join that came to nothing is no change under way.
         let ended = matches!(facts.swarm.state, LocalState::Inactive | LocalState::Error);
@@ -204,6 +210,9 @@ impl Watch {
         self.known.insert(node.id.clone());
         self.versions.entry(node.id.clone()).or_default().insert(node.version);
         self.doubts.remove(&Object::Node(node.id.clone()));
+        for list in self.lists.values_mut().filter(|list| list.contains_key(&node.id)) {
+            list.insert(node.id.clone(), node.clone());
+        }
     }
 
     pub(crate) fn failed(&mut self, host: &HostName, sent: &Sent<'_>, class: ErrorClass) {
@@ -232,7 +241,12 @@ impl Watch {
         self.calls += 1;
         let mut found = Vec::new();
         if let Sent::Token { role } = sent {
-            let planned = |p: &Plan| p.steps.iter().any(|s| matches!(&s.action, Action::Join { role: r, .. } if r == role));
+            let needs = |a: &Action| match a {
+                Action::Join { role: r, .. } => r == role,
+                Action::Promote { .. } => *role == Role::Manager,
+                _ => false,
+            };
+            let planned = |p: &Plan| p.steps.iter().any(|s| needs(&s.action));
             if !self.plan.as_ref().is_some_and(planned) {
                 found.push(("I13", format!("the {role} token was asked for, and no join needs it")));
             }
@@ -247,7 +261,7 @@ impl Watch {
         self.fidelity(host, sent, &mut found);
         match sent {
             Sent::Init => self.init(host, &mut found),
-            Sent::Join { role } => self.join(host, *role, &mut found),
+            Sent::Join { role } => self.join(host, *role, state, &mut found),
             Sent::Leave { force } => self.leave(host, *force, state, &mut found),
             Sent::UpdateNode { id, version, change } => self.update(host, id, *version, change, &mut found),
             Sent::RemoveNode { id, force } => self.remove(id, *force, &mut found),
@@ -268,23 +282,32 @@ impl Watch {
         // What our own failed joins left is removed without having been shown: entries that were not there before.
         let new = |id: &NodeId| !self.before.contains(id);
         let own = |id: &NodeId| self.infos.iter().find(|(_, i)| i.node.as_ref() == Some(id)).map(|(h, _)| h.clone());
+        // A promotion whose engine cannot follow goes on as a join: the node that its host was is taken back.
+        let promoted = |id: &NodeId| self.was.get(id).is_some_and(|of| any(&|a, h| h == of && matches!(a, Action::Promote { .. })));
         let shown = match sent {
             Sent::Init => any(&|a, h| h == host && matches!(a, Action::Init { .. })),
-            Sent::Join { role } => any(&|a, h| h == host && matches!(a, Action::Join { role: r, .. } if r == role)),
-            Sent::Leave { force: Force::No } => {
-                any(&|a, h| h == host && matches!(a, Action::Leave { .. } | Action::Join { .. } | Action::Init { .. }))
-            }
+            Sent::Join { role } => any(&|a, h| {
+                h == host
+                    && (matches!(a, Action::Join { role: r, .. } if r == role)
+                        || matches!(a, Action::Promote { .. } if *role == Role::Manager))
+            }),
+            Sent::Leave { force: Force::No } => any(&|a, h| {
+                h == host && matches!(a, Action::Leave { .. } | Action::Join { .. } | Action::Init { .. } | Action::Promote { .. })
+            }),
             Sent::Leave { force: Force::Yes } => any(&|a, h| h == host && matches!(a, Action::Leave { force: Force::Yes, .. })),
             Sent::UpdateNode { id, change, .. } => {
                 let of = own(id);
                 let named = |a: &Action| matches!(a, Action::RemoveNode { node, .. } if node == *id);
-                let taken_back = new(id) && change.role == Some(Role::Worker) && of.is_none();
+                let taken_back = (new(id) || promoted(id)) && change.role == Some(Role::Worker) && of.is_none();
                 taken_back
                     || any(&|a, h| {
                         named(a)
                             || (of.as_ref() == Some(h)
                                 && match a {
-                                    Action::Promote => change.role == Some(Role::Manager),
+                                    Action::Promote { rejoin } => {
+                                        let dressed = |(k, v)| rejoin.node.labels.get(k) == Some(v);
+                                        change.role == Some(Role::Manager) || (change.role.is_none() && change.labels.iter().all(dressed))
+                                    }
                                     Action::Demote => change.role == Some(Role::Worker),
                                     Action::Configure { change: shown } => {
                                         change.role.is_none()
@@ -295,7 +318,9 @@ impl Watch {
                                 })
                     })
             }
-            Sent::RemoveNode { id, .. } => new(id) || any(&|a, _| matches!(a, Action::RemoveNode { node, .. } if node == *id)),
+            Sent::RemoveNode { id, .. } => {
+                new(id) || promoted(id) || any(&|a, _| matches!(a, Action::RemoveNode { node, .. } if node == *id))
+            }
             Sent::UpdateSwarm { change } => any(&|a, _| matches!(a, Action::UpdateSwarm { change: c } if c == *change)),
             Sent::Unlock | Sent::Read(_) | Sent::Token { .. } => true,
         };
@@ -326,7 +351,7 @@ impl Watch {
         }
     }
 
-    fn join(&mut self, host: &HostName, role: Role, found: &mut Found) {
+    fn join(&mut self, host: &HostName, role: Role, state: &State, found: &mut Found) {
         self.looked_into(&Object::Host(host.clone()), found);
         let wanted = self.spec.host(host).map(|h| h.role);
         if wanted != Some(role) {
@@ -343,14 +368,53 @@ impl Watch {
         if *joins > JOINS_PER_RUN {
             found.push(("I11", format!("{host} was asked to join {joins} times in one run")));
         }
+        if role == Role::Manager && (self.born.is_none() || *joins > 1) {
+            self.no_second_dead_member(host, state, found);
+        }
         // A swarm that this run made holds nothing yet: its managers may come at once.
         if role == Role::Manager && self.born.is_none() {
             self.change_of_managers(host, Role::Manager, NodeId::new(""), found);
         }
     }
 
+    /// I24, by the truth: a join as a manager may leave a dead member of raft. While one of our making is there, no other begins.
+    fn no_second_dead_member(&self, host: &HostName, state: &State, found: &mut Found) {
+        let Some((swarm, books)) = state.swarms.iter().enumerate().rev().find(|(_, s)| self.cluster.as_ref() == Some(&s.id)) else {
+            return;
+        };
+        let ours = state.watches.made.iter().filter(|(h, _)| self.names(h)).flat_map(|(h, made)| made.iter().map(move |id| (h, id)));
+        // What someone took out by hand is not of our making.
+        let ours = ours.filter(|(of, _)| !state.watches.taken_out.contains_key(*of));
+        for (of, id) in ours.filter(|(_, id)| books.raft.contains_key(*id)) {
+            let engine = state.host(of);
+            let abandoned = engine.is_some_and(|h| h.runs() && h.node().is_none_or(|(_, is)| is != id) && h.local != Local::Pending);
+            // A member that has just died still counts as reached for a moment, and no list says otherwise.
+            let told = self.listed(id).is_none_or(|n| !n.is_reachable_manager());
+            if abandoned && told && !state.lives(swarm, id) {
+                found.push(("I24", format!("{host} joins as a manager while {id}, which a join of {of} left in raft, is dead")));
+            }
+        }
+    }
+
+    /// I24: no change of managers begins while another one is known not to be healthy.
+    fn others_are_healthy(&self, host: &HostName, role: Role, id: &NodeId, found: &mut Found) {
+        let Some(list) = self.lists.iter().next_back().map(|(_, list)| list) else { return };
+        let dead = |n: &&NodeFacts| n.manager.is_some() && (!n.is_reachable_manager() || n.state == NodeState::Down);
+        // What takes a dead member out, or a wish back that never became a member, is no further risk.
+        let harmless = |n: &&NodeFacts| dead(n) || (role == Role::Worker && n.manager.is_none());
+        if list.get(id).as_ref().is_some_and(harmless) {
+            return;
+        }
+        if let Some(other) = list.values().find(|n| dead(n) && n.id != *id) {
+            found.push(("I24", format!("the managers are changed on {host} while {} is not healthy", other.id)));
+        }
+    }
+
     /// I3: one change of managers at a time, each seen to have ended; and never below a majority.
     fn change_of_managers(&mut self, host: &HostName, role: Role, id: NodeId, found: &mut Found) {
+        if self.born.is_none() {
+            self.others_are_healthy(host, role, &id, found);
+        }
         if let Some((other, as_role, of)) = &self.open
             && other != host
             && (of.as_str().is_empty() || *of != id)
@@ -426,6 +490,8 @@ impl Watch {
             found.push(("I6", format!("node {id} is removed, and one of the hosts is that node")));
         }
         match self.listed(id) {
+            // An entry whose host died before it gave its name is never down.
+            Some(node) if node.hostname.is_empty() && node.manager.is_none() && node.state == NodeState::Unknown => {}
             Some(node) if node.state != NodeState::Down => {
                 found.push(("I6", format!("node {id} is removed while it is {:?}", node.state)));
             }

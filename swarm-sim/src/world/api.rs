@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use swarm_core::engine::{Force, InitRequest, NodeChange, SwarmChange};
 use swarm_core::observe::{
-    ClusterFacts, EngineFacts, LocalState, LocalSwarm, MachineFacts, ManagerFacts, NodeFacts, NodeState, Reachability,
+    ClusterFacts, EngineFacts, LocalState, LocalSwarm, MachineFacts, ManagerFacts, NodeFacts, NodeState, Reachability, RemoteManager,
 };
 use swarm_core::secret::Secret;
 use swarm_core::spec::{Availability, Role, SwarmSettings};
@@ -100,6 +100,7 @@ impl State {
             Local::Active { swarm, node, .. } => self.swarms.get(*swarm)?.nodes.get(node).map(|n| n.advertise.to_string()),
             _ => None,
         });
+        let remotes = self.remotes_of(host);
         let (cluster, error) = match (control, self.asked(&host.name, false, |s, _| s.id.clone())) {
             (false, _) => (None, error),
             (true, Said::Now(id)) => (Some(id), None),
@@ -114,12 +115,18 @@ impl State {
             daemon: host.daemon.clone(),
             hostname: host.hostname.clone(),
             version: host.version.clone(),
-            swarm: LocalSwarm { state, node, address, control_available: control, cluster, error },
+            swarm: LocalSwarm { state, node, address, control_available: control, cluster, error, remotes },
             data_root: "/var/lib/docker".into(),
             running_containers: running as u64,
             live_restore: host.live_restore,
             rootless: false,
         })
+    }
+
+    /// The managers that a node of a swarm knows.
+    fn remotes_of(&self, host: &Host) -> Vec<RemoteManager> {
+        let Some(books) = host.node().and_then(|(swarm, _)| self.swarms.get(swarm)) else { return Vec::new() };
+        books.raft.iter().map(|(node, voter)| RemoteManager { node: node.clone(), address: voter.address.clone() }).collect()
     }
 
     /// `/info` of a manager that has no leader, after it has waited for one.
@@ -134,6 +141,7 @@ impl State {
         facts.swarm.node = host.node().map(|(_, node)| node.clone());
         facts.swarm.control_available = true;
         facts.swarm.error = Some(words::deadline().text);
+        facts.swarm.remotes = self.remotes_of(host);
         facts
     }
 
@@ -143,6 +151,7 @@ impl State {
             machine_id: Some(format!("machine-{}", host.daemon)),
             boot_id: Some(format!("boot-{}-{}", host.daemon, host.life)),
             engine_installed: host.engine != EngineState::Missing,
+            disk_free: Some(if host.disk_full { 0 } else { 20 << 30 }),
         }
     }
 
@@ -283,6 +292,9 @@ impl State {
             if managers <= 1 {
                 return Said::No(words::last_manager());
             }
+            if !voter {
+                return Said::No(words::not_in_raft());
+            }
             if voter && !may_go {
                 return Said::No(words::loss_of_quorum());
             }
@@ -352,7 +364,15 @@ impl State {
 }
 
 fn empty_facts(host: &Host) -> EngineFacts {
-    let swarm = LocalSwarm { state: LocalState::Active, node: None, address: None, control_available: true, cluster: None, error: None };
+    let swarm = LocalSwarm {
+        state: LocalState::Active,
+        node: None,
+        address: None,
+        control_available: true,
+        cluster: None,
+        error: None,
+        remotes: Vec::new(),
+    };
     EngineFacts {
         daemon: host.daemon.clone(),
         hostname: host.hostname.clone(),

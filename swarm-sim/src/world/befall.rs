@@ -19,6 +19,17 @@ impl State {
     }
 
     fn ends(&mut self, host: &HostName) {
+        // An engine in error that has a certificate is the node of that certificate again when it starts, and then knows the managers of
+        // now (moby `daemon/cluster/cluster.go`, Start).
+        let certified = self.hosts.get(host).filter(|h| matches!(h.local, Local::Error { .. })).and_then(|h| h.certificate.clone());
+        let resumed = certified.and_then(|c| {
+            let (swarm, _) = self.swarms.iter().enumerate().rev().find(|(_, s)| s.id == c.cluster && s.nodes.contains_key(&c.node))?;
+            Some(Local::Active { swarm, node: c.node, control: false })
+        });
+        if let (Some(local), Some(h)) = (resumed, self.hosts.get_mut(host)) {
+            h.local = local;
+            h.joined_through = None;
+        }
         if let Some(h) = self.hosts.get_mut(host) {
             h.life += 1;
             // A join that has no certificate yet is forgotten (moby `daemon/cluster/utils.go`).
@@ -139,7 +150,10 @@ impl State {
                 self.change(host, |h| std::mem::replace(&mut h.port_closed, false) | std::mem::replace(&mut h.port_taken, false))
             }
             Befall::DiskFull(host) => self.change(host, |h| !std::mem::replace(&mut h.disk_full, true)),
-            Befall::DiskFree(host) => self.change(host, |h| std::mem::replace(&mut h.disk_full, false)),
+            Befall::DiskLow(host) => self.change(host, |h| !std::mem::replace(&mut h.disk_low, true)),
+            Befall::DiskFree(host) => {
+                self.change(host, |h| std::mem::replace(&mut h.disk_full, false) | std::mem::replace(&mut h.disk_low, false))
+            }
             Befall::Slow(host, by) => self.change(host, |h| std::mem::replace(&mut h.slow, *by) != *by),
             Befall::ClockSkew(host, seconds) => self.change(host, |h| std::mem::replace(&mut h.skew, *seconds) != *seconds),
             Befall::LiveRestore(host, on) => {

@@ -81,6 +81,10 @@ pub(crate) struct Host {
     pub(crate) life: u32,
     pub(crate) slow: Duration,
     pub(crate) disk_full: bool,
+    /// There is room for a certificate and none for a raft log.
+    pub(crate) disk_low: bool,
+    /// The manager its engine joined through: a promotion dials it again (moby `daemon/cluster/noderunner.go`, JoinAddr).
+    pub(crate) joined_through: Option<IpAddr>,
     /// Seconds its clock is ahead of ours.
     pub(crate) skew: i64,
     /// Somebody else listens on 2377.

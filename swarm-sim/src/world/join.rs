@@ -92,6 +92,10 @@ impl State {
         if !token.is_empty() && parse_token(token).is_none() {
             return Err(words::bad_token());
         }
+        let through = request.remote.rsplit_once(':').and_then(|(ip, _)| ip.trim_matches(['[', ']']).parse().ok());
+        if let Some(h) = self.hosts.get_mut(host) {
+            h.joined_through = through;
+        }
         let id = self.new_op(host, OpKind::Join { request: request.clone(), token: token.to_owned() });
         self.set_local(host, Local::Pending);
         self.wake(id, Duration::from_millis(10));
@@ -380,6 +384,13 @@ impl State {
             self.answer(id, Ok(()));
             return;
         }
+        if books.raft.contains_key(node) && self.hosts.get(&op.host).is_some_and(|h| h.disk_low) {
+            // The leader has taken it in, and it cannot write its log (swarmkit `raft.go`, JoinAndStart): a member that never answers. It
+            // did not come so far as to report to the managers.
+            self.disturb();
+            let waited = self.now.saturating_sub(op.began);
+            return self.join_failed(id, &op.host, words::no_room_for_raft(), waited);
+        }
         if books.raft.contains_key(node) {
             // The voter's control API comes up last.
             self.become_member(swarm, node, true);
@@ -409,7 +420,9 @@ impl State {
             return self.join_failed(id, &op.host, words::no_dial_back(), waited);
         }
         self.insert_voter(swarm, node);
-        self.register(swarm, node);
+        if !self.hosts.get(&op.host).is_some_and(|h| h.disk_low) {
+            self.register(swarm, node);
+        }
         let after = 400 + self.rng.u64(0..80);
         self.wake(id, Duration::from_millis(after));
     }

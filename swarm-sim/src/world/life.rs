@@ -29,7 +29,7 @@ impl State {
 
     pub(super) fn tick(&mut self, index: usize) {
         self.elections(index);
-        let steady = self.heartbeats(index) & self.roles(index) & self.rotation(index);
+        let steady = self.contacts(index) & self.heartbeats(index) & self.roles(index) & self.rotation(index);
         let settled = self.leads(index).is_some() && self.swarms.get(index).is_some_and(|s| s.lost_since.is_none());
         let dead = self.swarms.get(index).is_some_and(|s| s.leader.is_none() && s.elect_at.is_none());
         if let Some(s) = self.swarms.get_mut(index) {
@@ -88,10 +88,32 @@ impl State {
         }
     }
 
+    /// Which members the leader has contact with, also one that has lost its majority. Gives whether nothing is about to change.
+    fn contacts(&mut self, index: usize) -> bool {
+        let Some(leader) = self.swarms.get(index).and_then(|s| s.leader.clone()) else { return true };
+        let Some(leads_on) = self.host_of(index, &leader).filter(|_| self.lives(index, &leader)) else { return true };
+        let voters: Vec<NodeId> = self.swarms.get(index).map(|s| s.raft.keys().cloned().collect()).unwrap_or_default();
+        let now = self.now;
+        let mut steady = true;
+        for id in voters {
+            let linked = self.host_of(index, &id).is_some_and(|host| self.linked(&leads_on, &host));
+            let reached = self.lives(index, &id) && linked || self.answers_for(index, &id);
+            let Some(voter) = self.swarms.get_mut(index).and_then(|s| s.raft.get_mut(&id)) else { continue };
+            if reached {
+                voter.silent_since = None;
+            } else {
+                let since = *voter.silent_since.get_or_insert(now);
+                steady &= now >= since + UNREACHABLE_AFTER;
+            }
+        }
+        steady
+    }
+
     /// Who reports. Gives whether nothing is about to change.
     fn heartbeats(&mut self, index: usize) -> bool {
-        let Some(leader) = self.leads(index) else { return true };
-        let Some(leads_on) = self.host_of(index, &leader) else { return true };
+        if self.leads(index).is_none() {
+            return true;
+        }
         let nodes: Vec<(NodeId, HostName, NodeState)> = self
             .swarms
             .get(index)
@@ -106,19 +128,10 @@ impl State {
             let joining = under_way.contains(&id);
             let there = self.lives(index, &id) || joining;
             let heard = there && self.reports(index, &host);
-            let reached = self.lives(index, &id) && self.linked(&leads_on, &host) || self.answers_for(index, &id);
             let now = self.now;
             let pause = Duration::from_millis(200 + self.rng.u64(0..2500));
             let mut comes_back = false;
             let Some(s) = self.swarms.get_mut(index) else { return true };
-            if let Some(voter) = s.raft.get_mut(&id) {
-                if reached {
-                    voter.silent_since = None;
-                } else {
-                    let since = *voter.silent_since.get_or_insert(now);
-                    steady &= now >= since + UNREACHABLE_AFTER;
-                }
-            }
             let Some(node) = s.nodes.get_mut(&id) else { continue };
             if heard {
                 node.last_seen = now;
@@ -177,6 +190,7 @@ impl State {
             }
             let voter = self.swarms.get(index).is_some_and(|s| s.raft.contains_key(&id));
             match (role, voter) {
+                (Role::Manager, false) if self.cannot_follow(index, &id) => {}
                 (Role::Manager, false) => {
                     if self.lives(index, &id) && self.dials_back(index, &id) && !self.port_taken(index, &id) {
                         self.insert_voter(index, &id);
@@ -213,6 +227,38 @@ impl State {
             }
         }
         steady
+    }
+
+    /// A promoted engine dials the manager it once joined through. Where that one is a manager of the swarm no more, the engine goes into
+    /// error and stays there until it is restarted, and its node stops reporting. Where the disk has no room for a log, the leader has
+    /// already taken it in.
+    fn cannot_follow(&mut self, index: usize, id: &NodeId) -> bool {
+        let Some(host) = self.host_of(index, id) else { return false };
+        let Some(h) = self.hosts.get(&host).filter(|h| h.runs() && h.node().is_some_and(|(s, n)| s == index && n == id)) else {
+            return false;
+        };
+        if h.disk_low && self.dials_back(index, id) {
+            self.insert_voter(index, id);
+            self.set_local(&host, Local::Error { text: super::words::no_room_for_raft().text, node: None });
+            self.again(index, id, None);
+            self.disturb();
+            return true;
+        }
+        let Some(through) = h.joined_through else { return false };
+        let manages = |name: &HostName| {
+            self.hosts
+                .get(name)
+                .is_some_and(|m| m.powered && matches!(&m.local, Local::Active { swarm, control: true, .. } if *swarm == index))
+        };
+        if self.by_address.get(&through).is_some_and(manages) {
+            return false;
+        }
+        let text = super::words::old_manager_gone(&format!("{through}:2377"));
+        self.set_local(&host, Local::Error { text, node: None });
+        self.say(&host, "cannot follow its promotion: the manager it joined through is gone");
+        self.again(index, id, None);
+        self.disturb();
+        true
     }
 
     fn port_taken(&self, index: usize, id: &NodeId) -> bool {

@@ -63,6 +63,8 @@ pub enum Befall {
     PortFree(HostName),
     /// The disk is full.
     DiskFull(HostName),
+    /// The disk has room for a certificate and none for a raft log: a join as a manager fails after the leader has taken the host in.
+    DiskLow(HostName),
     /// There is room again.
     DiskFree(HostName),
     /// Every call takes so much longer.
@@ -131,6 +133,8 @@ impl World {
                 life: 0,
                 slow: Duration::ZERO,
                 disk_full: false,
+                disk_low: false,
+                joined_through: None,
                 skew: 0,
                 port_taken: false,
                 port_closed: false,

@@ -78,6 +78,19 @@ pub(crate) fn disk_full() -> Words {
     words(500, "mkdir /var/lib/docker/swarm/state: no space left on device")
 }
 
+pub(crate) fn no_room_for_raft() -> Words {
+    words(500, "manager stopped: can't initialize raft node: failed to create WAL: no space left on device")
+}
+
+/// What a promoted engine says whose first manager is one no more.
+pub(crate) fn old_manager_gone(remote: &str) -> String {
+    format!("manager stopped: can't initialize raft node: {}", refused(remote).text)
+}
+
+pub(crate) fn not_in_raft() -> Words {
+    words(404, "rpc error: code = NotFound desc = can't find manager in raft memberlist")
+}
+
 // swarmkit `manager/state/raft`, `manager/controlapi`, `ca`.
 
 pub(crate) fn no_leader() -> Words {

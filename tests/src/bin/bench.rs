@@ -133,7 +133,15 @@ fn simulator() {
 
 fn alone(name: &str) -> swarm_core::observe::HostReport {
     use swarm_core::observe::{EngineFacts, HostReport, LocalState, LocalSwarm, MachineFacts};
-    let swarm = LocalSwarm { state: LocalState::Inactive, node: None, address: None, control_available: false, cluster: None, error: None };
+    let swarm = LocalSwarm {
+        state: LocalState::Inactive,
+        node: None,
+        address: None,
+        control_available: false,
+        cluster: None,
+        error: None,
+        remotes: Vec::new(),
+    };
     let engine = EngineFacts {
         daemon: name.into(),
         hostname: name.into(),

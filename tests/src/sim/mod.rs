@@ -47,6 +47,10 @@ impl KeyKeeper for Drawer {
         self.0.lock().unwrap().as_ref().map(Secret::fingerprint)
     }
 
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     fn store(&self, key: &Secret) -> Result<(), String> {
         *self.0.lock().unwrap() = Some(key.clone());
         Ok(())

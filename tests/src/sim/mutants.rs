@@ -105,8 +105,15 @@ impl Bent {
 impl EngineRead for Bent {
     async fn info(&self) -> Result<EngineFacts, EngineError> {
         if self.inner.is_none() {
-            let swarm =
-                LocalSwarm { state: LocalState::Inactive, node: None, address: None, control_available: false, cluster: None, error: None };
+            let swarm = LocalSwarm {
+                state: LocalState::Inactive,
+                node: None,
+                address: None,
+                control_available: false,
+                cluster: None,
+                error: None,
+                remotes: Vec::new(),
+            };
             return Ok(EngineFacts {
                 daemon: self.host.as_str().into(),
                 hostname: self.host.to_string(),

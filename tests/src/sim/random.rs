@@ -302,6 +302,7 @@ impl Schedule {
             13 => Befall::Isolated(a),
             14 => Befall::PortClosed(a),
             15 => Befall::PortTaken(a),
+            16 if self.one_in(2) => Befall::DiskLow(a),
             16 => Befall::DiskFull(a),
             17 => Befall::Slow(a, Duration::from_millis(self.rng.u64(50..4000))),
             18 => Befall::ClockSkew(a, [-4000, -60, 60, 4000][self.rng.usize(0..4)]),
@@ -391,7 +392,7 @@ fn cure(what: &Befall) -> Option<Befall> {
         | Befall::SocketForbidden(host) => Befall::DoorOpens(host),
         Befall::OneWayCut(..) | Befall::Cut(..) | Befall::Isolated(_) => Befall::Heal,
         Befall::PortClosed(host) | Befall::PortTaken(host) => Befall::PortFree(host),
-        Befall::DiskFull(host) => Befall::DiskFree(host),
+        Befall::DiskFull(host) | Befall::DiskLow(host) => Befall::DiskFree(host),
         _ => return None,
     })
 }
@@ -415,7 +416,10 @@ fn fits(refusal: &Refusal, befallen: &[Befall], _spec: &ClusterSpec) -> bool {
         Refusal::ForeignSwarm { .. } | Refusal::SeveralSwarms { .. } => strangers || lost,
         Refusal::InitInDoubt { .. } => strangers || locked,
         Refusal::Locked { .. } => locked,
-        Refusal::NoQuorum { .. } => lost || locked,
+        // Where one manager becomes two, nothing can take a second one back that dies as it comes.
+        Refusal::NoLeader { .. } => lost || locked || happened(|b| matches!(b, Befall::DiskLow(_))),
+        Refusal::Unknown { .. } => strangers || locked,
+        Refusal::ManagersElsewhere { .. } => strangers || lost,
         Refusal::QuorumAtRisk { .. } => lost || locked,
         Refusal::UnknownState { .. } => strangers || lost || locked,
         _ => false,

@@ -1,0 +1,52 @@
+//! What observations mean for a run: what is between two states, and what was undone.
+
+use crate::id::HostName;
+use crate::machine::Outcome;
+use crate::observe::{HostState, Observed, ObservedCluster, ObservedHost};
+use crate::plan::Plan;
+use crate::report::StepReport;
+use crate::spec::ClusterSpec;
+use crate::verify::{Finding, FindingKind};
+use std::time::Duration;
+
+/// How long a rotation of the root is waited for before the plan takes it as it is.
+const ROTATION_BUDGET: Duration = Duration::from_secs(15);
+/// How long managers without a leader are asked again: an election takes some seconds, one after a hanging leader up to twenty.
+const ELECTION_BUDGET: Duration = Duration::from_secs(30);
+/// How long a join that goes on by itself is waited for: an engine that is not answered gives up after half a minute.
+const JOINING_BUDGET: Duration = Duration::from_secs(60);
+
+/// Changes that this run made and that are different again.
+pub(super) fn undone(plan: &Plan, steps: &[StepReport], after: &Observed) -> Vec<Finding> {
+    let changed = |s: &&StepReport| matches!(s.outcome, Outcome::Done { changed: true });
+    let of = |report: &StepReport| {
+        let step = plan.step(&report.id)?;
+        let node = after.hosts.get(&step.host)?.node.as_ref();
+        let unmet = step.expect.as_ref()?.only_wishes()?.unmet(Some(node?))?;
+        let message =
+            format!("{}: this run changed it and it is different again ({unmet}): another operator, or another file, is at work", step.id);
+        Some(Finding { host: Some(step.host.clone()), kind: FindingKind::Undone, message })
+    };
+    steps.iter().filter(changed).filter_map(of).collect()
+}
+
+/// Declared managers that said that they are in no swarm.
+pub(super) fn said_to_be_in_none(spec: &ClusterSpec, observed: &Observed) -> Vec<HostName> {
+    let alone = |host: &HostName| observed.hosts.get(host).is_some_and(|h| h.state == HostState::Standalone);
+    spec.managers().filter(|m| alone(&m.name)).map(|m| m.name.clone()).collect()
+}
+
+/// What is between two states, and will be in one of them in a moment.
+pub(super) fn between(observed: &Observed) -> Option<(String, Duration)> {
+    if let ObservedCluster::NoLeader { .. } = &observed.cluster
+        && !observed.cluster.quorum_is_lost()
+    {
+        return Some(("no leader is seen; an election takes some seconds".into(), ELECTION_BUDGET));
+    }
+    let outside = |h: &ObservedHost| matches!(h.state, HostState::Standalone | HostState::StaleMember { .. });
+    if observed.view().is_some_and(|v| v.cluster.root_rotation_in_progress) && observed.hosts.values().any(outside) {
+        return Some(("the swarm's root certificate is being replaced".into(), ROTATION_BUDGET));
+    }
+    let joining: Vec<&str> = observed.hosts.iter().filter(|(_, h)| h.state == HostState::Joining).map(|(name, _)| name.as_str()).collect();
+    (!joining.is_empty()).then(|| (format!("an earlier join of {} has not ended", joining.join(", ")), JOINING_BUDGET))
+}

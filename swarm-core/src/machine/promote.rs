@@ -1,0 +1,100 @@
+//! A promotion whose engine cannot follow. An engine that becomes a manager dials the manager it once joined through (moby
+//! `daemon/cluster/noderunner.go`, JoinAddr); where that one is a manager no more, it stays in error until it is restarted. Such a host
+//! leaves and joins again as a manager through a live one.
+
+use super::clear::After;
+use super::effect::Answer;
+use super::state::{CONFIRM_BUDGET, Outcome, Rejoining, Stage, StepRun, Todo};
+use crate::advice::Advice;
+use crate::condition::Condition;
+use crate::engine::{NodeChange, Reason, classify_answer};
+use crate::observe::LocalState;
+use crate::plan::Action;
+use crate::spec::Role;
+use std::time::Duration;
+
+/// How often the engine of a host that is being promoted is looked at.
+const PEEK_EVERY: Duration = Duration::from_secs(2);
+/// How long an engine may be in error until it counts as stuck: it starts its node again by itself for some seconds.
+const STUCK_AFTER: Duration = Duration::from_secs(6);
+
+impl StepRun {
+    pub(super) fn is_promotion(&self) -> bool {
+        matches!(self.step.action, Action::Promote { .. })
+    }
+
+    /// The role was changed, or labels after a join in its place: the managers are asked, and the engine beside them.
+    pub(super) fn promoted(&mut self, now: Duration) -> (Stage, Todo) {
+        self.peek_at = (self.rejoin == Rejoining::No).then_some(now + PEEK_EVERY);
+        (Stage::Confirming { until: now + CONFIRM_BUDGET }, Todo::Nothing)
+    }
+
+    /// What managers must say of the node.
+    pub(super) fn expected(&self) -> Option<Condition> {
+        match (&self.step.action, self.rejoin) {
+            (Action::Promote { rejoin }, Rejoining::Joins) => {
+                Some(Condition::All(vec![Condition::Ready, Condition::Role(Role::Manager), Condition::Address(rejoin.advertise)]))
+            }
+            (Action::Promote { rejoin }, Rejoining::Dresses) => Some(Condition::Labels(rejoin.node.labels.clone())),
+            _ => self.step.expect.clone(),
+        }
+    }
+
+    /// The engine was looked at while the managers were asked.
+    pub(super) fn peeked(&mut self, until: Duration, answer: &Answer, now: Duration) -> (Stage, Todo) {
+        self.peek_at = Some(now + PEEK_EVERY);
+        let Answer::SawHost(swarm) = answer else { return (Stage::Confirming { until }, Todo::Nothing) };
+        if swarm.state != LocalState::Error {
+            self.trouble = None;
+            return (Stage::Confirming { until }, Todo::Nothing);
+        }
+        let words = swarm.error.clone().unwrap_or_else(|| "the engine gives no reason".into());
+        let since = self.trouble.as_ref().map_or(now, |(since, _)| *since);
+        self.trouble = Some((since, words.clone()));
+        if now < since + STUCK_AFTER {
+            return (Stage::Confirming { until }, Todo::Nothing);
+        }
+        let Some(node) = self.claim.own.first().cloned() else { return (Stage::Confirming { until }, Todo::Nothing) };
+        let (_, reason) = classify_answer(500, &words, true);
+        let after = match reason {
+            Reason::RemoteUnreachable | Reason::NoLeader | Reason::NotManager | Reason::DialBack => After::Leave,
+            _ => {
+                let advice = if reason == Reason::NoSpace {
+                    Advice::FreeDisk { host: self.step.host.clone() }
+                } else {
+                    Advice::RestartEngine { host: self.step.host.clone() }
+                };
+                After::End(Outcome::Failed { message: format!("its engine is in error: {words}; its role was taken back; {advice}") })
+            }
+        };
+        self.demote(node, after, now)
+    }
+
+    /// The host has left: from here on the step is a join.
+    pub(super) fn joins_again(&mut self, _now: Duration) -> (Stage, Todo) {
+        self.rejoin = Rejoining::Joins;
+        self.changed = true;
+        self.attempts = 0;
+        self.trouble = None;
+        self.call(false)
+    }
+
+    /// It has joined: its new node gets what the old one had.
+    pub(super) fn dress(&mut self) -> (Stage, Todo) {
+        self.rejoin = Rejoining::Dresses;
+        match &self.step.action {
+            Action::Promote { rejoin } if rejoin.node != NodeChange::default() => self.call(false),
+            _ => (self.done(), Todo::Nothing),
+        }
+    }
+
+    /// What is missing, with what the engine says.
+    pub(super) fn with_trouble(&self, why: String) -> String {
+        match &self.trouble {
+            Some((_, words)) => {
+                format!("{why}; its engine is in error: {words}; {}", Advice::RestartEngine { host: self.step.host.clone() })
+            }
+            None => why,
+        }
+    }
+}

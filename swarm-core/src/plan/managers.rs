@@ -1,0 +1,163 @@
+//! The managers of a running swarm: which change of them may begin, and which entries have to go first.
+
+use super::build::Builder;
+use super::raft::Raft;
+use super::refusal::Refusal;
+use super::{Action, Blocked, Risk, Step};
+use crate::advice::Advice;
+use crate::id::{NodeId, StepId};
+use crate::observe::{ClusterView, HostState, NodeFacts, ObservedHost};
+use crate::spec::HostSpec;
+
+impl<'a> Builder<'a> {
+    /// Whether the managers may become one more, or one less: the arithmetic refuses the plan, a manager that is not healthy and a full
+    /// disk leave the host out.
+    pub(super) fn may_change(&mut self, host: &HostSpec, seen: &ObservedHost, raft: &Raft, change: i8) -> bool {
+        if !raft.may_grow() {
+            self.refusals.push(raft.refusal(host, change));
+            return false;
+        }
+        if let Some(why) = disk_too_full(host, seen) {
+            self.blocked.push(Blocked { host: host.name.clone(), why });
+            return false;
+        }
+        !self.waits_for_unhealthy(host, raft)
+    }
+
+    /// No change of managers begins while one is not healthy.
+    pub(super) fn waits_for_unhealthy(&mut self, host: &HostSpec, raft: &Raft) -> bool {
+        let Some(node) = raft.unhealthy() else { return false };
+        let listed = self.observed.view().and_then(|v| v.nodes.iter().find(|n| n.id == *node));
+        let shown = listed.map_or(String::new(), |n| {
+            let at = n.manager.as_ref().map_or(n.address.as_str(), |m| m.address.as_str());
+            if n.hostname.is_empty() { at.to_owned() } else { format!("{} at {at}", n.hostname) }
+        });
+        let presumed = || self.observed.hosts.iter().find(|(_, h)| h.presumed.as_ref().is_some_and(|p| p.id == *node)).map(|(n, _)| n);
+        let of = self.observed.host_of(node).or_else(presumed).cloned();
+        let why = Refusal::UnhealthyManager { host: host.name.clone(), node: node.clone(), of, shown };
+        let why = why.to_string();
+        let why = why.strip_prefix(&format!("{}: ", host.name)).unwrap_or(&why).to_owned();
+        self.blocked.push(Blocked { host: host.name.clone(), why });
+        true
+    }
+
+    /// The entry under which a host that is to enter again still counts as a manager, although its engine is no member: it is taken out of
+    /// raft and removed first. Gives that step.
+    pub(super) fn dead_entry_of(
+        &mut self,
+        host: &HostSpec,
+        seen: &ObservedHost,
+        view: &ClusterView,
+        raft: &mut Raft,
+        chain: &[StepId],
+    ) -> Option<StepId> {
+        let HostState::Broken { .. } = &seen.state else { return None };
+        let id = broken_node(seen)?;
+        let entry = view.nodes.iter().find(|n| n.id == id)?;
+        let demote = entry.manager.is_some();
+        if demote && !raft.shrink(&id) {
+            self.refusals.push(raft.refusal(host, -1));
+            return None;
+        }
+        let because = "its engine is in error and cannot be this node any more";
+        Some(self.remove_entry(host, entry, because, chain.to_vec()))
+    }
+
+    /// A step that removes an entry; one that is a member of raft is demoted first.
+    pub(super) fn remove_entry(&mut self, host: &HostSpec, node: &NodeFacts, because: &str, needs: Vec<StepId>) -> StepId {
+        let id = StepId::new(format!("{}/remove-{}", host.name, node.id));
+        let demote = node.manager.is_some();
+        let name = if node.hostname.is_empty() { "no host name" } else { node.hostname.as_str() };
+        self.push(Step {
+            id: id.clone(),
+            host: host.name.clone(),
+            action: Action::RemoveNode { node: node.id.clone(), demote },
+            before: format!("entry {} ({name})", node.id),
+            after: "no such entry".into(),
+            needs,
+            expect: None,
+            because: because.into(),
+            risk: if demote { Risk::Quorum } else { Risk::None },
+        });
+        id
+    }
+
+    /// Nodes of the swarm that are no host of the file: entries our hosts left behind go, the others are named and left alone.
+    /// Gives the last step that takes a lost voter out of raft.
+    pub(super) fn strangers(&mut self, raft: &mut Raft) -> Vec<StepId> {
+        let mut chain: Vec<StepId> = Vec::new();
+        for node in &self.observed.strangers {
+            match self.left_behind_by(node) {
+                Some(host) => {
+                    let voter = node.manager.is_some();
+                    if voter && !raft.shrink(&node.id) {
+                        self.refusals.push(raft.refusal(host, -1));
+                        continue;
+                    }
+                    let needs = if voter { std::mem::take(&mut chain) } else { Vec::new() };
+                    let because = "the host left it behind: it has this host's address, and the host is another node now, or none";
+                    let id = self.remove_entry(host, node, because, needs);
+                    if voter {
+                        chain = vec![id];
+                    }
+                }
+                None => {
+                    let name = if node.hostname.is_empty() { "no host name".to_owned() } else { node.hostname.clone() };
+                    let advice = if node.manager.is_some() {
+                        Advice::RemoveManager { node: node.id.clone() }
+                    } else {
+                        Advice::RemoveEntry { node: node.id.clone() }
+                    };
+                    self.notes.push(format!(
+                        "node {} ({name}, {}, {}) is in the swarm and not in the file; it is left alone; to remove it, {advice}",
+                        node.id,
+                        node.role,
+                        format!("{:?}", node.state).to_lowercase()
+                    ));
+                }
+            }
+        }
+        chain
+    }
+
+    /// The host that left an entry behind. Its engine is known to be another node, or none. An entry with a host name is told by name and
+    /// address; one whose host died before it could give its name by the address that raft has for it.
+    pub(super) fn left_behind_by(&self, node: &NodeFacts) -> Option<&'a HostSpec> {
+        self.hosts().into_iter().find_map(|(host, seen)| {
+            let engine = seen.report.engine.as_ref().ok()?;
+            let identity_known = matches!(seen.state, HostState::Standalone | HostState::Member { .. } | HostState::StaleMember { .. });
+            if !identity_known || engine.swarm.node.as_ref() == Some(&node.id) {
+                return None;
+            }
+            let address = self.resolve(host, seen).ok()?;
+            let in_raft = node.manager.as_ref().map(|m| m.address.as_str());
+            let proven = if node.hostname.is_empty() {
+                !node.is_reachable_manager() && in_raft.and_then(crate::addr::ip_of) == Some(address)
+            } else {
+                let at = crate::addr::ip_of(in_raft.unwrap_or(&node.address));
+                let same_place = at == Some(address) || at.is_some_and(|ip| ip.is_unspecified());
+                engine.hostname == node.hostname && same_place
+            };
+            proven.then_some(host)
+        })
+    }
+}
+
+/// What a manager needs on its disk at least: raft writes its log in pieces of 64 MB, with the next one made beforehand (etcd `wal.go`).
+const MANAGER_DISK: u64 = 256 << 20;
+
+/// Why a host cannot become a manager, if its disk has no room for that.
+pub(super) fn disk_too_full(host: &HostSpec, seen: &ObservedHost) -> Option<String> {
+    let free = seen.report.machine.as_ref()?.as_ref().ok()?.disk_free?;
+    (free < MANAGER_DISK).then(|| {
+        let advice = Advice::FreeDisk { host: host.name.clone() };
+        format!("{} MB of disk are free, and a manager needs {} MB for its raft log; {advice}", free >> 20, MANAGER_DISK >> 20)
+    })
+}
+
+/// The node that an engine in error was: by its own word, or by its certificate.
+pub(super) fn broken_node(seen: &ObservedHost) -> Option<NodeId> {
+    let HostState::Broken { node, .. } = &seen.state else { return None };
+    let certificate = seen.report.identity.as_ref().and_then(|i| i.as_ref().ok());
+    node.clone().or_else(|| certificate.map(|c| c.node.clone()))
+}

@@ -1,0 +1,245 @@
+//! No failing host may cost the swarm: joins that die after the leader took them in, managers gone for good, promotions that cannot
+//! follow, leaders that hang.
+
+use std::time::{Duration, Instant};
+use swarm_core::Apply;
+use swarm_core::report::{Ending, Report};
+use swarm_fleet::Connections;
+use swarm_tests::cli::{Ran, run};
+use swarm_tests::lab::{TestLab, apply, converge, eventually, plan, spec};
+
+/// The members of raft, with whether they are reached.
+fn managers(lab: &TestLab, on: &str) -> Vec<String> {
+    let out = lab.docker(on, &["node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}"]);
+    let mut lines: Vec<String> = out.lines().filter(|l| l.trim().contains(' ') || l.starts_with(' ')).map(str::to_owned).collect();
+    lines.retain(|l| ["Leader", "Reachable", "Unreachable"].iter().any(|s| l.ends_with(s)));
+    lines.sort();
+    lines
+}
+
+/// Every entry of the node list, also those without a name.
+fn entries(lab: &TestLab, on: &str) -> usize {
+    lab.docker(on, &["node", "ls", "-q"]).lines().count()
+}
+
+/// Plans, lets something happen, and carries the plan out.
+async fn apply_after(text: &str, happens: impl FnOnce()) -> Report {
+    let (wanted, fleet) = (spec(text), Connections::default());
+    let apply = Apply::new(&wanted, &fleet);
+    let (plan, observed) = apply.plan().await.unwrap();
+    happens();
+    apply.run(&plan, &observed).await
+}
+
+fn took(limit: u64, what: &str, work: impl FnOnce() -> Ran) -> Ran {
+    let began = Instant::now();
+    let ran = work();
+    assert!(began.elapsed() < Duration::from_secs(limit), "{what} took {:?}: {ran:?}", began.elapsed());
+    ran
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_without_room_for_its_log_costs_no_vote() {
+    let lab = TestLab::up(4, 1);
+    converge(&lab.text(&[("m1", "manager", ""), ("m2", "manager", ""), ("m3", "manager", ""), ("w1", "worker", "")])).await;
+    let all = lab.text(&lab.all(""));
+    // The leader takes m4 in, and then m4 cannot write its log. The disk fills after the look, which would have seen it.
+    let report = apply_after(&all, || lab.host("m4").fill(30_000_000).unwrap()).await;
+    assert_ne!(report.ending, Ending::Converged, "{report:#?}");
+    let told = format!("{report:?}");
+    assert!(told.contains("no space left on device") && !told.contains("open 2377"), "the root cause is named: {told}");
+    assert_eq!(managers(&lab, "m1"), ["m1 Leader", "m2 Reachable", "m3 Reachable"]);
+    assert_eq!(entries(&lab, "m1"), 4, "nothing nameless is left: {:?}", lab.nodes("m1"));
+    // The next run sees the disk and leaves the host out, with the reason.
+    let (planned, _) = plan(&all).await.unwrap();
+    let blocked = planned.blocked.iter().find(|b| b.host.as_str() == "m4").unwrap();
+    assert!(planned.is_empty() && blocked.why.contains("free disk space on m4"), "{planned:#?}");
+    lab.host("m4").heal().unwrap();
+    converge(&all).await;
+    assert_eq!((managers(&lab, "m1").len(), entries(&lab, "m1")), (4, 5));
+    // A promotion that meets a full disk is taken back, and costs no vote either.
+    let promoted =
+        lab.text(&[("m1", "manager", ""), ("m2", "manager", ""), ("m3", "manager", ""), ("m4", "manager", ""), ("w1", "manager", "")]);
+    let report = apply_after(&promoted, || lab.host("w1").fill(1_000_000).unwrap()).await;
+    let told = format!("{report:?}");
+    assert!(report.ending != Ending::Converged && told.contains("no space left on device"), "{told}");
+    assert_eq!(managers(&lab, "m1").iter().filter(|m| m.ends_with("Unreachable")).count(), 0, "{:?}", managers(&lab, "m1"));
+    lab.host("w1").heal().unwrap();
+    eventually("everything is as the file says", Duration::from_secs(150), || {
+        let file = lab.file(&promoted);
+        run(&["apply", "-f", file.to_str().unwrap(), "--yes"]).code == 0
+    })
+    .await;
+    assert_eq!((managers(&lab, "m1").len(), entries(&lab, "m1")), (5, 5), "{:?}", lab.nodes("m1"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_with_a_manager_gone_for_good_can_be_destroyed() {
+    let lab = TestLab::up(3, 1);
+    let file = lab.file(&lab.text(&lab.all("")));
+    let file = file.to_str().unwrap();
+    let state = |host: &str| lab.docker(host, &["info", "--format", "{{.Swarm.LocalNodeState}}"]).trim().to_owned();
+    converge(&lab.text(&lab.all(""))).await;
+    lab.host("m1").kill(true).unwrap();
+    eventually("m1 is missed", Duration::from_secs(40), || lab.nodes("m2").iter().any(|n| n.starts_with("m1") && n.contains("Down"))).await;
+    let ran = run(&["destroy", "-f", file, "--yes"]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.out.contains("is not reached; it is taken out of the swarm"), "{ran:?}");
+    assert!(ran.err.contains("m1: ") && !ran.err.contains("m2: ") && !ran.err.contains("w1: "), "{ran:?}");
+    assert_eq!(["m2", "m3", "w1"].map(state), ["inactive"; 3]);
+
+    // Two of three gone: no leader, so it is asked for by force.
+    lab.host("m1").start().unwrap();
+    lab.docker("m1", &["swarm", "leave", "--force"]);
+    converge(&lab.text(&lab.all(""))).await;
+    lab.host("m1").kill(true).unwrap();
+    lab.host("m2").kill(true).unwrap();
+    let ran = run(&["destroy", "-f", file, "--yes"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("no leader is seen") && !ran.err.contains("quorum lost"), "nothing proves that they are gone: {ran:?}");
+    let ran = run(&["destroy", "-f", file, "--yes", "--force"]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert_eq!(["m3", "w1"].map(state), ["inactive"; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promotion_goes_on_where_the_first_manager_is_gone() {
+    let lab = TestLab::up(3, 2);
+    converge(&lab.text(&[("m1", "manager", ""), ("w1", "worker", "labels: { rack: a }"), ("w2", "worker", "")])).await;
+    converge(&lab.text(&[("m1", "manager", ""), ("m2", "manager", ""), ("m3", "manager", ""), ("w1", "worker", ""), ("w2", "worker", "")]))
+        .await;
+    // m1, through which the workers joined, is no manager any more; then both workers become managers.
+    converge(&lab.text(&[("m1", "worker", ""), ("m2", "manager", ""), ("m3", "manager", ""), ("w1", "worker", ""), ("w2", "worker", "")]))
+        .await;
+    let all = lab.text(&[("m1", "worker", ""), ("m2", "manager", ""), ("m3", "manager", ""), ("w1", "manager", ""), ("w2", "manager", "")]);
+    converge(&all).await;
+    assert_eq!(managers(&lab, "m2").len(), 4);
+    assert_eq!(lab.docker("m2", &["node", "inspect", "w1", "--format", "{{index .Spec.Labels \"rack\"}}"]).trim(), "a", "labels are kept");
+    assert!(plan(&all).await.unwrap().0.is_empty());
+    assert_eq!(entries(&lab, "m2"), 5, "{:?}", lab.nodes("m2"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn managers_that_were_all_replaced_in_one_edit_are_named() {
+    let lab = TestLab::up(2, 1);
+    converge(&lab.text(&[("m1", "manager", ""), ("w1", "worker", "")])).await;
+    let file = lab.file(&lab.text(&[("m2", "manager", ""), ("w1", "worker", "")]));
+    let ran = run(&["apply", "-f", file.to_str().unwrap(), "--yes"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let old = format!("{}:2377", lab.host("m1").address);
+    assert!(ran.err.contains(&format!("keep one of its managers ({old}) in the file until the new ones are in")), "{ran:?}");
+    // The advice, followed: the old one stays until the new one is in.
+    converge(&lab.text(&[("m1", "manager", ""), ("m2", "manager", ""), ("w1", "worker", "")])).await;
+    assert_eq!(lab.nodes("m2").len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_left_by_hand_comes_back_and_nothing_is_left_to_do() {
+    let lab = TestLab::up(3, 1);
+    let file = lab.text(&lab.all(""));
+    converge(&file).await;
+    for host in ["m3", "w1"] {
+        lab.docker(host, &["swarm", "leave", "--force"]);
+        converge(&file).await;
+        assert_eq!(entries(&lab, "m1"), 4, "{:?}", lab.nodes("m1"));
+        assert!(plan(&file).await.unwrap().0.is_empty());
+    }
+    assert_eq!(managers(&lab, "m1").len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_engine_is_named_in_time_and_the_others_are_worked_on() {
+    let lab = TestLab::up(3, 3);
+    let label = |value: &str| {
+        lab.file(&lab.text(&[
+            ("m1", "manager", ""),
+            ("m2", "manager", ""),
+            ("m3", "manager", ""),
+            ("w1", "worker", ""),
+            ("w2", "worker", &format!("labels: {{ rack: {value} }}")),
+            ("w3", "worker", ""),
+        ]))
+    };
+    let first = label("a");
+    assert_eq!(run(&["apply", "-f", first.to_str().unwrap(), "--yes"]).code, 0);
+    lab.host("w1").freeze().unwrap();
+    let file = label("b");
+    let file = file.to_str().unwrap();
+    let named = |ran: &Ran| {
+        assert!(
+            format!("{}{}", ran.out, ran.err).contains("w1") && format!("{}{}", ran.out, ran.err).contains("does not answer"),
+            "{ran:?}"
+        )
+    };
+    let ran = took(45, "plan", || run(&["plan", "-f", file]));
+    assert_eq!(ran.code, 2, "{ran:?}");
+    named(&ran);
+    let ran = took(45, "apply", || run(&["apply", "-f", file, "--yes"]));
+    assert_eq!(ran.code, 4, "{ran:?}");
+    named(&ran);
+    for verb in ["verify", "status"] {
+        let ran = took(45, verb, || run(&[verb, "-f", file]));
+        assert_eq!(ran.code, 3, "{verb}: {ran:?}");
+        named(&ran);
+    }
+    // A leader that hangs is no lost quorum: the others elect another one.
+    lab.host("w1").heal().unwrap();
+    let leader = lab.lab.hosts.iter().map(|h| h.name.clone()).find(|h| managers(&lab, "m1").contains(&format!("{h} Leader"))).unwrap();
+    lab.host(&leader).freeze().unwrap();
+    let ran = took(45, "status", || run(&["status", "-f", file]));
+    assert!(ran.code == 3 && ran.out.contains("tolerates 0 more failures") && !ran.out.to_lowercase().contains("quorum lost"), "{ran:?}");
+    let ran = took(60, "destroy", || run(&["destroy", "-f", file, "--yes"]));
+    assert_eq!(ran.code, 4, "{ran:?}");
+    lab.host(&leader).heal().unwrap();
+    let states =
+        lab.lab.hosts.iter().filter(|h| h.name != leader).map(|h| lab.docker(&h.name, &["info", "--format", "{{.Swarm.LocalNodeState}}"]));
+    assert!(states.into_iter().all(|s| s.trim() == "inactive"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_quorum_is_named_with_its_proof() {
+    let lab = TestLab::up(3, 1);
+    let text = lab.text(&lab.all(""));
+    converge(&text).await;
+    for host in ["m2", "m3"] {
+        lab.docker(host, &["swarm", "leave", "--force"]);
+    }
+    let file = lab.file(&text);
+    let ran = run(&["plan", "-f", file.to_str().unwrap()]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("quorum lost: of 3 managers 2 are proven gone"), "{ran:?}");
+    assert!(ran.err.contains("m2: its engine is in no swarm") && ran.err.contains("swarm destroy --force"), "{ran:?}");
+    let id = lab.docker("w1", &["info", "--format", "{{.Swarm.NodeID}}"]);
+    let status = run(&["status", "-f", file.to_str().unwrap()]);
+    assert_eq!(status.code, 3, "{status:?}");
+    assert!(status.out.contains("last known swarm") && !status.out.contains("foreign") && !id.is_empty(), "{status:?}");
+    let verify = run(&["verify", "-f", file.to_str().unwrap()]);
+    assert!(verify.code == 3 && verify.out.contains("quorum lost"), "{verify:?}");
+    assert!(apply(&text).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn managers_that_someone_locked_have_their_key_stored() {
+    let lab = TestLab::up(1, 1);
+    let without = lab.file(&lab.text(&lab.all("")));
+    let without = without.to_str().unwrap();
+    assert_eq!(run(&["apply", "-f", without, "--yes"]).code, 0);
+    lab.docker("m1", &["swarm", "update", "--autolock=true"]);
+    for verb in ["verify", "plan"] {
+        let ran = run(&[verb, "-f", without]);
+        assert!(ran.code == 3 && ran.out.contains("the file keeps no key"), "{verb}: {ran:?}");
+    }
+    let key = lab.lab.dir.join("key");
+    let with = lab.file(&lab.text_with(&lab.all(""), &format!("swarm: {{ unlock_key_file: {} }}", key.display())));
+    let with = with.to_str().unwrap();
+    assert_eq!(run(&["plan", "-f", with]).code, 2);
+    assert_eq!(run(&["apply", "-f", with, "--yes"]).code, 0);
+    assert_eq!(std::fs::read_to_string(&key).unwrap().trim(), lab.docker("m1", &["swarm", "unlock-key", "-q"]).trim());
+    assert_eq!(run(&["verify", "-f", with]).code, 0);
+    // A place that cannot be written is refused before anything is locked.
+    lab.docker("m1", &["swarm", "update", "--autolock=false"]);
+    let nowhere = "swarm: { autolock: true, unlock_key_file: /proc/nowhere/key }";
+    let ran = run(&["apply", "-f", lab.file(&lab.text_with(&lab.all(""), nowhere)).to_str().unwrap(), "--yes"]);
+    assert!(ran.code == 1 && ran.err.contains("cannot be written"), "{ran:?}");
+    assert!(lab.docker("m1", &["info", "--format", "{{json .Swarm.Cluster.Spec}}"]).contains("\"AutoLockManagers\":false"));
+}
