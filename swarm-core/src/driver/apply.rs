@@ -362,6 +362,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
         let mut under_way: FuturesUnordered<BoxFuture<'_, (EffectId, StepId, Answer)>> = FuturesUnordered::new();
         let steps: BTreeMap<&StepId, &Step> = plan.steps.iter().map(|s| (&s.id, s)).collect();
         let mut told: BTreeSet<StepId> = BTreeSet::new();
+        let mut troubles: BTreeMap<StepId, String> = BTreeMap::new();
         let mut give_up: Option<Instant> = None;
         loop {
             while let Some(effect) = run.poll_effect(began.elapsed()) {
@@ -391,7 +392,10 @@ impl<'a, F: Fleet> Apply<'a, F> {
                     give_up = Some(Instant::now() + GRACE);
                 }
                 Some((id, step, answer)) = under_way.next(), if !under_way.is_empty() => {
-                    if let (Answer::Failed(error), Some(step)) = (&answer, steps.get(&step)) {
+                    // The same trouble is reported once, however often it is met.
+                    if let (Answer::Failed(error), Some(step)) = (&answer, steps.get(&step))
+                        && troubles.insert(step.id.clone(), error.to_string()).as_ref() != Some(&error.to_string())
+                    {
                         let (step, host) = (step.id.clone(), step.host.clone());
                         self.progress.report(&ProgressEvent::StepTrouble { step, host, message: error.to_string() });
                     }

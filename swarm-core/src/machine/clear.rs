@@ -8,7 +8,6 @@ use crate::advice::Advice;
 use crate::engine::{ErrorClass, Reason};
 use crate::id::NodeId;
 use crate::observe::NodeFacts;
-use crate::plan::quorum;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -47,8 +46,8 @@ pub(super) enum After {
     Retry,
     /// The step ends.
     End(Outcome),
-    /// A promotion goes on as a join: the host leaves what it is in.
-    Leave,
+    /// A promotion goes on as a join.
+    Rejoin,
 }
 
 impl StepRun {
@@ -98,13 +97,8 @@ impl StepRun {
     /// It is out of raft; its entry goes too, where the managers let it go at once. The others go at the end of the run.
     pub(super) fn taken_out(&mut self, node: NodeId, after: After, all: &BTreeMap<NodeId, NodeFacts>, now: Duration) -> (Stage, Todo) {
         let nameless = all.get(&node).is_some_and(|n| n.hostname.is_empty());
-        if nameless && after != After::Leave {
+        if nameless && after != After::Rejoin {
             return (Stage::Removing { after }, Todo::Remove(node));
-        }
-        let others: Vec<NodeFacts> = all.values().filter(|n| n.id != node).cloned().collect();
-        if let (After::Leave, Some(other)) = (&after, quorum::unhealthy(&others, None)) {
-            let why = format!("it does not leave and join again while manager {} is not reached", other.id);
-            return (failed(self.with_trouble(why)), Todo::Nothing);
         }
         self.after_clearing(after, now)
     }
@@ -116,7 +110,7 @@ impl StepRun {
                 (Stage::Pausing { until: now + pause, then: Then::Call }, Todo::Nothing)
             }
             After::End(outcome) => (Stage::Ended(outcome), Todo::Nothing),
-            After::Leave => (Stage::Leaving { message: self.with_trouble("the promotion did not end".into()) }, Todo::Leave),
+            After::Rejoin => self.joins_again(),
         }
     }
 

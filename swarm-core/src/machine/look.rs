@@ -135,7 +135,7 @@ impl StepRun {
     /// The half-made join was left, or not.
     pub(super) fn left(&mut self, message: String, answer: &Answer, now: Duration) -> (Stage, Todo) {
         match answer.failure() {
-            None if self.is_promotion() && self.rejoin == Rejoining::No => self.joins_again(now),
+            None if self.is_promotion() && self.rejoin == Rejoining::No => self.left_after_promotion(now),
             None if self.joins_as_manager() => {
                 let after = if self.attempts < JOIN_ATTEMPTS { After::Retry } else { After::End(Outcome::Failed { message }) };
                 (Stage::Claiming { since: now, after }, Todo::Nothing)

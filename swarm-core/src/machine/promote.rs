@@ -4,7 +4,7 @@
 
 use super::clear::After;
 use super::effect::Answer;
-use super::state::{CONFIRM_BUDGET, Outcome, Rejoining, Stage, StepRun, Todo};
+use super::state::{CONFIRM_BUDGET, Outcome, Rejoining, Stage, StepRun, Todo, failed};
 use crate::advice::Advice;
 use crate::condition::Condition;
 use crate::engine::{NodeChange, Reason, classify_answer};
@@ -54,24 +54,35 @@ impl StepRun {
         if now < since + STUCK_AFTER {
             return (Stage::Confirming { until }, Todo::Nothing);
         }
-        let Some(node) = self.claim.own.first().cloned() else { return (Stage::Confirming { until }, Todo::Nothing) };
-        let (_, reason) = classify_answer(500, &words, true);
-        let after = match reason {
-            Reason::RemoteUnreachable | Reason::NoLeader | Reason::NotManager | Reason::DialBack => After::Leave,
-            _ => {
-                let advice = if reason == Reason::NoSpace {
-                    Advice::FreeDisk { host: self.step.host.clone() }
-                } else {
-                    Advice::RestartEngine { host: self.step.host.clone() }
-                };
-                After::End(Outcome::Failed { message: format!("its engine is in error: {words}; its role was taken back; {advice}") })
-            }
+        let advice = match classify_answer(500, &words, true).1 {
+            Reason::RemoteUnreachable | Reason::NoLeader | Reason::NotManager | Reason::DialBack => None,
+            Reason::NoSpace => Some(Advice::FreeDisk { host: self.step.host.clone() }),
+            _ => Some(Advice::RestartEngine { host: self.step.host.clone() }),
         };
-        self.demote(node, after, now)
+        if let (None, Some(other)) = (&advice, &self.unhealthy) {
+            let why = format!("it does not leave and join again while manager {other} is not reached");
+            return (failed(self.with_trouble(why)), Todo::Nothing);
+        }
+        // The engine goes on trying to be a manager by itself, so it leaves before it is taken out of raft.
+        self.gives_up = advice.map(|advice| format!("its engine could not follow: {words}; it left the swarm; {advice}"));
+        (Stage::Leaving { message: words }, Todo::Leave)
+    }
+
+    /// The host has left: its node is taken out of raft, and then it joins again, or the step ends.
+    pub(super) fn left_after_promotion(&mut self, now: Duration) -> (Stage, Todo) {
+        self.changed = true;
+        let after = match self.gives_up.take() {
+            Some(message) => After::End(Outcome::Failed { message }),
+            None => After::Rejoin,
+        };
+        match self.claim.own.first().cloned() {
+            Some(node) => self.demote(node, after, now),
+            None => self.after_clearing(after, now),
+        }
     }
 
     /// The host has left: from here on the step is a join.
-    pub(super) fn joins_again(&mut self, _now: Duration) -> (Stage, Todo) {
+    pub(super) fn joins_again(&mut self) -> (Stage, Todo) {
         self.rejoin = Rejoining::Joins;
         self.changed = true;
         self.attempts = 0;

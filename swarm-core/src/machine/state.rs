@@ -7,6 +7,7 @@ use crate::engine::{EngineError, ErrorClass, Force, Reason};
 use crate::id::NodeId;
 use crate::id::StepId;
 use crate::observe::NodeFacts;
+use crate::plan::quorum::is_unhealthy;
 use crate::plan::{Action, Step};
 use crate::spec::Role;
 use serde::Serialize;
@@ -162,6 +163,10 @@ pub(super) struct StepRun {
     pub(super) peek_at: Option<Duration>,
     /// Since when that engine is in error, and its words.
     pub(super) trouble: Option<(Duration, String)>,
+    /// Another manager that is not healthy, as the last list has it.
+    pub(super) unhealthy: Option<NodeId>,
+    /// Why a promotion ends when its host has left.
+    pub(super) gives_up: Option<String>,
     /// How far a promotion is that goes on as a join.
     pub(super) rejoin: Rejoining,
 }
@@ -190,6 +195,8 @@ impl StepRun {
             gated: None,
             peek_at: None,
             trouble: None,
+            unhealthy: None,
+            gives_up: None,
             rejoin: Rejoining::No,
         }
     }
@@ -224,7 +231,11 @@ impl StepRun {
                 Then::Look(why) => (Stage::Looking(why), Todo::Look),
                 Then::Demote { node, until, after } => (Stage::Demoting { node: node.clone(), until, after }, Todo::Demote(node)),
             },
-            (Stage::Confirming { until }, Input::View { node, .. }) => self.confirm(until, *node, now),
+            (Stage::Confirming { until }, Input::View { node, all, .. }) => {
+                let own = self.claim.own.first();
+                self.unhealthy = all.values().find(|n| is_unhealthy(n) && Some(&n.id) != own).map(|n| n.id.clone());
+                self.confirm(until, *node, now)
+            }
             (Stage::Confirming { until }, Input::Peeked(answer)) if self.is_promotion() => self.peeked(until, answer, now),
             (Stage::Calling, Input::Peeked(_)) => {
                 self.peek_at = Some(now + PEEK_AT_JOIN);

@@ -225,6 +225,7 @@ pub fn merge(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeSet<
             Some(name) if name != spec.name() => {
                 ObservedCluster::OtherName { cluster: one.view.cluster.id.clone(), name: name.to_owned(), managers: one.managers.clone() }
             }
+            _ if !has_majority(one.view) => without_majority(spec, observation, one),
             _ => {
                 let view = ClusterView { services: one.services, ..one.view.clone() };
                 ObservedCluster::One { view: Box::new(view), live: one.managers.clone() }
@@ -236,10 +237,19 @@ pub fn merge(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeSet<
     };
     let ours = match &cluster {
         ObservedCluster::One { view, .. } => Some(Ours::new(view)),
-        ObservedCluster::NoLeader { swarm: Some(id), .. } => Some(Ours::unlisted(id)),
+        ObservedCluster::NoLeader { swarm: Some(id), .. } => {
+            let remembered = candidates.first().filter(|s| s.view.cluster.id == *id);
+            Some(remembered.map_or_else(|| Ours::unlisted(id), |s| Ours::new(s.view)))
+        }
         _ => None,
     };
-    let known: BTreeSet<&NodeId> = observation.hosts.values().filter_map(|r| r.engine.as_ref().ok()?.swarm.node.as_ref()).collect();
+    // An engine in error tells no node id; its certificate does.
+    let node_of = |r: &'_ HostReport| -> Option<NodeId> {
+        let engine = r.engine.as_ref().ok()?;
+        let certified = || r.identity.as_ref()?.as_ref().ok().map(|i| i.node.clone());
+        engine.swarm.node.clone().or_else(|| (engine.swarm.state == LocalState::Error).then(certified).flatten())
+    };
+    let known: BTreeSet<NodeId> = observation.hosts.values().filter_map(node_of).collect();
     let all: &[NodeFacts] = match &cluster {
         ObservedCluster::One { view, .. } => &view.nodes,
         _ => &[],
@@ -305,6 +315,28 @@ fn swarms_seen<'a>(observation: &'a Observation, given_up: &BTreeSet<HostName>) 
         }
     }
     swarms.into_values().collect()
+}
+
+/// Whether the managers that are reached are a majority, by one manager's list.
+fn has_majority(view: &ClusterView) -> bool {
+    let voters = view.nodes.iter().filter(|n| n.manager.is_some());
+    let reached = voters.clone().filter(|n| n.is_reachable_manager()).count();
+    reached >= quorum::needed(voters.count())
+}
+
+/// A leader that has lost its majority lists what it remembers for some seconds.
+fn without_majority(spec: &ClusterSpec, observation: &Observation, swarm: &Swarm<'_>) -> ObservedCluster {
+    let address = |n: &NodeFacts| n.manager.as_ref().map(|m| RemoteManager { node: n.id.clone(), address: m.address.clone() });
+    let known: Vec<RemoteManager> = swarm.view.nodes.iter().filter_map(address).collect();
+    let reached = swarm.view.nodes.iter().filter(|n| n.is_reachable_manager()).count();
+    let said = quorum::summary(known.len(), reached);
+    let id = swarm.view.cluster.id.clone();
+    ObservedCluster::NoLeader {
+        managers: swarm.managers.iter().map(|host| (host.clone(), said.clone())).collect(),
+        members: known.len(),
+        gone: proven_gone(spec, observation, &known.iter().collect(), Some(&id)),
+        swarm: Some(id),
+    }
 }
 
 /// What is known where no manager answers for a swarm.

@@ -151,7 +151,7 @@ impl<'a> Builder<'a> {
             return;
         };
         let Some(advertise) = self.address(first, first_seen) else { return };
-        let needs = self.leave_first(first, first_seen);
+        let needs = self.leave_first(first, first_seen, None);
         let data_path = self.data_path(first, first_seen);
         let init = self.id(first, "init");
         self.push(Step {
@@ -181,7 +181,7 @@ impl<'a> Builder<'a> {
         }
         self.configure_new(first, &init, None);
         for (host, seen) in hosts.iter().filter(|(h, _)| h.name != first.name) {
-            self.enter(host, seen, std::slice::from_ref(&init), false);
+            self.enter(host, seen, std::slice::from_ref(&init), None, false);
         }
         self.autolock(&first.name, false, None);
     }
@@ -221,14 +221,12 @@ impl<'a> Builder<'a> {
                         continue;
                     }
                     let manager = host.role == Role::Manager;
-                    if manager {
-                        chain.extend(self.dead_entry_of(host, seen, view, &mut raft, &chain));
-                    }
+                    let entry = self.dead_entry_of(host, seen, view, &mut raft);
                     if manager && !self.may_change(host, seen, &raft, 1) {
                         continue;
                     }
                     let needs = if manager { chain.clone() } else { Vec::new() };
-                    if let Some(join) = self.enter(host, seen, &needs, view.services > 0)
+                    if let Some(join) = self.enter(host, seen, &needs, entry, view.services > 0)
                         && manager
                     {
                         raft.grow();

@@ -14,7 +14,14 @@ use std::collections::BTreeMap;
 
 impl<'a> Builder<'a> {
     /// Steps that bring a host into the swarm; the id of its join.
-    pub(super) fn enter(&mut self, host: &'a HostSpec, seen: &'a ObservedHost, needs: &[StepId], services: bool) -> Option<StepId> {
+    pub(super) fn enter(
+        &mut self,
+        host: &'a HostSpec,
+        seen: &'a ObservedHost,
+        needs: &[StepId],
+        entry: Option<&NodeFacts>,
+        services: bool,
+    ) -> Option<StepId> {
         let blocked = matches!(
             seen.state,
             HostState::Unreachable { .. }
@@ -37,7 +44,15 @@ impl<'a> Builder<'a> {
         }
         self.unfit(host, seen);
         let mut needs = needs.to_vec();
-        needs.extend(self.leave_first(host, seen));
+        let left = self.leave_first(host, seen, entry);
+        match entry {
+            Some(entry) if !left.is_empty() => {
+                let because = "its engine is in error and leaves: it is another node when it joins again";
+                let id = self.remove_entry(host, entry, because, left);
+                needs.push(id);
+            }
+            _ => needs.extend(left),
+        }
         let advertise = self.address(host, seen)?;
         let data_path = self.data_path(host, seen);
         let wanted = host.availability.unwrap_or(Availability::Active);
@@ -69,7 +84,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The step that takes a host out of what it is in, if it must and may.
-    pub(super) fn leave_first(&mut self, host: &HostSpec, seen: &ObservedHost) -> Vec<StepId> {
+    pub(super) fn leave_first(&mut self, host: &HostSpec, seen: &ObservedHost, entry: Option<&NodeFacts>) -> Vec<StepId> {
         let ours = self.observed.view().map(|v| v.cluster.id.clone());
         let forced = self.options.force_leave.contains(&host.name);
         let certificate = seen.report.identity.as_ref().and_then(|i| i.as_ref().ok());
@@ -96,7 +111,7 @@ impl<'a> Builder<'a> {
                 let in_raft = node
                     .as_ref()
                     .filter(|id| self.observed.view().is_some_and(|v| v.nodes.iter().any(|n| n.id == **id && n.manager.is_some())))
-                    .filter(|id| !self.has(&StepId::new(format!("{}/remove-{id}", host.name))));
+                    .filter(|id| entry.is_none_or(|e| e.id != **id));
                 if in_raft.is_some() {
                     self.refusals.push(Refusal::UnknownState {
                         host: host.name.clone(),
@@ -130,15 +145,13 @@ impl<'a> Builder<'a> {
             _ => return Vec::new(),
         };
         let id = self.id(host, "leave");
-        let taken_out = broken_node(seen).map(|node| StepId::new(format!("{}/remove-{node}", host.name)));
-        let needs = taken_out.into_iter().filter(|step| self.has(step)).collect();
         self.push(Step {
             id: id.clone(),
             host: host.name.clone(),
             action: Action::Leave { force, node },
             before: seen.state.detail().unwrap_or_else(|| seen.state.word().into()),
             after: "in no swarm".into(),
-            needs,
+            needs: Vec::new(),
             expect: None,
             because,
             risk: Risk::Host,

@@ -41,26 +41,22 @@ impl<'a> Builder<'a> {
         true
     }
 
-    /// The entry under which a host that is to enter again still counts as a manager, although its engine is no member: it is taken out of
-    /// raft and removed first. Gives that step.
+    /// The entry of a host whose engine is in error. Its engine goes on trying by itself, also to be a manager again, so it leaves first;
+    /// then the entry is taken out of raft and removed. Nothing where raft still reaches it, or cannot spare it.
     pub(super) fn dead_entry_of(
         &mut self,
         host: &HostSpec,
         seen: &ObservedHost,
-        view: &ClusterView,
+        view: &'a ClusterView,
         raft: &mut Raft,
-        chain: &[StepId],
-    ) -> Option<StepId> {
-        let HostState::Broken { .. } = &seen.state else { return None };
+    ) -> Option<&'a NodeFacts> {
         let id = broken_node(seen)?;
         let entry = view.nodes.iter().find(|n| n.id == id)?;
-        let demote = entry.manager.is_some();
-        if demote && !raft.shrink(&id) {
+        if entry.manager.is_some() && (entry.is_reachable_manager() || !raft.shrink(&id)) {
             self.refusals.push(raft.refusal(host, -1));
             return None;
         }
-        let because = "its engine is in error and cannot be this node any more";
-        Some(self.remove_entry(host, entry, because, chain.to_vec()))
+        Some(entry)
     }
 
     /// A step that removes an entry; one that is a member of raft is demoted first.

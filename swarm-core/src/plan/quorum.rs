@@ -24,10 +24,14 @@ pub fn survives_without(nodes: &[NodeFacts], id: &NodeId) -> bool {
     voters > 0 && there >= needed(voters)
 }
 
+/// Whether a node is a member of raft that the others do not reach, or that does not report.
+pub fn is_unhealthy(node: &NodeFacts) -> bool {
+    node.manager.is_some() && (!node.is_reachable_manager() || node.state == NodeState::Down)
+}
+
 /// A member of raft that is not healthy, besides the one that is to be changed.
 pub fn unhealthy<'a>(nodes: &'a [NodeFacts], changing: Option<&NodeId>) -> Option<&'a NodeFacts> {
-    let dead = |n: &NodeFacts| n.manager.is_some() && (!n.is_reachable_manager() || n.state == NodeState::Down);
-    nodes.iter().find(|n| dead(n) && Some(&n.id) != changing)
+    nodes.iter().find(|n| is_unhealthy(n) && Some(&n.id) != changing)
 }
 
 /// What to tell about a number of managers; `None` where there is nothing to tell.

@@ -184,6 +184,7 @@ impl State {
             .map(|s| s.nodes.values().filter_map(|n| Some((n.id.clone(), n.role, n.role_due?))).collect())
             .unwrap_or_default();
         let steady = due.is_empty();
+        self.errors_go_on(index);
         for (id, role, at) in due {
             if self.now < at || self.leads(index).is_none() {
                 continue;
@@ -227,6 +228,25 @@ impl State {
             }
         }
         steady
+    }
+
+    /// An engine whose disk had no room for a log goes on trying: once taken out of raft, it gets itself in again, as dead as before, for
+    /// as long as its node is listed (seen on engines 20.10).
+    fn errors_go_on(&mut self, index: usize) {
+        if self.leads(index).is_none() {
+            return;
+        }
+        let Some(books) = self.swarms.get(index) else { return };
+        let tries = |h: &super::host::Host| {
+            let text = matches!(&h.local, Local::Error { text, .. } if *text == super::words::no_room_for_raft().text);
+            let certificate = h.certificate.as_ref().filter(|c| text && h.runs() && c.cluster == books.id)?;
+            let again = books.nodes.contains_key(&certificate.node) && !books.raft.contains_key(&certificate.node);
+            again.then(|| certificate.node.clone())
+        };
+        let again: Vec<NodeId> = self.hosts.values().filter_map(tries).collect();
+        for id in again {
+            self.insert_voter(index, &id);
+        }
     }
 
     /// A promoted engine dials the manager it once joined through. Where that one is a manager of the swarm no more, the engine goes into

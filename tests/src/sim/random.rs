@@ -451,7 +451,7 @@ mod tests {
     #[test]
     fn a_refusal_is_explained_by_what_happened_only() {
         let spec = super::super::spec(super::super::THREE);
-        let locked = Refusal::Locked { host: "m1".into() };
+        let locked = Refusal::Locked { hosts: vec!["m1".into()], key_file: None };
         assert!(!fits(&locked, &[Befall::ServiceAppears], &spec));
         assert!(fits(&locked, &[Befall::AutolockOn], &spec));
         let other = Refusal::OtherName { cluster: "x".into(), name: "a".into(), wanted: "b".into() };
