@@ -26,6 +26,14 @@ async fn nothing_yet(_: &World) -> ClusterSpec {
     spec(THREE)
 }
 
+/// Two managers run, and the third has room for a certificate and none for a log; its engine's first answer is lost.
+async fn manager_without_room(world: &World) -> ClusterSpec {
+    cluster(world, &THREE.replace("  m3: { address: 10.0.0.3, role: manager }\n", "")).await;
+    world.befall(&Befall::DiskLow("m3".into()));
+    world.fault_rule(FaultRule { host: Some("m3".into()), call: Some(CallKind::Join), skip: 0, times: 9, fault: CallFault::DoneButFailed });
+    spec(THREE)
+}
+
 #[test]
 fn a_broken_rule_is_caught_by_its_number() {
     let cases: Vec<(&str, Vec<&str>)> = vec![
@@ -121,6 +129,8 @@ fn a_broken_rule_is_caught_by_its_number() {
                 wanted
             }),
         ),
+        // m3 dies as the leader takes it in, and whoever does not see what that leaves in raft tries again.
+        ("I24", caught(Broken::FailedJoinsAreForgotten, manager_without_room)),
         ("I21", caught(Broken::LooksNeverEnd, nothing_yet)),
         ("I23", caught(Broken::UpdatesAreSwallowed, nothing_yet)),
     ];

@@ -68,6 +68,29 @@ impl Performer<'_> {
         Err(EngineError { doing, class: ErrorClass::Conflict, reason: Reason::AlreadyInSwarm, message })
     }
 
+    /// What was seen of a host while something else is under way for it.
+    fn note_state(&self, host: &HostName, state: &LocalState) {
+        if let Ok(mut in_one) = self.in_one.lock() {
+            match state {
+                LocalState::Inactive => in_one.remove(host),
+                _ => in_one.insert(host.clone()),
+            };
+        }
+    }
+
+    /// A host is not the node that it left behind: it may have joined since it was looked at.
+    async fn is_another(&self, host: &HostName, node: &NodeId) -> Result<(), EngineError> {
+        let engine = engine_of(self.spec, self.fleet, host).await?;
+        let seen = engine.info().await.map_err(not_sent)?.swarm;
+        self.note_state(host, &seen.state);
+        let doing = "asking the host that left a node behind";
+        if seen.node.as_ref() == Some(node) || seen.state == LocalState::Pending {
+            let message = format!("{host} is node {node} now, or joins");
+            return Err(EngineError { doing, class: ErrorClass::Refused, reason: Reason::NodeInUse, message });
+        }
+        Ok(())
+    }
+
     async fn perform_or_fail(&self, effect: &Effect) -> Result<Answer, EngineError> {
         let Self { spec, fleet, keys, tokens, .. } = self;
         let engine = engine_of(spec, *fleet, &effect.host).await?;
@@ -111,10 +134,14 @@ impl Performer<'_> {
                 }
                 engine.update_node(node, facts.version, &missing).await?;
             }
-            Call::TakeBack { node } => return take_back(engine.as_ref(), node).await,
+            Call::TakeBack { node, of } => {
+                self.is_another(of, node).await?;
+                return take_back(engine.as_ref(), node).await;
+            }
             Call::UpdateSwarm(change) => engine.update_swarm(change).await?,
             Call::StoreUnlockKey => return store_unlock_key(engine.as_ref(), *keys).await,
-            Call::RemoveNode { node } => {
+            Call::RemoveNode { node, of } => {
+                self.is_another(of, node).await?;
                 // The engine removes whatever is not `ready`; after a change of leader that is every node for some seconds.
                 let facts = engine.node(node).await.map_err(not_sent)?;
                 // An entry whose host died before it gave its name is never down: it stays unknown.
@@ -127,12 +154,7 @@ impl Performer<'_> {
             }
             Call::LookHost => {
                 let seen = engine.info().await?.swarm;
-                if let Ok(mut in_one) = self.in_one.lock() {
-                    match seen.state {
-                        LocalState::Inactive => in_one.remove(&effect.host),
-                        _ => in_one.insert(effect.host.clone()),
-                    };
-                }
+                self.note_state(&effect.host, &seen.state);
                 return Ok(Answer::SawHost(seen));
             }
             Call::LookMade { name } => {
@@ -182,7 +204,7 @@ fn all_healthy(nodes: &[NodeFacts], changing: Option<&NodeId>) -> Result<(), Eng
     Err(EngineError { doing: "changing the managers", class: ErrorClass::Conflict, reason: Reason::Unhealthy, message })
 }
 
-/// Takes a member out of raft that our own join brought in, if it is as dead as it was.
+/// Takes a member out of raft that no host is any more, if the rest is a majority.
 async fn take_back(engine: &dyn Engine, id: &NodeId) -> Result<Answer, EngineError> {
     let nodes = engine.nodes().await.map_err(not_sent)?;
     let Some(node) = nodes.iter().find(|n| n.id == *id) else { return Ok(Answer::AlreadySo) };
@@ -190,10 +212,6 @@ async fn take_back(engine: &dyn Engine, id: &NodeId) -> Result<Answer, EngineErr
         return Ok(Answer::AlreadySo);
     }
     let doing = "taking a dead manager back";
-    if node.is_reachable_manager() {
-        let message = format!("node {id} is reached by the other managers now");
-        return Err(EngineError { doing, class: ErrorClass::Conflict, reason: Reason::Other, message });
-    }
     if !quorum::survives_without(&nodes, id) {
         let message = format!("the managers without node {id} are no majority that is reached");
         return Err(EngineError { doing, class: ErrorClass::Refused, reason: Reason::Quorum, message });
@@ -243,8 +261,9 @@ async fn leave(engine: &dyn Engine, force: Force, node: Option<&NodeId>) -> Resu
         (Some(wanted), Some(is)) if wanted != is => {
             return refused(Reason::Other, format!("the host is node {is} now, and was {wanted} when this was planned"));
         }
-        (Some(wanted), None) if seen.state == LocalState::Pending => {
-            return refused(Reason::Other, format!("the host is joining a swarm now, and was node {wanted} when this was planned"));
+        (Some(wanted), None) if matches!(seen.state, LocalState::Pending | LocalState::Locked) => {
+            let is = if seen.state == LocalState::Locked { "locked" } else { "joining a swarm" };
+            return refused(Reason::Other, format!("the host is {is} now, and was node {wanted} when this was planned"));
         }
         // What was to be left is a join that had not ended, or had failed.
         (None, _) if seen.state == LocalState::Active => {

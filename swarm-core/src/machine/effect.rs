@@ -52,10 +52,12 @@ pub enum Call {
         /// What it shall have.
         change: NodeChange,
     },
-    /// Take a node out of raft again that a join of ours brought in and that is dead.
+    /// Take a node out of raft that no host is any more.
     TakeBack {
         /// The node.
         node: NodeId,
+        /// The host that it was. It is asked in the same breath: it must not be this node now.
+        of: HostName,
     },
     /// Read the swarm object, send what it lacks with the version just read.
     UpdateSwarm(SwarmChange),
@@ -65,6 +67,8 @@ pub enum Call {
     RemoveNode {
         /// The node.
         node: NodeId,
+        /// The host that left it behind. It is asked in the same breath: it must not be this node now.
+        of: HostName,
     },
     /// Look at the engine's own part.
     LookHost,

@@ -35,7 +35,10 @@ impl StepRun {
             (Action::Promote { rejoin }, Rejoining::Joins) => {
                 Some(Condition::All(vec![Condition::Ready, Condition::Role(Role::Manager), Condition::Address(rejoin.advertise)]))
             }
-            (Action::Promote { rejoin }, Rejoining::Dresses) => Some(Condition::Labels(rejoin.node.labels.clone())),
+            (Action::Promote { rejoin }, Rejoining::Dresses) => {
+                let availability = rejoin.node.availability.map(Condition::Availability);
+                Some(Condition::All(availability.into_iter().chain([Condition::Labels(rejoin.node.labels.clone())]).collect()))
+            }
             _ => self.step.expect.clone(),
         }
     }

@@ -300,8 +300,8 @@ impl Run {
         let (at, call) = match todo {
             Todo::Nothing => return None,
             Todo::Peek => return Some(self.emit(host, Flight::Peek(index), Call::LookHost)),
-            Todo::Demote(node) => (self.manager_for(&run.step)?, Call::TakeBack { node: node.clone() }),
-            Todo::Remove(node) => (self.manager_for(&run.step)?, Call::RemoveNode { node: node.clone() }),
+            Todo::Demote(node) => (self.manager_for(&run.step)?, Call::TakeBack { node: node.clone(), of: host }),
+            Todo::Remove(node) => (self.manager_for(&run.step)?, Call::RemoveNode { node: node.clone(), of: host }),
             Todo::Look => match &run.step.action {
                 Action::Init { request } => (host, Call::LookMade { name: request.name().to_owned() }),
                 _ => (host, Call::LookHost),
@@ -354,10 +354,13 @@ impl Run {
             Action::Configure { change } => update(change.clone()),
             Action::Promote { rejoin } => match run.rejoin {
                 Rejoining::No => update(NodeChange { role: Some(Role::Manager), ..NodeChange::default() }),
-                Rejoining::Dresses => update(NodeChange { role: None, availability: None, labels: rejoin.node.labels.clone() }),
+                Rejoining::Dresses => update(rejoin.node.clone()),
                 Rejoining::Joins => {
                     let (via, remote) = self.managers.front()?.clone();
-                    let availability = rejoin.node.availability.unwrap_or(Availability::Active);
+                    // Labels steer tasks: none lands before they are there.
+                    let held = !rejoin.node.labels.is_empty();
+                    let wanted = rejoin.node.availability.unwrap_or(Availability::Active);
+                    let availability = if held && wanted == Availability::Active { Availability::Drain } else { wanted };
                     let (advertise, listen, data_path) = (rejoin.advertise, rejoin.listen.clone(), rejoin.data_path);
                     let request = JoinRequest { advertise, listen, data_path, availability, remote };
                     Some((host, Call::Join { role: Role::Manager, via, request, guarded: true }))
@@ -368,11 +371,8 @@ impl Run {
             Action::StoreUnlockKey => Some((self.manager_for(&run.step)?, Call::StoreUnlockKey)),
             Action::RemoveNode { node, demote } => {
                 let via = self.manager_for(&run.step)?;
-                let call = if *demote && !run.demoted {
-                    Call::UpdateNode { node: node.clone(), change: NodeChange { role: Some(Role::Worker), ..NodeChange::default() } }
-                } else {
-                    Call::RemoveNode { node: node.clone() }
-                };
+                let (node, of) = (node.clone(), host);
+                let call = if *demote && !run.demoted { Call::TakeBack { node, of } } else { Call::RemoveNode { node, of } };
                 Some((via, call))
             }
         }

@@ -220,6 +220,12 @@ impl<'a> Builder<'a> {
                         self.blocked.push(Blocked { host: host.name.clone(), why });
                         continue;
                     }
+                    if let HostState::ForeignSwarm { .. } = &seen.state
+                        && !self.options.force_leave.contains(&host.name)
+                    {
+                        self.leave_first(host, seen, None);
+                        continue;
+                    }
                     let manager = host.role == Role::Manager;
                     let entry = self.dead_entry_of(host, seen, view, &mut raft);
                     if manager && !self.may_change(host, seen, &raft, 1) {
@@ -238,6 +244,11 @@ impl<'a> Builder<'a> {
         }
         for (host, node) in promotions {
             let Some(seen) = self.observed.hosts.get(&host.name) else { continue };
+            // A promotion may have to go on as a join.
+            if let Some(why) = rotation(view) {
+                self.blocked.push(Blocked { host: host.name.clone(), why });
+                continue;
+            }
             if !self.may_change(host, seen, &raft, 1) {
                 continue;
             }

@@ -48,8 +48,9 @@ impl<'a> Builder<'a> {
         match entry {
             Some(entry) if !left.is_empty() => {
                 let because = "its engine is in error and leaves: it is another node when it joins again";
-                let id = self.remove_entry(host, entry, because, left);
+                let id = self.remove_entry(host, entry, because, left.clone());
                 needs.push(id);
+                needs.extend(left);
             }
             _ => needs.extend(left),
         }

@@ -6,7 +6,7 @@ use super::refusal::Refusal;
 use super::{Action, Blocked, Risk, Step};
 use crate::advice::Advice;
 use crate::id::{NodeId, StepId};
-use crate::observe::{ClusterView, HostState, NodeFacts, ObservedHost};
+use crate::observe::{ClusterView, HostState, NodeFacts, NodeState, ObservedHost};
 use crate::spec::HostSpec;
 
 impl<'a> Builder<'a> {
@@ -122,7 +122,9 @@ impl<'a> Builder<'a> {
         self.hosts().into_iter().find_map(|(host, seen)| {
             let engine = seen.report.engine.as_ref().ok()?;
             let identity_known = matches!(seen.state, HostState::Standalone | HostState::Member { .. } | HostState::StaleMember { .. });
-            if !identity_known || engine.swarm.node.as_ref() == Some(&node.id) {
+            // A voter that the others reach is alive, or its successor has its address: then its state is down.
+            let alive = node.is_reachable_manager() && node.state != NodeState::Down;
+            if !identity_known || alive || engine.swarm.node.as_ref() == Some(&node.id) {
                 return None;
             }
             let address = self.resolve(host, seen).ok()?;

@@ -3,6 +3,7 @@
 //! A watch knows what its operator was told, and judges each call by that: what nobody could know is nobody's fault, and what was
 //! known and not minded is.
 
+mod health;
 mod oracle;
 mod watch;
 

@@ -31,7 +31,7 @@ enum Object {
     Node(NodeId),
 }
 
-type Found = Vec<(&'static str, String)>;
+pub(super) type Found = Vec<(&'static str, String)>;
 
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -45,10 +45,10 @@ pub(crate) struct Watch {
     /// Every node that a host ever was, by its own word.
     was: BTreeMap<NodeId, HostName>,
     /// The last list of each swarm that told one: the hosts may be in several.
-    lists: BTreeMap<usize, BTreeMap<NodeId, NodeFacts>>,
+    pub(super) lists: BTreeMap<usize, BTreeMap<NodeId, NodeFacts>>,
     known: BTreeSet<NodeId>,
     versions: BTreeMap<NodeId, BTreeSet<u64>>,
-    cluster: Option<ClusterId>,
+    pub(super) cluster: Option<ClusterId>,
     /// Whether the newest version of the swarm object says that the root is being replaced.
     rotating: (u64, bool),
     /// Whether the operator was told of services.
@@ -170,7 +170,7 @@ impl Watch {
     }
 
     /// A node as the list of its swarm has it.
-    fn listed(&self, id: &NodeId) -> Option<&NodeFacts> {
+    pub(super) fn listed(&self, id: &NodeId) -> Option<&NodeFacts> {
         self.lists.values().find_map(|list| list.get(id))
     }
 
@@ -306,7 +306,9 @@ impl Watch {
                                 && match a {
                                     Action::Promote { rejoin } => {
                                         let dressed = |(k, v)| rejoin.node.labels.get(k) == Some(v);
-                                        change.role == Some(Role::Manager) || (change.role.is_none() && change.labels.iter().all(dressed))
+                                        let as_it_was = change.availability.is_none() || change.availability == rejoin.node.availability;
+                                        change.role == Some(Role::Manager)
+                                            || (change.role.is_none() && as_it_was && change.labels.iter().all(dressed))
                                     }
                                     Action::Demote => change.role == Some(Role::Worker),
                                     Action::Configure { change: shown } => {
@@ -374,39 +376,6 @@ impl Watch {
         // A swarm that this run made holds nothing yet: its managers may come at once.
         if role == Role::Manager && self.born.is_none() {
             self.change_of_managers(host, Role::Manager, NodeId::new(""), found);
-        }
-    }
-
-    /// I24, by the truth: a join as a manager may leave a dead member of raft. While one of our making is there, no other begins.
-    fn no_second_dead_member(&self, host: &HostName, state: &State, found: &mut Found) {
-        let Some((swarm, books)) = state.swarms.iter().enumerate().rev().find(|(_, s)| self.cluster.as_ref() == Some(&s.id)) else {
-            return;
-        };
-        let ours = state.watches.made.iter().filter(|(h, _)| self.names(h)).flat_map(|(h, made)| made.iter().map(move |id| (h, id)));
-        // What someone took out by hand is not of our making.
-        let ours = ours.filter(|(of, _)| !state.watches.taken_out.contains_key(*of));
-        for (of, id) in ours.filter(|(_, id)| books.raft.contains_key(*id)) {
-            let engine = state.host(of);
-            let abandoned = engine.is_some_and(|h| h.runs() && h.node().is_none_or(|(_, is)| is != id) && h.local != Local::Pending);
-            // A member that has just died still counts as reached for a moment, and no list says otherwise.
-            let told = self.listed(id).is_none_or(|n| !n.is_reachable_manager());
-            if abandoned && told && !state.lives(swarm, id) {
-                found.push(("I24", format!("{host} joins as a manager while {id}, which a join of {of} left in raft, is dead")));
-            }
-        }
-    }
-
-    /// I24: no change of managers begins while another one is known not to be healthy.
-    fn others_are_healthy(&self, host: &HostName, role: Role, id: &NodeId, found: &mut Found) {
-        let Some(list) = self.lists.iter().next_back().map(|(_, list)| list) else { return };
-        let dead = |n: &&NodeFacts| n.manager.is_some() && (!n.is_reachable_manager() || n.state == NodeState::Down);
-        // What takes a dead member out, or a wish back that never became a member, is no further risk.
-        let harmless = |n: &&NodeFacts| dead(n) || (role == Role::Worker && n.manager.is_none());
-        if list.get(id).as_ref().is_some_and(harmless) {
-            return;
-        }
-        if let Some(other) = list.values().find(|n| dead(n) && n.id != *id) {
-            found.push(("I24", format!("the managers are changed on {host} while {} is not healthy", other.id)));
         }
     }
 

@@ -32,6 +32,8 @@ pub enum Broken {
     OneFailureSpoilsAll,
     LabelsAreForgotten,
     ListsLackWorkers,
+    EveryManagerIsReached,
+    FailedJoinsAreForgotten,
 }
 
 /// A fleet with that flaw.
@@ -92,6 +94,12 @@ impl Bent {
         match self.broken {
             Broken::WorkersAreDown if node.manager.is_none() => node.state = NodeState::Down,
             Broken::LabelsAreForgotten => node.labels.clear(),
+            Broken::EveryManagerIsReached => {
+                if let Some(manager) = &mut node.manager {
+                    manager.reachability = swarm_core::observe::Reachability::Reachable;
+                }
+                node.state = NodeState::Ready;
+            }
             Broken::UpdatesAreSwallowed => {
                 node.labels.insert("rack".into(), "a".into());
             }
@@ -153,6 +161,7 @@ impl EngineRead for Bent {
         }
         let mut nodes = self.inner()?.nodes().await?;
         nodes.retain(|n| self.broken != Broken::ListsLackWorkers || n.role == Role::Manager);
+        nodes.retain(|n| self.broken != Broken::FailedJoinsAreForgotten || !n.hostname.is_empty());
         Ok(nodes.into_iter().map(|n| self.seen(n)).collect())
     }
 
