@@ -23,6 +23,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Write a commented cluster file for some hosts.
     New(NewArgs),
+    /// Check the cluster file by itself: no host is asked.
+    Validate(ValidateArgs),
     /// Print the JSON Schema of the cluster file.
     Schema,
     /// Look at every host and show what `apply` would do. Changes nothing.
@@ -88,6 +90,13 @@ pub(crate) struct NewArgs {
     /// Where to write it; - is standard output. A file that is there is not overwritten.
     #[arg(short, long, default_value = "swarm.yaml")]
     pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    /// The cluster file; - is standard input.
+    #[arg(short, long, default_value = "swarm.yaml", value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use std::io::{IsTerminal, Read};
 use std::path::Path;
 use swarm_core::ClusterSpec;
 use swarm_core::id::HostName;
-use swarm_core::spec::Role;
+use swarm_core::spec::{Node, Problem, Role, Severity, Value};
 use swarm_sim::Description;
 
 /// Reads a file, or standard input for `-`, up to a bound.
@@ -27,25 +27,64 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-/// Reads the cluster file, telling every problem it has.
+/// Reads the cluster file of a command, with every problem it has.
 pub(crate) fn cluster(common: &Common) -> Result<ClusterSpec, Failure> {
-    let bytes = read(&common.file, swarm_file::SIZE_LIMIT as u64)?;
-    let name = if common.file.as_os_str() == "-" { "standard input".to_owned() } else { common.file.display().to_string() };
+    file(&common.file)
+}
+
+/// Reads a cluster file, with every problem it has. Nothing but files of this machine is looked at.
+pub(crate) fn file(path: &Path) -> Result<ClusterSpec, Failure> {
+    let bytes = read(path, swarm_file::SIZE_LIMIT as u64)?;
+    let name = if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() };
     let text = String::from_utf8_lossy(&bytes);
     let source = std::io::stderr().is_terminal().then_some(text.as_ref());
-    match swarm_file::parse_bytes(&bytes, &|name| std::env::var(name).ok()) {
+    let variable = |name: &str| std::env::var(name).ok();
+    let problems = match swarm_file::parse_bytes(&bytes, &variable) {
         Ok(read) => {
-            if !read.warnings.is_empty() {
-                output::note(&swarm_file::render(&read.warnings, &name, source));
+            let missing = missing_files(&text);
+            if missing.is_empty() {
+                if !read.warnings.is_empty() {
+                    output::note(&swarm_file::render(&read.warnings, &name, source));
+                }
+                return Ok(read.spec);
             }
-            Ok(read.spec)
+            missing
         }
-        Err(problems) => {
-            let shown = swarm_file::render(&problems.0, &name, source);
-            let count = problems.0.len();
-            Err(Failure::File(format!("{name} has {count} problem{}\n{shown}", if count == 1 { "" } else { "s" })))
+        Err(problems) => problems.0,
+    };
+    let shown = swarm_file::render(&problems, &name, source);
+    let count = problems.len();
+    Err(Failure::File(format!("{name} has {count} problem{}\n{shown}", if count == 1 { "" } else { "s" })))
+}
+
+/// Key files that the cluster file names and that are not there.
+fn missing_files(text: &str) -> Vec<Problem> {
+    fn walk(node: &Node, path: &str, found: &mut Vec<Problem>) {
+        let Value::Map(entries) = &node.value else { return };
+        for entry in entries {
+            let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
+            match &entry.node.value {
+                Value::Text(file) if matches!(entry.key.as_str(), "identity_file" | "tls_ca" | "tls_cert" | "tls_key") => {
+                    let at = match (file.strip_prefix("~/"), std::env::var_os("HOME")) {
+                        (Some(rest), Some(home)) => Path::new(&home).join(rest),
+                        _ => Path::new(file).to_owned(),
+                    };
+                    // A value from the environment is looked at where it is used.
+                    if !file.contains("${") && !file.contains('%') && !at.exists() {
+                        let message = format!("there is no file {file}");
+                        let fix = "correct the path, or remove the key to use an agent's".to_owned();
+                        found.push(Problem { severity: Severity::Error, path, at: entry.node.at, message, fix });
+                    }
+                }
+                _ => walk(&entry.node, &path, found),
+            }
         }
     }
+    let mut found = Vec::new();
+    if let Ok(tree) = swarm_file::tree(text) {
+        walk(&tree, "", &mut found);
+    }
+    found
 }
 
 /// Reads what a simulated world is like.

@@ -31,6 +31,10 @@ pub(crate) const READ: Duration = Duration::from_secs(45);
 /// How long a change may take. The engine answers a join after 20 s at the latest.
 pub(crate) const CHANGE: Duration = Duration::from_secs(40);
 
+/// How long a connection to an engine may take to come about. SSH has deadlines of its own within it, and says what failed.
+const DIAL: Duration = Duration::from_secs(32);
+/// How long an engine may take to its first answer once it is connected.
+const PING: Duration = Duration::from_secs(12);
 /// How much longer than the version an engine's state may take to be used; a manager without a quorum takes very much longer.
 const ALONG: Duration = Duration::from_millis(250);
 
@@ -135,31 +139,40 @@ impl EngineClient {
     /// Connects and agrees on an API version. The engine's state, which is what everybody asks for first, is asked for in the same
     /// breath, without a version; it is given if it comes as fast as the version does.
     pub(crate) async fn connect(target: Target) -> Result<(Self, Option<bollard::models::SystemInfo>), ReachError> {
+        let connector = Connector::new(target.clone());
+        let reached = connector.reached();
         let http = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_max_idle_per_host(4)
             .pool_timer(TokioTimer::new())
-            .build(Connector(target.clone()));
+            .build(connector);
         let mut client = Self { http, prefix: String::new() };
         let unusable = |message: String| ReachError { kind: ReachErrorKind::Unusable, message };
         let request = empty("/_ping").map_err(|e| unusable(e.to_string()))?;
         let state = empty("/info").map_err(|e| unusable(e.to_string()))?;
         let mut state = pin!(client.http.request(state));
-        let mut ping = pin!(tokio::time::timeout(Duration::from_secs(15), client.http.request(request)));
+        let mut ping = pin!(client.http.request(request));
+        let mut given_up = pin!(async {
+            if tokio::time::timeout(DIAL, reached.notified()).await.is_err() {
+                let message = format!("no connection to {target:?} within {} s", DIAL.as_secs());
+                return ReachError { kind: ReachErrorKind::Unreachable, message };
+            }
+            tokio::time::sleep(PING).await;
+            let message = format!("the engine at {target:?} takes connections and does not answer: it hangs, or is overloaded");
+            ReachError { kind: ReachErrorKind::EngineDown, message }
+        });
         let mut early = None;
         let answer = loop {
             tokio::select! {
                 biased;
                 answer = &mut ping => break answer,
+                error = &mut given_up => return Err(error),
                 answer = &mut state, if early.is_none() => early = Some(answer),
             }
         };
         let answer = match answer {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(reach_error(&error)),
-            Err(_) => {
-                return Err(ReachError { kind: ReachErrorKind::EngineDown, message: format!("the engine at {target:?} does not answer") });
-            }
+            Ok(answer) => answer,
+            Err(error) => return Err(reach_error(&error)),
         };
         let header = answer.headers().get("api-version").and_then(|v| v.to_str().ok()).map(str::to_owned);
         let newest = header

@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use swarm_core::host::{BoxStream, Host, HostError};
 use swarm_core::observe::{ReachError, ReachErrorKind};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tower_service::Service;
 
 /// The longest answer that is taken. Ten thousand nodes are about half of it.
@@ -73,7 +74,21 @@ impl Target {
 
 /// Makes connections for the HTTP client.
 #[derive(Clone, Debug)]
-pub(crate) struct Connector(pub(crate) Target);
+pub(crate) struct Connector {
+    target: Target,
+    reached: Arc<Notify>,
+}
+
+impl Connector {
+    pub(crate) fn new(target: Target) -> Self {
+        Self { target, reached: Arc::default() }
+    }
+
+    /// Notified when a connection is there.
+    pub(crate) fn reached(&self) -> Arc<Notify> {
+        Arc::clone(&self.reached)
+    }
+}
 
 impl Service<Uri> for Connector {
     type Response = EngineIo;
@@ -85,8 +100,12 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let target = self.0.clone();
-        Box::pin(async move { Ok(EngineIo(TokioIo::new(Bounded { stream: target.dial().await?, read: 0 }))) })
+        let Self { target, reached } = self.clone();
+        Box::pin(async move {
+            let stream = target.dial().await?;
+            reached.notify_one();
+            Ok(EngineIo(TokioIo::new(Bounded { stream, read: 0 })))
+        })
     }
 }
 

@@ -19,6 +19,7 @@ pub struct NewHost {
 /// Writes a commented file for these hosts.
 pub fn example(name: &str, hosts: &[NewHost]) -> String {
     let mut out = String::new();
+    let _ = writeln!(out, "# yaml-language-server: $schema=./swarm.schema.json (`swarm schema > swarm.schema.json` writes it)");
     let _ = writeln!(out, "# Docker Swarm cluster `{name}`. Keys behind # are optional; `swarm schema` prints the whole grammar.");
     let _ = writeln!(out, "name: {name}\n");
     let user = hosts.iter().find_map(|h| h.user.clone());
@@ -57,27 +58,18 @@ pub fn example(name: &str, hosts: &[NewHost]) -> String {
     out
 }
 
-fn keys(section: &str) -> Vec<(&'static str, &'static str, Kind)> {
-    sections().iter().filter(|s| s.name == section).flat_map(|s| s.keys).map(|k| (k.name, k.doc, k.kind)).collect()
+fn keys(section: &str) -> Vec<(&'static str, &'static str, &'static str)> {
+    // What only one kind of connection takes, and lists of sections, are in the schema.
+    let plain = |k: &&swarm_core::spec::Key| !k.name.starts_with("tls_") && !matches!(k.kind, Kind::Sections(_));
+    sections().iter().filter(|s| s.name == section).flat_map(|s| s.keys).filter(plain).map(|k| (k.name, k.doc, k.shown)).collect()
 }
 
-fn line(out: &mut String, indent: usize, key: &str, value: Option<&str>, doc: &str, kind: Kind) {
+fn line(out: &mut String, indent: usize, key: &str, value: Option<&str>, doc: &str, shown: &str) {
     let comment = if doc.is_empty() { String::new() } else { format!("  # {doc}") };
     let _ = match value {
         Some(value) => writeln!(out, "{:indent$}{key}: {value}{comment}", ""),
-        None => writeln!(out, "{:indent$}# {key}: {}{comment}", "", placeholder(kind)),
+        None => writeln!(out, "{:indent$}# {key}: {}{comment}", "", shown),
     };
-}
-
-fn placeholder(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Labels => "{ rack: a }",
-        Kind::TextList | Kind::Sections(_) => "[]",
-        Kind::Bool => "false",
-        Kind::Duration => "5s",
-        Kind::Int(..) => "0",
-        Kind::Text | Kind::Word(_) | Kind::Section(_) | Kind::Named(_) => "\"\"",
-    }
 }
 
 #[cfg(test)]
@@ -91,5 +83,16 @@ mod tests {
         let text = example("prod", &[host("m1", "10.0.0.11", Role::Manager), host("w1", "10.0.0.12", Role::Worker)]);
         let read = crate::parse(&text, &|_| None).unwrap_or_else(|e| panic!("{e}\n{text}"));
         assert_eq!(read.spec.hosts().len(), 2);
+        // Every comment that is a key is accepted when its # is taken away.
+        let uncomment = |line: &str| {
+            let rest = line.trim_start();
+            let key = rest
+                .strip_prefix("# ")
+                .filter(|r| r.split(':').next().is_some_and(|k| k.chars().all(|c| c.is_ascii_lowercase() || c == '_')));
+            key.map_or(line.to_owned(), |key| format!("{}{key}", " ".repeat(line.len() - rest.len())))
+        };
+        let whole: String = text.lines().map(|l| uncomment(l) + "\n").collect();
+        let read = crate::parse(&whole, &|_| None).unwrap_or_else(|e| panic!("{e}\n{whole}"));
+        assert!(read.spec.settings().cert_expiry.is_some() && read.spec.host(&"m1".into()).unwrap().availability.is_some(), "{whole}");
     }
 }

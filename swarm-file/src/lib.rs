@@ -24,9 +24,15 @@ pub const SIZE_LIMIT: usize = 8 << 20;
 /// Every problem of the file, in the order of its lines. What is no YAML at all is one problem.
 pub fn parse(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<ReadSpec, Problems> {
     if text.len() > SIZE_LIMIT {
-        return Err(whole_file(format!("the file has {} MiB", text.len() >> 20), "a cluster file has at most 8 MiB".into()));
+        return Err(whole_file(
+            format!("the file is larger than {} MiB", SIZE_LIMIT >> 20),
+            "a cluster file of ten thousand hosts has two".into(),
+        ));
     }
     let mut tree = yaml::tree(text).map_err(|e| Problems(vec![e]))?;
+    if tree.value == swarm_core::spec::Value::Null {
+        return Err(whole_file("the file is empty".into(), "`swarm new` writes one".into()));
+    }
     let missing = environment::substitute(&mut tree, variable);
     match read(&tree) {
         Ok(spec) if missing.is_empty() => Ok(spec),

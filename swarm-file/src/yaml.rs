@@ -24,10 +24,35 @@ pub(crate) fn tree(text: &str) -> Result<Node, Problem> {
         Err(error) => {
             let at = error.location().map(|l| Location { line: l.line(), column: l.column() }).filter(|l| l.line > 0);
             // The first line is the message; what follows is the parser's own picture of the source.
-            let text = error.without_snippet().to_string();
-            Err(problem(text.lines().next().unwrap_or("not YAML").to_owned(), at))
+            let said = error.without_snippet().to_string();
+            let said = said.lines().next().unwrap_or("not YAML");
+            // The place stands in front of the message.
+            let said = said.split(" at line ").next().unwrap_or(said);
+            Err(explained(said, at, text).unwrap_or_else(|| problem(said.to_owned(), at)))
         }
     }
+}
+
+/// What the parser's words mean in the two cases that people meet.
+fn explained(said: &str, at: Option<Location>, text: &str) -> Option<Problem> {
+    let place = at?;
+    let line = usize::try_from(place.line).ok()?.checked_sub(1)?;
+    let problem = |message: String, fix: String| Some(Problem { severity: Severity::Error, path: String::new(), at, message, fix });
+    if let Some(rest) = said.strip_prefix("duplicate mapping key: ") {
+        let key = rest.split(',').next().unwrap_or(rest).trim();
+        let indent = usize::try_from(place.column).ok()?.checked_sub(1)?;
+        let same = |l: &str| l.get(indent..).is_some_and(|t| t.strip_prefix(key).is_some_and(|t| t.trim_start().starts_with(':')));
+        let lines: Vec<&str> = text.lines().take(line).collect();
+        // The nearest line above with the same key at the same column, in the same mapping.
+        let first = lines.iter().rposition(|l| same(l) && l.get(..indent).is_some_and(|t| t.trim().is_empty()));
+        let first = first.map_or(String::new(), |l| format!("; the first is at line {}", l + 1));
+        return problem(format!("the key `{key}` is here twice{first}"), "remove one of them".into());
+    }
+    let source = text.lines().nth(line)?;
+    if said.contains("flow mapping") && source.contains("${") {
+        return problem("inside { } a `${NAME}` needs quotes".into(), "write \"${NAME}\"".into());
+    }
+    None
 }
 
 fn node(spanned: Spanned<Raw>) -> Node {
@@ -147,7 +172,10 @@ mod tests {
     fn broken_yaml_is_one_problem_with_a_place() {
         let problem = tree("name: x\nhosts: [\n").unwrap_err();
         assert!(problem.at.is_some_and(|at| at.line >= 2), "{problem:?}");
-        assert!(tree("a: 1\na: 2\n").unwrap_err().message.contains("uplicate"), "duplicate keys");
+        let twice = tree("hosts:\n  a: 1\n  b: 2\n  a: 3\n").unwrap_err();
+        assert_eq!((twice.message.as_str(), twice.at.unwrap().line), ("the key `a` is here twice; the first is at line 2", 4));
+        let unquoted = tree("hosts:\n  m1: { address: ${HOST}, role: manager }\n").unwrap_err();
+        assert!(unquoted.message.contains("needs quotes") && unquoted.fix.contains("\"${NAME}\""), "{unquoted:?}");
         assert!(tree("a\0b").is_err());
     }
 

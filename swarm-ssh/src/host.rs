@@ -4,6 +4,7 @@ use crate::auth::Ask;
 use crate::channel::{CommandStream, RunError, run};
 use crate::config::{Hop, settle};
 use crate::error::SshError;
+use crate::relay::{FIND, RELAY};
 use crate::session::{Session, Shared};
 use async_trait::async_trait;
 use std::fmt;
@@ -151,7 +152,7 @@ impl SshHost {
     }
 
     async fn relay(&self, socket: &str) -> Result<BoxStream, HostError> {
-        let argv = self.elevated(&["docker", "-H", &format!("unix://{socket}"), "system", "dial-stdio"]);
+        let argv = self.elevated(&["sh", "-c", RELAY, "sh", socket]);
         let line = self.quote(&argv)?;
         let doing = "opening the engine's socket";
         let channel = self.command_channel(doing).await?;
@@ -166,10 +167,13 @@ impl SshHost {
 if [ ! -e "$s" ]; then if command -v dockerd >/dev/null 2>&1; then echo down; else echo none; fi
 elif [ ! -S "$s" ]; then echo nosocket
 elif [ ! -w "$s" ]; then echo denied
-elif ! command -v docker >/dev/null 2>&1; then echo nocli
-elif docker -H "unix://$s" version >/dev/null 2>&1; then echo relay
-else echo dead; fi"#;
-        let mut command = Command::new(self.elevated(&["sh", "-c", script, "sh", socket]));
+else
+found=$(sh -c "$2")
+if [ -z "$found" ]; then echo notool
+elif [ $found != docker ] || docker -H "unix://$s" version >/dev/null 2>&1; then echo relay
+else echo dead; fi
+fi"#;
+        let mut command = Command::new(self.elevated(&["sh", "-c", script, "sh", socket, FIND]));
         command.timeout = Duration::from_secs(30);
         let output = self.run(&command).await?;
         let word = String::from_utf8_lossy(&output.stdout);
@@ -195,10 +199,10 @@ else echo dead; fi"#;
                     "{user} may not use {socket} on {name}; add {user} to the docker group (usermod -aG docker {user}), or set `sudo: true` in the cluster file"
                 ),
             ),
-            Some("nocli") => (
-                ReachErrorKind::EngineDown,
+            Some("notool") => (
+                ReachErrorKind::Unusable,
                 format!(
-                    "sshd of {name} does not open {socket}; the engine is down, or sshd_config forbids it: set AllowStreamLocalForwarding yes, or install the docker command line there"
+                    "{name} has none of docker, socat, nc (with -U), python3 and perl to reach {socket} with; install socat, or set AllowStreamLocalForwarding yes in its sshd_config and add {user} to the docker group"
                 ),
             ),
             _ if self.spec.sudo => (

@@ -9,6 +9,7 @@ mod config;
 mod error;
 mod host;
 mod known_hosts;
+mod relay;
 mod session;
 
 pub use auth::{Ask, AskNobody};

@@ -360,6 +360,18 @@ async fn why_an_engine_is_not_reached() {
     m1.exec(&["sh", "-c", sudoers]).unwrap();
     let host = Arc::new(connect(m1, with_sudo));
     assert_eq!(DockerEngine::on_host(Arc::clone(&host) as Arc<dyn Host>, SOCKET).await.unwrap().info().await.unwrap().hostname, "m1");
+    // No docker command line is needed: whatever of five programs the host has carries the bytes.
+    let hide = |program: &str| format!("for f in $(which -a {program}); do mount --bind /dev/null $f; done");
+    reconfigure(m1, "AllowStreamLocalForwarding no");
+    for (gone, next) in [("docker", "python3"), ("python3", "perl")] {
+        m1.exec(&["sh", "-c", &hide(gone)]).unwrap();
+        let again = Arc::new(connect(m1, SshSpec { user: Some("op".into()), sudo: true, ..spec(&lab) }));
+        let engine = DockerEngine::on_host(Arc::clone(&again) as Arc<dyn Host>, SOCKET).await.unwrap_or_else(|e| panic!("{next}: {e:?}"));
+        assert_eq!(engine.info().await.unwrap().hostname, "m1", "{next}");
+    }
+    m1.exec(&["sh", "-c", &hide("perl")]).unwrap();
+    let error = reach(connect(m1, SshSpec { user: Some("op".into()), sudo: true, ..spec(&lab) })).await;
+    assert!(error.message.contains("has none of docker, socat, nc"), "{error:?}");
     host.put_file("/run/owned-by-root", 0o600, b"x").await.unwrap();
     assert_eq!(m1.exec(&["stat", "-c", "%U %a", "/run/owned-by-root"]).unwrap().trim(), "root 600");
 }

@@ -7,7 +7,7 @@ mod new;
 
 use crate::args::{Cli, Command, Common, Format, LabCommand};
 use crate::failure::Failure;
-use crate::output;
+use crate::{output, source};
 use clap::CommandFactory;
 
 /// Does what the command line says; gives the exit code.
@@ -18,6 +18,21 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
     }
     match cli.command {
         Command::New(args) => new::new(&args, format),
+        Command::Validate(args) => {
+            let spec = source::file(&args.file)?;
+            let (hosts, managers) = (spec.hosts().len(), spec.managers().count());
+            match format {
+                Format::Json => {
+                    output::json("validate", &serde_json::json!({ "cluster": spec.name(), "hosts": hosts, "managers": managers }))
+                }
+                _ => output::data(&format!(
+                    "{} is a cluster file: cluster {}, {hosts} hosts, {managers} managers",
+                    args.file.display(),
+                    spec.name()
+                )),
+            }
+            Ok(0)
+        }
         Command::Schema => {
             output::data(&serde_json::to_string_pretty(&swarm_core::spec::json_schema()).unwrap_or_default());
             Ok(0)

@@ -48,7 +48,11 @@ impl Reader {
             self.error(
                 path,
                 node.at,
-                format!("this is {}", node.value.kind()),
+                if path.is_empty() {
+                    format!("the file holds {}, not a cluster", node.value.kind())
+                } else {
+                    format!("this is {}", node.value.kind())
+                },
                 format!("write a mapping with keys such as {}", known.join(", ")),
             );
             return None;

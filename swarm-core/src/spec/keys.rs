@@ -36,6 +36,8 @@ pub struct Key {
     pub required: bool,
     /// What it means.
     pub doc: &'static str,
+    /// The value a new file shows behind `#`: the default where there is one, else one that is accepted.
+    pub shown: &'static str,
 }
 
 /// A mapping with fixed keys.
@@ -48,11 +50,17 @@ pub struct Section {
 }
 
 const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { name, kind, required: false, doc }
+    Key { name, kind, required: false, doc, shown: "" }
 }
 
 const fn required(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { name, kind, required: true, doc }
+    Key { name, kind, required: true, doc, shown: "" }
+}
+
+impl Key {
+    const fn shown(self, shown: &'static str) -> Self {
+        Self { shown, ..self }
+    }
 }
 
 /// Words of `role`.
@@ -88,19 +96,19 @@ const SECTIONS: &[Section] = &[
     Section {
         name: "ssh",
         keys: &[
-            key("user", Kind::Text, "Login name. Default: as ssh_config says, else root."),
-            key("port", Kind::Int(1, 65535), "TCP port. Default: as ssh_config says, else 22."),
-            key("identity_file", Kind::Text, "Private key; tried before any key of an agent. `~` is the home directory."),
-            key("known_hosts", Kind::Text, "known_hosts file of the user; the global one is read too. Default: ~/.ssh/known_hosts."),
+            key("user", Kind::Text, "Login name. Default: as ssh_config says, else root.").shown("root"),
+            key("port", Kind::Int(1, 65535), "TCP port. Default: as ssh_config says, else 22.").shown("22"),
+            key("identity_file", Kind::Text, "Private key; tried before any key of an agent. `~` is the home directory.").shown("~/.ssh/id_ed25519"),
+            key("known_hosts", Kind::Text, "known_hosts file of the user; the global one is read too. Default: ~/.ssh/known_hosts.").shown("~/.ssh/known_hosts"),
             key(
                 "host_key",
                 Kind::Word(HOST_KEYS),
                 "strict (default) refuses an unknown host key, accept-new writes it down. A changed key is always refused.",
-            ),
-            key("jump", Kind::TextList, "Jump hosts on the way, in order: user@host:port."),
-            key("password_env", Kind::Text, "Environment variable that holds the password. Keys are better."),
-            key("passphrase_env", Kind::Text, "Environment variable that holds the passphrase of identity_file."),
-            key("sudo", Kind::Bool, "Reach the engine through `sudo -n`, for users outside the docker group."),
+            ).shown("strict"),
+            key("jump", Kind::TextList, "Jump hosts on the way, in order: user@host:port.").shown("[ops@bastion.example.org]"),
+            key("password_env", Kind::Text, "Environment variable that holds the password. Keys are better.").shown("SSH_PASSWORD"),
+            key("passphrase_env", Kind::Text, "Environment variable that holds the passphrase of identity_file.").shown("SSH_PASSPHRASE"),
+            key("sudo", Kind::Bool, "Reach the engine through `sudo -n`, for users outside the docker group.").shown("false"),
         ],
     },
     Section {
@@ -112,18 +120,18 @@ const SECTIONS: &[Section] = &[
                 "advertise",
                 Kind::Text,
                 "Address other nodes use: an IP address, an interface name, or a CIDR to pick the address from. Default: address, if it is an IP address.",
-            ),
-            key("listen", Kind::Text, "Where a manager listens. Default: 0.0.0.0:2377."),
-            key("data_path", Kind::Text, "Address of overlay traffic: IP address, interface name or CIDR. Default: the advertised one."),
+            ).shown("eth0"),
+            key("listen", Kind::Text, "Where a manager listens. Default: 0.0.0.0:2377.").shown("\"0.0.0.0:2377\""),
+            key("data_path", Kind::Text, "Address of overlay traffic: IP address, interface name or CIDR. Default: the advertised one.").shown("eth0"),
             key(
                 "availability",
                 Kind::Word(AVAILABILITIES),
                 "active, pause or drain. Where it is not given a new node is active and an old one stays as it is.",
-            ),
-            key("labels", Kind::Labels, "Node labels to set; null removes one. Labels not named are left alone."),
-            key("engine", Kind::Text, "Where the engine listens on that host. Default: unix:///var/run/docker.sock."),
-            key("connection", Kind::Word(CONNECTIONS), "ssh (default), local, or docker (tcp:// with TLS files)."),
-            key("nat", Kind::Bool, "The advertised address is translated on the way, so it is not on the host itself."),
+            ).shown("active"),
+            key("labels", Kind::Labels, "Node labels to set; null removes one. Labels not named are left alone.").shown("{ rack: a }"),
+            key("engine", Kind::Text, "Where the engine listens on that host. Default: unix:///var/run/docker.sock.").shown("\"unix:///var/run/docker.sock\""),
+            key("connection", Kind::Word(CONNECTIONS), "ssh (default), local, or docker (tcp:// with TLS files).").shown("ssh"),
+            key("nat", Kind::Bool, "The advertised address is translated on the way, so it is not on the host itself.").shown("false"),
             key("tls_ca", Kind::Text, "CA of the engine, for connection: docker."),
             key("tls_cert", Kind::Text, "Client certificate, for connection: docker."),
             key("tls_key", Kind::Text, "Client key, for connection: docker."),
@@ -133,21 +141,21 @@ const SECTIONS: &[Section] = &[
     Section {
         name: "swarm",
         keys: &[
-            key("task_history_limit", Kind::Int(0, MANY), "Finished tasks kept per slot. Engine default: 5."),
-            key("dispatcher_heartbeat", Kind::Duration, "How often a node reports to its manager. Engine default: 5s."),
-            key("cert_expiry", Kind::Duration, "How long node certificates are valid; at least 1h. Engine default: 2160h."),
-            key("snapshot_interval", Kind::Int(1, MANY), "Raft log entries between snapshots. Engine default: 10000."),
-            key("max_snapshots", Kind::Int(0, MANY), "Old snapshots kept. Engine default: 0."),
+            key("task_history_limit", Kind::Int(0, MANY), "Finished tasks kept per slot. Engine default: 5.").shown("5"),
+            key("dispatcher_heartbeat", Kind::Duration, "How often a node reports to its manager. Engine default: 5s.").shown("5s"),
+            key("cert_expiry", Kind::Duration, "How long node certificates are valid; at least 1h. Engine default: 2160h.").shown("2160h"),
+            key("snapshot_interval", Kind::Int(1, MANY), "Raft log entries between snapshots. Engine default: 10000.").shown("10000"),
+            key("max_snapshots", Kind::Int(0, MANY), "Old snapshots kept. Engine default: 0.").shown("0"),
             key("external_ca", Kind::Sections("external_ca"), "Authorities outside the swarm that sign node certificates."),
-            key("autolock", Kind::Bool, "Whether managers need the unlock key after a restart. Needs unlock_key_file."),
+            key("autolock", Kind::Bool, "Whether managers need the unlock key after a restart. Needs unlock_key_file.").shown("false"),
             key(
                 "unlock_key_file",
                 Kind::Text,
                 "Where the unlock key is written on this machine, for its owner alone. Keep a copy elsewhere.",
-            ),
-            key("default_addr_pool", Kind::TextList, "Networks from which overlay networks get their subnets. Fixed at init."),
-            key("default_addr_pool_mask_length", Kind::Int(1, 29), "Prefix length of each such subnet. Fixed at init. Engine default: 24."),
-            key("data_path_port", Kind::Int(1024, 49151), "UDP port of overlay traffic. Fixed at init. Engine default: 4789."),
+            ).shown("~/.swarm/unlock.key"),
+            key("default_addr_pool", Kind::TextList, "Networks from which overlay networks get their subnets. Fixed at init.").shown("[10.0.0.0/8]"),
+            key("default_addr_pool_mask_length", Kind::Int(1, 29), "Prefix length of each such subnet. Fixed at init. Engine default: 24.").shown("24"),
+            key("data_path_port", Kind::Int(1024, 49151), "UDP port of overlay traffic. Fixed at init. Engine default: 4789.").shown("4789"),
         ],
     },
     Section {
@@ -162,8 +170,8 @@ const SECTIONS: &[Section] = &[
     Section {
         name: "policy",
         keys: &[
-            key("concurrency", Kind::Int(1, 1024), "Hosts worked on at once. Default: 32."),
-            key("timeout", Kind::Duration, "One deadline for the run. Default: 5m."),
+            key("concurrency", Kind::Int(1, 1024), "Hosts worked on at once. Default: 32.").shown("32"),
+            key("timeout", Kind::Duration, "One deadline for the run. Default: 5m.").shown("5m"),
         ],
     },
 ];
