@@ -2,6 +2,8 @@
 CARGO ?= cargo
 SWARM := target/release/swarm
 LAB := .lab/lab/swarm.yaml
+# Stories wait more than they compute: so many labs run side by side.
+LABS ?= 6
 
 .PHONY: up down test bench verify fix setup build deny explore fuzz
 
@@ -23,7 +25,7 @@ setup:
 # Every test: unit tests, documentation tests, and the stories on real engines (these need root).
 test: setup
 	$(CARGO) build --locked --workspace --all-targets
-	$(CARGO) test --locked --workspace --all-targets
+	$(CARGO) test --locked --workspace --all-targets -- --test-threads $(LABS)
 	$(CARGO) test --locked --workspace --doc
 	fuzz/run 5
 

@@ -266,6 +266,15 @@ pub(crate) enum LabCommand {
         /// The host.
         host: String,
     },
+    /// Try a cluster file on hosts of this machine: create, check, converge, second run, verify, failover, destroy. One line a stage.
+    Test {
+        /// The cluster file; its hosts become lab hosts with the same roles, labels and options. Default: three managers, three workers.
+        #[arg(short, long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Leave the lab up, also where a stage fails.
+        #[arg(long)]
+        keep: bool,
+    },
     /// Undo every cut, loss, full disk and frozen engine.
     Heal {
         #[command(flatten)]

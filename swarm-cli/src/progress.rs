@@ -106,7 +106,7 @@ fn describe(event: &ProgressEvent) -> Option<String> {
     match event {
         ProgressEvent::InspectStarted { hosts } => Some(format!("looking at {hosts} host{}", if *hosts == 1 { "" } else { "s" })),
         ProgressEvent::HostInspected { host, error: Some(error) } => Some(format!("{host}: {error}")),
-        ProgressEvent::StepStarted { step, .. } => Some(format!("{step}: begins")),
+        ProgressEvent::StepStarted { step, .. } => Some(format!("{step}: started")),
         ProgressEvent::StepTrouble { step, message, .. } => Some(format!("{step}: {message}")),
         ProgressEvent::StepFinished { step, outcome, .. } => Some(format!("{step}: {}", outcome_text(outcome))),
         ProgressEvent::CleanUpStarted => {
@@ -122,10 +122,10 @@ fn describe(event: &ProgressEvent) -> Option<String> {
 pub(crate) fn outcome_text(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Done { changed: true } => "done".into(),
-        Outcome::Done { changed: false } => "was so already".into(),
+        Outcome::Done { changed: false } => "already up to date".into(),
         Outcome::Failed { message } => format!("failed: {message}"),
         Outcome::InDoubt { message } => format!("in doubt: {message}"),
-        Outcome::Blocked { by } => format!("not begun, because {by} did not end well"),
-        Outcome::NotStarted => "not begun".into(),
+        Outcome::Blocked { by } => format!("skipped: {by} failed"),
+        Outcome::NotStarted => "not started".into(),
     }
 }

@@ -416,7 +416,7 @@ fn every_verb_works_in_a_simulated_world_and_says_so() {
         (vec!["verify", "-f", &file, &all], 0, "is as the file says"),
         (vec!["verify", "-f", &file, "--simulate"], 3, "there is no swarm"),
         (vec!["status", "-f", &file, &all], 0, "3 managers, tolerates 1 failure"),
-        (vec!["status", "-f", &file, &some], 0, "m3"),
+        (vec!["status", "-f", &file, &some], 3, "m3"),
         (vec!["apply", "-f", &file, &some, "--yes"], 4, "drained until its labels are set"),
         (vec!["destroy", "-f", &file, &all, "--yes"], 0, "cluster prod is gone"),
     ] {

@@ -14,6 +14,7 @@ pub(super) fn run(command: LabCommand, format: Format) -> Result<u8, Failure> {
     let done = match command {
         LabCommand::Up { name, managers, workers, dir } => return up(&LabOptions { name, managers, workers, dir }, format),
         LabCommand::Ls => return ls(format),
+        LabCommand::Test { file, keep } => return super::lab_test::run(file.as_deref(), keep, format),
         LabCommand::Ssh { lab, host, command } => return ssh(&find(&lab)?, &host, &command),
         LabCommand::Exec { lab, host, command } => {
             // `--` before the command is allowed and not needed.

@@ -2,6 +2,7 @@
 
 mod apply;
 mod lab;
+mod lab_test;
 mod look;
 mod new;
 
