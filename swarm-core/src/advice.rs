@@ -79,8 +79,6 @@ pub enum Advice {
         /// The host.
         host: HostName,
     },
-    /// Run it again.
-    RunAgain,
 }
 
 fn names(hosts: &[HostName]) -> String {
@@ -124,7 +122,6 @@ impl fmt::Display for Advice {
                 f.write_str("set swarm.unlock_key_file and swarm.autolock in the file; the next apply stores the key there")
             }
             Self::LookAtEngine { host } => write!(f, "look at `docker info` on {host}"),
-            Self::RunAgain => f.write_str("run again"),
         }
     }
 }

@@ -97,6 +97,24 @@ fn libraries_do_not_print_or_exit() {
     }
 }
 
+/// What a person is to type stands in `advice.rs`, where a test follows each of it.
+#[test]
+fn no_message_holds_a_command_line_but_an_advice() {
+    let typed = ["`docker ", "docker node ", "docker swarm ", "systemctl ", "--force", "swarm destroy", "swarm apply", "`swarm "];
+    for (path, text) in sources("swarm-core/src") {
+        // The table of the file's keys explains options by the docker CLI's names.
+        if path.ends_with("advice.rs") || path.ends_with("spec/keys.rs") || path.ends_with("tests.rs") {
+            continue;
+        }
+        for line in code(&text).lines() {
+            let literals: String = line.split('"').skip(1).step_by(2).collect();
+            for word in typed {
+                assert!(!literals.contains(word), "{} holds a command line: {line}", path.display());
+            }
+        }
+    }
+}
+
 #[test]
 fn manifests_name_only_whom_they_may() {
     let allowed: &[(&str, &[&str])] = &[

@@ -155,11 +155,11 @@ async fn managers_are_locked_and_their_key_is_kept() {
     assert_eq!(run("apply", &["--yes"]).code, 0);
     assert_eq!(kept(), live());
 
-    // A place that cannot be written is told, and the run does not end well.
+    // A place that cannot be written is refused before anything is changed.
     std::fs::remove_file(&key).unwrap();
     std::fs::create_dir(&key).unwrap();
     let failed = run("apply", &["--yes"]);
-    assert!(failed.code == 1 && failed.err.contains("was not written"), "{failed:?}");
+    assert!(failed.code == 1 && failed.err.contains("is a folder"), "{failed:?}");
     assert_eq!(run("verify", &[]).code, 3);
     let names: Vec<_> = std::fs::read_dir(key.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     assert!(names.iter().all(|n| !n.contains(".new")), "no key is left lying about: {names:?}");

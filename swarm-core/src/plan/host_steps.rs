@@ -141,7 +141,7 @@ impl<'a> Builder<'a> {
                     return Vec::new();
                 }
                 let node = seen.report.engine.as_ref().ok().and_then(|e| e.swarm.node.clone());
-                (Force::Yes, node, format!("--force-leave {} was given", host.name))
+                (Force::Yes, node, format!("the operator gave leave to take {} out of its swarm", host.name))
             }
             _ => return Vec::new(),
         };

@@ -75,6 +75,7 @@ impl Raft {
             "{total} managers, {healthy} reachable; afterwards {after}, which need {}, and {left} would surely be there",
             quorum::needed(after)
         );
-        Refusal::QuorumAtRisk { host: host.name.clone(), numbers }
+        let unhealthy = self.voters.iter().filter(|(_, healthy)| !**healthy).map(|(id, _)| id.clone()).collect();
+        Refusal::QuorumAtRisk { host: host.name.clone(), numbers, unhealthy }
     }
 }

@@ -91,6 +91,8 @@ pub enum Refusal {
         host: HostName,
         /// The arithmetic.
         numbers: String,
+        /// The managers that are not healthy.
+        unhealthy: Vec<NodeId>,
     },
     /// Managers are changed only while all others are healthy.
     UnhealthyManager {
@@ -162,7 +164,8 @@ impl Refusal {
             }
             Self::UnknownState { host, .. } => vec![Advice::LookAtEngine { host: host.clone() }],
             Self::NoPlaceForKey { .. } => vec![Advice::NameAKeyFile],
-            Self::OtherName { .. } | Self::QuorumAtRisk { .. } | Self::Address { .. } | Self::Unfit { .. } => Vec::new(),
+            Self::QuorumAtRisk { unhealthy, .. } => unhealthy.iter().map(|node| Advice::RemoveManager { node: node.clone() }).collect(),
+            Self::OtherName { .. } | Self::Address { .. } | Self::Unfit { .. } => Vec::new(),
         }
     }
 }
@@ -179,7 +182,8 @@ impl fmt::Display for Refusal {
             Self::InitInDoubt { doubts } => {
                 writeln!(f, "a new swarm would have to be made, and that needs the proof that no declared manager is in one already:")?;
                 lines(f, doubts)?;
-                f.write_str("  bring these hosts back, or take them out of the file, and run again")
+                let hosts = doubts.iter().map(|(host, _)| host.clone()).collect();
+                write!(f, "  {}; or take them out of the file", Advice::BringBack { hosts })
             }
             Self::ForeignSwarm { host, ours, theirs, role, running } => {
                 let here = ours.as_ref().map_or("in no swarm yet".to_owned(), |c| format!("swarm {c}"));
@@ -225,7 +229,8 @@ impl fmt::Display for Refusal {
                 let last = if known.is_empty() { String::new() } else { format!(" (hosts were last known to be in {})", known.join(", ")) };
                 writeln!(f, "it is not known which swarm these hosts are in{last}:")?;
                 lines(f, doubts)?;
-                f.write_str("  bring these hosts back and run again")
+                let hosts = doubts.iter().map(|(host, _)| host.clone()).collect();
+                write!(f, "  {}", Advice::BringBack { hosts })
             }
             Self::Locked { hosts, key_file } => {
                 let s = if hosts.len() == 1 { "is a locked manager" } else { "are locked managers" };
@@ -235,8 +240,9 @@ impl fmt::Display for Refusal {
                 write!(f, "{what}; nothing is changed until this is resolved")?;
                 self.advice().iter().try_for_each(|advice| write!(f, "; {advice}"))
             }
-            Self::QuorumAtRisk { host, numbers } => {
-                write!(f, "changing {host} now would cost the quorum: {numbers}; bring the unreachable managers back first")
+            Self::QuorumAtRisk { host, numbers, .. } => {
+                write!(f, "changing {host} now would cost the quorum: {numbers}; bring the unreachable managers back first")?;
+                self.advice().iter().try_for_each(|advice| write!(f, "; {advice}"))
             }
             Self::UnhealthyManager { host, node, of, shown } => {
                 let name = of.as_ref().map_or(format!("manager {node} ({shown})"), |of| format!("manager {of} (node {node}, {shown})"));

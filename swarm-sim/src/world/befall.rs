@@ -227,6 +227,14 @@ impl State {
                 state.replace_tasks(index);
                 true
             }),
+            Befall::EngineCopied(copy, from) => {
+                let daemon = self.host(from).map(|h| h.daemon.clone());
+                daemon.is_some_and(|daemon| self.change(copy, |h| std::mem::replace(&mut h.daemon, daemon.clone()) != daemon))
+            }
+            Befall::EngineIdNew(host) => {
+                let daemon = DaemonId::new(format!("daemon-{host}-new"));
+                self.change(host, |h| std::mem::replace(&mut h.daemon, daemon.clone()) != daemon)
+            }
             Befall::ForcedNewCluster(host) => self.forced_new_cluster(host),
             Befall::LeaderPowerCut => {
                 let leader = (0..self.swarms.len()).rev().find_map(|i| self.host_of(i, &self.leads(i)?));

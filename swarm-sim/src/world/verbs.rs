@@ -103,6 +103,10 @@ pub enum Befall {
     OptionsChanged,
     /// A service appears that runs on every node.
     ServiceAppears,
+    /// The engine of the first host is a copy of the second's: both have one id.
+    EngineCopied(HostName, HostName),
+    /// The engine gets an id of its own.
+    EngineIdNew(HostName),
     /// A host becomes a cluster of its own with `--force-new-cluster`.
     ForcedNewCluster(HostName),
     /// The leader loses its power.
