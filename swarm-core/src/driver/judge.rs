@@ -2,7 +2,7 @@
 
 use crate::id::HostName;
 use crate::machine::Outcome;
-use crate::observe::{HostState, Observed, ObservedCluster, ObservedHost};
+use crate::observe::{HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost};
 use crate::plan::Plan;
 use crate::report::StepReport;
 use crate::spec::ClusterSpec;
@@ -13,6 +13,8 @@ use std::time::Duration;
 const ROTATION_BUDGET: Duration = Duration::from_secs(15);
 /// How long managers without a leader are asked again: an election takes some seconds, one after a hanging leader up to twenty.
 const ELECTION_BUDGET: Duration = Duration::from_secs(30);
+/// How long a manager that left counts as reached by the others, at the most.
+const LEFT_BUDGET: Duration = Duration::from_secs(20);
 /// How long a join that goes on by itself is waited for: an engine that is not answered gives up after half a minute.
 const JOINING_BUDGET: Duration = Duration::from_secs(60);
 
@@ -42,6 +44,15 @@ pub(super) fn between(observed: &Observed) -> Option<(String, Duration)> {
         && !observed.cluster.quorum_is_lost()
     {
         return Some(("no leader is seen; an election takes some seconds".into(), ELECTION_BUDGET));
+    }
+    // A manager that left by hand is missed by the others after some seconds; only then is its entry known to be dead.
+    let left = |n: &&NodeFacts| {
+        let is_out = |h: &ObservedHost| matches!(h.state, HostState::Standalone | HostState::StaleMember { .. });
+        let named = |h: &ObservedHost| h.report.engine.as_ref().is_ok_and(|e| e.hostname == n.hostname);
+        n.is_reachable_manager() && n.state == NodeState::Ready && observed.hosts.values().any(|h| is_out(h) && named(h))
+    };
+    if let Some(node) = observed.strangers.iter().find(left) {
+        return Some((format!("{} left the swarm and still counts as a manager", node.hostname), LEFT_BUDGET));
     }
     let outside = |h: &ObservedHost| matches!(h.state, HostState::Standalone | HostState::StaleMember { .. });
     if observed.view().is_some_and(|v| v.cluster.root_rotation_in_progress) && observed.hosts.values().any(outside) {

@@ -84,11 +84,15 @@ impl Performer<'_> {
         let seen = engine.info().await.map_err(not_sent)?.swarm;
         self.note_state(host, &seen.state);
         let doing = "asking the host that left a node behind";
-        if seen.node.as_ref() == Some(node) || seen.state == LocalState::Pending {
-            let message = format!("{host} is node {node} now, or joins");
-            return Err(EngineError { doing, class: ErrorClass::Refused, reason: Reason::NodeInUse, message });
-        }
-        Ok(())
+        let (class, message) = if seen.node.as_ref() == Some(node) {
+            (ErrorClass::Refused, format!("{host} is node {node} now"))
+        } else if seen.state == LocalState::Pending {
+            // Which node it will be shows when its join has ended.
+            (ErrorClass::Conflict, format!("{host} is joining"))
+        } else {
+            return Ok(());
+        };
+        Err(EngineError { doing, class, reason: Reason::NodeInUse, message })
     }
 
     async fn perform_or_fail(&self, effect: &Effect) -> Result<Answer, EngineError> {

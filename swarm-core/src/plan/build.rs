@@ -30,6 +30,7 @@ pub struct PlanOptions {
 
 /// A plan, or why there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one of it is there at a time")]
 pub enum Planned {
     /// What to do; it may be nothing.
     Plan(Plan),
