@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use swarm_core::driver::{NoProgress, settle};
 use swarm_core::plan::Plan;
 use swarm_core::report::Ending;
 use swarm_sim::{Befall, CallFault, CallKind, World};
@@ -98,6 +99,28 @@ fn a_node_that_is_down_though_its_engine_answers_is_told_with_what_to_do() {
         let ended = Tool::new(&world, "me", &wanted, &Drawer::default()).apply().await;
         let told = format!("{ended:?}");
         assert!(!ended.converged() && told.contains("no manager hears it: open 2377/tcp"), "{told}");
+    });
+}
+
+/// A look that shows only what cannot come any more ends at once; what may still come is waited for until the deadline.
+#[test]
+fn settling_waits_for_what_may_still_come_and_for_nothing_else() {
+    swarm_sim::run(async {
+        let world = World::of(&spec(THREE), 5);
+        let wanted = cluster(&world, THREE).await;
+        world.kill("w1");
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        let took = async |given_up: &[&str]| {
+            let given_up = given_up.iter().map(|h| (*h).into()).collect();
+            let (fleet, began) = (world.fleet("me"), world.now());
+            let until = tokio::time::Instant::now() + Duration::from_secs(120);
+            let (verdict, _) = settle(&wanted, &fleet, &NoProgress, None, &given_up, until).await;
+            assert!(!verdict.converged, "{verdict:?}");
+            world.now() - began
+        };
+        let (at_once, waited, other) = (took(&["w1"]).await, took(&[]).await, took(&["w2"]).await);
+        assert!(at_once < Duration::from_secs(30), "{at_once:?}");
+        assert!(waited > Duration::from_secs(100) && other > Duration::from_secs(100), "{waited:?} {other:?}");
     });
 }
 

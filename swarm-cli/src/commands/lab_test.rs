@@ -36,14 +36,14 @@ pub(super) fn run(file: Option<&Path>, keep: bool, format: Format) -> Result<u8,
         None => std::fs::read_to_string(lab.file()).unwrap_or_default(),
     };
     std::fs::write(&test.file, text).map_err(|e| Failure::Io(test.file.clone(), e.to_string()))?;
-    let went = test.pipeline(&lab, managers);
+    // A stage that failed has its row; the stages after it do not run.
+    let _ = test.pipeline(&lab, managers);
     if keep {
         output::note(&format!("the lab {name} stays up; its cluster file is {}", test.file.display()));
     } else {
         lab.down()?;
         let _ = std::fs::remove_dir_all(&dir);
     }
-    let _ = went;
     test.end()
 }
 
@@ -115,9 +115,9 @@ fn failover(lab: &Lab, file: &Path) -> Result<(), Failure> {
     let leader = || -> Result<Option<String>, Failure> {
         let ran = swarm(&["status", "--format", "json"], file)?;
         let status: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap_or_default();
-        let hosts = status["hosts"].as_array().cloned().unwrap_or_default();
-        let leads = hosts.iter().find(|h| h["node"]["manager"]["leader"] == true);
-        Ok(leads.and_then(|h| h["host"].as_str().map(str::to_owned)))
+        let hosts = status.get("hosts").and_then(|h| h.as_array()).cloned().unwrap_or_default();
+        let leads = hosts.iter().find(|h| h.pointer("/node/manager/leader").and_then(serde_json::Value::as_bool) == Some(true));
+        Ok(leads.and_then(|h| h.get("host")?.as_str().map(str::to_owned)))
     };
     let first = leader()?.ok_or_else(|| Failure::Other("no leader is seen".into()))?;
     let address = source::file(file)?.host(&first.as_str().into()).map(|h| h.address.to_string()).unwrap_or_default();
