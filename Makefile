@@ -1,11 +1,11 @@
-# make up · make test · make down · make bench · make explore · make fuzz · make verify (never writes) · make fix (may write)
+# make up · make test · make down · make bench · make explore · make explore-real N=… · make fuzz · make verify (never writes) · make fix (may write)
 CARGO ?= cargo
 SWARM := target/release/swarm
 LAB := .lab/lab/swarm.yaml
 # Stories wait more than they compute: so many labs run side by side.
 LABS ?= 6
 
-.PHONY: up down test bench verify fix setup build deny explore fuzz
+.PHONY: up down test bench verify fix setup build deny explore explore-real fuzz
 
 up: setup build
 	$(SWARM) lab up
@@ -32,6 +32,11 @@ test: setup
 # Random schedules on simulated worlds until there were a million, or for an hour; then pairs of cuts of every story.
 explore:
 	$(CARGO) run --locked --release --package swarm-tests --bin explore -- --pairs
+
+# Random sequences of calls and faults on real engines and in the simulator, compared: `make explore-real N=200`.
+N ?= 40
+explore-real: setup
+	$(CARGO) run --locked --package swarm-tests --bin explore_real -- --sequences $(N)
 
 # All fuzz targets for an hour; `make test` runs each for some seconds.
 fuzz: setup

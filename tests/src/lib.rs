@@ -9,6 +9,7 @@
 
 pub mod cli;
 pub mod conformance;
+pub mod differ;
 pub mod engines;
 pub mod lab;
 pub mod proxy;

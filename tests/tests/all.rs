@@ -6,6 +6,7 @@ mod architecture;
 mod bootstrap;
 mod command_line;
 mod conformance;
+mod differ;
 mod drift;
 mod engine;
 mod faults;

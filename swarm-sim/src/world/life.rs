@@ -66,14 +66,7 @@ impl State {
                 }
                 let at = *s.elect_at.get_or_insert(now + pause);
                 if now >= at {
-                    s.leader = Some(member.clone());
-                    (s.lost_since, s.elect_at) = (None, None);
-                    for node in s.nodes.values_mut().filter(|n| n.state != NodeState::Down) {
-                        node.state = NodeState::Unknown;
-                        node.message = "Node moved to \"unknown\" state due to leadership change in cluster".into();
-                        node.last_seen = now;
-                        node.back_at = None;
-                    }
+                    s.follow(&member, now);
                     if let Some(host) = self.host_of(index, &member) {
                         self.say(&host, "leads the swarm");
                     }
@@ -209,10 +202,16 @@ impl State {
                     }
                 }
                 (Role::Worker, true) if self.may_remove(index, &id) => {
+                    // A leader that is demoted hands over before it goes (swarmkit `raft.go`, TransferLeadership).
+                    let heirs: Vec<NodeId> = self.swarms.get(index).map(|s| s.raft.keys().cloned().collect()).unwrap_or_default();
+                    let heir = heirs.into_iter().find(|v| *v != id && self.lives(index, v));
+                    let now = self.now;
                     if let Some(s) = self.swarms.get_mut(index) {
                         s.raft.remove(&id);
-                        if s.leader.as_ref() == Some(&id) {
-                            s.leader = None;
+                        match heir {
+                            Some(heir) if s.leader.as_ref() == Some(&id) => s.follow(&heir, now),
+                            None if s.leader.as_ref() == Some(&id) => s.leader = None,
+                            _ => {}
                         }
                     }
                     self.again(index, &id, Some(Duration::from_millis(300)));

@@ -93,6 +93,18 @@ impl Swarm {
         voters / 2 + 1
     }
 
+    /// Another leader: it has heard of no node yet.
+    pub(crate) fn follow(&mut self, leader: &NodeId, now: Duration) {
+        self.leader = Some(leader.clone());
+        (self.lost_since, self.elect_at) = (None, None);
+        for node in self.nodes.values_mut().filter(|n| n.state != NodeState::Down) {
+            node.state = NodeState::Unknown;
+            node.message = "Node moved to \"unknown\" state due to leadership change in cluster".into();
+            node.last_seen = now;
+            node.back_at = None;
+        }
+    }
+
     pub(crate) fn token(&self, role: Role) -> String {
         let (worker, manager) = &self.tokens;
         let secret = if role == Role::Manager { manager } else { worker };

@@ -1,6 +1,7 @@
 //! One suite of questions for real engines and for simulated ones. Each case pins what the engine answers; where the two differ, the
 //! simulator is wrong.
 
+pub mod beds;
 mod managers;
 
 use async_trait::async_trait;
@@ -32,6 +33,10 @@ pub trait Bed: Send + Sync {
     async fn cut(&self, a: &str, b: &str);
     /// Undoes every cut.
     async fn heal(&self);
+    /// Stops its engine where it stands.
+    async fn freeze(&self, host: &str);
+    /// Lets it go on.
+    async fn thaw(&self, host: &str);
     /// Lets nobody in on 2377.
     async fn close_port(&self, host: &str);
     /// `docker swarm join-token --rotate` for both roles.

@@ -1,0 +1,162 @@
+//! The two beds: engines in the lab, and engines in memory.
+
+use super::Bed;
+use crate::lab::TestLab;
+use async_trait::async_trait;
+use std::net::IpAddr;
+use std::sync::Arc;
+use swarm_core::engine::Engine;
+use swarm_docker::DockerEngine;
+use swarm_sim::{Befall, HostOptions, SimFleet, World};
+
+/// Hosts of a lab.
+pub struct Real(pub TestLab);
+
+#[async_trait]
+impl Bed for Real {
+    async fn engine(&self, host: &str) -> Arc<dyn Engine> {
+        Arc::new(DockerEngine::local(self.0.host(host).socket().to_str().unwrap()).await.unwrap())
+    }
+
+    fn address(&self, host: &str) -> IpAddr {
+        self.0.host(host).address
+    }
+
+    async fn kill(&self, host: &str) {
+        self.0.host(host).kill(true).unwrap();
+    }
+
+    async fn start(&self, host: &str) {
+        self.0.host(host).start().unwrap();
+        self.0.host(host).wait_up().unwrap();
+    }
+
+    async fn restart(&self, host: &str) {
+        self.0.host(host).stop_engine();
+        self.0.host(host).start_engine().unwrap();
+    }
+
+    async fn cut(&self, a: &str, b: &str) {
+        let (a, b) = (self.0.host(a), self.0.host(b));
+        a.cut(b.address).unwrap();
+        b.cut(a.address).unwrap();
+    }
+
+    async fn heal(&self) {
+        for host in &self.0.lab.hosts {
+            host.heal().unwrap();
+        }
+    }
+
+    async fn freeze(&self, host: &str) {
+        self.0.host(host).freeze().unwrap();
+    }
+
+    async fn thaw(&self, host: &str) {
+        self.0.host(host).heal().unwrap();
+    }
+
+    async fn close_port(&self, host: &str) {
+        self.0.host(host).exec(&["iptables", "-w", "-I", "INPUT", "-p", "tcp", "--dport", "2377", "-j", "DROP"]).unwrap();
+    }
+
+    async fn rotate_tokens(&self, manager: &str) {
+        for role in ["worker", "manager"] {
+            self.0.docker(manager, &["swarm", "join-token", "--rotate", "--quiet", role]);
+        }
+    }
+
+    async fn rotate_root(&self, manager: &str) {
+        self.0.docker(manager, &["swarm", "ca", "--rotate", "--detach"]);
+    }
+
+    async fn service(&self, manager: &str) {
+        let nowhere = ["--constraint", "node.labels.no==where", "--detach", "--no-resolve-image", "--name", "nowhere"];
+        self.0.docker(manager, &[&["service", "create"], &nowhere[..], &["busybox"]].concat());
+    }
+
+    async fn certificate(&self, host: &str) -> Vec<u8> {
+        std::fs::read(self.0.host(host).data_dir().join("swarm/certificates/swarm-node.crt")).unwrap()
+    }
+}
+
+/// Hosts of a simulated world.
+pub struct Simulated {
+    /// The world.
+    pub world: World,
+    fleet: SimFleet,
+}
+
+impl Simulated {
+    /// A world with these hosts, none in a swarm.
+    pub fn new(hosts: &[&str]) -> Self {
+        let world = World::new(1);
+        for (index, host) in hosts.iter().enumerate() {
+            world.add_host(HostOptions::new(host, IpAddr::from([10, 0, 0, index as u8 + 1])));
+        }
+        let fleet = world.fleet("suite");
+        Self { world, fleet }
+    }
+}
+
+#[async_trait]
+impl Bed for Simulated {
+    async fn engine(&self, host: &str) -> Arc<dyn Engine> {
+        self.fleet.engine(host)
+    }
+
+    fn address(&self, host: &str) -> IpAddr {
+        self.world.address(host).unwrap()
+    }
+
+    async fn kill(&self, host: &str) {
+        self.world.kill(host);
+    }
+
+    async fn start(&self, host: &str) {
+        self.world.start(host);
+    }
+
+    async fn restart(&self, host: &str) {
+        self.world.reboot(host);
+    }
+
+    async fn cut(&self, a: &str, b: &str) {
+        self.world.cut(a, b);
+    }
+
+    async fn heal(&self) {
+        self.world.heal();
+        for host in self.world.hosts() {
+            self.world.befall(&Befall::PortFree(host));
+        }
+    }
+
+    async fn freeze(&self, host: &str) {
+        self.world.befall(&Befall::EngineFreezes(host.into()));
+    }
+
+    async fn thaw(&self, host: &str) {
+        self.world.befall(&Befall::EngineThaws(host.into()));
+    }
+
+    async fn close_port(&self, host: &str) {
+        self.world.befall(&Befall::PortClosed(host.into()));
+    }
+
+    async fn rotate_tokens(&self, _manager: &str) {
+        assert!(self.world.befall(&Befall::TokensRotated));
+    }
+
+    async fn rotate_root(&self, _manager: &str) {
+        assert!(self.world.befall(&Befall::RootRotated));
+    }
+
+    async fn service(&self, manager: &str) {
+        assert!(self.world.service(manager, "nowhere", Some(1), Some(("no", "where"))));
+    }
+
+    async fn certificate(&self, host: &str) -> Vec<u8> {
+        self.fleet.host(host).read_file("/var/lib/docker/swarm/certificates/swarm-node.crt", 65536).await.unwrap()
+    }
+}
