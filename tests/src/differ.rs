@@ -171,7 +171,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Carries a step out, waits until it is quiet, and gives what is there. A step that strikes nobody changes nothing.
+    /// Carries a step out, waits until it is quiet, and gives what is there. A step that no host fits changes nothing.
     pub async fn step(&mut self, deed: Deed) -> Seen {
         let looks = self.looks().await;
         let pick = |part| Self::pick(&looks, part);
@@ -226,7 +226,7 @@ impl<'a> Run<'a> {
         };
         let mut seen = self.quiet().await;
         let said = match answer {
-            None => "nobody to do it".to_owned(),
+            None => "no host fits".to_owned(),
             Some(Ok(())) => "done".to_owned(),
             Some(Err(EngineError { class, reason, .. })) => format!("{class:?} {reason:?}"),
         };

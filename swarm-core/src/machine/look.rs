@@ -64,7 +64,7 @@ impl StepRun {
         }
     }
 
-    /// The host's own engine cannot be asked: wait, then tell that nobody knows.
+    /// The host's own engine cannot be asked: wait, then the outcome is unknown.
     fn look_failed(why: Why, error: &EngineError, now: Duration) -> (Stage, Todo) {
         if (error.class, error.reason) == (ErrorClass::Refused, Reason::AlreadyInSwarm) {
             return (failed(error.message.clone()), Todo::Nothing);

@@ -116,7 +116,7 @@ impl<'a> Builder<'a> {
         chain
     }
 
-    /// The host that left an entry behind. Its engine is known to be another node, or none. An entry with a host name is told by name and
+    /// The host that left an entry behind. Its engine is known to be another node, or none. An entry with a host name is identified by name and
     /// address; one whose host died before it could give its name by the address that raft has for it.
     pub(super) fn left_behind_by(&self, node: &NodeFacts) -> Option<&'a HostSpec> {
         self.hosts().into_iter().find_map(|(host, seen)| {
