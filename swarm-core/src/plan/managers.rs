@@ -146,6 +146,8 @@ const MANAGER_DISK: u64 = 256 << 20;
 
 /// Why a host cannot become a manager, if its disk has no room for that.
 pub(super) fn disk_too_full(host: &HostSpec, seen: &ObservedHost) -> Option<String> {
+    // The probe looks below the engine's usual folder; of another one nothing is known.
+    seen.report.engine.as_ref().ok().filter(|e| e.data_root == "/var/lib/docker")?;
     let free = seen.report.machine.as_ref()?.as_ref().ok()?.disk_free?;
     (free < MANAGER_DISK).then(|| {
         let advice = Advice::FreeDisk { host: host.name.clone() };

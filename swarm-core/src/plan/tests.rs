@@ -139,6 +139,22 @@ fn an_entry_that_a_host_left_behind_is_removed_by_proof_only() {
 }
 
 #[test]
+fn a_full_disk_leaves_a_manager_out_and_another_data_folder_is_not_judged() {
+    let spec = spec(&["m1", "m2"]);
+    let planned = |free: u64, root: &str| {
+        let mut world = world(&[("m1", Is::Manager), ("m2", Is::Alone)]);
+        let report = world.hosts.get_mut(&HostName::new("m2")).unwrap();
+        report.machine.as_mut().unwrap().as_mut().unwrap().disk_free = Some(free);
+        report.engine.as_mut().unwrap().data_root = root.into();
+        let plan = plan_of(&spec, &merge(&spec, &world, &BTreeSet::new()));
+        (plan.steps.len(), plan.blocked.len())
+    };
+    assert_eq!(planned(10 << 20, "/var/lib/docker"), (0, 1));
+    assert_eq!(planned(10 << 30, "/var/lib/docker"), (1, 0));
+    assert_eq!(planned(10 << 20, "/data/docker"), (1, 0));
+}
+
+#[test]
 fn a_node_at_the_address_of_a_silent_host_is_presumed_and_no_stranger() {
     let spec = spec(&["m1", "w1"]);
     let mut world = world(&[("m1", Is::Manager), ("w1", Is::Gone)]);
