@@ -1,11 +1,13 @@
-# make up · make test · make down · make bench · make explore · make explore-real N=… · make fuzz · make verify (never writes) · make fix (may write)
+# make up · make test · make test-all · make down · make bench · make explore · make explore-real N=… · make fuzz · make mutants SHARD=k/n
+# make verify (never writes) · make fix (may write)
 CARGO ?= cargo
 SWARM := target/release/swarm
 LAB := .lab/lab/swarm.yaml
 # Stories wait more than they compute: so many labs run side by side.
 LABS ?= 6
 
-.PHONY: up down test bench verify fix setup build deny explore explore-real fuzz
+.PHONY: up down test test-all units bench verify fix setup build deny explore explore-real fuzz mutants
+export CARGO LABS
 
 up: setup build
 	$(SWARM) lab up
@@ -22,12 +24,27 @@ build:
 setup:
 	scripts/setup
 
-# Every test: unit tests, documentation tests, and the stories on real engines (these need root).
-test: setup
+# Unit tests, documentation tests, every story that is tagged `pr` on real engines (these need root), and one shard of the `full` ones.
+test: units
+	scripts/stories pr
+	scripts/stories shard
+
+# The same, with all shards.
+test-all: units
+	scripts/stories pr
+	scripts/stories full
+
+units: setup
 	$(CARGO) build --locked --workspace --all-targets
-	$(CARGO) test --locked --workspace --all-targets -- --test-threads $(LABS)
+	$(CARGO) test --locked --workspace --all-targets --exclude swarm-tests
+	$(CARGO) test --locked --package swarm-tests --lib --bins
 	$(CARGO) test --locked --workspace --doc
 	fuzz/run 5
+
+# Mutants of the pure core against its unit tests and the simulator: one shard, `make mutants SHARD=0/100`.
+SHARD ?= 0/100
+mutants:
+	scripts/mutants $(SHARD)
 
 # Random schedules on simulated worlds until there were a million, or for an hour; then pairs of cuts of every story.
 explore:

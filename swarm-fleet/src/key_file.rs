@@ -65,12 +65,13 @@ impl KeyKeeper for KeyFile {
             return Err(format!("{} is a folder; name a file in it", self.path.display()));
         }
         let dir = self.path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // The nearest folder that is there must take a file: the ones below it are made in it.
+        // The nearest folder that is there must take a file: the ones below it are made in it. Nothing is written to find out.
         let there = dir.ancestors().find(|d| d.exists() || d.as_os_str().is_empty()).unwrap_or(Path::new("/"));
         let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
-        let probe = there.join(format!(".swarm-key-{}", std::process::id()));
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&probe).map_err(failed)?;
-        std::fs::remove_file(&probe).map_err(failed)
+        if !there.is_dir() {
+            return Err(format!("{} cannot be written: {} is no folder", self.path.display(), there.display()));
+        }
+        rustix::fs::access(there, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).map_err(|e| failed(e.into()))
     }
 
     fn store(&self, key: &Secret) -> Result<(), String> {

@@ -24,11 +24,13 @@ pub struct LabOptions {
     pub workers: usize,
     /// Where the cluster file, the key and known_hosts are written, in a directory of the lab's name.
     pub dir: PathBuf,
+    /// The folder of the engine that the hosts have; see [`LabHost::use_engine`].
+    pub engine: Option<PathBuf>,
 }
 
 impl Default for LabOptions {
     fn default() -> Self {
-        Self { name: "lab".into(), managers: 3, workers: 3, dir: ".lab".into() }
+        Self { name: "lab".into(), managers: 3, workers: 3, dir: ".lab".into(), engine: None }
     }
 }
 
@@ -174,6 +176,9 @@ impl Lab {
         let mut known = String::new();
         for host in &lab.hosts {
             files::lay_out(&host.dir, &host.name, &host.address.to_string(), &public)?;
+            if let Some(engine) = &options.engine {
+                host.use_engine(Some(engine))?;
+            }
             let key = host.ssh_dir().join("ssh_host_ed25519_key");
             if !key.exists() {
                 run(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", &host.name, "-f", &key.display().to_string()])?;

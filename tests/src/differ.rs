@@ -1,25 +1,30 @@
 //! Random sequences of calls and faults, carried out on real engines and in the simulator, and compared side by side.
 //!
 //! Which manager leads after an election is chance, so a step names whom it strikes by part (the leader, a follower, a worker, one
-//! outside), and what is compared does not name hosts: per host its state and the answer to its call, per manager what it lists.
+//! outside), and what is compared does not name hosts: per host its state and the answer to its call, per manager what it lists. The
+//! simulator goes first and says where a step comes to rest; the engines then have a minute to come to rest in the same place.
 
 use crate::conformance::beds::{Real, Simulated};
 use crate::conformance::{Bed, init_request, join_request};
 use crate::lab::TestLab;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use swarm_core::engine::{EngineError, Force, NodeChange};
+use swarm_core::engine::{EngineError, Force, NodeChange, SwarmChange};
 use swarm_core::observe::{LocalState, NodeFacts};
-use swarm_core::spec::Role;
+use swarm_core::spec::{Role, SwarmSettings};
 use tokio::time::{Instant, sleep, timeout};
 
 /// The hosts of a sequence.
 pub const HOSTS: [&str; 4] = ["m1", "m2", "m3", "m4"];
 /// Nothing changed for so long: it is quiet.
 const QUIET: Duration = Duration::from_secs(3);
-/// The longest that quiet is waited for.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// How long the simulator, whose time costs nothing, must be quiet: longer than anything that happens by itself.
+const AT_REST: Duration = Duration::from_secs(60);
+/// The longest that engines have to come to rest where the simulator did.
+const PATIENCE: Duration = Duration::from_secs(75);
 
 /// Whom a step strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,33 +49,71 @@ pub enum Deed {
     Promote,
     Demote(Part),
     Remove(Part),
+    /// Another history limit.
+    Settings(u8),
+    /// Autolock on or off.
+    Lock(bool),
+    /// The same change of a node twice, because the answer to the first was lost.
+    PromoteTwice,
+    DemoteTwice(Part),
+    /// The same, for a join.
+    JoinTwice(Role),
     Kill(Part),
     StartAll,
     Restart(Part),
+    /// A restart with an empty state folder.
+    Wipe(Part),
     Freeze(Part),
-    ThawAll,
+    /// Nothing passes between the host and the others.
+    Cut(Part),
+    /// A fifth of the host's packets are lost.
+    Lose(Part),
+    /// No room for a raft log.
+    Fill(Part),
+    /// Ends every freeze, cut, loss and full disk.
+    Heal,
+}
+
+impl Deed {
+    /// Whether it is a call, whose answer is compared too.
+    fn is_call(self) -> bool {
+        use Deed::*;
+        match self {
+            Init | Join(_) | Leave(..) | Promote | Demote(_) | Remove(_) | Settings(_) | Lock(_) => true,
+            PromoteTwice | DemoteTwice(_) | JoinTwice(_) => true,
+            Kill(_) | StartAll | Restart(_) | Wipe(_) | Freeze(_) | Cut(_) | Lose(_) | Fill(_) | Heal => false,
+        }
+    }
 }
 
 /// The sequence of a seed.
 pub fn sequence(seed: u64) -> Vec<Deed> {
     let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let parts = [Part::Leader, Part::Follower, Part::Worker];
     let mut deeds = vec![Deed::Init, Deed::Join(if rng.bool() { Role::Manager } else { Role::Worker }), Deed::Join(Role::Manager)];
-    for _ in 0..rng.usize(2..5) {
-        let part = parts[rng.usize(0..3)];
-        deeds.push(match rng.usize(0..13) {
-            0 | 1 => Deed::Join(Role::Worker),
-            2 => Deed::Join(Role::Manager),
+    for _ in 0..rng.usize(2..6) {
+        let part = [Part::Leader, Part::Follower, Part::Worker][rng.usize(0..3)];
+        let role = if rng.bool() { Role::Manager } else { Role::Worker };
+        deeds.push(match rng.usize(0..24) {
+            0 | 1 => Deed::Join(role),
+            2 => Deed::JoinTwice(role),
             3 => Deed::Leave(part, Force::No),
             4 => Deed::Leave(part, Force::Yes),
             5 => Deed::Promote,
-            6 => Deed::Demote(part),
-            7 => Deed::Remove(part),
-            8 => Deed::Kill(part),
-            9 => Deed::StartAll,
-            10 => Deed::Restart(part),
-            11 => Deed::Freeze(part),
-            _ => Deed::ThawAll,
+            6 => Deed::PromoteTwice,
+            7 => Deed::Demote(part),
+            8 => Deed::DemoteTwice(part),
+            9 => Deed::Remove(part),
+            10 => Deed::Settings(rng.u8(1..9)),
+            11 => Deed::Lock(rng.bool()),
+            12 => Deed::Kill(part),
+            13 | 14 => Deed::StartAll,
+            15 => Deed::Restart(part),
+            16 => Deed::Wipe(part),
+            17 => Deed::Freeze(part),
+            18 | 19 => Deed::Cut(part),
+            20 => Deed::Lose(part),
+            21 => Deed::Fill([Part::Worker, Part::Outside][rng.usize(0..2)]),
+            _ => Deed::Heal,
         });
     }
     deeds
@@ -171,8 +214,8 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Carries a step out, waits until it is quiet, and gives what is there. A step that no host fits changes nothing.
-    pub async fn step(&mut self, deed: Deed) -> Seen {
+    /// Carries a step out, waits until all is at rest, and gives what is there. A step that no host fits changes nothing.
+    pub async fn step(&mut self, deed: Deed, expected: Option<&Seen>) -> Seen {
         let looks = self.looks().await;
         let pick = |part| Self::pick(&looks, part);
         let answer = match deed {
@@ -188,12 +231,41 @@ impl<'a> Run<'a> {
                 Some(host) => Some(self.bed.engine(host).await.leave(force).await),
                 None => None,
             },
+            Deed::JoinTwice(role) => match (pick(Part::Outside), pick(Part::Leader)) {
+                (Some(host), Some(leader)) => {
+                    let _ = self.join(host, leader, role).await;
+                    sleep(QUIET).await;
+                    Some(self.join(host, leader, role).await)
+                }
+                _ => None,
+            },
+            Deed::PromoteTwice | Deed::DemoteTwice(_) => {
+                let (part, role) = match deed {
+                    Deed::DemoteTwice(part) => (part, Role::Worker),
+                    _ => (Part::Worker, Role::Manager),
+                };
+                // Whoever lost the answer calls again a little later, and asks the one that leads then.
+                let host = pick(part);
+                let _ = self.change(&looks, part, Some(role)).await;
+                sleep(QUIET).await;
+                let looks = self.looks().await;
+                match host {
+                    Some(host) => self.change_host(&looks, host, Some(role)).await,
+                    None => None,
+                }
+            }
+            Deed::Settings(limit) => {
+                let settings = SwarmSettings { task_history_limit: Some(i64::from(limit)), ..SwarmSettings::default() };
+                self.settings(&looks, settings).await
+            }
+            Deed::Lock(on) => self.settings(&looks, SwarmSettings { autolock: Some(on), ..SwarmSettings::default() }).await,
             Deed::Promote => self.change(&looks, Part::Worker, Some(Role::Manager)).await,
             Deed::Demote(part) => self.change(&looks, part, Some(Role::Worker)).await,
             Deed::Remove(part) => self.change(&looks, part, None).await,
             Deed::Kill(part) => {
                 if let Some(host) = pick(part) {
                     self.bed.kill(host).await;
+                    self.frozen.retain(|f| *f != host);
                     self.off.push(host);
                 }
                 None
@@ -217,23 +289,46 @@ impl<'a> Run<'a> {
                 }
                 None
             }
-            Deed::ThawAll => {
-                for host in std::mem::take(&mut self.frozen) {
-                    self.bed.thaw(host).await;
+            Deed::Wipe(part) => {
+                if let Some(host) = pick(part) {
+                    self.bed.wipe(host).await;
                 }
                 None
             }
+            Deed::Cut(part) => {
+                if let Some(host) = pick(part) {
+                    for other in HOSTS.iter().filter(|o| **o != host && !self.off.contains(o)) {
+                        self.bed.cut(host, other).await;
+                    }
+                }
+                None
+            }
+            Deed::Lose(part) => {
+                if let Some(host) = pick(part) {
+                    self.bed.lose(host).await;
+                }
+                None
+            }
+            Deed::Fill(part) => {
+                if let Some(host) = pick(part) {
+                    self.bed.fill(host).await;
+                }
+                None
+            }
+            Deed::Heal => {
+                // A host without power has nothing to heal, and comes back healed.
+                self.bed.heal(&self.off).await;
+                self.frozen.clear();
+                None
+            }
         };
-        let mut seen = self.quiet().await;
         let said = match answer {
             None => "no host fits".to_owned(),
             Some(Ok(())) => "done".to_owned(),
             Some(Err(EngineError { class, reason, .. })) => format!("{class:?} {reason:?}"),
         };
-        if !matches!(deed, Deed::Kill(_) | Deed::StartAll | Deed::Restart(_) | Deed::Freeze(_) | Deed::ThawAll) {
-            seen.insert(0, said);
-        }
-        seen
+        let said = deed.is_call().then_some(said);
+        self.rest(said, expected).await
     }
 
     async fn join(&self, host: &str, leader: &str, role: Role) -> Result<(), EngineError> {
@@ -243,7 +338,11 @@ impl<'a> Run<'a> {
     }
 
     async fn change(&self, looks: &BTreeMap<&'static str, Look>, part: Part, role: Option<Role>) -> Option<Result<(), EngineError>> {
-        let (host, leader) = (Self::pick(looks, part)?, Self::pick(looks, Part::Leader)?);
+        self.change_host(looks, Self::pick(looks, part)?, role).await
+    }
+
+    async fn change_host(&self, looks: &BTreeMap<&'static str, Look>, host: &str, role: Option<Role>) -> Option<Result<(), EngineError>> {
+        let leader = Self::pick(looks, Part::Leader)?;
         let id = looks.get(host)?.id.as_deref()?.into();
         let engine = self.bed.engine(leader).await;
         Some(
@@ -258,38 +357,62 @@ impl<'a> Run<'a> {
         )
     }
 
-    async fn quiet(&self) -> Seen {
+    async fn settings(&self, looks: &BTreeMap<&'static str, Look>, settings: SwarmSettings) -> Option<Result<(), EngineError>> {
+        let leader = Self::pick(looks, Part::Leader)?;
+        Some(self.bed.engine(leader).await.update_swarm(&SwarmChange { settings, ..SwarmChange::default() }).await)
+    }
+
+    /// Waits for rest: where it is known where to, for that; else for as long as anything can happen by itself.
+    async fn rest(&self, said: Option<String>, expected: Option<&Seen>) -> Seen {
         let began = Instant::now();
-        let mut last = Self::seen(&self.looks().await);
+        let now = async || {
+            let mut seen = Self::seen(&self.looks().await);
+            if let Some(said) = &said {
+                seen.insert(0, said.clone());
+            }
+            seen
+        };
+        let mut last = now().await;
         let mut since = Instant::now();
-        while since.elapsed() < QUIET && began.elapsed() < PATIENCE {
+        loop {
+            let there = expected.is_none_or(|e| *e == last);
+            let quiet = since.elapsed() >= if expected.is_some() { QUIET } else { AT_REST };
+            // An answer that differs stays so.
+            let hopeless = expected.is_some_and(|e| said.is_some() && e.first() != last.first());
+            if (there && quiet) || hopeless || began.elapsed() > if expected.is_some() { PATIENCE } else { 10 * AT_REST } {
+                return last;
+            }
             sleep(Duration::from_millis(500)).await;
-            let now = Self::seen(&self.looks().await);
-            if now != last {
-                (last, since) = (now, Instant::now());
+            let seen = now().await;
+            if seen != last {
+                (last, since) = (seen, Instant::now());
             }
         }
-        last
     }
 }
 
-async fn played(bed: &dyn Bed, deeds: &[Deed]) -> Vec<Seen> {
+async fn played(bed: &dyn Bed, deeds: &[Deed], expected: Option<&[Seen]>) -> Vec<Seen> {
     let mut run = Run::new(bed);
-    let mut seen = Vec::new();
-    for deed in deeds {
-        seen.push(run.step(*deed).await);
+    let mut seen: Vec<Seen> = Vec::new();
+    for (index, deed) in deeds.iter().enumerate() {
+        let expected = expected.and_then(|e| e.get(index));
+        seen.push(run.step(*deed, expected).await);
+        // After a difference the two go different ways.
+        if expected.is_some() && expected != seen.last() {
+            break;
+        }
     }
     seen
 }
 
-/// What a sequence comes to on real engines, in a lab of its own.
-pub async fn on_engines(deeds: &[Deed]) -> Vec<Seen> {
-    played(&Real(TestLab::up(HOSTS.len(), 0)), deeds).await
+/// What a sequence comes to on real engines, in a lab of its own, up to the first step that is not as expected.
+pub async fn on_engines(deeds: &[Deed], expected: &[Seen]) -> Vec<Seen> {
+    played(&Real(TestLab::up(HOSTS.len(), 0)), deeds, Some(expected)).await
 }
 
 /// What it comes to in the simulator.
 pub fn in_memory(deeds: &[Deed]) -> Vec<Seen> {
-    swarm_sim::run(async { played(&Simulated::new(&HOSTS), deeds).await })
+    swarm_sim::run(async { played(&Simulated::new(&HOSTS), deeds, None).await })
 }
 
 /// The first step after which two beds differ, with both columns.
@@ -304,4 +427,33 @@ pub fn difference(deeds: &[Deed], real: &[Seen], simulated: &[Seen]) -> Option<S
         }
     }
     Some(text)
+}
+
+/// Plays sequences in so many labs at once. What differs is played once more before it counts: a busy machine can be late by more than
+/// the minute that is waited for. Gives the seeds that differ, with both columns.
+pub fn side_by_side(seeds: std::ops::Range<u64>, labs: usize, done: impl Fn(u64, usize, Option<&str>) + Sync) -> Vec<(u64, String)> {
+    let next = AtomicU64::new(seeds.start);
+    let differing = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..labs {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                loop {
+                    let seed = next.fetch_add(1, Ordering::SeqCst);
+                    if !seeds.contains(&seed) {
+                        return;
+                    }
+                    let deeds = sequence(seed);
+                    let expected = in_memory(&deeds);
+                    let once = || difference(&deeds, &runtime.block_on(on_engines(&deeds, &expected)), &expected);
+                    let text = once().and_then(|_| once());
+                    done(seed, deeds.len(), text.as_deref());
+                    if let Some(text) = text {
+                        differing.lock().unwrap().push((seed, text));
+                    }
+                }
+            });
+        }
+    });
+    differing.into_inner().unwrap()
 }

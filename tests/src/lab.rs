@@ -1,6 +1,7 @@
 //! A lab for one test, and what a test asks it.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -21,15 +22,23 @@ pub struct TestLab {
     /// The lab.
     pub lab: Lab,
     _dir: TempDir,
+    began: Instant,
 }
+
+/// Names a folder with another engine (`target/engines/sid`): every lab has that one.
+const ENGINE: &str = "SWARM_TEST_ENGINE";
+/// Names a file to which each lab adds a line: the story it was for, its seconds, its hosts.
+const COSTS: &str = "SWARM_TEST_COSTS";
 
 impl TestLab {
     /// Makes a lab of its own name.
     pub fn up(managers: usize, workers: usize) -> Self {
         let name = format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
         let dir = tempfile::tempdir().unwrap();
-        let lab = Lab::up(&LabOptions { name, managers, workers, dir: dir.path().to_owned() }).unwrap_or_else(|e| panic!("{e}"));
-        Self { lab, _dir: dir }
+        let began = Instant::now();
+        let engine = std::env::var_os(ENGINE).filter(|e| !e.is_empty()).map(PathBuf::from);
+        let lab = Lab::up(&LabOptions { name, managers, workers, dir: dir.path().to_owned(), engine }).unwrap_or_else(|e| panic!("{e}"));
+        Self { lab, _dir: dir, began }
     }
 
     /// One host.
@@ -89,6 +98,15 @@ impl TestLab {
 
 impl Drop for TestLab {
     fn drop(&mut self) {
+        if let Some(file) = std::env::var_os(COSTS) {
+            // The harness names a test's thread after the test.
+            let story = std::thread::current().name().unwrap_or("?").to_owned();
+            let line = format!("{:.0}\t{}\t{story}\n", self.began.elapsed().as_secs_f64(), self.lab.hosts.len());
+            let written = std::fs::OpenOptions::new().create(true).append(true).open(file).and_then(|mut f| f.write_all(line.as_bytes()));
+            if let Err(error) = written {
+                let _ = writeln!(std::io::stderr(), "the cost of {story} was not written: {error}");
+            }
+        }
         if std::env::var_os("KEEP_LAB").is_none()
             && let Err(error) = self.lab.down()
         {

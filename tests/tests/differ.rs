@@ -1,25 +1,16 @@
 //! Random sequences on real engines and in the simulator, side by side. `make explore-real N=…` plays more.
 
-use swarm_tests::differ::{Deed, Part, difference, in_memory, on_engines, sequence};
+use swarm_tests::differ::{Deed, Part, difference, in_memory, sequence, side_by_side};
 
-/// How many sequences a test run plays.
-const SEQUENCES: u64 = 6;
+/// How many sequences a test run plays, and in how many labs at once.
+const SEQUENCES: u64 = 40;
+const LABS: usize = 8;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn engines_and_the_simulator_go_the_same_way() {
-    for seed in 0..SEQUENCES {
-        let deeds = sequence(seed);
-        // A runtime of its own, whose clock jumps.
-        let simulated = std::thread::spawn({
-            let deeds = deeds.clone();
-            move || in_memory(&deeds)
-        });
-        let simulated = simulated.join().unwrap();
-        let Some(first) = difference(&deeds, &on_engines(&deeds).await, &simulated) else { continue };
-        // A busy machine can be late by more than the quiet that is waited for; what differs twice differs.
-        let again = difference(&deeds, &on_engines(&deeds).await, &simulated);
-        assert!(again.is_none(), "seed {seed}, twice: {first}\nand: {}", again.unwrap_or_default());
-    }
+#[test]
+fn engines_and_the_simulator_go_the_same_way() {
+    let differing = side_by_side(0..SEQUENCES, LABS, |_, _, _| {});
+    let texts: Vec<String> = differing.iter().map(|(seed, text)| format!("seed {seed}, twice: {text}")).collect();
+    assert!(texts.is_empty(), "{}", texts.join("\n"));
 }
 
 /// The comparison can fail: what differs is shown, with both columns.

@@ -1,7 +1,11 @@
 //! A cluster that is there and not as the file says.
 
+use swarm_core::Apply;
+use swarm_core::driver::{Progress, ProgressEvent};
 use swarm_core::report::Ending;
-use swarm_tests::lab::{TestLab, apply, converge, plan};
+use swarm_core::verify::FindingKind;
+use swarm_fleet::Connections;
+use swarm_tests::lab::{TestLab, apply, converge, plan, spec};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_is_added_roles_swap_and_labels_change() {
@@ -171,4 +175,64 @@ async fn managers_are_locked_and_their_key_is_kept() {
     let cluster = lab.docker("m1", &["info", "--format", "{{json .Swarm.Cluster.Spec}}"]);
     assert!(cluster.contains("\"AutoLockManagers\":false") && cluster.contains("https://ca.example.org:12381"), "{cluster}");
     assert!(plan(&text(ca)).await.unwrap().0.is_empty());
+}
+
+/// Does something as soon as a step has ended.
+struct After<'a>(&'a str, &'a (dyn Fn() + Sync));
+
+impl Progress for After<'_> {
+    fn report(&self, event: &ProgressEvent) {
+        if let ProgressEvent::StepFinished { step, .. } = event
+            && step.as_str() == self.0
+        {
+            (self.1)();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_finds_its_own_changes_undone_says_so() {
+    let lab = TestLab::up(1, 1);
+    converge(&lab.text(&lab.all(""))).await;
+    for (more, undo) in [("labels: { rack: a }", ["--label-rm", "rack"]), ("availability: drain", ["--availability", "active"])] {
+        let wanted = spec(&lab.text(&[("m1", "manager", ""), ("w1", "worker", more)]));
+        let another = || drop(lab.docker("m1", &["node", "update", undo[0], undo[1], "w1"]));
+        let (fleet, undone) = (Connections::default(), After("w1/configure", &another));
+        let apply = Apply::new(&wanted, &fleet).progress(&undone);
+        let (plan, observed) = apply.plan().await.unwrap();
+        let report = apply.run(&plan, &observed).await;
+        let found = report
+            .verdict
+            .as_ref()
+            .unwrap()
+            .findings
+            .iter()
+            .any(|f| f.kind == FindingKind::Undone && f.message.contains("another operator"));
+        assert!(found && report.ending == Ending::Partial, "{undo:?}: {report:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swarm_that_was_made_anew_since_the_look_is_neither_joined_nor_changed() {
+    let lab = TestLab::up(1, 1);
+    let first = lab.text(&[("m1", "manager", "")]);
+    for (hosts, more) in [(lab.all(""), ""), (vec![("m1", "manager", "")], "swarm: { task_history_limit: 2 }")] {
+        converge(&first).await;
+        let wanted = spec(&lab.text_with(&hosts, more));
+        let fleet = Connections::default();
+        let apply = Apply::new(&wanted, &fleet);
+        let (plan, observed) = apply.plan().await.unwrap();
+        assert_eq!(plan.steps.len(), 1, "{plan:#?}");
+        lab.docker("m1", &["swarm", "leave", "--force"]);
+        lab.docker("m1", &["swarm", "init", "--advertise-addr", &lab.host("m1").address.to_string()]);
+        let (was, is) = (observed.view().unwrap().cluster.id.to_string(), lab.docker("m1", &["info", "--format", "{{.Swarm.Cluster.ID}}"]));
+        let report = apply.run(&plan, &observed).await;
+        let said = format!("{report:?}");
+        assert!(report.ending != Ending::Converged && said.contains(&was) && said.contains(is.trim()), "both ids: {said}");
+        assert_eq!(lab.nodes("m1").len(), 1, "{:?}", lab.nodes("m1"));
+        assert_eq!(lab.docker("w1", &["info", "--format", "{{.Swarm.LocalNodeState}}"]).trim(), "inactive");
+        let limit = lab.docker("m1", &["info", "--format", "{{.Swarm.Cluster.Spec.Orchestration.TaskHistoryRetentionLimit}}"]);
+        assert_eq!(limit.trim(), "5");
+        lab.docker("m1", &["swarm", "leave", "--force"]);
+    }
 }

@@ -12,7 +12,7 @@ use swarm_lab::{Lab, LabHost, LabOptions};
 
 pub(super) fn run(command: LabCommand, format: Format) -> Result<u8, Failure> {
     let done = match command {
-        LabCommand::Up { name, managers, workers, dir } => return up(&LabOptions { name, managers, workers, dir }, format),
+        LabCommand::Up { name, managers, workers, dir } => return up(&LabOptions { name, managers, workers, dir, engine: None }, format),
         LabCommand::Ls => return ls(format),
         LabCommand::Test { file, keep } => return super::lab_test::run(file.as_deref(), keep, format),
         LabCommand::Ssh { lab, host, command } => return ssh(&find(&lab)?, &host, &command),

@@ -350,7 +350,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
             spec: self.spec,
             fleet: self.fleet,
             keys: self.keys,
-            tokens: Tokens::new(plan),
+            tokens: Tokens::new(plan, observed.view().map(|v| v.cluster.id.clone())),
             in_none: said_to_be_in_none(self.spec, observed),
             ask_again: old.into(),
             in_one: Mutex::default(),

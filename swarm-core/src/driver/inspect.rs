@@ -141,7 +141,7 @@ async fn ask(host: &HostSpec, reader: &Reader) -> HostReport {
         }
     };
     let swarm = &engine.swarm;
-    let manages = swarm.state == LocalState::Active && swarm.control_available;
+    let manages = swarm.manages();
     // A manager without a quorum was asked twice inside its `/info` already, and says the same for each question: 20 s.
     let view = match (manages, &swarm.cluster) {
         (true, Some(cluster)) => {
@@ -181,9 +181,10 @@ async fn view(reader: &Reader) -> Result<crate::observe::ClusterView, String> {
 fn needs_certificate(report: &HostReport, known: &BTreeSet<NodeId>) -> bool {
     let Ok(engine) = &report.engine else { return false };
     match engine.swarm.state {
-        LocalState::Active => !engine.swarm.node.as_ref().is_some_and(|n| known.contains(n)),
+        LocalState::Pending if !engine.swarm.manages() => false,
+        LocalState::Active | LocalState::Pending => !engine.swarm.node.as_ref().is_some_and(|n| known.contains(n)),
         LocalState::Error | LocalState::Locked => true,
-        LocalState::Inactive | LocalState::Pending | LocalState::Other(_) => false,
+        LocalState::Inactive | LocalState::Other(_) => false,
     }
 }
 

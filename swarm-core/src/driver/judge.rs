@@ -59,5 +59,7 @@ pub(super) fn between(observed: &Observed) -> Option<(String, Duration)> {
         return Some(("the swarm's root certificate is being replaced".into(), ROTATION_BUDGET));
     }
     let joining: Vec<&str> = observed.hosts.iter().filter(|(_, h)| h.state == HostState::Joining).map(|(name, _)| name.as_str()).collect();
-    (!joining.is_empty()).then(|| (format!("an earlier join of {} has not ended", joining.join(", ")), JOINING_BUDGET))
+    (!joining.is_empty()).then(|| {
+        (format!("{} has not found its swarm yet: an earlier join, or a restart, has not ended", joining.join(", ")), JOINING_BUDGET)
+    })
 }

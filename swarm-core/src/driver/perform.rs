@@ -142,8 +142,14 @@ impl Performer<'_> {
                 self.is_another(of, node).await?;
                 return take_back(engine.as_ref(), node).await;
             }
-            Call::UpdateSwarm(change) => engine.update_swarm(change).await?,
-            Call::StoreUnlockKey => return store_unlock_key(engine.as_ref(), *keys).await,
+            Call::UpdateSwarm(change) => {
+                tokens.same_swarm(engine.as_ref()).await.map_err(not_sent)?;
+                engine.update_swarm(change).await?;
+            }
+            Call::StoreUnlockKey => {
+                tokens.same_swarm(engine.as_ref()).await.map_err(not_sent)?;
+                return store_unlock_key(engine.as_ref(), *keys).await;
+            }
             Call::RemoveNode { node, of } => {
                 self.is_another(of, node).await?;
                 // The engine removes whatever is not `ready`; after a change of leader that is every node for some seconds.

@@ -71,7 +71,7 @@ fn tokens() -> Tokens {
     let spec = spec(&["m1", "w1"]);
     let observed = merge(&spec, &world(&[("m1", Is::Manager), ("w1", Is::Alone)]), &BTreeSet::new());
     match build(&spec, &observed, &PlanOptions::default()) {
-        Planned::Plan(plan) => Tokens::new(&plan),
+        Planned::Plan(plan) => Tokens::new(&plan, None),
         Planned::Refused(reasons) => panic!("{reasons:?}"),
     }
 }

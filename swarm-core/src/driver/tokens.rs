@@ -1,7 +1,7 @@
 //! Join tokens, for as long as a run lasts. Each is asked for once, and again if an engine refuses it.
 
-use crate::engine::{Engine, EngineError};
-use crate::id::HostName;
+use crate::engine::{Engine, EngineError, ErrorClass, Reason};
+use crate::id::{ClusterId, HostName};
 use crate::plan::{Action, Plan};
 use crate::secret::Secret;
 use crate::spec::Role;
@@ -12,16 +12,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(super) struct Tokens {
     /// The roles that the plan joins hosts with: no other token is ever asked for.
     wanted: BTreeSet<Role>,
+    /// The swarm that the plan is about; `None` where it is yet to be made.
+    swarm: Option<ClusterId>,
     kept: Mutex<BTreeMap<(HostName, Role), Secret>>,
 }
 
 impl Tokens {
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &Plan, swarm: Option<ClusterId>) -> Self {
         let role = |action: &Action| match action {
             Action::Join { role, .. } => Some(*role),
             _ => None,
         };
-        Self { wanted: plan.steps.iter().filter_map(|s| role(&s.action)).collect(), kept: Mutex::default() }
+        Self { wanted: plan.steps.iter().filter_map(|s| role(&s.action)).collect(), swarm, kept: Mutex::default() }
     }
 
     /// The token for a role, from a manager. Nobody waits for anybody else's question: a manager that is slow holds up only those who
@@ -31,9 +33,23 @@ impl Tokens {
         if let Some(token) = self.kept().get(&key) {
             return Ok(token.clone());
         }
-        let token = manager.join_token(role).await?;
+        // Asked side by side: whoever left the swarm and made another one since the look must not be joined.
+        let (token, same) = tokio::join!(manager.join_token(role), self.same_swarm(manager));
+        let token = token?;
+        same?;
         self.kept().insert(key, token.clone());
         Ok(token)
+    }
+
+    /// A manager is in the swarm that was looked at, by its id.
+    pub(super) async fn same_swarm(&self, manager: &dyn Engine) -> Result<(), EngineError> {
+        let Some(planned) = &self.swarm else { return Ok(()) };
+        let is = manager.cluster().await?.id;
+        if is == *planned {
+            return Ok(());
+        }
+        let message = format!("the manager is in swarm {is} now, and was in swarm {planned} when this was planned: somebody made it anew");
+        Err(EngineError { doing: "asking which swarm it is", class: ErrorClass::Refused, reason: Reason::Other, message })
     }
 
     fn kept(&self) -> MutexGuard<'_, BTreeMap<(HostName, Role), Secret>> {

@@ -44,6 +44,14 @@ pub struct LocalSwarm {
     pub remotes: Vec<RemoteManager>,
 }
 
+impl LocalSwarm {
+    /// Whether it is a manager of a swarm: one that answers, or one that restarted and finds too few of the others to have a leader.
+    /// Engines call the second `pending`, as they call a join (moby `daemon/cluster/noderunner.go`).
+    pub fn manages(&self) -> bool {
+        self.control_available && (self.state == LocalState::Active || self.state == LocalState::Pending && self.node.is_some())
+    }
+}
+
 /// A manager as another node's engine knows it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RemoteManager {

@@ -346,7 +346,7 @@ fn no_candidate(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeS
     let mut named: BTreeSet<&ClusterId> = BTreeSet::new();
     for (name, report) in observation.hosts.iter().filter(|(name, _)| !given_up.contains(*name)) {
         let Ok(engine) = &report.engine else { continue };
-        if engine.swarm.state != LocalState::Active || !engine.swarm.control_available || matches!(report.view, Some(Ok(_))) {
+        if !engine.swarm.manages() || matches!(report.view, Some(Ok(_))) {
             continue;
         }
         let said = report.view.as_ref().and_then(|v| v.as_ref().err()).cloned().or_else(|| engine.swarm.error.clone());

@@ -1,6 +1,6 @@
 //! From what is wanted and what is there to a plan, or to the reasons why not. Synchronous, total, deterministic.
 
-use super::managers::disk_too_full;
+use super::managers::{disk_too_full, gone_managers};
 use super::quorum;
 use super::raft::Raft;
 use super::refusal::Refusal;
@@ -115,8 +115,9 @@ impl<'a> Builder<'a> {
                 (HostState::Standalone, _) => {}
                 (HostState::ForeignSwarm { .. } | HostState::Broken { .. } | HostState::Joining, _) if forced => {}
                 (HostState::ForeignSwarm { cluster, role: Role::Worker, running, managers }, _) if settled => {
-                    let (host, swarm, managers) = (host.name.clone(), cluster.clone(), managers.clone());
-                    self.refusals.push(Refusal::ManagersElsewhere { host, swarm, managers, running: *running });
+                    let (gone, managers) = gone_managers(self.spec, self.observed, managers);
+                    let (host, swarm) = (host.name.clone(), cluster.clone());
+                    self.refusals.push(Refusal::ManagersElsewhere { host, swarm, managers, gone, running: *running });
                 }
                 (HostState::ForeignSwarm { cluster, role, running, .. }, _) if settled => self.refusals.push(Refusal::ForeignSwarm {
                     host: host.name.clone(),

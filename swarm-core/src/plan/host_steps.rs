@@ -1,7 +1,7 @@
 //! The steps of one host: leave what it is in, join, labels and availability, role.
 
 use super::build::Builder;
-use super::managers::broken_node;
+use super::managers::{broken_node, gone_managers};
 use super::refusal::Refusal;
 use super::{Action, Blocked, Rejoin, Risk, Step};
 use crate::advice::Advice;
@@ -93,7 +93,7 @@ impl<'a> Builder<'a> {
             certificate.is_some_and(|c| c.role == Role::Manager) || seen.report.engine.as_ref().is_ok_and(|e| e.swarm.control_available);
         let force_if = |yes: bool| if yes { Force::Yes } else { Force::No };
         let (force, node, because) = match &seen.state {
-            HostState::Joining => (Force::No, None, "an earlier join has not ended".to_owned()),
+            HostState::Joining => (Force::No, None, "an earlier join, or a restart, has not found a manager".to_owned()),
             HostState::StaleMember { node } => {
                 (force_if(was_manager), Some(node.clone()), "the managers removed it and do not know its node id any more".to_owned())
             }
@@ -125,8 +125,9 @@ impl<'a> Builder<'a> {
                 (force_if(was_manager || forced), told, format!("its engine is in error: {error}"))
             }
             HostState::ForeignSwarm { cluster, role: Role::Worker, running, managers } if !forced && ours.is_none() => {
-                let (host, swarm, managers) = (host.name.clone(), cluster.clone(), managers.clone());
-                self.refusals.push(Refusal::ManagersElsewhere { host, swarm, managers, running: *running });
+                let (gone, managers) = gone_managers(self.spec, self.observed, managers);
+                let (host, swarm) = (host.name.clone(), cluster.clone());
+                self.refusals.push(Refusal::ManagersElsewhere { host, swarm, managers, gone, running: *running });
                 return Vec::new();
             }
             HostState::ForeignSwarm { cluster, role, running, .. } => {

@@ -4,10 +4,11 @@ use super::build::Builder;
 use super::raft::Raft;
 use super::refusal::Refusal;
 use super::{Action, Blocked, Risk, Step};
+use crate::addr::AddressSelector;
 use crate::advice::Advice;
-use crate::id::{NodeId, StepId};
-use crate::observe::{ClusterView, HostState, NodeFacts, NodeState, ObservedHost};
-use crate::spec::HostSpec;
+use crate::id::{HostName, NodeId, StepId};
+use crate::observe::{ClusterView, HostState, NodeFacts, NodeState, Observed, ObservedHost};
+use crate::spec::{ClusterSpec, HostSpec};
 
 impl<'a> Builder<'a> {
     /// Whether the managers may become one more, or one less: the arithmetic refuses the plan, a manager that is not healthy and a full
@@ -160,4 +161,20 @@ pub(super) fn broken_node(seen: &ObservedHost) -> Option<NodeId> {
     let HostState::Broken { node, .. } = &seen.state else { return None };
     let certificate = seen.report.identity.as_ref().and_then(|i| i.as_ref().ok());
     node.clone().or_else(|| certificate.map(|c| c.node.clone()))
+}
+
+/// Parts the managers that a worker's engine knows (`ADDRESS:PORT`) into hosts of the file that are in no swarm, and all others.
+pub(super) fn gone_managers(spec: &ClusterSpec, observed: &Observed, managers: &[String]) -> (Vec<HostName>, Vec<String>) {
+    let mut gone = Vec::new();
+    let mut others = Vec::new();
+    for manager in managers {
+        let ip = manager.rsplit_once(':').and_then(|(ip, _)| ip.trim_matches(['[', ']']).parse().ok());
+        let is_at = |h: &&HostSpec| ip.is_some_and(|ip| h.advertise_selector() == Some(AddressSelector::Ip(ip)));
+        let alone = |h: &&HostSpec| observed.hosts.get(&h.name).is_some_and(|seen| seen.state == HostState::Standalone);
+        match spec.hosts().find(|h| is_at(h) && alone(h)) {
+            Some(host) => gone.push(host.name.clone()),
+            None => others.push(manager.clone()),
+        }
+    }
+    (gone, others)
 }

@@ -36,8 +36,10 @@ pub enum Refusal {
         host: HostName,
         /// Its swarm, if it can be told.
         swarm: Option<ClusterId>,
-        /// The managers of that swarm, as the worker's engine knows them: `ADDRESS:PORT`.
+        /// The managers of that swarm that are not in the file, as the worker's engine knows them: `ADDRESS:PORT`.
         managers: Vec<String>,
+        /// The others: hosts of the file that have a manager's address and are in no swarm.
+        gone: Vec<HostName>,
         /// Containers that run on it.
         running: u64,
     },
@@ -139,6 +141,7 @@ impl Refusal {
         match self {
             Self::InitInDoubt { doubts } => vec![Advice::BringBack { hosts: doubts.iter().map(|(host, _)| host.clone()).collect() }],
             Self::ForeignSwarm { host, .. } => vec![Advice::ForceLeave { host: host.clone() }],
+            Self::ManagersElsewhere { host, managers, .. } if managers.is_empty() => vec![Advice::ForceLeave { host: host.clone() }],
             Self::ManagersElsewhere { host, managers, .. } => {
                 vec![Advice::KeepAManager { managers: managers.clone() }, Advice::ForceLeave { host: host.clone() }]
             }
@@ -190,7 +193,17 @@ impl fmt::Display for Refusal {
                 write!(f, "{host} is a {role} of {} with {}, and this cluster is {here}; ", id(theirs), containers(*running))?;
                 Advice::ForceLeave { host: host.clone() }.fmt(f)
             }
-            Self::ManagersElsewhere { host, swarm, managers, running } => {
+            Self::ManagersElsewhere { host, swarm, managers, gone, running } if managers.is_empty() && !gone.is_empty() => {
+                let names: Vec<&str> = gone.iter().map(HostName::as_str).collect();
+                let (of, names) = (id(swarm), names.join(", "));
+                writeln!(f, "{host} is a worker of {of} with {}, whose managers ({names}) are in no swarm any more", containers(*running))?;
+                writeln!(
+                    f,
+                    "  if their state was lost: restore the swarm folder of one of them from a backup, restart its engine, and run again"
+                )?;
+                write!(f, "  to give that swarm up: {}", Advice::ForceLeave { host: host.clone() })
+            }
+            Self::ManagersElsewhere { host, swarm, managers, running, .. } => {
                 let elsewhere =
                     if managers.is_empty() { "not in this file".to_owned() } else { format!("{}, not in this file", managers.join(", ")) };
                 writeln!(f, "{host} is a worker of {} with {}, whose managers are {elsewhere}", id(swarm), containers(*running))?;

@@ -8,6 +8,7 @@ mod read_connection;
 mod schema;
 mod settings;
 mod tree;
+mod useless;
 mod values;
 
 pub use keys::{Key, Kind, Section, sections};

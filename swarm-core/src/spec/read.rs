@@ -60,6 +60,7 @@ impl Reader {
         let hosts = self.hosts(&fields, &ssh);
         let (settings, init, unlock_key_file) = self.settings(&fields);
         let policy = self.policy(&fields);
+        self.useless_of_cluster(&fields, &ssh, hosts.iter().flatten().map(|(_, host)| host));
         Some(ClusterSpec { name: name?, hosts: hosts?, settings, init, unlock_key_file, policy })
     }
 
@@ -128,6 +129,9 @@ impl Reader {
         let labels = self.labels(&fields);
         let engine = self.engine(&fields);
         let connection = self.connection(&fields, default_ssh, &engine);
+        if let Some(connection) = &connection {
+            self.useless_of_host(&fields, connection);
+        }
         let nat = self.boolean(&fields, "nat").unwrap_or(false);
         let address = address?;
         if advertise.is_none() && fields.node("advertise").is_none() && matches!(address, HostAddress::Name(_)) {
@@ -220,6 +224,7 @@ impl Reader {
             let fix = "set `unlock_key_file`: without the key no manager comes back after a restart of all";
             self.error("swarm.unlock_key_file", at, "autolock has no place for its key", fix);
         }
+        self.useless_of_swarm(&fields, settings.autolock);
         let mut pools: Vec<ipnet::IpNet> = Vec::new();
         for (text, at) in self.texts(&fields, "default_addr_pool") {
             match parse_network(&text) {

@@ -32,8 +32,8 @@ impl Watch {
     pub(super) fn others_are_healthy(&self, host: &HostName, role: Role, id: &NodeId, found: &mut Found) {
         let Some(list) = self.lists.iter().next_back().map(|(_, list)| list) else { return };
         let dead = |n: &&NodeFacts| n.manager.is_some() && (!n.is_reachable_manager() || n.state == NodeState::Down);
-        // What takes a dead member out, or a wish back that never became a member, is no further risk.
-        let harmless = |n: &&NodeFacts| dead(n) || (role == Role::Worker && n.manager.is_none());
+        // What takes a dead member out, or a wish back that never became a member, or what a failed join left, is no further risk.
+        let harmless = |n: &&NodeFacts| dead(n) || (role == Role::Worker && (n.manager.is_none() || n.hostname.is_empty()));
         if list.get(id).as_ref().is_some_and(harmless) {
             return;
         }

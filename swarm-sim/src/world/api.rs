@@ -92,6 +92,7 @@ impl State {
         let (state, node, control, error) = match &host.local {
             Local::Inactive => (LocalState::Inactive, None, false, None),
             Local::Pending => (LocalState::Pending, None, false, None),
+            Local::Active { node, control, .. } if host.waking => (LocalState::Pending, Some(node.clone()), *control, None),
             Local::Active { node, control, .. } => (LocalState::Active, Some(node.clone()), *control, None),
             Local::Error { text, node } => (LocalState::Error, node.clone(), false, Some(text.clone())),
             Local::Locked { .. } => (LocalState::Locked, None, false, None),

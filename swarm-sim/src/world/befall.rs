@@ -45,6 +45,7 @@ impl State {
         let Some(Local::Active { swarm, node, control }) = self.hosts.get(host).map(|h| h.local.clone()) else { return };
         let autolock = self.swarms.get(swarm).is_some_and(|s| s.settings.autolock == Some(true));
         self.again(swarm, &node, Some(Duration::from_millis(300)));
+        self.change(host, |h| !std::mem::replace(&mut h.waking, true));
         if control && autolock {
             self.set_local(host, Local::Locked { swarm, node });
         }
@@ -100,6 +101,22 @@ impl State {
                         true
                     });
                     self.begins(host);
+                }
+                up
+            }
+            Befall::StateLost(host) => {
+                let up = self.change(host, |h| h.powered && h.engine != EngineState::Missing);
+                if up {
+                    self.ends(host);
+                    self.change(host, |h| {
+                        h.engine = EngineState::Running;
+                        (h.local, h.certificate, h.joined_through) = (Local::Inactive, None, None);
+                        true
+                    });
+                    self.watches.taken_out.insert(host.clone(), self.now);
+                    // With its last manager's state a swarm is gone: one that is made after it is no second one.
+                    let gone: Vec<usize> = (0..self.swarms.len()).filter(|i| !self.has_managers(*i)).collect();
+                    self.watches.born.retain(|(swarm, _)| !gone.contains(swarm));
                 }
                 up
             }

@@ -79,6 +79,8 @@ pub(crate) struct Host {
     pub(crate) certificate: Option<Certificate>,
     /// Counts restarts of the engine: what was under way before has ended.
     pub(crate) life: u32,
+    /// It restarted as a node and has found no manager that has a leader since: engines call it pending until then.
+    pub(crate) waking: bool,
     pub(crate) slow: Duration,
     pub(crate) disk_full: bool,
     /// There is room for a certificate and none for a raft log.

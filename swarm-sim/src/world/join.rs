@@ -105,6 +105,7 @@ impl State {
     pub(crate) fn set_local(&mut self, host: &HostName, local: Local) {
         if let Some(h) = self.hosts.get_mut(host) {
             h.local = local;
+            h.waking = false;
         }
     }
 
@@ -237,6 +238,7 @@ impl State {
         let Some((cluster, role)) = self.swarms.get(swarm).and_then(|s| Some((s.id.clone(), s.nodes.get(node)?.role))) else { return };
         if let Some(h) = self.hosts.get_mut(&host) {
             h.local = Local::Active { swarm, node: node.clone(), control };
+            h.waking = false;
             h.certificate = Some(Certificate { cluster, node: node.clone(), role });
         }
         self.register(swarm, node);

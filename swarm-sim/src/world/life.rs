@@ -29,7 +29,7 @@ impl State {
 
     pub(super) fn tick(&mut self, index: usize) {
         self.elections(index);
-        let steady = self.contacts(index) & self.heartbeats(index) & self.roles(index) & self.rotation(index);
+        let steady = self.awake(index) & self.contacts(index) & self.heartbeats(index) & self.roles(index) & self.rotation(index);
         let settled = self.leads(index).is_some() && self.swarms.get(index).is_some_and(|s| s.lost_since.is_none());
         let dead = self.swarms.get(index).is_some_and(|s| s.leader.is_none() && s.elect_at.is_none());
         if let Some(s) = self.swarms.get_mut(index) {
@@ -79,6 +79,22 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Nodes that restarted find their swarm: a manager its leader, a worker a manager. Gives whether none is about to.
+    fn awake(&mut self, index: usize) -> bool {
+        let waking = |h: &&super::host::Host| h.waking && h.node().is_some_and(|(swarm, _)| swarm == index);
+        let waking: Vec<HostName> = self.hosts.values().filter(waking).map(|h| h.name.clone()).collect();
+        for name in waking {
+            let found = match self.hosts.get(&name).map(|h| &h.local) {
+                Some(Local::Active { control: true, .. }) => matches!(self.control(&name), super::state::Control::Yes { .. }),
+                _ => self.reports(index, &name),
+            };
+            if let Some(host) = self.hosts.get_mut(&name).filter(|_| found) {
+                host.waking = false;
+            }
+        }
+        true
     }
 
     /// Which members the leader has contact with, also one that has lost its majority. Gives whether nothing is about to change.

@@ -111,6 +111,14 @@ impl State {
             .is_some_and(|h| h.runs() && h.node().is_some_and(|(s, n)| s == swarm && n == node))
     }
 
+    /// Whether some host still holds the state of a swarm.
+    pub(crate) fn has_managers(&self, swarm: usize) -> bool {
+        self.hosts.values().any(|h| match &h.local {
+            Local::Active { swarm: s, control: true, .. } | Local::Locked { swarm: s, .. } => *s == swarm,
+            _ => false,
+        })
+    }
+
     pub(crate) fn host_of(&self, swarm: usize, node: &NodeId) -> Option<HostName> {
         Some(self.swarms.get(swarm)?.nodes.get(node)?.host.clone())
     }
@@ -164,6 +172,7 @@ impl State {
                     // A leader that lost its majority answers questions from what it knows, until raft takes its lead away.
                     (Some(leader), None) if leader == node => Control::Stale { swarm: *swarm },
                     (None, _) => Control::No(words::no_leader()),
+                    _ if found.waking => Control::No(words::no_leader()),
                     _ => Control::Wait,
                 }
             }

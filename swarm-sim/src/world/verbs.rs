@@ -27,6 +27,8 @@ pub enum Befall {
     PowerOn(HostName),
     /// The host restarts.
     Reboot(HostName),
+    /// The engine restarts without the state it kept: it is in no swarm and does not know that it was in one.
+    StateLost(HostName),
     /// The engine is stopped.
     EngineStops(HostName),
     /// The engine is started.
@@ -135,6 +137,7 @@ impl World {
                 local: Local::Inactive,
                 certificate: None,
                 life: 0,
+                waking: false,
                 slow: Duration::ZERO,
                 disk_full: false,
                 disk_low: false,
@@ -345,7 +348,7 @@ impl World {
     pub fn left_behind(&self) -> Vec<NodeId> {
         self.with(|state| {
             let current: BTreeSet<NodeId> = state.hosts.values().filter_map(|h| h.node().map(|(_, n)| n.clone())).collect();
-            let listed = |id: &&NodeId| state.swarms.iter().any(|s| s.nodes.contains_key(*id));
+            let listed = |id: &&NodeId| state.swarms.iter().enumerate().any(|(i, s)| s.nodes.contains_key(*id) && state.has_managers(i));
             state.watches.made.values().flatten().filter(|id| !current.contains(*id)).filter(listed).cloned().collect()
         })
     }

@@ -42,8 +42,8 @@ impl Bed for Real {
         b.cut(a.address).unwrap();
     }
 
-    async fn heal(&self) {
-        for host in &self.0.lab.hosts {
+    async fn heal(&self, but: &[&str]) {
+        for host in self.0.lab.hosts.iter().filter(|h| !but.contains(&h.name.as_str())) {
             host.heal().unwrap();
         }
     }
@@ -54,6 +54,24 @@ impl Bed for Real {
 
     async fn thaw(&self, host: &str) {
         self.0.host(host).heal().unwrap();
+    }
+
+    async fn lose(&self, host: &str) {
+        self.0.host(host).lose(20).unwrap();
+    }
+
+    async fn fill(&self, host: &str) {
+        let host = self.0.host(host);
+        host.fill(30_000_000).unwrap();
+        host.stop_engine();
+        host.start_engine().unwrap();
+    }
+
+    async fn wipe(&self, host: &str) {
+        let host = self.0.host(host);
+        host.stop_engine();
+        host.exec(&["sh", "-c", "find /var/lib/docker/swarm -mindepth 1 -delete"]).unwrap();
+        host.start_engine().unwrap();
     }
 
     async fn close_port(&self, host: &str) {
@@ -125,10 +143,17 @@ impl Bed for Simulated {
         self.world.cut(a, b);
     }
 
-    async fn heal(&self) {
+    async fn heal(&self, but: &[&str]) {
         self.world.heal();
-        for host in self.world.hosts() {
-            self.world.befall(&Befall::PortFree(host));
+        for host in self.world.hosts().into_iter().filter(|h| !but.contains(&h.as_str())) {
+            for undone in [
+                Befall::PortFree(host.clone()),
+                Befall::DiskFree(host.clone()),
+                Befall::Slow(host.clone(), std::time::Duration::ZERO),
+                Befall::EngineThaws(host),
+            ] {
+                self.world.befall(&undone);
+            }
         }
     }
 
@@ -138,6 +163,20 @@ impl Bed for Simulated {
 
     async fn thaw(&self, host: &str) {
         self.world.befall(&Befall::EngineThaws(host.into()));
+    }
+
+    /// TCP repeats what is lost: slower, and no more than that.
+    async fn lose(&self, host: &str) {
+        self.world.befall(&Befall::Slow(host.into(), std::time::Duration::from_millis(200)));
+    }
+
+    async fn fill(&self, host: &str) {
+        self.world.reboot(host);
+        self.world.befall(&Befall::DiskLow(host.into()));
+    }
+
+    async fn wipe(&self, host: &str) {
+        self.world.befall(&Befall::StateLost(host.into()));
     }
 
     async fn close_port(&self, host: &str) {

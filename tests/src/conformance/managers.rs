@@ -27,7 +27,7 @@ impl Suite<'_> {
         // count as down for a while.
         until("a worker turns to another manager", 120, || async { self.node("m1", &worker).await.state == NodeState::Ready }).await;
         c.is("the engine of a worker that turned to another manager is active", self.state("w1").await == LocalState::Active, &"");
-        bed.heal().await;
+        bed.heal(&[]).await;
         let answer = e1.remove_node(&third, Force::Yes).await;
         c.no("a dead manager is removed", answer, ErrorClass::Conflict, Reason::NodeInUse, "is a member of the raft cluster");
         c.yes("a dead manager is demoted", self.update("m1", &third, &role(Role::Worker)).await);

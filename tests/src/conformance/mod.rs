@@ -31,12 +31,18 @@ pub trait Bed: Send + Sync {
     async fn restart(&self, host: &str);
     /// Drops everything between two hosts.
     async fn cut(&self, a: &str, b: &str);
-    /// Undoes every cut.
-    async fn heal(&self);
+    /// Undoes every cut, loss, full disk and freeze, but not on hosts that are off.
+    async fn heal(&self, but: &[&str]);
     /// Stops its engine where it stands.
     async fn freeze(&self, host: &str);
     /// Lets it go on.
     async fn thaw(&self, host: &str);
+    /// Loses a fifth of the packets of a host, until [`Bed::heal`].
+    async fn lose(&self, host: &str);
+    /// Restarts its engine and leaves too little room for a raft log on its disk, until [`Bed::heal`].
+    async fn fill(&self, host: &str);
+    /// Restarts its engine without the state it kept.
+    async fn wipe(&self, host: &str);
     /// Lets nobody in on 2377.
     async fn close_port(&self, host: &str);
     /// `docker swarm join-token --rotate` for both roles.
@@ -394,7 +400,7 @@ impl<'a> Suite<'a> {
         c.no("an engine in error joins", answer, ErrorClass::Conflict, Reason::AlreadyInSwarm, "already part of a swarm");
         c.yes("an engine in error leaves without force", w3.leave(Force::No).await);
         c.is("and is inactive", self.state("w3").await == LocalState::Inactive, &"");
-        bed.heal().await;
+        bed.heal(&[]).await;
         c.yes("and joins when the way is free", w3.join(&self.join("w3", "m1"), &token).await);
     }
 }

@@ -323,6 +323,7 @@ impl Schedule {
             34 => Befall::ServiceAppears,
             35 | 36 => Befall::LeaderPowerCut,
             37..=39 => Befall::AutolockOff,
+            40 if self.one_in(2) => Befall::StateLost(a),
             40 => Befall::MakesOwnSwarm(a),
             41 | 42 => Befall::SomebodyRemoves(a),
             _ => Befall::PowerCut(b),
@@ -410,7 +411,14 @@ fn fits(refusal: &Refusal, befallen: &[Befall], _spec: &ClusterSpec) -> bool {
     let locked = happened(|b| matches!(b, Befall::AutolockOn))
         || happened(|b| matches!(b, Befall::Reboot(_) | Befall::PowerCut(_) | Befall::EngineStops(_) | Befall::LeaderPowerCut));
     let lost = happened(|b| {
-        matches!(b, Befall::SomebodyLeaves(_) | Befall::SomebodyRemoves(_) | Befall::SomebodyPromotes(_) | Befall::SomebodyDemotes(_))
+        matches!(
+            b,
+            Befall::SomebodyLeaves(_)
+                | Befall::SomebodyRemoves(_)
+                | Befall::SomebodyPromotes(_)
+                | Befall::SomebodyDemotes(_)
+                | Befall::StateLost(_)
+        )
     });
     match refusal {
         Refusal::ForeignSwarm { .. } | Refusal::SeveralSwarms { .. } => strangers || lost,
