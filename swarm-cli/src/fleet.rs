@@ -2,7 +2,7 @@
 
 use crate::args::Common;
 use crate::failure::Failure;
-use crate::{output, source};
+use crate::{output, source, terminal};
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex};
 use swarm_core::ClusterSpec;
@@ -30,7 +30,10 @@ pub(crate) async fn open(common: &Common, spec: &ClusterSpec) -> Result<(AnyFlee
             Some(path) => Box::new(KeyFile::new(path)),
             None => Box::new(NoKeyKeeper),
         };
-        return Ok((AnyFleet::Real(Connections::new(Arc::new(AskTerminal))), keys));
+        terminal::watch();
+        let connections = Connections::new(Arc::new(AskTerminal));
+        connections.hide_variables(source::taken());
+        return Ok((AnyFleet::Real(connections), keys));
     };
     output::simulated();
     let description = match described {
@@ -39,6 +42,16 @@ pub(crate) async fn open(common: &Common, spec: &ClusterSpec) -> Result<(AnyFlee
     };
     let world = description.world(spec, SEED).await;
     Ok((AnyFleet::Simulated(world.fleet("swarm")), Box::new(Drawer::default())))
+}
+
+impl AnyFleet {
+    /// Writes the host keys down that were new and accepted.
+    pub(crate) async fn record_host_keys(&self) -> Result<(), Failure> {
+        match self {
+            Self::Real(fleet) => fleet.record_host_keys().await.map_err(Failure::Other),
+            Self::Simulated(_) => Ok(()),
+        }
+    }
 }
 
 #[async_trait]
@@ -85,6 +98,10 @@ struct AskTerminal;
 
 impl Ask for AskTerminal {
     fn ask(&self, question: &str) -> Option<Secret> {
-        rpassword::prompt_password(output::clean(question)).ok().map(Secret::new)
+        terminal::ask(question)
+    }
+
+    fn somebody_is_there(&self) -> bool {
+        terminal::is_there()
     }
 }

@@ -18,8 +18,12 @@ pub(crate) fn start(verbose: u8) {
         _ => LevelFilter::TRACE,
     };
     let asked = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
-    let cap = tracing_subscriber::filter::filter_fn(|data| {
+    let cap = tracing_subscriber::filter::filter_fn(move |data| {
         let crate_name = data.target().split("::").next().unwrap_or_default();
+        // What went wrong with a connection is in our own words already; a library's are for whoever debugs it.
+        if verbose < 2 && CAPPED.contains(&crate_name) {
+            return false;
+        }
         *data.level() <= tracing::Level::INFO || !CAPPED.contains(&crate_name)
     });
     let _ = tracing_log::LogTracer::init();

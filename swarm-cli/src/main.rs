@@ -8,6 +8,7 @@ mod logs;
 mod output;
 mod progress;
 mod source;
+mod terminal;
 
 use args::Cli;
 use clap::Parser;

@@ -6,6 +6,7 @@ use crate::output;
 use std::collections::BTreeSet;
 use std::io::{IsTerminal, Read};
 use std::path::Path;
+use std::sync::Mutex;
 use swarm_core::ClusterSpec;
 use swarm_core::id::HostName;
 use swarm_core::spec::{Node, Problem, Role, Severity, Value};
@@ -27,6 +28,14 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
+/// Environment variables that a cluster file took a value from.
+static TAKEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// The environment variables that a cluster file took a value from: they may be secrets.
+pub(crate) fn taken() -> Vec<String> {
+    TAKEN.lock().map(|taken| taken.iter().cloned().collect()).unwrap_or_default()
+}
+
 /// Reads the cluster file of a command, with every problem it has.
 pub(crate) fn cluster(common: &Common) -> Result<ClusterSpec, Failure> {
     file(&common.file)
@@ -38,7 +47,12 @@ pub(crate) fn file(path: &Path) -> Result<ClusterSpec, Failure> {
     let name = if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() };
     let text = String::from_utf8_lossy(&bytes);
     let source = std::io::stderr().is_terminal().then_some(text.as_ref());
-    let variable = |name: &str| std::env::var(name).ok();
+    let variable = |name: &str| {
+        if let Ok(mut taken) = TAKEN.lock() {
+            taken.insert(name.to_owned());
+        }
+        std::env::var(name).ok()
+    };
     let problems = match swarm_file::parse_bytes(&bytes, &variable) {
         Ok(read) => {
             let missing = missing_files(&text);

@@ -21,10 +21,17 @@ use swarm_core::id::HostName;
 use swarm_core::observe::{ReachError, ReachErrorKind};
 use swarm_core::spec::{Connection, EngineEndpoint, HostSpec};
 use swarm_docker::DockerEngine;
-use swarm_ssh::SshConnector;
+use swarm_ssh::{SshConnector, SshHost};
 use tokio::sync::Mutex;
 
-type Slot = Arc<Mutex<Option<Actor>>>;
+/// A connected host. What SSH accepted of it is written down when it is acted on.
+#[derive(Clone)]
+struct Connected {
+    actor: Actor,
+    ssh: Option<Arc<SshHost>>,
+}
+
+type Slot = Arc<Mutex<Option<Connected>>>;
 
 /// Connections to the hosts of a cluster file. Each host is connected once; a lost connection is made again at the next use.
 pub struct Connections {
@@ -50,21 +57,70 @@ impl Connections {
         Self { ssh: SshConnector::new(ask), slots: Mutex::default() }
     }
 
-    async fn connect(&self, host: &HostSpec) -> Result<Actor, ReachError> {
+    /// Environment variables that hold secrets: no program that is started for a connection gets them.
+    pub fn hide_variables(&self, names: impl IntoIterator<Item = String>) {
+        self.ssh.hide_variables(names);
+    }
+
+    /// Writes the new host keys down that were accepted (`host_key: accept-new`). Looking alone writes nothing; acting on a host writes
+    /// its key, and this is for a run that had nothing to do.
+    ///
+    /// # Errors
+    /// Why one could not be written.
+    pub async fn record_host_keys(&self) -> Result<(), String> {
+        let slots: Vec<Slot> = self.slots.lock().await.values().cloned().collect();
+        for slot in slots {
+            if let Some(Connected { ssh: Some(ssh), .. }) = slot.lock().await.as_ref() {
+                ssh.record_host_key().await?;
+            }
+        }
+        self.ssh.record_host_keys()
+    }
+
+    /// The hosts that the user's own `ssh` reaches, each with the setting that asks for it.
+    pub async fn by_openssh(&self) -> Vec<(HostName, String)> {
+        let slots: Vec<(HostName, Slot)> = self.slots.lock().await.iter().map(|(name, slot)| (name.clone(), Arc::clone(slot))).collect();
+        let mut found = Vec::new();
+        for (name, slot) in slots {
+            if let Some(Connected { ssh: Some(ssh), .. }) = slot.lock().await.as_ref()
+                && let Some(because) = ssh.by_openssh().await
+            {
+                found.push((name, because));
+            }
+        }
+        found.sort();
+        found
+    }
+
+    async fn connected(&self, host: &HostSpec) -> Result<Connected, ReachError> {
+        let slot = Arc::clone(self.slots.lock().await.entry(host.name.clone()).or_default());
+        let mut slot = slot.lock().await;
+        if let Some(connected) = slot.as_ref() {
+            return Ok(connected.clone());
+        }
+        let connected = self.connect(host).await?;
+        *slot = Some(connected.clone());
+        Ok(connected)
+    }
+
+    async fn connect(&self, host: &HostSpec) -> Result<Connected, ReachError> {
         let socket = match &host.engine {
             EngineEndpoint::Unix(path) => path.as_str(),
             EngineEndpoint::Tcp { .. } => "",
         };
         match &host.connection {
             Connection::Ssh(spec) => {
-                let machine: Arc<dyn Host> = Arc::new(self.ssh.host(host.name.clone(), host.address.clone(), spec.clone()));
+                let ssh = Arc::new(self.ssh.host(host.name.clone(), host.address.clone(), spec.clone()));
+                // Every layer of SSH has a deadline of its own, and a question to a person has none: the engine's begins behind it.
+                ssh.connect().await.map_err(|e| ReachError { kind: ReachErrorKind::Unreachable, message: e.to_string() })?;
+                let machine: Arc<dyn Host> = ssh.clone();
                 let engine = DockerEngine::on_host(Arc::clone(&machine), socket).await?;
-                Ok(Actor { host: Some(machine), engine: Arc::new(engine) })
+                Ok(Connected { actor: Actor { host: Some(machine), engine: Arc::new(engine) }, ssh: Some(ssh) })
             }
             Connection::Local => {
                 let machine: Arc<dyn Host> = Arc::new(LocalHost::new(host.name.clone()));
                 let engine = DockerEngine::local(socket).await?;
-                Ok(Actor { host: Some(machine), engine: Arc::new(engine) })
+                Ok(Connected { actor: Actor { host: Some(machine), engine: Arc::new(engine) }, ssh: None })
             }
             Connection::Docker(files) => {
                 let (address, port): (HostAddress, u16) = match &host.engine {
@@ -76,7 +132,8 @@ impl Connections {
                         });
                     }
                 };
-                Ok(Actor { host: None, engine: Arc::new(DockerEngine::tls(address, port, files).await?) })
+                let engine = Arc::new(DockerEngine::tls(address, port, files).await?);
+                Ok(Connected { actor: Actor { host: None, engine }, ssh: None })
             }
         }
     }
@@ -85,13 +142,11 @@ impl Connections {
 #[async_trait]
 impl Fleet for Connections {
     async fn actor(&self, host: &HostSpec) -> Result<Actor, ReachError> {
-        let slot = Arc::clone(self.slots.lock().await.entry(host.name.clone()).or_default());
-        let mut slot = slot.lock().await;
-        if let Some(actor) = slot.as_ref() {
-            return Ok(actor.clone());
+        let Connected { actor, ssh } = self.connected(host).await?;
+        if let Some(ssh) = ssh {
+            let refused = |message| ReachError { kind: ReachErrorKind::Unusable, message };
+            ssh.record_host_key().await.map_err(refused)?;
         }
-        let actor = self.connect(host).await?;
-        *slot = Some(actor.clone());
         Ok(actor)
     }
 }
@@ -99,7 +154,7 @@ impl Fleet for Connections {
 #[async_trait]
 impl FleetRead for Connections {
     async fn reader(&self, host: &HostSpec) -> Result<Reader, ReachError> {
-        let Actor { host, engine } = self.actor(host).await?;
+        let Actor { host, engine } = self.connected(host).await?.actor;
         let host: Option<Arc<dyn HostRead>> = match host {
             Some(host) => Some(host),
             None => None,

@@ -1,13 +1,14 @@
 //! How to reach a host: what the cluster file says, and for the rest what `ssh` itself would do.
 
+use crate::answer::{Answer, Answers};
 use crate::error::SshError;
+use crate::keywords::{Handling, handling};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use swarm_core::addr::HostAddress;
-use swarm_core::spec::{HostKeyPolicy, SshSpec};
-use tokio::process::Command;
-use tokio::sync::Mutex;
+use swarm_core::spec::{HostKeyPolicy, SshClient, SshSpec};
 
-/// One hop, with everything settled.
+/// One hop, with everything settled. Two hops are one connection only if all of this is equal.
 #[derive(Debug, Clone)]
 pub(crate) struct Hop {
     /// For messages: `user@host:port`.
@@ -15,242 +16,453 @@ pub(crate) struct Hop {
     pub(crate) address: String,
     pub(crate) port: u16,
     pub(crate) user: String,
+    pub(crate) family: Family,
+    pub(crate) bind: Option<String>,
+    pub(crate) connect_timeout: Option<Duration>,
+    /// How often a silent host is asked whether it is there, and how often it may not answer.
+    pub(crate) alive: (Duration, usize),
+    pub(crate) trust: TrustFiles,
+    pub(crate) login: LoginSettings,
+    /// KexAlgorithms, Ciphers, MACs, where they are not OpenSSH's own defaults.
+    pub(crate) kex: Vec<String>,
+    pub(crate) ciphers: Vec<String>,
+    pub(crate) macs: Vec<String>,
+}
+
+/// AddressFamily.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    Any,
+    V4,
+    V6,
+}
+
+/// What a host's key is held against.
+#[derive(Debug, Clone)]
+pub(crate) struct TrustFiles {
+    pub(crate) known_hosts: Vec<PathBuf>,
+    pub(crate) global_known_hosts: Vec<PathBuf>,
+    pub(crate) revoked: Option<PathBuf>,
+    /// The name under which the key is recorded.
+    pub(crate) name: String,
+    /// Whether that is a HostKeyAlias.
+    pub(crate) alias: bool,
+    pub(crate) policy: HostKeyPolicy,
+    pub(crate) hash_names: bool,
+    pub(crate) algorithms: Vec<String>,
+    /// Whether recorded keys come first: not where HostKeyAlgorithms sets an order.
+    pub(crate) reorder: bool,
+    pub(crate) ca_algorithms: Vec<String>,
+    pub(crate) rsa_bits: u32,
+}
+
+/// How a login is tried.
+#[derive(Debug, Clone)]
+pub(crate) struct LoginSettings {
     /// The file the cluster file names; it comes before everything else.
     pub(crate) named_identity: Option<PathBuf>,
     pub(crate) identities: Vec<PathBuf>,
     pub(crate) certificates: Vec<PathBuf>,
     pub(crate) identities_only: bool,
     pub(crate) agent: Option<PathBuf>,
-    pub(crate) known_hosts: Vec<PathBuf>,
-    pub(crate) global_known_hosts: Vec<PathBuf>,
-    /// The name under which the key is recorded.
-    pub(crate) key_name: String,
-    pub(crate) policy: HostKeyPolicy,
+    /// PubkeyAcceptedAlgorithms; empty is all that this library knows.
+    pub(crate) algorithms: Vec<String>,
+    pub(crate) rsa_bits: u32,
+    pub(crate) methods: Vec<Method>,
     pub(crate) password_env: Option<String>,
     pub(crate) passphrase_env: Option<String>,
+    /// BatchMode: nothing is asked.
+    pub(crate) batch: bool,
 }
 
-/// What `ssh` answered, where its configuration treats all hosts alike.
-#[derive(Debug, Default)]
-pub(crate) struct SshAnswers(Mutex<Option<Answered>>);
+/// A way to prove who we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    PublicKey,
+    KeyboardInteractive,
+    Password,
+}
+
+/// Who connects.
+#[derive(Debug, Clone)]
+pub(crate) enum Way {
+    /// This library, over these hops, the nearest first.
+    Native(Vec<Hop>),
+    /// The user's own `ssh`.
+    OpenSsh {
+        /// Which setting asks for it.
+        because: String,
+        /// A master of the user's own that is running (ControlPath).
+        running: Option<PathBuf>,
+    },
+}
 
 #[derive(Debug, Clone)]
-struct Answered {
-    name: String,
-    user: Option<String>,
-    port: Option<u16>,
-    lines: Lines,
-}
-
-/// Keys in lower case, and their values.
-type Lines = Vec<(String, String)>;
-
-impl SshAnswers {
-    /// Asks `ssh` once for all hosts of one user and port, if no line of its configuration could tell them apart.
-    async fn ask(&self, name: &str, user: Option<&str>, port: Option<u16>) -> Result<Lines, SshError> {
-        let mut known = self.0.lock().await;
-        if let Some(answered) = known.as_ref().filter(|k| k.user.as_deref() == user && k.port == port) {
-            let other =
-                |(key, value): &(String, String)| (key.clone(), if *value == answered.name { name.to_owned() } else { value.clone() });
-            return Ok(answered.lines.iter().map(other).collect());
-        }
-        if !treats_hosts_alike() {
-            drop(known);
-            return ask_ssh(name, user, port).await;
-        }
-        let lines = ask_ssh(name, user, port).await?;
-        // A value that holds the name (a `%h` in a path) is told for each host anew.
-        if lines.iter().all(|(_, value)| value == name || !value.contains(name)) {
-            *known = Some(Answered { name: name.to_owned(), user: user.map(str::to_owned), port, lines: lines.clone() });
-        }
-        Ok(lines)
-    }
-}
-
-/// Whether the files that `ssh` reads have no section for some hosts only.
-fn treats_hosts_alike() -> bool {
-    let mut files = vec![home("~/.ssh/config"), PathBuf::from("/etc/ssh/ssh_config")];
-    let dropped = std::fs::read_dir("/etc/ssh/ssh_config.d").into_iter().flatten().filter_map(Result::ok).map(|e| e.path());
-    files.extend(dropped);
-    files.iter().filter_map(|f| std::fs::read_to_string(f).ok()).all(|text| alike(&text))
-}
-
-fn alike(text: &str) -> bool {
-    text.lines().all(|line| {
-        let mut words = line.split(|c: char| c.is_whitespace() || c == '=').filter(|w| !w.is_empty());
-        let key = words.next().unwrap_or_default().to_ascii_lowercase();
-        match key.as_str() {
-            "host" => words.eq(["*"]),
-            "match" => false,
-            "include" => words.eq(["/etc/ssh/ssh_config.d/*.conf"]),
-            _ => true,
-        }
-    })
-}
-
-/// Settles a host and the hops on the way to it, the nearest first.
-pub(crate) async fn settle(address: &HostAddress, spec: &SshSpec, answers: &SshAnswers) -> Result<Vec<Hop>, SshError> {
-    let (target, jumps) = settle_one(&address.to_string(), spec, spec.user.as_deref(), spec.port, answers).await?;
-    let mut hops = Vec::new();
-    for jump in jumps {
-        let (hop, more) = settle_one(&jump.address, spec, jump.user.as_deref(), jump.port, answers).await?;
-        if !more.is_empty() && spec.jump.is_none() {
-            let message = "its own ssh_config names a jump host too; write the whole way as `jump` in the cluster file".to_owned();
-            return Err(SshError::Settings { hop: hop.label, message });
-        }
-        hops.push(hop);
-    }
-    hops.push(target);
-    Ok(hops)
-}
-
 struct JumpName {
     user: Option<String>,
     address: String,
     port: Option<u16>,
 }
 
-async fn settle_one(
-    name: &str,
-    spec: &SshSpec,
-    user: Option<&str>,
-    port: Option<u16>,
-    answers: &SshAnswers,
-) -> Result<(Hop, Vec<JumpName>), SshError> {
-    let asked = answers.ask(name, user, port).await?;
-    let value = |key: &str| asked.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
-    let values = |key: &'static str| asked.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str());
-    let wrong = |message: String| SshError::Settings { hop: name.to_owned(), message };
-    if let Some(command) = value("proxycommand").filter(|v| *v != "none") {
-        return Err(wrong(format!(
-            "ssh_config sets ProxyCommand `{command}`, which is not supported; use ProxyJump, or `jump` in the cluster file"
-        )));
+struct Settled {
+    hop: Hop,
+    jumps: Vec<JumpName>,
+    /// Settings that only OpenSSH honours.
+    needs: Vec<String>,
+    /// Its ControlPath, where a master listens on it.
+    running: Option<PathBuf>,
+}
+
+/// The most hops on the way to a host.
+const LONGEST_WAY: usize = 8;
+
+/// Settles who connects to a host, and how.
+pub(crate) async fn settle(address: &HostAddress, spec: &SshSpec, answers: &Answers) -> Result<Way, SshError> {
+    let name = address.to_string();
+    answers.hide(spec.password_env.iter().chain(&spec.passphrase_env).cloned());
+    let program = answers.plain().await.is_some();
+    if spec.client == SshClient::Openssh {
+        return match program {
+            true => Ok(Way::OpenSsh { because: "`client: openssh`".into(), running: None }),
+            false => {
+                Err(SshError::Settings { hop: name, message: "`client: openssh` needs the `ssh` program; install openssh-client".into() })
+            }
+        };
     }
+    let mut needs = Vec::new();
+    let own = spec.jump.as_ref().map(|jumps| {
+        jumps.iter().map(|j| JumpName { user: j.user.clone(), address: j.address.to_string(), port: j.port }).collect::<Vec<_>>()
+    });
+    let target = settle_one(&name, spec.user.as_deref(), spec.port, spec, answers).await?;
+    let jumps = own.clone().unwrap_or(target.jumps);
+    // A way that the cluster file names replaces the configuration's own, as `ssh -J` does.
+    needs.extend(target.needs.into_iter().filter(|n| own.is_none() || n != "ProxyCommand"));
+    let mut hops = vec![target.hop];
+    let mut rest = jumps;
+    while !rest.is_empty() {
+        // `ssh -J a,b host` runs `ssh -J a b`, and that runs `ssh a`: only the first has a way of its own.
+        let mut own_way = Vec::new();
+        for (index, jump) in rest.iter().enumerate().rev() {
+            let settled = settle_one(&jump.address, jump.user.as_deref(), jump.port, spec, answers).await?;
+            needs.extend(settled.needs.into_iter().filter(|n| index == 0 || n != "ProxyCommand"));
+            if index == 0 {
+                own_way = settled.jumps;
+            }
+            hops.insert(0, settled.hop);
+            if hops.len() > LONGEST_WAY {
+                let message = format!("the way to it has more than {LONGEST_WAY} hops; does a jump host go through itself?");
+                return Err(SshError::Settings { hop: name, message });
+            }
+        }
+        rest = own_way;
+    }
+    if needs.is_empty() {
+        return Ok(Way::Native(hops));
+    }
+    needs.sort();
+    needs.dedup();
+    let needs = needs.join(", ");
+    match (spec.client, program) {
+        (SshClient::Native, _) => Err(SshError::Settings {
+            hop: name,
+            message: format!(
+                "ssh_config sets {needs}, which only OpenSSH honours, and the cluster file says `client: native`; set `client: auto`"
+            ),
+        }),
+        (_, false) => Err(SshError::Settings { hop: name, message: format!("{needs} needs the `ssh` program; install openssh-client") }),
+        _ => Ok(Way::OpenSsh { because: needs, running: target.running }),
+    }
+}
+
+async fn settle_one(name: &str, user: Option<&str>, port: Option<u16>, spec: &SshSpec, answers: &Answers) -> Result<Settled, SshError> {
+    let asked = answers.ask(name, user, port).await?;
+    let nothing = Answer::default();
+    let plain = answers.plain().await.unwrap_or(&nothing);
+    let wrong = |message: String| SshError::Settings { hop: name.to_owned(), message };
+    let mut needs = needs_of(&asked, plain).map_err(wrong)?;
+    let value = |key: &str| asked.value(key);
+    let yes = |key: &str| matches!(value(key), Some("yes" | "true"));
     let user = match user.or(value("user")) {
         Some(user) => user.to_owned(),
         None => std::env::var("USER").unwrap_or_else(|_| "root".into()),
     };
     let port = port.or_else(|| value("port")?.parse().ok()).unwrap_or(22);
-    let address = value("hostname").unwrap_or(name).to_owned();
-    let files =
-        |key: &'static str| -> Vec<PathBuf> { values(key).flat_map(str::split_whitespace).filter(|v| *v != "none").map(home).collect() };
-    let or_default =
-        |found: Vec<PathBuf>, default: &[&str]| if found.is_empty() { default.iter().map(|d| home(d)).collect() } else { found };
+    let address = value("hostname").unwrap_or(name).to_ascii_lowercase();
+    let words = Words {
+        home: answers.home().await,
+        host: address.clone(),
+        given: name.to_owned(),
+        alias: value("hostkeyalias").map(str::to_owned),
+        port,
+        user: user.clone(),
+        local: plain.value("user").map(str::to_owned),
+    };
+    let default_files = |key: &str, defaults: [&str; 2]| -> Result<Vec<PathBuf>, String> {
+        match value(key) {
+            None => Ok(defaults.iter().map(|d| words.tilde(d)).collect()),
+            Some("none") => Ok(Vec::new()),
+            Some(text) => text.split(' ').map(|word| sure_path(word, &words).ok_or_else(|| key.to_owned())).collect(),
+        }
+    };
+    let mut files = |key: &str, defaults| match default_files(key, defaults) {
+        Ok(files) => files,
+        // `ssh -G` prints several paths on one line: one with a blank in it cannot be told from two.
+        Err(key) => {
+            needs.push(format!("{key} with blanks"));
+            Vec::new()
+        }
+    };
     let known_hosts = match &spec.known_hosts {
         Some(file) => vec![home(&file.display().to_string())],
-        None => or_default(files("userknownhostsfile"), &["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]),
+        None => files("userknownhostsfile", ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]),
     };
+    let global_known_hosts = files("globalknownhostsfile", ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"]);
+    let mut expand = |key: &str| -> Vec<PathBuf> {
+        let values = asked.values(key).filter(|v| *v != "none");
+        let expanded: Vec<Option<PathBuf>> = values.map(|v| words.expand(v)).collect();
+        if expanded.iter().any(Option::is_none) {
+            needs.push(format!("a token in {key}"));
+        }
+        expanded.into_iter().flatten().collect()
+    };
+    let mut identities = expand("identityfile");
+    if value("identityfile").is_none() {
+        identities = ["~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ed25519"].iter().map(|d| words.tilde(d)).collect();
+    }
+    let certificates = expand("certificatefile");
+    let from_env = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let agent = match value("identityagent") {
         Some("none") => None,
-        Some(path) if path != "SSH_AUTH_SOCK" => Some(home(path)),
-        _ => std::env::var_os("SSH_AUTH_SOCK").filter(|v| !v.is_empty()).map(PathBuf::from),
+        None | Some("SSH_AUTH_SOCK") => from_env("SSH_AUTH_SOCK"),
+        Some(variable) if variable.starts_with('$') && !variable.starts_with("${") => from_env(variable.trim_start_matches('$')),
+        Some(path) => {
+            let path = words.expand(path);
+            if path.is_none() {
+                needs.push("a token in identityagent".into());
+            }
+            path
+        }
     };
-    let jumps = match &spec.jump {
-        Some(jumps) => jumps.iter().map(|j| JumpName { user: j.user.clone(), address: j.address.to_string(), port: j.port }).collect(),
-        None => match value("proxyjump").filter(|v| *v != "none") {
-            Some(text) => text
-                .split(',')
-                .map(parse_jump)
-                .collect::<Option<Vec<_>>>()
-                .ok_or_else(|| wrong(format!("ssh_config sets ProxyJump `{text}`, which cannot be read")))?,
-            None => Vec::new(),
-        },
+    let jumps = match value("proxyjump").filter(|v| *v != "none") {
+        Some(text) => text
+            .split(',')
+            .map(parse_jump)
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| wrong(format!("ssh_config sets ProxyJump `{text}`, which cannot be read")))?,
+        None => Vec::new(),
+    };
+    // What is OpenSSH's own default restricts nothing; anything else is a choice.
+    let chosen = |key: &str| if asked.value(key) == plain.value(key) { Vec::new() } else { asked.list(key) };
+    let number = |key: &str| value(key).and_then(|v| v.parse::<u64>().ok());
+    let rsa_bits = number("requiredrsasize").and_then(|b| u32::try_from(b).ok()).unwrap_or(1024);
+    let alias = value("hostkeyalias").map(str::to_owned);
+    let trust = TrustFiles {
+        known_hosts,
+        global_known_hosts,
+        revoked: value("revokedhostkeys").filter(|v| *v != "none").map(PathBuf::from),
+        alias: alias.is_some(),
+        name: alias.unwrap_or_else(|| address.clone()),
+        policy: spec.host_key,
+        hash_names: yes("hashknownhosts"),
+        algorithms: asked.list("hostkeyalgorithms"),
+        reorder: asked.value("hostkeyalgorithms") == plain.value("hostkeyalgorithms"),
+        ca_algorithms: asked.list("casignaturealgorithms"),
+        rsa_bits,
+    };
+    let login = LoginSettings {
+        named_identity: spec.identity_file.as_ref().map(|f| home(&f.display().to_string())),
+        identities,
+        certificates,
+        identities_only: yes("identitiesonly"),
+        agent,
+        algorithms: asked.list("pubkeyacceptedalgorithms"),
+        rsa_bits,
+        methods: methods(&asked),
+        password_env: spec.password_env.clone(),
+        passphrase_env: spec.passphrase_env.clone(),
+        batch: yes("batchmode"),
     };
     let hop = Hop {
         label: format!("{user}@{address}:{port}"),
-        key_name: value("hostkeyalias").map_or_else(|| address.clone(), str::to_owned),
-        named_identity: spec.identity_file.as_ref().map(|f| home(&f.display().to_string())),
-        identities: or_default(files("identityfile"), &["~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"]),
-        certificates: files("certificatefile"),
-        identities_only: value("identitiesonly") == Some("yes"),
-        global_known_hosts: or_default(files("globalknownhostsfile"), &["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"]),
-        policy: spec.host_key,
-        password_env: spec.password_env.clone(),
-        passphrase_env: spec.passphrase_env.clone(),
+        family: match value("addressfamily") {
+            Some("inet") => Family::V4,
+            Some("inet6") => Family::V6,
+            _ => Family::Any,
+        },
+        bind: value("bindaddress").filter(|v| *v != "none").map(str::to_owned),
+        connect_timeout: number("connecttimeout").filter(|s| *s > 0).map(Duration::from_secs),
+        alive: (
+            Duration::from_secs(number("serveraliveinterval").filter(|s| *s > 0).unwrap_or(5)),
+            number("serveralivecountmax").and_then(|n| usize::try_from(n).ok()).unwrap_or(3),
+        ),
+        kex: chosen("kexalgorithms"),
+        ciphers: chosen("ciphers"),
+        macs: chosen("macs"),
         address,
         port,
         user,
-        agent,
-        known_hosts,
+        trust,
+        login,
     };
-    Ok((hop, jumps))
+    let running = value("controlpath").filter(|v| *v != "none" && Path::new(v).exists()).map(PathBuf::from);
+    Ok(Settled { hop, jumps, needs, running })
 }
 
-/// What `ssh` would do for a host: `ssh -G`, or a small part of ssh_config where there is no `ssh`.
-async fn ask_ssh(name: &str, user: Option<&str>, port: Option<u16>) -> Result<Lines, SshError> {
-    let mut command = Command::new("ssh");
-    command.arg("-G").stdin(std::process::Stdio::null()).kill_on_drop(true);
-    if let Some(user) = user {
-        command.args(["-l", user]);
-    }
-    if let Some(port) = port {
-        command.args(["-p", &port.to_string()]);
-    }
-    // A name can not begin with `-` (the file's grammar), and `--` makes sure of it.
-    let wrong = |message: String| SshError::Settings { hop: name.to_owned(), message };
-    match command.arg("--").arg(name).output().await {
-        Ok(output) if output.status.success() => {
-            let text = String::from_utf8_lossy(&output.stdout);
-            Ok(text.lines().filter_map(|l| l.split_once(' ')).map(|(k, v)| (k.to_ascii_lowercase(), v.trim().to_owned())).collect())
-        }
-        Ok(output) => Err(wrong(format!("ssh_config cannot be read: {}", String::from_utf8_lossy(&output.stderr).trim()))),
-        Err(_) => match std::fs::read_to_string(home("~/.ssh/config")) {
-            Ok(text) => subset(&text, name).map_err(wrong),
-            Err(_) => Ok(Vec::new()),
-        },
-    }
-}
+/// Lists that allow nothing where they are empty, as after `-*`.
+const EMPTY_IS_NOTHING: [&str; 6] =
+    ["hostkeyalgorithms", "casignaturealgorithms", "pubkeyacceptedalgorithms", "ciphers", "macs", "kexalgorithms"];
+/// Keywords whose value may be the program `false`.
+const TAKES_A_COMMAND: [&str; 4] = ["proxycommand", "knownhostscommand", "pkcs11provider", "securitykeyprovider"];
 
-/// The part of ssh_config that is read where there is no `ssh`: it refuses what it does not know rather than guess.
-fn subset(text: &str, name: &str) -> Result<Lines, String> {
-    let mut found = Lines::new();
-    let mut applies = true;
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
+/// The settings of an answer that are not at their defaults and that only OpenSSH honours, by name.
+///
+/// # Errors
+/// One that rules the host out.
+fn needs_of(asked: &Answer, plain: &Answer) -> Result<Vec<String>, String> {
+    let mut needs = Vec::new();
+    for key in asked.keys() {
+        let value = asked.value(key).unwrap_or_default();
+        // `none` is how most keywords are taken back; a session of none is a session of none.
+        if plain.value(key) == Some(value) || (value == "none" && key != "sessiontype") {
             continue;
         }
-        let (key, value) = line.split_once(|c: char| c.is_whitespace() || c == '=').unwrap_or((line, ""));
-        let (key, value) = (key.to_ascii_lowercase(), value.trim_start_matches([' ', '\t', '=']).trim().trim_matches('"').to_owned());
-        match key.as_str() {
-            "host" => applies = value.split_whitespace().any(|pattern| pattern == "*" || pattern.eq_ignore_ascii_case(name)),
-            "hostname" | "user" | "port" | "proxyjump" if applies && found.iter().all(|(k, _)| *k != key) => found.push((key, value)),
-            "identityfile" if applies => found.push((key, value)),
-            "hostname" | "user" | "port" | "proxyjump" | "identityfile" => {}
-            _ => {
+        if value.is_empty() && EMPTY_IS_NOTHING.contains(&key) {
+            return Err(format!("ssh_config sets {key} to a list that allows nothing"));
+        }
+        match handling(key) {
+            Handling::Honoured | Handling::Meaningless => {}
+            // A master that runs is what `ssh` would use; one that does not is not started.
+            Handling::ByOpenSsh if key == "controlpath" => {
+                if Path::new(value).exists() {
+                    needs.push("ControlPath".into());
+                }
+            }
+            Handling::ByOpenSsh if matches!(value, "no" | "false") && !TAKES_A_COMMAND.contains(&key) => {}
+            // Debian sets it for everybody; without a ticket it proves nothing.
+            Handling::ByOpenSsh if key.starts_with("gssapi") && !has_ticket() => {}
+            Handling::ByOpenSsh if key == "proxycommand" => needs.push("ProxyCommand".into()),
+            Handling::ByOpenSsh => needs.push(key.to_owned()),
+            Handling::Refused => {
                 return Err(format!(
-                    "~/.ssh/config:{}: `{key}` needs the `ssh` program to be read rightly; install openssh-client",
-                    index + 1
+                    "ssh_config sets {key} to `{}`, with which `ssh` runs no command; remove it for this host",
+                    crate::error::clean(value)
                 ));
             }
         }
     }
-    Ok(found)
+    needs.dedup();
+    Ok(needs)
+}
+
+/// Whether there may be a Kerberos ticket.
+fn has_ticket() -> bool {
+    let usual = format!("/tmp/krb5cc_{}", rustix::process::getuid().as_raw());
+    std::env::var_os("KRB5CCNAME").is_some() || Path::new(&usual).exists()
+}
+
+/// PreferredAuthentications, without what is switched off.
+fn methods(asked: &Answer) -> Vec<Method> {
+    let off = |key: &str| matches!(asked.value(key), Some("no" | "false"));
+    let order = match asked.value("preferredauthentications") {
+        Some(text) => text.split(',').map(str::to_owned).collect(),
+        None => vec!["publickey".to_owned(), "keyboard-interactive".to_owned(), "password".to_owned()],
+    };
+    let known = order.iter().filter_map(|name| match name.as_str() {
+        "publickey" if !off("pubkeyauthentication") => Some(Method::PublicKey),
+        "keyboard-interactive" if !off("kbdinteractiveauthentication") => Some(Method::KeyboardInteractive),
+        "password" if !off("passwordauthentication") => Some(Method::Password),
+        _ => None,
+    });
+    known.collect()
+}
+
+/// What the tokens of ssh_config stand for.
+struct Words {
+    home: PathBuf,
+    host: String,
+    given: String,
+    alias: Option<String>,
+    port: u16,
+    user: String,
+    local: Option<String>,
+}
+
+impl Words {
+    fn tilde(&self, path: &str) -> PathBuf {
+        match path.strip_prefix("~/") {
+            Some(rest) => self.home.join(rest),
+            None => PathBuf::from(path),
+        }
+    }
+
+    /// A path with its tokens (`man ssh_config`, TOKENS); `None` for one that only OpenSSH knows.
+    fn expand(&self, text: &str) -> Option<PathBuf> {
+        if text.contains("${") || (text.starts_with('~') && !text.starts_with("~/")) {
+            return None;
+        }
+        let mut out = String::new();
+        let mut rest = text.chars();
+        while let Some(c) = rest.next() {
+            if c != '%' {
+                out.push(c);
+                continue;
+            }
+            match rest.next()? {
+                '%' => out.push('%'),
+                'd' => out.push_str(self.home.to_str()?),
+                'h' => out.push_str(&self.host),
+                'k' => out.push_str(self.alias.as_deref().unwrap_or(&self.host)),
+                'n' => out.push_str(&self.given),
+                'p' => out.push_str(&self.port.to_string()),
+                'r' => out.push_str(&self.user),
+                'u' => out.push_str(self.local.as_deref()?),
+                'i' => out.push_str(&rustix::process::getuid().as_raw().to_string()),
+                _ => return None,
+            }
+        }
+        Some(self.tilde(&out))
+    }
+}
+
+/// A path that `ssh -G` printed beside others: it has no blank if it is absolute.
+fn sure_path(word: &str, words: &Words) -> Option<PathBuf> {
+    (word.starts_with('/') || word.starts_with("~/")).then(|| words.tilde(word))
 }
 
 /// Everything of this module that reads text which somebody else wrote, for the fuzzer.
 #[doc(hidden)]
 pub fn read_foreign_text(text: &str, name: &str) -> usize {
-    let lines = subset(text, name).map_or(0, |lines| lines.len());
-    lines + usize::from(alike(text)) + usize::from(text.lines().filter_map(parse_jump).count() > 0)
+    let mut found = Vec::new();
+    let _ = crate::answer::certain(text.as_bytes(), name, Path::new("config"), &mut found);
+    let revoked = usize::from(crate::revoked::Revoked::parse(text.as_bytes()).is_ok());
+    found.len() + revoked + usize::from(text.lines().filter_map(parse_jump).count() > 0)
 }
 
+/// One element of ProxyJump: `[user@]host[:port]` or `ssh://[user@]host[:port]`.
 fn parse_jump(text: &str) -> Option<JumpName> {
-    let text = text.trim().strip_prefix("ssh://").unwrap_or(text.trim());
+    let text = text.trim().strip_prefix("ssh://").unwrap_or(text.trim()).trim_end_matches('/');
     let (user, rest) = text.rsplit_once('@').map_or((None, text), |(user, rest)| (Some(user.to_owned()), rest));
-    if let Some(inner) = rest.strip_prefix('[') {
-        let (address, port) = inner.split_once(']')?;
-        return Some(JumpName { user, address: address.to_owned(), port: port.strip_prefix(':').and_then(|p| p.parse().ok()) });
+    let fits = |word: &str| !word.is_empty() && !word.starts_with('-') && word.chars().all(|c| !c.is_whitespace() && !c.is_control());
+    if user.as_deref().is_some_and(|u| !fits(u)) {
+        return None;
     }
-    match rest.rsplit_once(':') {
-        Some((address, port)) if !address.contains(':') => {
-            Some(JumpName { user, address: address.to_owned(), port: Some(port.parse().ok()?) })
+    let port = |text: &str| text.parse::<u16>().ok().filter(|p| *p != 0);
+    let (address, port) = if let Some(inner) = rest.strip_prefix('[') {
+        let (address, after) = inner.split_once(']')?;
+        match after {
+            "" => (address, None),
+            _ => (address, Some(port(after.strip_prefix(':')?)?)),
         }
-        _ => (!rest.is_empty()).then(|| JumpName { user, address: rest.to_owned(), port: None }),
-    }
+    } else {
+        match rest.rsplit_once(':') {
+            Some((address, number)) if !address.contains(':') => (address, Some(port(number)?)),
+            _ => (rest, None),
+        }
+    };
+    fits(address).then(|| JumpName { user, address: address.to_owned(), port })
 }
 
-/// A path whose `~` is the home directory.
+/// A path of the cluster file, whose `~` is `$HOME`, as in a shell.
 pub(crate) fn home(path: &str) -> PathBuf {
     match (path.strip_prefix("~/"), std::env::var_os("HOME")) {
         (Some(rest), Some(home)) => Path::new(&home).join(rest),
@@ -263,28 +475,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_subset_takes_the_first_value_and_refuses_what_it_does_not_know() {
-        let text = "Host m1\n  User admin\n  Port 2222\nHost *\n  User other\n  IdentityFile ~/.ssh/k\n";
-        let found = subset(text, "m1").unwrap();
-        let expected = [("user", "admin"), ("port", "2222"), ("identityfile", "~/.ssh/k")];
-        assert_eq!(found, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
-        assert!(subset("Match host x\n", "m1").unwrap_err().contains("openssh-client"));
-    }
-
-    #[test]
-    fn a_section_for_some_hosts_is_seen() {
-        assert!(alike("# Host x\nInclude /etc/ssh/ssh_config.d/*.conf\nHost *\n  SendEnv LANG\n"));
-        for text in ["Host a*", "host=b", "Match all", "Include ~/.ssh/more", "Host * !x"] {
-            assert!(!alike(text), "{text}");
+    fn jumps() {
+        let shown = |text: &str| parse_jump(text).map(|j| (j.user.unwrap_or_default(), j.address, j.port));
+        assert_eq!(shown("a@b:2200"), Some(("a".into(), "b".into(), Some(2200))));
+        assert_eq!(shown("ssh://a@b:2200"), Some(("a".into(), "b".into(), Some(2200))));
+        assert_eq!(shown("fd00::1"), Some((String::new(), "fd00::1".into(), None)));
+        assert_eq!(shown("[fd00::1]:22"), Some((String::new(), "fd00::1".into(), Some(22))));
+        for wrong in ["b:x", "b:0", "", "-oProxyCommand=x", "-l@b", "[::1]x", "a b"] {
+            assert_eq!(shown(wrong), None, "{wrong}");
         }
     }
 
     #[test]
-    fn jumps() {
-        let shown = |text: &str| parse_jump(text).map(|j| (j.user.unwrap_or_default(), j.address, j.port));
-        assert_eq!(shown("a@b:2200"), Some(("a".into(), "b".into(), Some(2200))));
-        assert_eq!(shown("fd00::1"), Some((String::new(), "fd00::1".into(), None)));
-        assert_eq!(shown("[fd00::1]:22"), Some((String::new(), "fd00::1".into(), Some(22))));
-        assert_eq!(shown("b:x"), None);
+    fn tokens() {
+        let words = Words {
+            home: "/home/op".into(),
+            host: "h".into(),
+            given: "H".into(),
+            alias: None,
+            port: 22,
+            user: "r".into(),
+            local: Some("op".into()),
+        };
+        let shown = |text: &str| words.expand(text).map(|p| p.display().to_string());
+        assert_eq!(shown("~/.ssh/my key %h-%r-%u-%p-%n-%k%%"), Some("/home/op/.ssh/my key h-r-op-22-H-h%".into()));
+        assert_eq!(shown("%d/k"), Some("/home/op/k".into()));
+        for unknown in ["%C", "%L", "${HOME}/k", "~other/k", "%"] {
+            assert_eq!(shown(unknown), None, "{unknown}");
+        }
     }
 }

@@ -1,11 +1,27 @@
-//! What keeps us from a host.
+//! What keeps us from a host, layer by layer.
 
 use thiserror::Error;
 
-/// Why there is no session.
+/// Why there is no session. Each layer of a connection has its own deadline and its own words.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SshError {
+    /// The settings cannot be used.
+    #[error("{hop}: {message}")]
+    Settings {
+        /// Which hop.
+        hop: String,
+        /// What is wrong, and the fix.
+        message: String,
+    },
+    /// The name has no address.
+    #[error("{hop}: the name cannot be resolved: {message}")]
+    Name {
+        /// Which hop.
+        hop: String,
+        /// Why.
+        message: String,
+    },
     /// The TCP connection, or the connection through a jump host, was not made.
     #[error("{hop}: cannot connect: {message}")]
     Connect {
@@ -14,13 +30,23 @@ pub enum SshError {
         /// Why.
         message: String,
     },
-    /// The connection broke while the two sides greeted each other: sshd does so when too many knock at once (MaxStartups).
-    #[error("{hop}: the connection broke during the handshake: {message}")]
-    Handshake {
+    /// Nothing that speaks SSH greeted us. sshd closes a connection so when too many knock at once (MaxStartups).
+    #[error("{hop}: connected, but no SSH server greeted us: {message}")]
+    Banner {
         /// Which hop.
         hop: String,
         /// Why.
         message: String,
+    },
+    /// The key exchange failed.
+    #[error("{hop}: the key exchange failed: {message}")]
+    KeyExchange {
+        /// Which hop.
+        hop: String,
+        /// Why.
+        message: String,
+        /// Whether the two sides know no common algorithm, which stays so.
+        no_common_algorithm: bool,
     },
     /// The host's key was not accepted. Nothing was sent that proves who we are.
     #[error("{hop}: {message}")]
@@ -31,7 +57,7 @@ pub enum SshError {
         message: String,
     },
     /// The host did not let us in.
-    #[error("{hop}: login as {user} was refused: {message}")]
+    #[error("{hop}: login as {user} {}: {message}", if *refused { "was refused" } else { "failed" })]
     Login {
         /// Which hop.
         hop: String,
@@ -39,52 +65,56 @@ pub enum SshError {
         user: String,
         /// What was tried, and what to do.
         message: String,
+        /// Whether the host refused; otherwise the connection broke, or it took too long.
+        refused: bool,
     },
-    /// The settings cannot be used.
-    #[error("{hop}: {message}")]
-    Settings {
+    /// We are in, and no session was opened.
+    #[error("{hop}: logged in, but no session could be opened: {message}")]
+    Session {
         /// Which hop.
         hop: String,
-        /// What is wrong, and the fix.
+        /// Why.
         message: String,
     },
-    /// The two sides know no common algorithm.
-    #[error("SSH: no common algorithm; the host offers {offered}")]
-    NoCommonAlgorithm {
-        /// Whether it is about host keys.
-        host_key: bool,
-        /// What the host offers.
-        offered: String,
-    },
-    /// The SSH protocol failed.
-    #[error("SSH: {0}")]
-    Protocol(String),
 }
 
 impl SshError {
     /// Whether the same may work a moment later.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::Handshake { .. } | Self::Protocol(_))
+        match self {
+            Self::Settings { .. } | Self::HostKey { .. } => false,
+            Self::Login { refused, .. } => !refused,
+            Self::KeyExchange { no_common_algorithm, .. } => !no_common_algorithm,
+            Self::Name { .. } | Self::Connect { .. } | Self::Banner { .. } | Self::Session { .. } => true,
+        }
     }
+}
+
+/// Text of a server or a program, fit to be shown: no control characters and none that change the direction of text, not endless.
+pub(crate) fn clean(text: &str) -> String {
+    let hidden =
+        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}');
+    let text: String = text.chars().map(|c| if c.is_control() || hidden(c) { ' ' } else { c }).take(1000).collect();
+    text.trim().to_owned()
 }
 
 /// The error that russh's handler wants: it can be made from russh's own, which must not be part of this crate's interface.
 #[derive(Debug)]
-pub(crate) struct Broken(pub(crate) SshError);
+pub(crate) enum Broken {
+    /// One of ours.
+    Ours(SshError),
+    /// One of the library's.
+    Library(russh::Error),
+}
 
 impl From<russh::Error> for Broken {
     fn from(error: russh::Error) -> Self {
-        Self(match error {
-            russh::Error::NoCommonAlgo { kind, theirs, .. } => {
-                SshError::NoCommonAlgorithm { host_key: matches!(kind, russh::AlgorithmKind::Key), offered: theirs.join(", ") }
-            }
-            other => SshError::Protocol(other.to_string()),
-        })
+        Self::Library(error)
     }
 }
 
 impl From<SshError> for Broken {
     fn from(error: SshError) -> Self {
-        Self(error)
+        Self::Ours(error)
     }
 }

@@ -2,20 +2,22 @@
 
 use crate::auth::Ask;
 use crate::channel::{CommandStream, RunError, run};
-use crate::config::{Hop, settle};
-use crate::error::SshError;
+use crate::config::{Hop, Way, settle};
+use crate::error::{SshError, clean};
+use crate::openssh::Master;
 use crate::relay::{FIND, RELAY};
-use crate::session::{Session, Shared};
+use crate::session::{OPEN, Session, Shared};
 use async_trait::async_trait;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use swarm_core::addr::HostAddress;
 use swarm_core::host::{BoxStream, Command, Host, HostError, HostRead, Output};
 use swarm_core::id::HostName;
 use swarm_core::observe::{MachineFacts, PROBE_SCRIPT, ReachErrorKind, parse_probe};
-use swarm_core::spec::SshSpec;
-use tokio::sync::{Mutex, OnceCell, Semaphore};
+use swarm_core::spec::{SshClient, SshSpec};
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long a refused channel is tried again: with `MaxSessions 1` the other one must end first.
@@ -46,10 +48,59 @@ impl SshConnector {
             address,
             spec,
             shared: Arc::clone(&self.shared),
-            hops: OnceCell::new(),
-            session: Mutex::new(None),
+            line: Mutex::new(None),
+            way: Mutex::new(None),
             commands: Semaphore::new(1),
             relays: Mutex::new(false),
+        }
+    }
+
+    /// Environment variables that hold secrets: no program that is started for a connection gets them.
+    pub fn hide_variables(&self, names: impl IntoIterator<Item = String>) {
+        self.shared.answers.hide(names);
+    }
+
+    /// Writes the host keys down that were new and accepted (`host_key: accept-new`). Connecting alone writes nothing.
+    ///
+    /// # Errors
+    /// The first one that could not be written, and why.
+    pub fn record_host_keys(&self) -> Result<(), String> {
+        self.shared.record()
+    }
+
+    /// Whether a person is being asked for something right now: whoever waits for a host waits for them.
+    pub fn is_asking(&self) -> bool {
+        self.shared.clock.is_asking()
+    }
+}
+
+/// What carries commands and streams.
+enum Line {
+    Native(Arc<Session>),
+    OpenSsh(Arc<Master>),
+}
+
+impl Clone for Line {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Native(session) => Self::Native(Arc::clone(session)),
+            Self::OpenSsh(master) => Self::OpenSsh(Arc::clone(master)),
+        }
+    }
+}
+
+impl Line {
+    async fn is_alive(&self) -> bool {
+        match self {
+            Self::Native(session) => !session.handle.is_closed(),
+            Self::OpenSsh(master) => master.is_alive().await,
+        }
+    }
+
+    fn label(&self) -> &str {
+        match self {
+            Self::Native(session) => session.label(),
+            Self::OpenSsh(master) => master.label(),
         }
     }
 }
@@ -63,8 +114,8 @@ pub struct SshHost {
     address: HostAddress,
     spec: SshSpec,
     shared: Arc<Shared>,
-    hops: OnceCell<Vec<Hop>>,
-    session: Mutex<Option<Arc<Session>>>,
+    way: Mutex<Option<Way>>,
+    line: Mutex<Option<Line>>,
     /// Commands one at a time: sshd may allow a single session.
     commands: Semaphore,
     /// Whether sshd does not forward to the engine's socket, and a command on the host copies bytes instead.
@@ -78,46 +129,117 @@ impl fmt::Debug for SshHost {
 }
 
 impl SshHost {
-    async fn session(&self) -> Result<Arc<Session>, HostError> {
-        let mut slot = self.session.lock().await;
-        if let Some(session) = slot.as_ref().filter(|s| !s.handle.is_closed()) {
-            return Ok(Arc::clone(session));
+    /// Connects and logs in, if that was not done yet. Each layer has its own deadline, and its failure its own words.
+    ///
+    /// # Errors
+    /// The layer that failed.
+    pub async fn connect(&self) -> Result<(), SshError> {
+        self.line().await.map(|_| ())
+    }
+
+    /// Which setting makes the user's own `ssh` connect; `None` for the built-in client, and before the first connection.
+    pub async fn by_openssh(&self) -> Option<String> {
+        match self.way.lock().await.as_ref() {
+            Some(Way::OpenSsh { because, .. }) => Some(because.clone()),
+            _ => None,
         }
-        let unreachable = |error: SshError| HostError::Unreachable { message: error.to_string(), retry: error.may_pass() };
-        let hops = self.hops.get_or_try_init(|| settle(&self.address, &self.spec, &self.shared.answers)).await.map_err(unreachable)?;
-        let session = Arc::new(Session::connect(hops, &self.shared).await.map_err(unreachable)?);
-        *slot = Some(Arc::clone(&session));
-        Ok(session)
+    }
+
+    /// Writes the host key down, if it was new and accepted.
+    ///
+    /// # Errors
+    /// Why it could not be written.
+    pub async fn record_host_key(&self) -> Result<(), String> {
+        if let Some(Line::OpenSsh(master)) = self.line.lock().await.as_ref() {
+            master.record()?;
+        }
+        self.shared.record()
+    }
+
+    async fn line(&self) -> Result<Line, SshError> {
+        let mut slot = self.line.lock().await;
+        if let Some(line) = slot.as_ref()
+            && line.is_alive().await
+        {
+            return Ok(line.clone());
+        }
+        let mut way = self.way.lock().await;
+        let settled = match way.as_ref() {
+            Some(way) => way.clone(),
+            None => way.insert(settle(&self.address, &self.spec, &self.shared.answers).await?).clone(),
+        };
+        let line = match settled {
+            Way::Native(hops) => match self.native(&hops).await {
+                // What this client cannot negotiate, `ssh` may.
+                Err(SshError::KeyExchange { no_common_algorithm: true, message, .. })
+                    if self.spec.client == SshClient::Auto && self.shared.answers.plain().await.is_some() =>
+                {
+                    let opened = self.openssh(None).await?;
+                    *way = Some(Way::OpenSsh { because: message, running: None });
+                    opened
+                }
+                other => other?,
+            },
+            Way::OpenSsh { running, because } => {
+                tracing::info!(host = %self.name, "your own ssh connects: {}", clean(&because));
+                self.openssh(running).await?
+            }
+        };
+        *slot = Some(line.clone());
+        Ok(line)
+    }
+
+    async fn native(&self, hops: &[Hop]) -> Result<Line, SshError> {
+        Ok(Line::Native(Arc::new(Session::connect(hops, &self.shared).await?)))
+    }
+
+    async fn openssh(&self, running: Option<PathBuf>) -> Result<Line, SshError> {
+        let Shared { answers, clock, .. } = self.shared.as_ref();
+        let master = Master::connect(&self.address.to_string(), &self.spec, running, answers, clock, self.shared.person()).await?;
+        Ok(Line::OpenSsh(Arc::new(master)))
+    }
+
+    async fn connected(&self) -> Result<Line, HostError> {
+        self.line().await.map_err(|error| HostError::Unreachable { message: error.to_string(), retry: error.may_pass() })
     }
 
     fn lost(&self, doing: &'static str, message: impl Into<String>) -> HostError {
-        HostError::Lost { host: self.name.clone(), doing, message: message.into() }
+        HostError::Lost { host: self.name.clone(), doing, message: clean(&message.into()) }
     }
 
     /// A channel for a command; waits while sshd has no room for another one.
-    async fn command_channel(&self, doing: &'static str) -> Result<russh::Channel<russh::client::Msg>, HostError> {
+    async fn command_channel(&self, session: &Session, doing: &'static str) -> Result<russh::Channel<russh::client::Msg>, HostError> {
         let until = Instant::now() + CHANNEL_BUDGET;
+        let unreachable = |message: String| {
+            let error = SshError::Session { hop: session.label().to_owned(), message };
+            HostError::Unreachable { message: error.to_string(), retry: true }
+        };
         loop {
-            let session = self.session().await?;
-            match session.open_session().await {
-                Ok(channel) => return Ok(channel),
-                Err(russh::Error::ChannelOpenFailure(reason)) if Instant::now() >= until => {
-                    return Err(HostError::Unexpected {
-                        host: self.name.clone(),
-                        message: format!("sshd opens no session for {doing} ({reason:?}); raise MaxSessions in its sshd_config"),
-                    });
+            match timeout(OPEN, session.open_session()).await {
+                Ok(Ok(channel)) => return Ok(channel),
+                Ok(Err(russh::Error::ChannelOpenFailure(reason))) if Instant::now() >= until => {
+                    return Err(unreachable(format!("sshd opens none for {doing} ({reason:?}); raise MaxSessions in its sshd_config")));
                 }
-                Err(russh::Error::ChannelOpenFailure(_)) => sleep(Duration::from_millis(100)).await,
-                Err(error) => return Err(self.lost(doing, error.to_string())),
+                Ok(Err(russh::Error::ChannelOpenFailure(_))) => sleep(Duration::from_millis(100)).await,
+                Ok(Err(error)) => return Err(self.lost(doing, error.to_string())),
+                Err(_) => return Err(unreachable(format!("no answer within {} s", OPEN.as_secs()))),
             }
         }
     }
 
     async fn run_line(&self, line: &str, command: &Command, doing: &'static str) -> Result<Output, HostError> {
         let _turn = self.commands.acquire().await.map_err(|e| self.lost(doing, e.to_string()))?;
+        // Connecting has deadlines of its own.
+        let connected = self.connected().await?;
         let work = async {
-            let channel = self.command_channel(doing).await?;
-            run(channel, line, command.stdin.as_deref(), command.output_limit).await.map_err(|error| match error {
+            let done = match &connected {
+                Line::Native(session) => {
+                    let channel = self.command_channel(session, doing).await?;
+                    run(channel, line, command.stdin.as_deref(), command.output_limit).await
+                }
+                Line::OpenSsh(master) => master.run(line, command.stdin.as_deref(), command.output_limit).await,
+            };
+            done.map_err(|error| match error {
                 RunError::Lost(message) => self.lost(doing, message),
                 RunError::TooMuch => HostError::Unexpected {
                     host: self.name.clone(),
@@ -143,11 +265,18 @@ impl SshHost {
     }
 
     async fn forward(&self, socket: &str) -> Result<Option<BoxStream>, HostError> {
-        let session = self.session().await?;
-        match session.open_socket(socket).await {
-            Ok(channel) => Ok(Some(Box::new(channel.into_stream()))),
-            Err(russh::Error::ChannelOpenFailure(_)) => Ok(None),
-            Err(error) => Err(self.lost("opening the engine's socket", error.to_string())),
+        let doing = "opening the engine's socket";
+        match self.connected().await? {
+            Line::Native(session) => match timeout(OPEN, session.open_socket(socket)).await {
+                Ok(Ok(channel)) => Ok(Some(Box::new(channel.into_stream()))),
+                Ok(Err(russh::Error::ChannelOpenFailure(_))) => Ok(None),
+                Ok(Err(error)) => Err(self.lost(doing, error.to_string())),
+                Err(_) => {
+                    let message = format!("{}: sshd did not open {socket} within {} s", session.label(), OPEN.as_secs());
+                    Err(HostError::NoSocket { message, kind: ReachErrorKind::Unreachable })
+                }
+            },
+            Line::OpenSsh(master) => master.forward(socket).await.map_err(|e| self.lost(doing, e.to_string())),
         }
     }
 
@@ -155,9 +284,14 @@ impl SshHost {
         let argv = self.elevated(&["sh", "-c", RELAY, "sh", socket]);
         let line = self.quote(&argv)?;
         let doing = "opening the engine's socket";
-        let channel = self.command_channel(doing).await?;
-        let stream = CommandStream::begin(channel, &line).await.map_err(|e| self.lost(doing, e.to_string()))?;
-        Ok(Box::new(stream))
+        match self.connected().await? {
+            Line::Native(session) => {
+                let channel = self.command_channel(&session, doing).await?;
+                let stream = CommandStream::begin(channel, &line).await.map_err(|e| self.lost(doing, e.to_string()))?;
+                Ok(Box::new(stream))
+            }
+            Line::OpenSsh(master) => master.stream(&line).map_err(|e| self.lost(doing, e.to_string())),
+        }
     }
 
     /// Why sshd did not open the socket: it says `open failed` to everything, so the host itself is asked. Nothing is wrong if a command
@@ -177,7 +311,8 @@ fi"#;
         command.timeout = Duration::from_secs(30);
         let output = self.run(&command).await?;
         let word = String::from_utf8_lossy(&output.stdout);
-        let user = self.hops.get().and_then(|h| h.last()).map_or("the user", |h| h.user.as_str());
+        let label = self.connected().await?.label().to_owned();
+        let user = self.spec.user.as_deref().or(label.split_once('@').map(|(user, _)| user)).unwrap_or("the user");
         let name = &self.name;
         let (kind, message) = match word.lines().last().map(str::trim) {
             Some("relay") => return Ok(()),
@@ -222,7 +357,7 @@ fi"#;
 
 fn first_line(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    text.lines().next().unwrap_or("no output").chars().filter(|c| !c.is_control()).take(200).collect()
+    clean(text.lines().next().unwrap_or("no output")).chars().take(200).collect()
 }
 
 #[async_trait]

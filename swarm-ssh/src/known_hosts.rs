@@ -1,53 +1,53 @@
-//! Who a host proves to be, by the rules of OpenSSH (`hostfile.c`, `sshconnect.c`).
+//! known_hosts files, read as OpenSSH reads them (`hostfile.c`, `match.c`), line by line and byte by byte.
 //!
 //! Written here because the checker that comes with russh accepts a key that is marked `@revoked`, takes a host whose recorded key is
-//! of another type for unknown, and reads no wildcards. Keys are compared as bytes, so a key type that nobody here knows is still
-//! told apart from the recorded one.
+//! of another type for unknown, and reads no wildcards. What decides is compared with `ssh` itself, by generated files
+//! (`tests/tests/openssh.rs`).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use hmac::{Hmac, Mac};
+use russh::keys::ssh_key;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// What known_hosts says of a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostKeyVerdict {
-    /// It is recorded for this host.
-    Ok,
-    /// Nothing is recorded for this host.
-    Unknown,
-    /// Another key is recorded for this host, be it of another type.
-    Changed {
-        /// `file:line` of a recorded key.
-        place: String,
-        /// Its fingerprint.
-        recorded: String,
-    },
-    /// The key is marked as revoked.
-    Revoked {
-        /// `file:line` of the mark.
-        place: String,
-    },
+/// What a line is marked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Marker {
+    /// A host's own key.
+    None,
+    /// An authority that signs host keys.
+    Authority,
+    /// A key, or an authority, that is trusted no more.
+    Revoked,
 }
 
 /// One line that can be used.
 #[derive(Debug, Clone)]
-struct Entry {
-    revoked: bool,
-    authority: bool,
+pub(crate) struct Entry {
+    pub(crate) marker: Marker,
     hosts: Vec<u8>,
-    algorithm: String,
-    key: Vec<u8>,
-    place: String,
+    pub(crate) algorithm: String,
+    pub(crate) key: Vec<u8>,
+    /// `file:line`.
+    pub(crate) place: String,
 }
 
 /// The contents of some known_hosts files.
 #[derive(Debug, Clone, Default)]
 pub struct KnownHosts {
     entries: Vec<Entry>,
+}
+
+/// What a line of a known_hosts file is.
+pub(crate) enum Line {
+    /// Blank, or a comment.
+    Nothing,
+    /// A key.
+    Key(Entry),
+    /// Neither; OpenSSH passes over it.
+    Garbage,
 }
 
 impl KnownHosts {
@@ -70,61 +70,22 @@ impl KnownHosts {
     /// Adds the lines of a file. What is not a line of known_hosts is passed over, as OpenSSH does.
     pub fn add(&mut self, bytes: &[u8], file: &str) {
         for (index, line) in bytes.split(|b| *b == b'\n').enumerate() {
-            if let Some(mut entry) = parse_line(line) {
+            if let Line::Key(mut entry) = parse_line(line) {
                 entry.place = format!("{file}:{}", index + 1);
                 self.entries.push(entry);
             }
         }
     }
 
-    /// Judges a key that a host shows. `name` is the host as it was asked for, or its alias.
-    pub fn check(&self, name: &str, port: u16, key: &[u8]) -> HostKeyVerdict {
-        let with_port = lookup_name(name, port);
-        match self.check_name(&with_port, key) {
-            // sshconnect.c: an unknown host on another port is known if the same key is recorded without the port.
-            HostKeyVerdict::Unknown if port != 22 => match self.check_name(&lookup_name(name, 22), key) {
-                HostKeyVerdict::Changed { .. } => HostKeyVerdict::Unknown,
-                other => other,
-            },
-            verdict => verdict,
-        }
-    }
-
-    fn check_name(&self, name: &str, key: &[u8]) -> HostKeyVerdict {
-        let matching: Vec<&Entry> = self.entries.iter().filter(|e| !e.authority && matches_host(&e.hosts, name)).collect();
-        if let Some(revoked) = matching.iter().find(|e| e.revoked && e.key == key) {
-            return HostKeyVerdict::Revoked { place: revoked.place.clone() };
-        }
-        let mut recorded = matching.iter().filter(|e| !e.revoked);
-        if recorded.clone().any(|e| e.key == key) {
-            return HostKeyVerdict::Ok;
-        }
-        match recorded.next() {
-            Some(other) => HostKeyVerdict::Changed { place: other.place.clone(), recorded: fingerprint(&other.key) },
-            None => HostKeyVerdict::Unknown,
-        }
-    }
-
-    /// The key types recorded for a host, in the order of the files: those are asked for, so that nobody can answer with another.
-    pub fn algorithms(&self, name: &str, port: u16) -> Vec<String> {
-        let of = |name: &str| -> Vec<String> {
-            let mut found: Vec<String> = Vec::new();
-            for entry in self.entries.iter().filter(|e| !e.authority && !e.revoked && matches_host(&e.hosts, name)) {
-                if !found.contains(&entry.algorithm) {
-                    found.push(entry.algorithm.clone());
-                }
-            }
-            found
-        };
-        let own = of(&lookup_name(name, port));
-        if own.is_empty() && port != 22 { of(&lookup_name(name, 22)) } else { own }
+    /// The lines that mean a host by this name, in order.
+    pub(crate) fn entries_of(&self, name: &str) -> Vec<&Entry> {
+        self.entries.iter().filter(|e| matches_host(&e.hosts, name)).collect()
     }
 }
 
 /// The name under which a host is recorded: `host`, or `[host]:port` where the port is not 22.
 pub(crate) fn lookup_name(name: &str, port: u16) -> String {
-    let name = name.to_ascii_lowercase();
-    if port == 22 { name } else { format!("[{name}]:{port}") }
+    if port == 22 { name.to_owned() } else { format!("[{name}]:{port}") }
 }
 
 /// `SHA256:…`, as `ssh-keygen -l` shows it.
@@ -132,60 +93,126 @@ pub fn fingerprint(key: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(key)))
 }
 
-/// Writes a new key down at the end of a file, which is made if it is not there.
-///
-/// # Errors
-/// What kept it from being written.
-pub fn append(file: &Path, name: &str, port: u16, algorithm: &str, key: &[u8]) -> std::io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-    if let Some(dir) = file.parent().filter(|d| !d.exists()) {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    }
-    let ends_open = std::fs::read(file).is_ok_and(|b| b.last().is_some_and(|last| *last != b'\n'));
-    let line = format!("{}{} {algorithm} {}\n", if ends_open { "\n" } else { "" }, lookup_name(name, port), STANDARD.encode(key));
-    // One write at the end of the file: two runs at once do not mix their lines.
-    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(file)?.write_all(line.as_bytes())
+const BLANKS: [u8; 2] = *b" \t";
+
+fn skip_blanks(text: &[u8]) -> &[u8] {
+    let start = text.iter().position(|b| !BLANKS.contains(b)).unwrap_or(text.len());
+    text.get(start..).unwrap_or_default()
 }
 
-fn parse_line(line: &[u8]) -> Option<Entry> {
-    let mut words = line.split(|b| b.is_ascii_whitespace()).filter(|w| !w.is_empty());
-    let mut first = words.next()?;
-    if first.starts_with(b"#") {
-        return None;
+/// The bytes up to the next blank, and the rest.
+fn word(text: &[u8]) -> (&[u8], &[u8]) {
+    text.split_at(text.iter().position(|b| BLANKS.contains(b)).unwrap_or(text.len()))
+}
+
+/// `hostfile.c`, hostkeys_foreach_file. To it a line is text of C, which ends at a NUL; only the one behind the host names is stepped over.
+pub(crate) fn parse_line(line: &[u8]) -> Line {
+    let mut rest = skip_blanks(line);
+    if rest.is_empty() || rest.starts_with(b"#") || rest.starts_with(b"\0") {
+        return Line::Nothing;
     }
-    let (mut revoked, mut authority) = (false, false);
-    if first.starts_with(b"@") {
-        match first {
-            b"@revoked" => revoked = true,
-            b"@cert-authority" => authority = true,
-            _ => return None,
+    let Some(marker) = take_marker(&mut rest) else { return Line::Garbage };
+    let end = rest.iter().position(|b| BLANKS.contains(b) || *b == 0).unwrap_or(rest.len());
+    let (hosts, after) = rest.split_at(end);
+    let after = after.get(1..).unwrap_or_default().split(|b| *b == 0).next().unwrap_or_default();
+    let after = skip_blanks(after);
+    if after.is_empty() || after.starts_with(b"#") {
+        return Line::Garbage;
+    }
+    match parse_key(after) {
+        Some((algorithm, key)) => Line::Key(Entry { marker, hosts: hosts.to_vec(), algorithm, key, place: String::new() }),
+        None => Line::Garbage,
+    }
+}
+
+/// `hostfile.c`, check_markers: one marker, ended by a blank; where a line holds a space anywhere, a tab does not end it.
+fn take_marker(rest: &mut &[u8]) -> Option<Marker> {
+    let mut found = Marker::None;
+    while rest.starts_with(b"@") {
+        if found != Marker::None {
+            return None;
         }
-        first = words.next()?;
+        let text = rest.split(|b| *b == 0).next().unwrap_or_default();
+        let end = text.iter().position(|b| *b == b' ').or_else(|| text.iter().position(|b| *b == b'\t'))?;
+        let (marker, after) = rest.split_at(end);
+        found = match marker {
+            b"@cert-authority" => Marker::Authority,
+            b"@revoked" => Marker::Revoked,
+            _ => return None,
+        };
+        *rest = skip_blanks(after);
     }
-    let algorithm = std::str::from_utf8(words.next()?).ok()?.to_owned();
-    let key = STANDARD.decode(words.next()?).ok()?;
-    // A key names its own type first (RFC 4253, 6.6): a line whose two names differ is not a line of known_hosts.
-    let named = key.get(4..4 + u32::from_be_bytes(key.get(..4)?.try_into().ok()?) as usize)?;
-    (named == algorithm.as_bytes()).then(|| Entry { revoked, authority, hosts: first.to_vec(), algorithm, key, place: String::new() })
+    Some(found)
 }
 
-/// Whether a list of patterns, or a hashed name, means this host.
-fn matches_host(hosts: &[u8], name: &str) -> bool {
-    if let Some(hashed) = hosts.strip_prefix(b"|1|") {
-        let Some((salt, hash)) = std::str::from_utf8(hashed).ok().and_then(|h| h.split_once('|')) else { return false };
-        let (Ok(salt), Ok(hash)) = (STANDARD.decode(salt), STANDARD.decode(hash)) else { return false };
-        let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(&salt) else { return false };
-        mac.update(name.as_bytes());
-        return mac.verify_slice(&hash).is_ok();
+/// `sshkey.c`, sshkey_read: a type, and a key of that type in base64. `None` where OpenSSH takes it for no key.
+pub(crate) fn parse_key(text: &[u8]) -> Option<(String, Vec<u8>)> {
+    let (algorithm, after) = word(text);
+    let algorithm = std::str::from_utf8(algorithm).ok()?;
+    let (encoded, _) = word(skip_blanks(after));
+    // `b64_pton` passes over every other white space, such as the CR of a file from elsewhere.
+    let encoded: Vec<u8> = encoded.iter().copied().filter(|b| !b.is_ascii_whitespace() && *b != 0x0b).collect();
+    let key = STANDARD.decode(encoded).ok()?;
+    let named = key.get(4..4usize.checked_add(u32::from_be_bytes(key.get(..4)?.try_into().ok()?) as usize)?)?;
+    let named = std::str::from_utf8(named).ok()?.to_owned();
+    // The names of RSA signatures mean the same kind of key.
+    let kind = if matches!(algorithm, "rsa-sha2-256" | "rsa-sha2-512") { "ssh-rsa" } else { algorithm };
+    (named == kind && is_key(&named, &key)).then_some((named, key))
+}
+
+/// Whether OpenSSH would read this as a key: of a type it knows, whole, and no RSA key of less than 1024 bits.
+fn is_key(algorithm: &str, key: &[u8]) -> bool {
+    if algorithm.ends_with("-cert-v01@openssh.com") {
+        return ssh_key::Certificate::from_bytes(key).is_ok();
     }
+    match ssh_key::PublicKey::from_bytes(key) {
+        Ok(public) => match public.key_data() {
+            ssh_key::public::KeyData::Other(_) => false,
+            ssh_key::public::KeyData::Rsa(rsa) => rsa.key_size() >= 1024,
+            _ => true,
+        },
+        Err(_) => false,
+    }
+}
+
+/// Whether a list of patterns, or a hashed name, means this host (`hostfile.c`, match_maybe_hashed).
+fn matches_host(hosts: &[u8], name: &str) -> bool {
+    if hosts.starts_with(b"|") {
+        return hashed_as(hosts, name).is_some_and(|hashed| hashed.as_bytes() == hosts);
+    }
+    match_list(&name.to_ascii_lowercase(), hosts)
+}
+
+/// `hostfile.c`, host_hash: the name hashed with the salt of a line. What is not exactly as OpenSSH writes it is nobody's name.
+fn hashed_as(hosts: &[u8], name: &str) -> Option<String> {
+    let salt = std::str::from_utf8(hosts).ok()?.strip_prefix("|1|")?.split('|').next()?;
+    let salt: [u8; 20] = STANDARD.decode(salt).ok()?.try_into().ok()?;
+    Some(hash_name(&salt, name))
+}
+
+/// A name as `ssh` writes it with `HashKnownHosts yes`.
+pub(crate) fn hash_name(salt: &[u8; 20], name: &str) -> String {
+    let mut hash = Vec::new();
+    if let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(salt) {
+        mac.update(name.as_bytes());
+        hash = mac.finalize().into_bytes().to_vec();
+    }
+    format!("|1|{}|{}", STANDARD.encode(salt), STANDARD.encode(hash))
+}
+
+/// `match.c`, match_pattern_list: some pattern fits, no negated one does, and none is longer than OpenSSH's buffer.
+fn match_list(name: &str, patterns: &[u8]) -> bool {
+    const LONGEST: usize = 1023;
     let mut found = false;
-    for pattern in hosts.split(|b| *b == b',') {
+    for pattern in patterns.split(|b| *b == b',') {
         let (negated, pattern) = match pattern.strip_prefix(b"!") {
             Some(rest) => (true, rest),
             None => (false, pattern),
         };
+        if pattern.len() >= LONGEST {
+            return false;
+        }
         if glob(&pattern.to_ascii_lowercase(), name.as_bytes()) {
-            // match.c: one negated match rules the whole line out.
             if negated {
                 return false;
             }
@@ -196,7 +223,7 @@ fn matches_host(hosts: &[u8], name: &str) -> bool {
 }
 
 /// `*` and `?` only, as in match.c. Iterative, so that a hostile pattern costs no more than its length times the name's.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+pub(crate) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
@@ -220,63 +247,4 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
         }
     }
     pattern.iter().skip(p).all(|c| *c == b'*')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(algorithm: &str, body: &str) -> Vec<u8> {
-        let mut key = u32::try_from(algorithm.len()).unwrap().to_be_bytes().to_vec();
-        key.extend(algorithm.as_bytes());
-        key.extend(body.as_bytes());
-        key
-    }
-
-    fn line(hosts: &str, algorithm: &str, body: &str) -> String {
-        format!("{hosts} {algorithm} {}\n", STANDARD.encode(key(algorithm, body)))
-    }
-
-    fn check(text: &str, name: &str, port: u16, algorithm: &str, body: &str) -> HostKeyVerdict {
-        let mut known = KnownHosts::default();
-        known.add(text.as_bytes(), "f");
-        known.check(name, port, &key(algorithm, body))
-    }
-
-    const ED: &str = "ssh-ed25519";
-
-    #[test]
-    fn the_four_verdicts() {
-        let text = line("a", ED, "1") + &line("a", ED, "2") + &line("@revoked a", ED, "2");
-        assert_eq!(check(&text, "a", 22, ED, "1"), HostKeyVerdict::Ok);
-        assert_eq!(check(&text, "A", 22, ED, "1"), HostKeyVerdict::Ok);
-        assert_eq!(check(&text, "b", 22, ED, "1"), HostKeyVerdict::Unknown);
-        assert_eq!(check(&text, "a", 22, ED, "2"), HostKeyVerdict::Revoked { place: "f:3".into() });
-        assert!(matches!(check(&text, "a", 22, ED, "3"), HostKeyVerdict::Changed { place, .. } if place == "f:1"));
-        assert!(matches!(check(&text, "a", 22, "ecdsa-sha2-nistp256", "1"), HostKeyVerdict::Changed { .. }));
-    }
-
-    #[test]
-    fn patterns_negation_ports_and_blanks() {
-        let text = format!("\t{}", line("*.example.org,!bad.example.org", ED, "1").replace(' ', "\t"));
-        assert_eq!(check(&text, "www.example.org", 22, ED, "1"), HostKeyVerdict::Ok);
-        assert_eq!(check(&text, "bad.example.org", 22, ED, "1"), HostKeyVerdict::Unknown);
-        let text = line("[10.0.0.*]:2222", ED, "1");
-        assert_eq!(check(&text, "10.0.0.7", 2222, ED, "1"), HostKeyVerdict::Ok);
-        assert_eq!(check(&text, "10.0.0.7", 22, ED, "1"), HostKeyVerdict::Unknown);
-        let text = line("h", ED, "1");
-        assert_eq!(check(&text, "h", 2222, ED, "1"), HostKeyVerdict::Ok);
-        assert_eq!(check(&text, "h", 2222, ED, "2"), HostKeyVerdict::Unknown);
-    }
-
-    #[test]
-    fn a_broken_line_hides_no_other() {
-        let text = format!("a {ED} !!!\n{}a {ED}\n\0\n", line("a", ED, "1"));
-        assert!(matches!(check(&text, "a", 22, ED, "2"), HostKeyVerdict::Changed { .. }));
-    }
-
-    #[test]
-    fn authorities_are_no_keys() {
-        assert_eq!(check(&line("@cert-authority *", ED, "1"), "a", 22, ED, "1"), HostKeyVerdict::Unknown);
-    }
 }

@@ -1,20 +1,32 @@
-//! A [`swarm_core::host::Host`] over SSH. It connects as `ssh` would: the same keys, the same known_hosts, the same ssh_config.
+//! A [`swarm_core::host::Host`] over SSH. It connects as `ssh` would: the same keys, the same known_hosts, the same ssh_config. Where
+//! ssh_config asks for what this client does not do, the user's own `ssh` program connects; `docs/ssh.md` has every keyword.
 //!
-//! What it does not do: forward an agent, accept a changed host key, rewrite known_hosts, or build shell text from values of a file.
-//! No type of russh is part of this crate's interface.
+//! What it does not do: forward an agent, accept a changed host key, write to a file that holds anything but known_hosts lines, or build
+//! shell text from values of a file. No type of russh is part of what others need of this crate.
 
+mod answer;
 mod auth;
 mod channel;
 mod config;
 mod error;
 mod host;
+mod host_key;
+mod keywords;
 mod known_hosts;
+mod openssh;
+mod record;
 mod relay;
+mod revoked;
 mod session;
+mod stage;
 
 pub use auth::{Ask, AskNobody};
 #[doc(hidden)]
 pub use config::read_foreign_text;
 pub use error::SshError;
 pub use host::{SshConnector, SshHost};
-pub use known_hosts::{HostKeyVerdict, KnownHosts, append, fingerprint};
+pub use host_key::{HostKeyVerdict, Trust};
+pub use keywords::{Handling, KEYWORDS, handling};
+pub use known_hosts::{KnownHosts, fingerprint};
+pub use record::{Names, append};
+pub use revoked::Revoked;

@@ -1,28 +1,38 @@
 //! One connection to one host, over as many hops as it takes. Each hop's key is checked before a single byte proves who we are.
 
+use crate::answer::Answers;
 use crate::auth::{Ask, KeyStore, log_in};
-use crate::config::{Hop, SshAnswers};
-use crate::error::{Broken, SshError};
-use crate::known_hosts::{HostKeyVerdict, KnownHosts, append, fingerprint, lookup_name};
-use russh::Channel;
+use crate::config::{Family, Hop};
+use crate::error::{Broken, SshError, clean};
+use crate::host_key::{HostKeyVerdict, Trust};
+use crate::known_hosts::{KnownHosts, fingerprint};
+use crate::record::{Names, append};
+use crate::revoked::Revoked;
+use crate::stage::{Clock, Progress, Stage, Watched};
 use russh::client::{Config, Handle, Handler, Msg, connect_stream};
-use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyOrCertificate};
+use russh::keys::PublicKeyOrCertificate;
+use russh::{Channel, Preferred, cipher, kex, mac};
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use swarm_core::host::BoxStream;
 use swarm_core::spec::HostKeyPolicy;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
+/// How long a name may take to resolve.
+const RESOLVE: Duration = Duration::from_secs(10);
+/// How long a TCP connection may take, where ConnectTimeout says nothing.
 const CONNECT: Duration = Duration::from_secs(10);
-const HANDSHAKE: Duration = Duration::from_secs(20);
+/// How long a session or a socket may take to open, once we are in.
+pub(crate) const OPEN: Duration = Duration::from_secs(10);
 /// How long a connection is tried again where sshd closes it because too many knock at once.
-const HANDSHAKE_BUDGET: Duration = Duration::from_secs(30);
+const KNOCKING: Duration = Duration::from_secs(8);
 /// How long a channel that nobody uses is trusted to be open still.
 const SPARE: Duration = Duration::from_secs(5);
 /// Handshakes at once: more only makes each slower, and sshd's MaxStartups begins to drop them.
@@ -31,31 +41,76 @@ const HANDSHAKES: usize = 16;
 /// The connection to one jump host, and the turn to make it.
 type Bastion = Arc<Mutex<Option<Arc<Session>>>>;
 
+/// A host key that was accepted and is not written down yet.
+#[derive(Debug, Clone)]
+struct Accepted {
+    file: PathBuf,
+    names: Names,
+    algorithm: String,
+    key: Vec<u8>,
+    written: bool,
+}
+
 /// What all hosts of a run share.
 pub(crate) struct Shared {
     pub(crate) keys: KeyStore,
-    pub(crate) answers: SshAnswers,
-    pub(crate) ask: Arc<dyn Ask>,
+    pub(crate) answers: Answers,
+    pub(crate) clock: Clock,
+    person: bool,
     handshakes: Semaphore,
-    /// Connections to jump hosts: many hosts behind one of them share it.
+    /// Connections to jump hosts: many hosts behind one of them share it, if all its settings are equal.
     bastions: Mutex<HashMap<String, Bastion>>,
+    /// New host keys, by the file they belong in and the name they are looked up by.
+    accepted: std::sync::Mutex<HashMap<(PathBuf, String), Accepted>>,
 }
 
 impl Shared {
     pub(crate) fn new(ask: Arc<dyn Ask>) -> Self {
         Self {
             keys: KeyStore::default(),
-            answers: SshAnswers::default(),
-            ask,
+            answers: Answers::default(),
+            person: ask.somebody_is_there(),
+            clock: Clock::new(ask),
             handshakes: Semaphore::new(HANDSHAKES),
             bastions: Mutex::default(),
+            accepted: std::sync::Mutex::default(),
         }
+    }
+
+    /// Whether there is somebody to ask.
+    pub(crate) fn person(&self) -> bool {
+        self.person
+    }
+
+    /// Writes the new host keys down that were accepted so far.
+    pub(crate) fn record(&self) -> Result<(), String> {
+        let Ok(mut accepted) = self.accepted.lock() else { return Ok(()) };
+        for ((file, name), new) in accepted.iter_mut().filter(|(_, new)| !new.written) {
+            append(file, name, new.names, &new.algorithm, &new.key)
+                .map_err(|e| format!("the new host key of {name} was not written to {}: {e}", file.display()))?;
+            new.written = true;
+        }
+        Ok(())
+    }
+
+    /// Accepts a key for as long as this process lives; it must then stay the same.
+    fn accept(&self, hop: &Hop, name: String, algorithm: String, key: Vec<u8>) -> Result<(), String> {
+        let file = hop.trust.known_hosts.first().cloned().ok_or("no known_hosts file is set, so a new key can be written nowhere")?;
+        let names = if hop.trust.hash_names { Names::Hashed } else { Names::Plain };
+        let mut accepted = self.accepted.lock().map_err(|e| e.to_string())?;
+        let known =
+            accepted.entry((file.clone(), name)).or_insert_with(|| Accepted { file, names, algorithm, key: key.clone(), written: false });
+        if known.key == key {
+            return Ok(());
+        }
+        Err(format!("it shows another key than a moment ago ({} then, to be written to {})", fingerprint(&known.key), known.file.display()))
     }
 }
 
 /// A connection that has logged in.
 pub(crate) struct Session {
     pub(crate) handle: Handle<Keeper>,
+    label: String,
     primed: AtomicBool,
     /// A session channel that nobody has used yet, and when it was opened.
     spare: std::sync::Mutex<Option<(Instant, Channel<Msg>)>>,
@@ -65,14 +120,14 @@ pub(crate) struct Session {
 
 impl Session {
     /// Connects over all hops.
-    pub(crate) async fn connect(hops: &[Hop], shared: &Shared) -> Result<Self, SshError> {
+    pub(crate) async fn connect(hops: &[Hop], shared: &Arc<Shared>) -> Result<Self, SshError> {
         let Some((target, bastions)) = hops.split_last() else {
             return Err(SshError::Settings { hop: String::new(), message: "there is no host to connect to".into() });
         };
         let mut through: Option<Arc<Self>> = None;
         let mut way = String::new();
         for hop in bastions {
-            way = format!("{way}>{}", hop.label);
+            way = format!("{way}>{hop:?}");
             let slot = Arc::clone(shared.bastions.lock().await.entry(way.clone()).or_default());
             let mut slot = slot.lock().await;
             let alive = slot.as_ref().filter(|s| !s.handle.is_closed()).cloned();
@@ -117,14 +172,20 @@ impl Session {
         self.handle.channel_open_session().await
     }
 
-    async fn connect_hop(hop: &Hop, through: Option<Arc<Self>>, shared: &Shared) -> Result<Self, SshError> {
-        let until = Instant::now() + HANDSHAKE_BUDGET;
+    /// For messages: `user@host:port`.
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
+    async fn connect_hop(hop: &Hop, through: Option<Arc<Self>>, shared: &Arc<Shared>) -> Result<Self, SshError> {
+        let until = Instant::now() + KNOCKING;
         let mut pause = Duration::from_millis(100);
         loop {
+            let began = Instant::now();
             match Self::attempt(hop, through.clone(), shared).await {
                 // sshd drops connections by chance when too many knock at once: a moment later there is room. Each waits for another
-                // time, or all would come back together.
-                Err(SshError::Handshake { .. }) if Instant::now() + pause < until => {
+                // time, or all would come back together. What took long is no such thing.
+                Err(SshError::Banner { .. }) if began.elapsed() < Duration::from_secs(2) && Instant::now() + pause < until => {
                     sleep(pause.mul_f64(0.5 + chance())).await;
                     pause = (pause * 2).min(Duration::from_secs(2));
                 }
@@ -133,39 +194,75 @@ impl Session {
         }
     }
 
-    async fn attempt(hop: &Hop, through: Option<Arc<Self>>, shared: &Shared) -> Result<Self, SshError> {
-        let connect_error = |message: String| SshError::Connect { hop: hop.label.clone(), message };
-        let _turn = shared.handshakes.acquire().await.map_err(|e| connect_error(e.to_string()))?;
-        let stream = timeout(CONNECT, dial(hop, through.as_deref())).await.map_err(|_| {
-            connect_error(format!("no answer within {} s; is the address right, and does a firewall drop it?", CONNECT.as_secs()))
-        })??;
-        let known = KnownHosts::load(&[hop.known_hosts.clone(), hop.global_known_hosts.clone()].concat())
-            .map_err(|message| SshError::HostKey { hop: hop.label.clone(), message })?;
-        let config = Arc::new(config_for(&known, hop));
-        // What is told if the host shows no key of a recorded type: that is a changed key, whatever its type.
-        let recorded = match known.check(&hop.key_name, hop.port, &[]) {
-            HostKeyVerdict::Changed { place, recorded } => format!("{place} has {recorded}"),
-            _ => "another type is recorded".into(),
-        };
-        let keeper = Keeper { hop: hop.clone(), known };
+    async fn attempt(hop: &Hop, through: Option<Arc<Self>>, shared: &Arc<Shared>) -> Result<Self, SshError> {
+        let label = || hop.label.clone();
+        let trust = trust_of(hop).map_err(|message| SshError::HostKey { hop: label(), message })?;
+        let turn = shared.handshakes.acquire().await.map_err(|e| SshError::Connect { hop: label(), message: e.to_string() })?;
+        let stream = dial(hop, through.as_deref()).await?;
+        let progress = Arc::new(Progress::default());
+        let config = Arc::new(config_for(&trust, hop)?);
+        let keeper = Keeper { hop: hop.clone(), trust, progress: Arc::clone(&progress), shared: Arc::clone(shared) };
+        let watched = Watched::new(stream, Arc::clone(&progress));
         let shake = async {
-            let mut handle = connect_stream(config, stream, keeper).await?;
-            log_in(&mut handle, hop, &shared.keys, &shared.ask).await?;
+            let mut handle = connect_stream(config, watched, keeper).await?;
+            drop(turn);
+            log_in(&mut handle, hop, &shared.keys, &shared.clock, shared.person).await?;
             Ok::<_, Broken>(handle)
         };
-        let handle = match timeout(HANDSHAKE, shake).await {
+        let handle = match progress.in_time(&shared.clock, shake).await {
             Ok(Ok(handle)) => handle,
-            Ok(Err(Broken(SshError::Protocol(message)))) => return Err(SshError::Handshake { hop: hop.label.clone(), message }),
-            Ok(Err(Broken(SshError::NoCommonAlgorithm { host_key: true, offered }))) => {
-                let message = format!(
-                    "its host key has changed: it has keys of type {offered} only, and {recorded}; somebody may be in between. If the host was reinstalled, remove that line and run again"
-                );
-                return Err(SshError::HostKey { hop: hop.label.clone(), message });
-            }
-            Ok(Err(Broken(error))) => return Err(error),
-            Err(_) => return Err(connect_error(format!("the login took longer than {} s", HANDSHAKE.as_secs()))),
+            Ok(Err(Broken::Ours(error))) => return Err(error),
+            Ok(Err(Broken::Library(error))) => return Err(failed(hop, progress.stage(), error)),
+            Err(stage) => return Err(late(hop, stage)),
         };
-        Ok(Self { handle, primed: AtomicBool::new(false), spare: std::sync::Mutex::default(), _through: through })
+        Ok(Self { handle, label: label(), primed: AtomicBool::new(false), spare: std::sync::Mutex::default(), _through: through })
+    }
+}
+
+/// An error of the library, by the stage it came in.
+fn failed(hop: &Hop, stage: Stage, error: russh::Error) -> SshError {
+    let label = hop.label.clone();
+    if let russh::Error::NoCommonAlgo { kind, theirs, .. } = &error {
+        let what = match kind {
+            russh::AlgorithmKind::Key => "host key",
+            russh::AlgorithmKind::Kex => "key exchange",
+            russh::AlgorithmKind::Cipher => "cipher",
+            russh::AlgorithmKind::Mac => "MAC",
+            russh::AlgorithmKind::Compression => "compression",
+        };
+        let message = format!("no common {what} algorithm; the host offers {}", clean(&theirs.join(", ")));
+        return SshError::KeyExchange { hop: label, message, no_common_algorithm: true };
+    }
+    let message = match error {
+        russh::Error::Disconnect | russh::Error::HUP => "the server closed the connection".to_owned(),
+        russh::Error::Version => "what it says is not the greeting of SSH 2".to_owned(),
+        other => clean(&other.to_string()),
+    };
+    match stage {
+        Stage::Banner => SshError::Banner { hop: label, message },
+        Stage::KeyExchange => SshError::KeyExchange { hop: label, message, no_common_algorithm: false },
+        Stage::Login => {
+            SshError::Login { hop: label, user: hop.user.clone(), message: format!("the connection broke: {message}"), refused: false }
+        }
+    }
+}
+
+/// A stage that took too long.
+fn late(hop: &Hop, stage: Stage) -> SshError {
+    let label = hop.label.clone();
+    let seconds = stage.limit().as_secs();
+    match stage {
+        Stage::Banner => SshError::Banner {
+            hop: label,
+            message: format!("nothing came within {seconds} s; is it an SSH server, and is the machine overloaded?"),
+        },
+        Stage::KeyExchange => {
+            SshError::KeyExchange { hop: label, message: format!("it did not end within {seconds} s"), no_common_algorithm: false }
+        }
+        Stage::Login => {
+            let message = format!("no answer within {seconds} s; sshd may wait for a name server (UseDNS) or a directory (PAM, LDAP)");
+            SshError::Login { hop: label, user: hop.user.clone(), message, refused: false }
+        }
     }
 }
 
@@ -177,88 +274,179 @@ fn chance() -> f64 {
 
 async fn dial(hop: &Hop, through: Option<&Session>) -> Result<BoxStream, SshError> {
     let failed = |message: String| SshError::Connect { hop: hop.label.clone(), message };
-    match through {
-        Some(session) => {
-            let opened = session.handle.channel_open_direct_tcpip(hop.address.clone(), u32::from(hop.port), "127.0.0.1", 0).await;
-            let channel = opened.map_err(|e| failed(format!("the jump host could not connect: {e}")))?;
-            Ok(Box::new(channel.into_stream()))
+    let limit = hop.connect_timeout.unwrap_or(CONNECT);
+    let late = || failed(format!("no answer within {} s; is the address right, and does a firewall drop it?", limit.as_secs()));
+    if let Some(session) = through {
+        let opened = session.handle.channel_open_direct_tcpip(hop.address.clone(), u32::from(hop.port), "127.0.0.1", 0);
+        let channel = timeout(limit, opened).await.map_err(|_| late())?;
+        let channel =
+            channel.map_err(|e| failed(format!("the jump host {} could not connect: {}", session.label, clean(&e.to_string()))))?;
+        return Ok(Box::new(channel.into_stream()));
+    }
+    let mut last = None;
+    for address in resolve(hop).await? {
+        match timeout(limit, connect(hop, address)).await {
+            Ok(Ok(stream)) => {
+                let _ = stream.set_nodelay(true);
+                return Ok(Box::new(stream));
+            }
+            Ok(Err(error)) => last = Some(failed(format!("{error} ({address})"))),
+            Err(_) => last = Some(late()),
         }
-        None => {
-            let stream = TcpStream::connect((hop.address.as_str(), hop.port)).await.map_err(|e| failed(e.to_string()))?;
-            let _ = stream.set_nodelay(true);
-            Ok(Box::new(stream))
-        }
+    }
+    Err(last.unwrap_or_else(|| failed("it has no address that may be used".into())))
+}
+
+async fn resolve(hop: &Hop) -> Result<Vec<SocketAddr>, SshError> {
+    let failed = |message: String| SshError::Name { hop: hop.label.clone(), message };
+    let found = timeout(RESOLVE, tokio::net::lookup_host((hop.address.as_str(), hop.port))).await;
+    let found = found.map_err(|_| failed(format!("no answer within {} s", RESOLVE.as_secs())))?.map_err(|e| failed(e.to_string()))?;
+    let fits = |a: &SocketAddr| match hop.family {
+        Family::Any => true,
+        Family::V4 => a.is_ipv4(),
+        Family::V6 => a.is_ipv6(),
+    };
+    let found: Vec<SocketAddr> = found.filter(fits).collect();
+    match found.is_empty() {
+        true => Err(failed("it has no address of the family that AddressFamily sets".into())),
+        false => Ok(found),
     }
 }
 
-fn config_for(known: &KnownHosts, hop: &Hop) -> Config {
+async fn connect(hop: &Hop, address: SocketAddr) -> std::io::Result<TcpStream> {
+    let Some(bind) = &hop.bind else { return TcpStream::connect(address).await };
+    let from: IpAddr = match bind.parse() {
+        Ok(ip) => ip,
+        Err(_) => {
+            let found = tokio::net::lookup_host((bind.as_str(), 0)).await?.find(|a| a.is_ipv4() == address.is_ipv4());
+            found.ok_or_else(|| std::io::Error::other(format!("BindAddress {bind} has no address")))?.ip()
+        }
+    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(SocketAddr::new(from, 0))?;
+    socket.connect(address).await
+}
+
+fn trust_of(hop: &Hop) -> Result<Trust, String> {
+    let files = &hop.trust;
+    Ok(Trust {
+        name: files.name.clone(),
+        alias: files.alias,
+        port: hop.port,
+        known: KnownHosts::load(&[files.known_hosts.clone(), files.global_known_hosts.clone()].concat())?,
+        revoked: files.revoked.as_deref().map(Revoked::load).transpose()?.unwrap_or_default(),
+        host_key_algorithms: files.algorithms.clone(),
+        ca_algorithms: files.ca_algorithms.clone(),
+        rsa_bits: files.rsa_bits,
+    })
+}
+
+/// What OpenSSH offers by itself besides what russh does (7.4 to 10), and dropbear.
+const MORE_KEX: [kex::Name; 3] = [kex::ECDH_SHA2_NISTP256, kex::ECDH_SHA2_NISTP384, kex::ECDH_SHA2_NISTP521];
+const MORE_CIPHERS: [cipher::Name; 1] = [cipher::AES_128_GCM];
+const MORE_MACS: [mac::Name; 2] = [mac::HMAC_SHA1_ETM, mac::HMAC_SHA1];
+
+fn config_for(trust: &Trust, hop: &Hop) -> Result<Config, SshError> {
     let mut config = Config {
         nodelay: true,
-        keepalive_interval: Some(Duration::from_secs(5)),
-        keepalive_max: 3,
+        keepalive_interval: Some(hop.alive.0),
+        keepalive_max: hop.alive.1,
         inactivity_timeout: None,
         ..Config::default()
     };
-    // Only what is recorded is asked for: whoever sits in between cannot answer with a key of another type.
-    let recorded: Vec<Algorithm> = known.algorithms(&hop.key_name, hop.port).iter().flat_map(|name| algorithms_of(name)).collect();
-    if !recorded.is_empty() {
-        config.preferred.key = Cow::Owned(recorded);
+    let (certificates, keys) = trust.algorithms(hop.trust.reorder);
+    let none_of = |what: &str| SshError::KeyExchange {
+        hop: hop.label.clone(),
+        message: format!("ssh_config sets {what} to algorithms of which this client has none"),
+        no_common_algorithm: true,
+    };
+    if keys.is_empty() && certificates.is_empty() {
+        return Err(none_of("HostKeyAlgorithms"));
     }
-    config
+    let default = Preferred::DEFAULT;
+    let extensions = default.kex.iter().filter(|n| n.as_ref().starts_with("ext-") || n.as_ref().starts_with("kex-strict")).cloned();
+    let all_kex: Vec<kex::Name> = default
+        .kex
+        .iter()
+        .cloned()
+        .chain(MORE_KEX)
+        .filter(|n| !n.as_ref().starts_with("ext-") && !n.as_ref().starts_with("kex-strict"))
+        .collect();
+    let all_ciphers: Vec<cipher::Name> = default.cipher.iter().cloned().chain(MORE_CIPHERS).collect();
+    let all_macs: Vec<mac::Name> = default.mac.iter().cloned().chain(MORE_MACS).collect();
+    let mut kex = chosen(all_kex, &hop.kex).ok_or_else(|| none_of("KexAlgorithms"))?;
+    kex.extend(extensions);
+    config.preferred = Preferred {
+        kex: Cow::Owned(kex),
+        key: Cow::Owned(keys),
+        host_key_certificates: Cow::Owned(certificates),
+        cipher: Cow::Owned(chosen(all_ciphers, &hop.ciphers).ok_or_else(|| none_of("Ciphers"))?),
+        mac: Cow::Owned(chosen(all_macs, &hop.macs).ok_or_else(|| none_of("MACs"))?),
+        compression: default.compression,
+    };
+    Ok(config)
 }
 
-/// The signature algorithms of a recorded key type; RSA keys sign with SHA-2.
-fn algorithms_of(key_type: &str) -> Vec<Algorithm> {
-    match key_type {
-        "ssh-ed25519" => vec![Algorithm::Ed25519],
-        "ecdsa-sha2-nistp256" => vec![Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }],
-        "ecdsa-sha2-nistp384" => vec![Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 }],
-        "ecdsa-sha2-nistp521" => vec![Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 }],
-        "ssh-rsa" => vec![Algorithm::Rsa { hash: Some(HashAlg::Sha512) }, Algorithm::Rsa { hash: Some(HashAlg::Sha256) }],
-        _ => Vec::new(),
+/// What there is of what is wanted, in the wanted order; all of it where nothing is wanted. `None` where there is nothing of it.
+fn chosen<N: AsRef<str> + Clone>(all: Vec<N>, wanted: &[String]) -> Option<Vec<N>> {
+    if wanted.is_empty() {
+        return Some(all);
     }
+    let found: Vec<N> = wanted.iter().filter_map(|name| all.iter().find(|a| a.as_ref() == name)).cloned().collect();
+    (!found.is_empty()).then_some(found)
 }
 
 /// Keeps the door: it judges the host's key.
 pub(crate) struct Keeper {
     hop: Hop,
-    known: KnownHosts,
+    trust: Trust,
+    progress: Arc<Progress>,
+    shared: Arc<Shared>,
 }
 
 impl Handler for Keeper {
     type Error = Broken;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Broken> {
-        let key = shown.public_key();
-        let refuse = |message: String| Err(Broken(SshError::HostKey { hop: self.hop.label.clone(), message }));
+        let refuse = |message: String| Err(Broken::Ours(SshError::HostKey { hop: self.hop.label.clone(), message }));
+        let key = match shown {
+            PublicKeyOrCertificate::PublicKey { key, .. } => key.clone(),
+            PublicKeyOrCertificate::Certificate(certificate) => certificate.public_key().clone().into(),
+        };
         let Ok(bytes) = key.to_bytes() else { return refuse("its host key cannot be read".into()) };
-        let algorithm = key.algorithm().as_str().to_owned();
+        let kind = key.algorithm();
+        let algorithm = if kind.clone().is_rsa() { "ssh-rsa".to_owned() } else { kind.as_str().to_owned() };
         let print = fingerprint(&bytes);
-        let name = lookup_name(&self.hop.key_name, self.hop.port);
-        let file = self.hop.known_hosts.first().cloned().unwrap_or_else(|| PathBuf::from("~/.ssh/known_hosts"));
-        match self.known.check(&self.hop.key_name, self.hop.port, &bytes) {
-            HostKeyVerdict::Ok => Ok(true),
+        let name = self.trust.lookup();
+        let file = self.hop.trust.known_hosts.first().cloned().unwrap_or_else(|| PathBuf::from("~/.ssh/known_hosts"));
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        match self.trust.judge(shown, now) {
+            HostKeyVerdict::Ok => {}
             HostKeyVerdict::Revoked { place } => {
-                refuse(format!("its host key {print} is marked as revoked in {place}; somebody may be in between"))
+                return refuse(format!("its host key {print} is marked as revoked in {place}; somebody may be in between"));
             }
-            HostKeyVerdict::Changed { place, recorded } => refuse(format!(
-                "its host key has changed: it shows {algorithm} {print}, and {place} has {recorded}; somebody may be in between. If the host was reinstalled, remove that line and run again"
-            )),
-            HostKeyVerdict::Unknown if self.hop.policy == HostKeyPolicy::AcceptNew => {
-                match append(&file, &self.hop.key_name, self.hop.port, &algorithm, &bytes) {
-                    Ok(()) => Ok(true),
-                    Err(error) => refuse(format!("its host key {print} is new and could not be written to {}: {error}", file.display())),
+            HostKeyVerdict::Changed { place, recorded } => {
+                return refuse(format!(
+                    "its host key has changed: it shows {algorithm} {print}, and {place} has {recorded}; somebody may be in between. If the host was reinstalled, remove that line and run again"
+                ));
+            }
+            HostKeyVerdict::Refused { why } => return refuse(format!("its host key {algorithm} {print} is not accepted: {why}")),
+            HostKeyVerdict::Unknown if self.hop.trust.policy == HostKeyPolicy::AcceptNew => {
+                if let Err(why) = self.shared.accept(&self.hop, name, algorithm, bytes) {
+                    return refuse(format!("its host key {print} is new: {why}"));
                 }
             }
             HostKeyVerdict::Unknown => {
                 let port = if self.hop.port == 22 { String::new() } else { format!(" -p {}", self.hop.port) };
-                refuse(format!(
+                return refuse(format!(
                     "its host key is not known: it shows {algorithm} {print} for {name}. Compare that with the host's console, then add it with: ssh-keyscan -t {}{port} {} >> {}",
                     algorithm.trim_start_matches("ssh-"),
-                    self.hop.key_name,
+                    self.trust.name,
                     file.display()
-                ))
+                ));
             }
         }
+        self.progress.reach(Stage::Login);
+        Ok(true)
     }
 }

@@ -12,5 +12,6 @@ pub mod conformance;
 pub mod differ;
 pub mod engines;
 pub mod lab;
+pub mod openssh;
 pub mod proxy;
 pub mod sim;

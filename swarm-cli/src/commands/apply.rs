@@ -122,6 +122,9 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
         let limit = plan.limit.as_ref();
         return Ok(if plan.is_empty() { as_wished(&spec, &observed, limit, keys.as_ref(), format) } else { failure::CHANGES });
     }
+    if plan.is_empty() {
+        fleet.record_host_keys().await?;
+    }
     let mut shown_at = Instant::now();
     while !plan.is_empty() {
         agree(args.yes, &question(&plan))?;
@@ -212,6 +215,7 @@ fn listen(stop: &Stop) {
         return;
     }
     let stop = stop.clone();
+    super::STOPS_IN_ORDER.store(true, std::sync::atomic::Ordering::SeqCst);
     tokio::spawn(async move {
         use tokio::signal::unix::{SignalKind, signal};
         let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =

@@ -10,6 +10,15 @@ use crate::args::{Cli, Command, Common, Format, LabCommand};
 use crate::failure::Failure;
 use crate::{output, source};
 use clap::CommandFactory;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether a signal stops a run in order.
+static STOPS_IN_ORDER: AtomicBool = AtomicBool::new(false);
+
+/// Whether the first signal is for the run that goes on: it stops in order.
+pub(crate) fn stops_in_order() -> bool {
+    STOPS_IN_ORDER.load(Ordering::SeqCst)
+}
 
 /// Does what the command line says; gives the exit code.
 pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {

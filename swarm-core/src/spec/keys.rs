@@ -71,6 +71,8 @@ pub(super) const AVAILABILITIES: &[&str] = &["active", "pause", "drain"];
 pub(super) const CONNECTIONS: &[&str] = &["ssh", "local", "docker"];
 /// Words of `host_key`.
 pub(super) const HOST_KEYS: &[&str] = &["strict", "accept-new"];
+/// Words of `client`.
+pub(super) const CLIENTS: &[&str] = &["auto", "native", "openssh"];
 
 const MANY: i64 = i64::MAX;
 
@@ -108,6 +110,11 @@ const SECTIONS: &[Section] = &[
             key("jump", Kind::TextList, "Jump hosts on the way, in order: user@host:port.").shown("[ops@bastion.example.org]"),
             key("password_env", Kind::Text, "Environment variable that holds the password. Keys are better.").shown("SSH_PASSWORD"),
             key("passphrase_env", Kind::Text, "Environment variable that holds the passphrase of identity_file.").shown("SSH_PASSPHRASE"),
+            key(
+                "client",
+                Kind::Word(CLIENTS),
+                "auto (default) connects by itself, and by your `ssh` program where ssh_config asks for what only that can do; native never does; openssh always.",
+            ).shown("auto"),
             key("sudo", Kind::Bool, "Reach the engine through `sudo -n`, for users outside the docker group.").shown("false"),
         ],
     },

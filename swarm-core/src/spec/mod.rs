@@ -112,6 +112,19 @@ pub enum HostKeyPolicy {
     AcceptNew,
 }
 
+/// Who makes SSH connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SshClient {
+    /// The built-in client, and the user's own `ssh` program for a host whose ssh_config asks for what only that can do.
+    #[default]
+    Auto,
+    /// The built-in client; such a host is refused.
+    Native,
+    /// The user's own `ssh` program for every host.
+    Openssh,
+}
+
 /// One hop on the way to a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Jump {
@@ -144,6 +157,8 @@ pub struct SshSpec {
     pub passphrase_env: Option<String>,
     /// Whether to reach the engine through `sudo -n`.
     pub sudo: bool,
+    /// Who connects.
+    pub client: SshClient,
 }
 
 /// TLS files for an engine that listens on TCP.

@@ -1,8 +1,8 @@
 //! How a host and its engine are reached: the part of the reader about `engine`, `connection` and `ssh`.
 
 use super::fields::{Fields, Reader};
-use super::keys::{CONNECTIONS, HOST_KEYS};
-use super::{Connection, EngineEndpoint, HostKeyPolicy, Jump, SshSpec, TlsFiles};
+use super::keys::{CLIENTS, CONNECTIONS, HOST_KEYS};
+use super::{Connection, EngineEndpoint, HostKeyPolicy, Jump, SshClient, SshSpec, TlsFiles};
 use std::path::PathBuf;
 
 impl Reader {
@@ -100,6 +100,11 @@ impl Reader {
         let port = self.int(fields, "port").and_then(|p| u16::try_from(p).ok());
         let host_key =
             self.word(fields, "host_key", HOST_KEYS).map(|w| if w == "strict" { HostKeyPolicy::Strict } else { HostKeyPolicy::AcceptNew });
+        let client = self.word(fields, "client", CLIENTS).map(|w| match w {
+            "native" => SshClient::Native,
+            "openssh" => SshClient::Openssh,
+            _ => SshClient::Auto,
+        });
         let jump = fields.node("jump").is_some().then(|| {
             let mut hops = Vec::new();
             for (text, at) in self.texts(fields, "jump") {
@@ -125,6 +130,7 @@ impl Reader {
             password_env: self.text(fields, "password_env").or(base.password_env),
             passphrase_env: self.text(fields, "passphrase_env").or(base.passphrase_env),
             sudo: self.boolean(fields, "sudo").unwrap_or(base.sudo),
+            client: client.unwrap_or(base.client),
         }
     }
 }

@@ -281,9 +281,9 @@ impl State {
         }
         let Some(through) = h.joined_through else { return false };
         let manages = |name: &HostName| {
-            self.hosts
-                .get(name)
-                .is_some_and(|m| m.powered && matches!(&m.local, Local::Active { swarm, control: true, .. } if *swarm == index))
+            self.hosts.get(name).is_some_and(|m| {
+                m.powered && self.linked(&host, name) && matches!(&m.local, Local::Active { swarm, control: true, .. } if *swarm == index)
+            })
         };
         if self.by_address.get(&through).is_some_and(manages) {
             return false;

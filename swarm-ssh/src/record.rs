@@ -1,0 +1,186 @@
+//! Writing a new host key down. A run holds root on every host, and the path of the file comes from a file that others may have
+//! written: only a file that holds known_hosts lines, is ours alone and is reached without a symbolic link is written to.
+
+use crate::known_hosts::{Line, hash_name, parse_line};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustix::fs::{Mode, OFlags};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Component, Path};
+
+/// How a name is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// As it is.
+    Plain,
+    /// Hashed, as with `HashKnownHosts yes`.
+    Hashed,
+}
+
+/// The largest known_hosts file that is added to.
+const LARGEST: u64 = 64 << 20;
+
+/// Adds a key for a name at the end of a file, which is made if it is not there (0600, its folder 0700).
+///
+/// # Errors
+/// Why it is not written; the file is then as it was.
+pub fn append(file: &Path, name: &str, names: Names, algorithm: &str, key: &[u8]) -> Result<(), String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']' | '%');
+    if name.is_empty() || !name.chars().all(fits) || !name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[' || c == ':') {
+        return Err(format!("{name:?} cannot be written as a host name"));
+    }
+    // A word that an authorized_keys file would take for an option is never written as it is.
+    let plain = name.contains(['.', ':']) && names == Names::Plain;
+    let shown = if plain { name.to_owned() } else { hash_name(&salt()?, name) };
+    let line = format!("{shown} {algorithm} {}\n", STANDARD.encode(key));
+    let mut open = open(file)?;
+    let ends_open = check(&mut open, file)?;
+    let text = if ends_open { format!("\n{line}") } else { line };
+    // One write at the end of the file: two runs at once do not mix their lines.
+    open.write_all(text.as_bytes()).and_then(|()| open.sync_data()).map_err(|e| e.to_string())
+}
+
+fn salt() -> Result<[u8; 20], String> {
+    let mut salt = [0; 20];
+    File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut salt)).map_err(|e| format!("/dev/urandom: {e}"))?;
+    Ok(salt)
+}
+
+fn open(file: &Path) -> Result<File, String> {
+    if file.components().any(|c| matches!(c, Component::ParentDir)) {
+        return Err("its path goes up with `..`; write the path without".into());
+    }
+    let name = file.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let other = matches!(name, "authorized_keys" | "authorized_keys2" | "config" | "rc" | "environment" | "shosts" | "rhosts");
+    if other || name.is_empty() || name.ends_with(".pub") || (name.starts_with("id_") && !name.contains("known")) {
+        return Err("its name is that of another kind of file".into());
+    }
+    if let Some(dir) = file.parent().filter(|d| !d.as_os_str().is_empty() && !d.exists()) {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    }
+    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let opened = match rustix::fs::open(file, flags | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(0o600)) {
+        Err(rustix::io::Errno::EXIST) => rustix::fs::open(file, flags, Mode::empty()),
+        other => other,
+    };
+    opened.map(File::from).map_err(|error| match error {
+        rustix::io::Errno::LOOP => "it is a symbolic link; name the file itself".into(),
+        other => std::io::Error::from(other).to_string(),
+    })
+}
+
+/// The file is ours alone and holds known_hosts lines. Gives whether its last line has no end.
+fn check(open: &mut File, file: &Path) -> Result<bool, String> {
+    let meta = open.metadata().map_err(|e| e.to_string())?;
+    if !meta.is_file() {
+        return Err("it is no regular file".into());
+    }
+    if meta.nlink() != 1 {
+        return Err("it has another name as well (a hard link)".into());
+    }
+    ours(&meta, "it")?;
+    if let Some(dir) = file.parent().filter(|d| !d.as_os_str().is_empty()) {
+        let meta = std::fs::metadata(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        // The sticky bit keeps others from replacing what is not theirs.
+        if meta.mode() & 0o1000 == 0 {
+            ours(&meta, &dir.display().to_string())?;
+        }
+    }
+    if meta.len() > LARGEST {
+        return Err(format!("it has more than {} MiB", LARGEST >> 20));
+    }
+    let mut bytes = Vec::new();
+    open.read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    for (index, line) in bytes.split(|b| *b == b'\n').enumerate() {
+        if matches!(parse_line(line), Line::Garbage) {
+            return Err(format!("its line {} is not one of known_hosts, so it may be another kind of file", index + 1));
+        }
+    }
+    Ok(bytes.last().is_some_and(|last| *last != b'\n'))
+}
+
+fn ours(meta: &std::fs::Metadata, what: &str) -> Result<(), String> {
+    let me = rustix::process::geteuid().as_raw();
+    if meta.uid() != me && meta.uid() != 0 {
+        return Err(format!("{what} belongs to another user"));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(format!("{what} can be written by others (mode {:o}); chmod go-w", meta.mode() & 0o777));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn key() -> Vec<u8> {
+        let mut key = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".to_vec();
+        key.extend([9u8; 32]);
+        key
+    }
+
+    fn add(file: &Path, name: &str) -> Result<(), String> {
+        append(file, name, Names::Plain, "ssh-ed25519", &key())
+    }
+
+    #[test]
+    fn a_new_file_is_ours_alone_and_lines_are_added_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("new/known_hosts");
+        add(&file, "10.0.0.1").unwrap();
+        std::fs::write(&file, std::fs::read_to_string(&file).unwrap().trim_end()).unwrap();
+        add(&file, "[10.0.0.1]:2222").unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(text.lines().map(|l| l.split(' ').next().unwrap()).collect::<Vec<_>>(), ["10.0.0.1", "[10.0.0.1]:2222"]);
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::metadata(file.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn nothing_else_is_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("script"), "echo hello\n").unwrap();
+        std::fs::write(at("good"), "").unwrap();
+        symlink(at("good"), at("link")).unwrap();
+        std::fs::write(at("twice"), "").unwrap();
+        std::fs::hard_link(at("twice"), at("again")).unwrap();
+        std::fs::write(at("open"), "").unwrap();
+        std::fs::set_permissions(at("open"), std::fs::Permissions::from_mode(0o666)).unwrap();
+        for (name, why) in [
+            ("authorized_keys", "another kind"),
+            ("id_rsa", "another kind"),
+            ("script", "line 1"),
+            ("link", "symbolic link"),
+            ("again", "hard link"),
+            ("open", "written by others"),
+            ("x/../good", "`..`"),
+        ] {
+            let error = add(&at(name), "10.0.0.1").unwrap_err();
+            assert!(error.contains(why), "{name}: {error}");
+        }
+        assert_eq!(std::fs::read_to_string(at("script")).unwrap(), "echo hello\n");
+        for name in ["a b", "a,b", "a\nb", "!a", "*", "@revoked", "#a", "|1|x", ""] {
+            assert!(add(&at("good"), name).is_err(), "{name:?}");
+        }
+        assert_eq!(std::fs::read(at("good")).unwrap(), b"");
+    }
+
+    /// `pty` and a key would be a login in an authorized_keys file.
+    #[test]
+    fn a_bare_word_is_written_hashed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("known");
+        add(&file, "pty").unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("|1|") && !text.contains("pty"), "{text}");
+        let mut known = crate::KnownHosts::default();
+        known.add(text.as_bytes(), "f");
+        assert_eq!(known.entries_of("pty").len(), 1);
+        assert_eq!(known.entries_of("tty").len(), 0);
+    }
+}
