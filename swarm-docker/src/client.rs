@@ -3,6 +3,7 @@
 //! bollard writes request and answer bodies to the log at debug level, so whatever carries a token or a key is sent from here
 //! instead. It also sends no API version (0.21.1), so the version is put into the path here, for both.
 
+use crate::list;
 use crate::stream::{Connector, NotReached, Target};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -80,7 +81,7 @@ impl Doing {
 
     /// An answer that is not what it should be.
     pub(crate) fn unusable(self, message: &str) -> EngineError {
-        self.error(if self.mutating { ErrorClass::Unknown } else { ErrorClass::Refused }, Reason::Other, message)
+        self.error(if self.mutating { ErrorClass::Unknown } else { ErrorClass::Refused }, Reason::Unreadable, message)
     }
 
     pub(crate) async fn within<T>(self, work: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {
@@ -110,7 +111,9 @@ impl Doing {
 
 /// Text from an engine, fit to be shown: no secrets, no control characters, not endless.
 pub(crate) fn clean(text: &str) -> String {
-    let text: String = redact(text).chars().map(|c| if c.is_control() { ' ' } else { c }).take(2000).collect();
+    let hidden =
+        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}');
+    let text: String = redact(text).chars().map(|c| if c.is_control() || hidden(c) { ' ' } else { c }).take(2000).collect();
     text.trim().to_owned()
 }
 
@@ -221,10 +224,29 @@ impl EngineClient {
 
     /// A call that does not pass through bollard. `None` is given for an empty answer.
     pub(crate) async fn call(&self, doing: Doing, method: Method, path: &str, body: Option<&Value>) -> Result<Option<Value>, EngineError> {
-        doing.within(self.call_unbounded(doing, method, path, body)).await
+        let bytes = doing.within(self.bytes(doing, method, path, body)).await?;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(None);
+        }
+        serde_json::from_slice(&bytes).map(Some).map_err(|e| doing.unusable(&format!("the engine's answer is not JSON: {e}")))
     }
 
-    async fn call_unbounded(&self, doing: Doing, method: Method, path: &str, body: Option<&Value>) -> Result<Option<Value>, EngineError> {
+    /// A list, read entry by entry: what it holds never costs much more than its bytes.
+    pub(crate) async fn list<W, T>(
+        &self,
+        doing: Doing,
+        path: &str,
+        least: usize,
+        each: fn(W) -> Result<T, String>,
+    ) -> Result<Vec<T>, EngineError>
+    where
+        W: serde::de::DeserializeOwned,
+    {
+        let bytes = doing.within(self.bytes(doing, Method::GET, path, None)).await?;
+        list::read(&bytes, least, each).map_err(|e| doing.unusable(&format!("the engine's answer is not such a list: {e}")))
+    }
+
+    async fn bytes(&self, doing: Doing, method: Method, path: &str, body: Option<&Value>) -> Result<Bytes, EngineError> {
         let bytes = body.map(|b| Bytes::from(b.to_string())).unwrap_or_default();
         let request = Request::builder()
             .method(method)
@@ -246,10 +268,7 @@ impl EngineClient {
                 .unwrap_or_else(|| String::from_utf8_lossy(&bytes).into_owned());
             return Err(doing.answered(status.as_u16(), &message));
         }
-        if bytes.iter().all(u8::is_ascii_whitespace) {
-            return Ok(None);
-        }
-        serde_json::from_slice(&bytes).map(Some).map_err(|e| doing.unusable(&format!("the engine's answer is not JSON: {e}")))
+        Ok(bytes)
     }
 }
 

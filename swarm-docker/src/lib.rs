@@ -7,6 +7,7 @@
 mod client;
 mod engine;
 mod facts;
+mod list;
 mod stream;
 mod tls;
 

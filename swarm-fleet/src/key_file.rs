@@ -1,8 +1,8 @@
 //! The unlock key in a file of this machine.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use swarm_core::Secret;
 use swarm_core::driver::KeyKeeper;
@@ -35,27 +35,63 @@ impl KeyFile {
         if !dir.exists() {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         }
-        let fresh = self.beside(&format!(".new.{}", std::process::id()));
-        let put = || -> std::io::Result<()> {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-            file.write_all(format!("{}\n", key.expose()).as_bytes())?;
-            file.sync_all()?;
-            if self.path.is_file() {
-                std::fs::copy(&self.path, self.beside(".previous"))?;
-            }
-            std::fs::rename(&fresh, &self.path)?;
-            File::open(dir)?.sync_all()
-        };
-        put().inspect_err(|_| {
-            // No key is left where nobody looks for it.
-            let _ = std::fs::remove_file(&fresh);
-        })
+        let old = self.read()?;
+        if let Some(old) = old.filter(|old| old.trim() != key.expose()) {
+            replace(dir, &self.beside(".previous"), old.trim())?;
+        }
+        replace(dir, &self.path, key.expose())
     }
+
+    /// The key in the file, if there is one. What others can write, or what a link points to, is no place for a key.
+    fn read(&self) -> std::io::Result<Option<String>> {
+        let refuse = |why: &str| std::io::Error::other(format!("it {why}"));
+        let open = OpenOptions::new().read(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32).open(&self.path);
+        let file = match open {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if std::fs::symlink_metadata(&self.path).is_ok_and(|m| m.is_symlink()) => {
+                return Err(refuse(&format!("is a symbolic link; name the file itself ({error})")));
+            }
+            Err(error) => return Err(error),
+        };
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            return Err(refuse("is no regular file"));
+        }
+        let me = rustix::process::geteuid().as_raw();
+        if meta.uid() != me && meta.uid() != 0 {
+            return Err(refuse("belongs to another user"));
+        }
+        if meta.mode() & 0o022 != 0 {
+            return Err(refuse(&format!("can be written by others (mode {:o}); chmod 600", meta.mode() & 0o777)));
+        }
+        let mut text = String::new();
+        file.take(4096).read_to_string(&mut text)?;
+        Ok(Some(text))
+    }
+}
+
+/// Puts a key into a file that only its owner can read: whole or not at all, also if the power goes.
+fn replace(dir: &Path, path: &Path, key: &str) -> std::io::Result<()> {
+    let mut fresh = path.to_owned().into_os_string();
+    fresh.push(format!(".new.{}", std::process::id()));
+    let fresh = PathBuf::from(fresh);
+    let put = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+        file.write_all(format!("{key}\n").as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, path)?;
+        File::open(dir)?.sync_all()
+    };
+    put().inspect_err(|_| {
+        // No key is left where nobody looks for it.
+        let _ = std::fs::remove_file(&fresh);
+    })
 }
 
 impl KeyKeeper for KeyFile {
     fn fingerprint(&self) -> Option<String> {
-        let text = std::fs::read_to_string(&self.path).ok()?;
+        let text = self.read().ok().flatten()?;
         Some(Secret::new(text.trim()).fingerprint())
     }
 
@@ -64,6 +100,7 @@ impl KeyKeeper for KeyFile {
         if self.path.is_dir() {
             return Err(format!("{} is a folder; name a file in it", self.path.display()));
         }
+        self.read().map_err(failed)?;
         let dir = self.path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // The nearest folder that is there must take a file: the ones below it are made in it. Nothing is written to find out.
         let there = dir.ancestors().find(|d| d.exists() || d.as_os_str().is_empty()).unwrap_or(Path::new("/"));
@@ -76,5 +113,42 @@ impl KeyKeeper for KeyFile {
 
     fn store(&self, key: &Secret) -> Result<(), String> {
         self.write(key).map_err(|e| format!("{} was not written: {e}", self.path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn a_key_and_the_one_before_it_are_for_their_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let keeper = KeyFile::new(&dir.path().join("new/key"));
+        keeper.ready().unwrap();
+        assert!(!dir.path().join("new").exists(), "looking writes nothing");
+        for key in ["first", "second", "second"] {
+            keeper.store(&Secret::new(key)).unwrap();
+        }
+        let read = |name: &str| std::fs::read_to_string(dir.path().join("new").join(name)).unwrap();
+        assert_eq!((read("key"), read("key.previous")), ("second\n".into(), "first\n".into()));
+        for name in ["key", "key.previous"] {
+            assert_eq!(std::fs::metadata(dir.path().join("new").join(name)).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        assert_eq!(std::fs::read_dir(dir.path().join("new")).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_file_of_others_is_no_place_for_a_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("open"), "k").unwrap();
+        std::fs::set_permissions(at("open"), std::fs::Permissions::from_mode(0o620)).unwrap();
+        symlink(at("elsewhere"), at("link")).unwrap();
+        for (name, why) in [("open", "written by others"), ("link", "symbolic link")] {
+            let keeper = KeyFile::new(&at(name));
+            assert!(keeper.ready().unwrap_err().contains(why) && keeper.store(&Secret::new("x")).is_err(), "{name}");
+        }
+        assert!(!at("elsewhere").exists());
     }
 }

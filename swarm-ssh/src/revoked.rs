@@ -61,7 +61,9 @@ impl Revoked {
         let whole = (|| {
             (file.u32()? == 1).then_some(())?;
             // Its version, its date and flags; nothing of it decides.
-            (file.u64()?, file.u64()?, file.u64()?, file.string()?, file.string()?);
+            file.take(24)?;
+            file.string()?;
+            file.string()?;
             while !file.0.is_empty() {
                 let kind = file.u8()?;
                 let mut body = Reader(file.string()?);

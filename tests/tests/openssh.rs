@@ -10,6 +10,7 @@ use swarm_tests::openssh::{Bench, Verdict};
 const STRICTER: &[(&str, &str)] = &[("StrictHostKeyChecking", "`host_key` of the cluster file decides, and it knows no `no`")];
 
 #[test]
+#[allow(clippy::print_stdout, reason = "the table of what was compared")]
 fn nothing_connects_where_ssh_refuses() {
     let dir = tempfile::tempdir().unwrap();
     let keys = Keys::new(&dir.path().join("keys"));
@@ -193,5 +194,25 @@ fn verdict(keys: &Keys, case: &Case, now: Option<u64>) -> Verdict {
         HostKeyVerdict::Changed { .. } => Verdict::Changed,
         HostKeyVerdict::Revoked { .. } => Verdict::Revoked,
         HostKeyVerdict::Refused { .. } => Verdict::Refused,
+    }
+}
+
+/// `docs/ssh.md` holds every keyword, as the code has it, and every keyword that this machine's `ssh` prints.
+#[test]
+fn every_keyword_is_in_the_documents() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/ssh.md")).unwrap();
+    for (keyword, handling) in swarm_ssh::KEYWORDS {
+        let word = match handling {
+            swarm_ssh::Handling::Honoured => "honoured",
+            swarm_ssh::Handling::ByOpenSsh => "by OpenSSH",
+            swarm_ssh::Handling::Refused => "refused",
+            swarm_ssh::Handling::Meaningless => "without meaning here",
+        };
+        assert!(text.contains(&format!("| {keyword} | {word} |")), "{keyword}: {word}");
+    }
+    let printed = swarm_tests::lab::sh(&["ssh", "-F", "/dev/null", "-G", "localhost"]);
+    for line in printed.lines() {
+        let keyword = line.split(' ').next().unwrap().to_ascii_lowercase();
+        assert!(text.contains(&format!("| {keyword} |")), "{keyword} is printed by `ssh -G`");
     }
 }

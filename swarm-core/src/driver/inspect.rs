@@ -2,6 +2,7 @@
 
 use super::progress::{Progress, ProgressEvent};
 use crate::addr::AddressSelector;
+use crate::engine::{EngineError, Reason};
 use crate::fleet::{FleetRead, Reader};
 use crate::id::{HostName, NodeId};
 use crate::observe::{HostReport, LocalState, Observation, ReachError, ReachErrorKind, identity_from_pem};
@@ -96,7 +97,7 @@ async fn list_again(looked: Looked, began: Instant, concurrency: usize) -> Looke
     stream::iter(looked)
         .map(|(name, mut report, reader)| async move {
             if let (Some(Ok(_)), Some(reader)) = (&report.view, &reader) {
-                report.view = Some(view(reader).await);
+                report.view = Some(view(reader).await.map_err(|e| e.to_string()));
             }
             (name, report, reader)
         })
@@ -149,9 +150,16 @@ async fn ask(host: &HostSpec, reader: &Reader) -> HostReport {
                 Some(view) => view,
                 None => early.await,
             };
-            match early {
-                Ok(view) if view.cluster.id == *cluster => Some(Ok(view)),
-                _ => Some(view(reader).await),
+            let looked = match early {
+                Ok(view) if view.cluster.id == *cluster => Ok(view),
+                _ => view(reader).await,
+            };
+            match looked {
+                // It leads, or hears who leads, and what it says cannot be read: that is no lost quorum.
+                Err(error) if error.reason == Reason::Unreadable => {
+                    return unreached(ReachError { kind: ReachErrorKind::Unusable, message: error.to_string() });
+                }
+                looked => Some(looked.map_err(|e| e.to_string())),
             }
         }
         (true, None) => Some(Err(swarm.error.clone().unwrap_or_else(|| "it cannot name its swarm".into()))),
@@ -166,15 +174,14 @@ async fn ask(host: &HostSpec, reader: &Reader) -> HostReport {
     HostReport { engine: Ok(engine), machine, identity: None, view }
 }
 
-async fn view(reader: &Reader) -> Result<crate::observe::ClusterView, String> {
+async fn view(reader: &Reader) -> Result<crate::observe::ClusterView, EngineError> {
     let (cluster, nodes, services) = tokio::join!(reader.engine.cluster(), reader.engine.nodes(), reader.engine.service_count());
-    let text = |e: crate::engine::EngineError| e.to_string();
-    let cluster = cluster.map_err(text)?;
+    let cluster = cluster?;
     let unlock_key = match cluster.settings.autolock {
-        Some(true) => reader.engine.unlock_key().await.map_err(text)?.map(|key| key.fingerprint()),
+        Some(true) => reader.engine.unlock_key().await?.map(|key| key.fingerprint()),
         _ => None,
     };
-    Ok(crate::observe::ClusterView { cluster, nodes: nodes.map_err(text)?, services: services.map_err(text)?, unlock_key })
+    Ok(crate::observe::ClusterView { cluster, nodes: nodes?, services: services?, unlock_key })
 }
 
 /// Whether only the node's certificate can tell which swarm a host is in.

@@ -23,6 +23,8 @@ pub enum ErrorClass {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
+    /// The engine's answer is not what such an answer is.
+    Unreadable,
     /// Nothing more is known.
     Other,
     /// The engine is in a swarm already.

@@ -50,11 +50,15 @@ impl Builder<'_> {
         let blank = self.dir.join("with blank");
         std::fs::create_dir_all(&blank).unwrap();
         std::fs::write(blank.join("known"), &good).unwrap();
+        std::fs::write(blank.join("tok-127.0.0.1"), &good).unwrap();
+        std::fs::copy(self.keys.at("user"), self.keys.at("root-key")).unwrap();
         let mut add = |production: &'static str, more: &str, known: &str| plain.push((production, more.to_owned(), known.to_owned()));
         add("blanks in paths", &format!("  UserKnownHostsFile \"{}/known\"", blank.display()), "");
         add("blanks in paths", &format!("  UserKnownHostsFile {}/known", blank.display()), "");
-        add("tokens in paths", &format!("  UserKnownHostsFile {}", other.replace("l", "l").replace(".other", ".%n")), &good);
-        add("tokens in paths", &format!("  IdentityFile {}", user.replace("user", "%%")), &good);
+        add("tokens in paths", &format!("  UserKnownHostsFile {}/tok-%h", blank.display()), "");
+        add("tokens in paths", &format!("  UserKnownHostsFile {}/tok-%p", blank.display()), &good);
+        add("tokens in paths", &format!("  IdentityFile {}\n  IdentityFile none", user.replace("user", "%r-key")), &good);
+        add("tokens in paths", &format!("  IdentityFile {}", user.replace("user", "%%-key")), &good);
         // Revoked keys.
         for (text, name) in [
             (format!("{host}\n"), ".rk1"),
@@ -142,8 +146,8 @@ impl Builder<'_> {
         add("KnownHostsCommand", &format!("  KnownHostsCommand /bin/cat {other}"), "");
         add("KnownHostsCommand", &format!("  KnownHostsCommand /bin/echo @revoked * {host}"), &good);
         add("KnownHostsCommand", "  KnownHostsCommand /bin/false", &good);
-        add("CheckHostIP", &format!("  CheckHostIP yes\n  HostName localhost"), &format!("[localhost]:{port} {host}\n"));
-        add("CheckHostIP", &format!("  CheckHostIP yes\n  HostName localhost"), &format!("[localhost]:{port} {host}\n{wrong}"));
+        add("CheckHostIP", "  CheckHostIP yes\n  HostName localhost", &format!("[localhost]:{port} {host}\n"));
+        add("CheckHostIP", "  CheckHostIP yes\n  HostName localhost", &format!("[localhost]:{port} {host}\n{wrong}"));
         add("VerifyHostKeyDNS", "  VerifyHostKeyDNS yes", &good);
         add("VerifyHostKeyDNS", "  VerifyHostKeyDNS yes", "");
         add("RemoteCommand", "  RemoteCommand echo", &good);
