@@ -84,7 +84,7 @@ fn replace(dir: &Path, path: &Path, key: &str) -> std::io::Result<()> {
         File::open(dir)?.sync_all()
     };
     put().inspect_err(|_| {
-        // No key is left where nobody looks for it.
+        // No key is left behind under another name.
         let _ = std::fs::remove_file(&fresh);
     })
 }

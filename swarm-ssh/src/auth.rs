@@ -85,7 +85,7 @@ async fn load(file: &Path, hop: &Hop, clock: &Clock) -> Result<PrivateKey, Strin
         None => clock.ask(format!("Passphrase for {shown}: ")).await,
     };
     let passphrase = passphrase.ok_or_else(|| {
-        format!("{shown} has a passphrase and nobody can be asked for it; add the key to an agent (ssh-add {shown}), or set passphrase_env")
+        format!("{shown} has a passphrase, and there is no terminal to ask for it; add the key to an agent (ssh-add {shown}), or set passphrase_env")
     })?;
     read(file.to_owned(), Some(passphrase)).await.map_err(|_| format!("the passphrase for {shown} is wrong"))
 }

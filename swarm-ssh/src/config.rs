@@ -206,7 +206,7 @@ async fn settle_one(name: &str, user: Option<&str>, port: Option<u16>, spec: &Ss
     };
     let mut files = |key: &str, defaults| match default_files(key, defaults) {
         Ok(files) => files,
-        // `ssh -G` prints several paths on one line: one with a blank in it cannot be told from two.
+        // `ssh -G` prints several paths on one line: one with a blank in it looks like two.
         Err(key) => {
             needs.push(format!("{key} with blanks"));
             Vec::new()

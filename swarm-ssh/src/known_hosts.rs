@@ -183,7 +183,7 @@ fn matches_host(hosts: &[u8], name: &str) -> bool {
     match_list(&name.to_ascii_lowercase(), hosts)
 }
 
-/// `hostfile.c`, host_hash: the name hashed with the salt of a line. What is not exactly as OpenSSH writes it is nobody's name.
+/// `hostfile.c`, host_hash: the name hashed with the salt of a line. What is not exactly as OpenSSH writes it matches no name.
 fn hashed_as(hosts: &[u8], name: &str) -> Option<String> {
     let salt = std::str::from_utf8(hosts).ok()?.strip_prefix("|1|")?.split('|').next()?;
     let salt: [u8; 20] = STANDARD.decode(salt).ok()?.try_into().ok()?;

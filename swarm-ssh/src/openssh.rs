@@ -25,7 +25,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long a login may take where nobody is asked.
+/// How long a login may take without a question.
 const LOGIN: Duration = Duration::from_secs(40);
 /// The same, where a person may have to type.
 const LOGIN_ASKING: Duration = Duration::from_secs(180);
@@ -236,7 +236,7 @@ impl Master {
                 sleep(Duration::from_millis(20)).await;
             }
         };
-        // `ssh` asks by itself on the terminal: nobody else may at the same time.
+        // `ssh` asks by itself on the terminal: no other question may be open.
         let (child, watchdog) = if person { clock.while_asking(connecting).await? } else { connecting.await? };
         Ok(made(dir, control, Some(Mutex::new(child)), record_in, watchdog))
     }

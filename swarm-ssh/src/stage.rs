@@ -194,7 +194,7 @@ impl Clock {
         answer
     }
 
-    /// Work in which a program asks by itself: nobody else asks meanwhile, and nothing runs out.
+    /// Work in which a program asks by itself: no other question is open meanwhile, and no deadline passes.
     pub(crate) async fn while_asking<T>(&self, work: impl Future<Output = T>) -> T {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let began = Instant::now();

@@ -11,6 +11,7 @@ mod drift;
 mod engine;
 mod faults;
 mod hostile;
+mod logins;
 mod openssh;
 mod refusals;
 mod rules;

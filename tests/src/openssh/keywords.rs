@@ -32,7 +32,7 @@ impl Builder<'_> {
         add("upper case", "  HostName localhost", &format!("[LOCALHOST]:{port} {host}\n"));
         add("upper case", "  HostName localhost", &format!("[LocalHos?]:{port},other {host}\n"));
         add("upper case", "  HostName localhost", &format!("*,![LOCALHOST]:{port} {host}\n"));
-        add("User", "  User nobody-here", &good);
+        add("User", "  User no-such-user", &good);
         add("Port", "  Port 1", &good);
         // Files.
         let other = self.file(".other", good.as_bytes());
@@ -216,7 +216,7 @@ impl Builder<'_> {
             self.add("a jump host's own way", "plain", &format!("  ProxyJump {first}"), good);
         }
         self.add("ProxyJump", "plain", "  ProxyJump none", good);
-        self.add("ProxyJump", "plain", "  ProxyJump nobody@127.0.0.1:1", good);
+        self.add("ProxyJump", "plain", "  ProxyJump someone@127.0.0.1:1", good);
         self.add("ProxyJump", "plain", "  ProxyJump [::1]:1", good);
     }
 }

@@ -63,7 +63,7 @@ impl Bench {
         std::fs::write(&config, text).unwrap();
         let real = crate::lab::sh(&["sh", "-c", "command -v ssh"]);
         // One line that `ssh` cannot read would make every host refused, and the comparison worth nothing.
-        crate::lab::sh(&[real.trim(), "-F", config.to_str().unwrap(), "-G", "nobody"]);
+        crate::lab::sh(&[real.trim(), "-F", config.to_str().unwrap(), "-G", "localhost"]);
         let bin = dir.join("bin");
         std::fs::create_dir_all(&bin).unwrap();
         // What names a file of its own is left alone.
