@@ -414,6 +414,12 @@ async fn certificates_and_passwords_open_the_door() {
     assert!(status("poison-password").out.contains("standalone"));
     let wrong = status("poison-wrong");
     assert!(wrong.out.contains("the password") && !format!("{wrong:?}").contains("poison"), "{wrong:?}");
+    // The same password as the answer to the host's question, where that is all it offers.
+    reconfigure(m1, "UsePAM yes\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication yes\nPubkeyAuthentication no");
+    let asked = status("poison-password");
+    assert!(asked.out.contains("standalone"), "{asked:?}\n{}", sshd_log(m1));
+    let wrong = status("poison-wrong");
+    assert!(wrong.out.contains("keyboard-interactive") && !format!("{wrong:?}").contains("poison"), "{wrong:?}");
 }
 
 /// `plan`, `status` and `verify` write nothing, whatever the file says; `apply` writes, and to known_hosts files only.
