@@ -3,6 +3,7 @@
 use crate::answer::{Answer, Answers};
 use crate::error::SshError;
 use crate::keywords::{Handling, handling};
+use crate::words::Words;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use swarm_core::addr::HostAddress;
@@ -376,54 +377,6 @@ fn methods(asked: &Answer) -> Vec<Method> {
     known.collect()
 }
 
-/// What the tokens of ssh_config stand for.
-struct Words {
-    home: PathBuf,
-    host: String,
-    given: String,
-    alias: Option<String>,
-    port: u16,
-    user: String,
-    local: Option<String>,
-}
-
-impl Words {
-    fn tilde(&self, path: &str) -> PathBuf {
-        match path.strip_prefix("~/") {
-            Some(rest) => self.home.join(rest),
-            None => PathBuf::from(path),
-        }
-    }
-
-    /// A path with its tokens (`man ssh_config`, TOKENS); `None` for one that only OpenSSH knows.
-    fn expand(&self, text: &str) -> Option<PathBuf> {
-        if text.contains("${") || (text.starts_with('~') && !text.starts_with("~/")) {
-            return None;
-        }
-        let mut out = String::new();
-        let mut rest = text.chars();
-        while let Some(c) = rest.next() {
-            if c != '%' {
-                out.push(c);
-                continue;
-            }
-            match rest.next()? {
-                '%' => out.push('%'),
-                'd' => out.push_str(self.home.to_str()?),
-                'h' => out.push_str(&self.host),
-                'k' => out.push_str(self.alias.as_deref().unwrap_or(&self.host)),
-                'n' => out.push_str(&self.given),
-                'p' => out.push_str(&self.port.to_string()),
-                'r' => out.push_str(&self.user),
-                'u' => out.push_str(self.local.as_deref()?),
-                'i' => out.push_str(&rustix::process::getuid().as_raw().to_string()),
-                _ => return None,
-            }
-        }
-        Some(self.tilde(&out))
-    }
-}
-
 /// A path that `ssh -G` printed beside others: it has no blank if it is absolute.
 fn sure_path(word: &str, words: &Words) -> Option<PathBuf> {
     (word.starts_with('/') || word.starts_with("~/")).then(|| words.tilde(word))
@@ -483,25 +436,6 @@ mod tests {
         assert_eq!(shown("[fd00::1]:22"), Some((String::new(), "fd00::1".into(), Some(22))));
         for wrong in ["b:x", "b:0", "", "-oProxyCommand=x", "-l@b", "[::1]x", "a b"] {
             assert_eq!(shown(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn tokens() {
-        let words = Words {
-            home: "/home/op".into(),
-            host: "h".into(),
-            given: "H".into(),
-            alias: None,
-            port: 22,
-            user: "r".into(),
-            local: Some("op".into()),
-        };
-        let shown = |text: &str| words.expand(text).map(|p| p.display().to_string());
-        assert_eq!(shown("~/.ssh/my key %h-%r-%u-%p-%n-%k%%"), Some("/home/op/.ssh/my key h-r-op-22-H-h%".into()));
-        assert_eq!(shown("%d/k"), Some("/home/op/k".into()));
-        for unknown in ["%C", "%L", "${HOME}/k", "~other/k", "%"] {
-            assert_eq!(shown(unknown), None, "{unknown}");
         }
     }
 }

@@ -19,6 +19,7 @@ mod relay;
 mod revoked;
 mod session;
 mod stage;
+mod words;
 
 pub use auth::{Ask, AskNobody};
 #[doc(hidden)]

@@ -4,6 +4,7 @@
 mod advice;
 mod architecture;
 mod bootstrap;
+mod clients;
 mod command_line;
 mod conformance;
 mod differ;

@@ -6,16 +6,16 @@ use std::time::Duration;
 use swarm_core::engine::EngineRead;
 use swarm_core::host::{Command, Host, HostError, HostRead};
 use swarm_core::observe::ReachErrorKind;
-use swarm_core::spec::{HostKeyPolicy, Jump, SshClient, SshSpec};
+use swarm_core::spec::{HostKeyPolicy, Jump, SshSpec};
 use swarm_docker::DockerEngine;
 use swarm_lab::LabHost;
 use swarm_ssh::{AskNobody, SshConnector, SshHost};
 use swarm_tests::lab::{TestLab, eventually, sh};
 use tempfile::TempDir;
 
-const SOCKET: &str = "/run/docker.sock";
+pub(crate) const SOCKET: &str = "/run/docker.sock";
 
-fn spec(lab: &TestLab) -> SshSpec {
+pub(crate) fn spec(lab: &TestLab) -> SshSpec {
     SshSpec {
         user: Some("root".into()),
         identity_file: Some(lab.lab.key()),
@@ -24,11 +24,11 @@ fn spec(lab: &TestLab) -> SshSpec {
     }
 }
 
-fn connect(host: &LabHost, spec: SshSpec) -> SshHost {
+pub(crate) fn connect(host: &LabHost, spec: SshSpec) -> SshHost {
     SshConnector::new(Arc::new(AskNobody)).host(host.name.as_str().into(), host.address.to_string().parse().unwrap(), spec)
 }
 
-async fn echo(host: &SshHost, text: &str) -> Result<String, HostError> {
+pub(crate) async fn echo(host: &SshHost, text: &str) -> Result<String, HostError> {
     let output = host.run(&Command::new(["printf", "%s", text])).await?;
     assert_eq!(output.status, Some(0));
     Ok(String::from_utf8(output.stdout).unwrap())
@@ -40,7 +40,7 @@ fn message(error: &HostError) -> String {
 }
 
 /// Writes sshd's configuration with further lines and restarts it.
-fn reconfigure(host: &LabHost, more: &str) {
+pub(crate) fn reconfigure(host: &LabHost, more: &str) {
     let path = host.ssh_dir().join("sshd_config");
     let kept: String = std::fs::read_to_string(&path)
         .unwrap()
@@ -415,170 +415,12 @@ async fn certificates_and_passwords_open_the_door() {
     let wrong = status("poison-wrong");
     assert!(wrong.out.contains("the password") && !format!("{wrong:?}").contains("poison"), "{wrong:?}");
     // The same password as the answer to the host's question, where that is all it offers.
-    reconfigure(m1, "UsePAM yes\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication yes\nPubkeyAuthentication no");
+    reconfigure(
+        m1,
+        "UsePAM yes\nPermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication yes\nPubkeyAuthentication no",
+    );
     let asked = status("poison-password");
     assert!(asked.out.contains("standalone"), "{asked:?}\n{}", sshd_log(m1));
     let wrong = status("poison-wrong");
     assert!(wrong.out.contains("keyboard-interactive") && !format!("{wrong:?}").contains("poison"), "{wrong:?}");
-}
-
-/// `plan`, `status` and `verify` write nothing, whatever the file says; `apply` writes, and to known_hosts files only.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_apply_writes_a_new_host_key_and_only_where_host_keys_belong() {
-    let lab = TestLab::up(1, 0);
-    let dir = tempfile::tempdir().unwrap();
-    let at = |name: &str| dir.path().join(name);
-    let file = |known: &Path| {
-        let text = lab.text(&[("m1", "manager", "")]).replace(&lab.lab.known_hosts().display().to_string(), &known.display().to_string());
-        lab.file(&text.replacen("ssh: {", "ssh: { host_key: accept-new,", 1))
-    };
-    let run = |verb: &[&str], known: &Path| swarm_tests::cli::run(&[verb, &["-f", file(known).to_str().unwrap()]].concat());
-    for verb in [&["plan"][..], &["status"], &["verify", "--timeout", "1s"], &["apply", "--dry-run"]] {
-        let ran = run(verb, &at("known"));
-        assert!(ran.code == 2 || ran.code == 3 || ran.code == 0, "{verb:?}: {ran:?}");
-        assert!(!at("known").exists(), "{verb:?} wrote");
-    }
-    // What is not a known_hosts file is left as it is, and nothing is done to the host.
-    std::fs::write(at("profile"), "umask 022\n").unwrap();
-    std::os::unix::fs::symlink(at("profile"), at("link")).unwrap();
-    for wrong in ["authorized_keys", "profile", "link"] {
-        let ran = run(&["apply", "--yes"], &at(wrong));
-        assert!(ran.code != 0 && format!("{ran:?}").contains("was not written to"), "{wrong}: {ran:?}");
-        assert_eq!(lab.docker("m1", &["info", "--format", "{{.Swarm.LocalNodeState}}"]).trim(), "inactive");
-    }
-    assert_eq!(std::fs::read_to_string(at("profile")).unwrap(), "umask 022\n");
-    assert!(!at("authorized_keys").exists());
-    for client in ["native", "openssh"] {
-        let known = at(client);
-        let path = file(&known);
-        let text = std::fs::read_to_string(&path).unwrap().replacen("ssh: {", &format!("ssh: {{ client: {client},"), 1);
-        std::fs::write(&path, text).unwrap();
-        let ran = swarm_tests::cli::run(&["plan", "-f", path.to_str().unwrap()]);
-        assert!((ran.code == 2 || ran.code == 0) && !known.exists(), "{client}: {ran:?}");
-        let ran = swarm_tests::cli::run(&["apply", "--yes", "-f", path.to_str().unwrap()]);
-        assert_eq!(ran.code, 0, "{client}: {ran:?}");
-        let text = std::fs::read_to_string(&known).unwrap();
-        sh(&["ssh-keygen", "-F", &lab.host("m1").address.to_string(), "-f", known.to_str().unwrap()]);
-        assert_eq!(text.lines().count(), 1, "{client}: {text}");
-    }
-}
-
-/// Both clients do the same on the same hosts.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_clients_pass_one_table() {
-    let lab = TestLab::up(1, 2);
-    let m1 = lab.host("m1");
-    m1.exec(&["sh", "-c", "groupadd -f docker 2>/dev/null; true"]).unwrap();
-    let user = "cp /etc/passwd /run/passwd; printf 'op:x:4242:4242::/run/op:/bin/sh\nin:x:4243:4243::/run/in:/bin/sh\n' >> /run/passwd; mount --bind /run/passwd /etc/passwd; \
-                cp /etc/shadow /run/shadow; printf 'op:*:19000:0:99999:7:::\nin:*:19000:0:99999:7:::\n' >> /run/shadow; mount --bind /run/shadow /etc/shadow; \
-                for u in op in; do mkdir -p /run/$u/.ssh; cp /root/.ssh/authorized_keys /run/$u/.ssh/; chown -R $(id -u $u) /run/$u; chmod 755 /run/$u; done; \
-                echo 'op ALL=(ALL) NOPASSWD: ALL' > /run/sudoers; chmod 440 /run/sudoers; mount --bind /run/sudoers /etc/sudoers; \
-                chgrp 4243 /run/docker.sock; chmod 660 /run/docker.sock; for f in $(which -a docker); do mount --bind /dev/null $f; done";
-    m1.exec(&["sh", "-c", user]).unwrap();
-    let jump = |name: &str| Jump { user: Some("root".into()), address: lab.host(name).address.to_string().parse().unwrap(), port: None };
-    let base = spec(&lab);
-    let table: Vec<(&str, SshSpec)> = vec![
-        ("root", base.clone()),
-        ("in the group of the socket", SshSpec { user: Some("in".into()), ..base.clone() }),
-        ("sudo, without a docker command line", SshSpec { user: Some("op".into()), sudo: true, ..base.clone() }),
-        ("one jump host", SshSpec { jump: Some(vec![jump("w1")]), ..base.clone() }),
-        ("two jump hosts", SshSpec { jump: Some(vec![jump("w1"), jump("w2")]), ..base.clone() }),
-    ];
-    for forwarding in ["yes", "no"] {
-        reconfigure(m1, &format!("AllowStreamLocalForwarding {forwarding}"));
-        for (what, ssh) in &table {
-            for client in [SshClient::Native, SshClient::Openssh] {
-                let name = format!("{what}, forwarding {forwarding}, {client:?}");
-                let host = Arc::new(connect(m1, SshSpec { client, ..ssh.clone() }));
-                assert_eq!(echo(&host, "a b").await.unwrap_or_else(|e| panic!("{name}: {e}")), "a b", "{name}");
-                let failed = host.run(&Command::new(["sh", "-c", "cat; echo err >&2; exit 7"])).await.unwrap();
-                assert_eq!((failed.status, failed.stderr.as_slice()), (Some(7), &b"err\n"[..]), "{name}");
-                host.put_file("/tmp/table", 0o600, b"x\0y").await.unwrap_or_else(|e| panic!("{name}: {e}"));
-                assert_eq!(host.read_file("/tmp/table", 10).await.unwrap(), b"x\0y", "{name}");
-                m1.exec(&["rm", "-f", "/tmp/table"]).unwrap();
-                let engine =
-                    DockerEngine::on_host(Arc::clone(&host) as Arc<dyn Host>, SOCKET).await.unwrap_or_else(|e| panic!("{name}: {e:?}"));
-                let (a, b) = tokio::join!(engine.info(), engine.info());
-                assert_eq!((a.unwrap().hostname, b.unwrap().hostname), ("m1".to_owned(), "m1".to_owned()), "{name}");
-            }
-        }
-    }
-}
-
-/// Nothing of OpenSSH's is left behind: not at the end, and not where we were killed.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_master_goes_with_us() {
-    let lab = TestLab::up(1, 0);
-    let left = |pid: u32| {
-        let folders = std::fs::read_dir("/tmp").unwrap().filter_map(Result::ok);
-        folders.filter(|e| e.file_name().to_string_lossy().starts_with(&format!("swarm-{pid}-"))).count()
-    };
-    let host = connect(lab.host("m1"), SshSpec { client: SshClient::Openssh, ..spec(&lab) });
-    echo(&host, "x").await.unwrap();
-    assert_eq!(host.by_openssh().await.as_deref(), Some("`client: openssh`"));
-    let ours = || {
-        let out = std::process::Command::new("pgrep").args(["-f", &format!("ssh -M .*{}", lab.host("m1").address)]).output().unwrap();
-        String::from_utf8_lossy(&out.stdout).lines().count()
-    };
-    assert_eq!(ours(), 1);
-    drop(host);
-    eventually("the master ends with the host", Duration::from_secs(10), || ours() == 0).await;
-    let text = lab.text(&[("m1", "manager", "ssh: { client: openssh }")]);
-    let file = lab.file(&text);
-    let mut child = swarm_tests::cli::command(&["verify", "--timeout", "60s", "-f", file.to_str().unwrap()]).spawn().unwrap();
-    eventually("the program connects", Duration::from_secs(20), || ours() == 1 && left(child.id()) == 1).await;
-    child.kill().unwrap();
-    child.wait().unwrap();
-    eventually("nothing is left of a killed run", Duration::from_secs(10), || ours() == 0 && left(child.id()) == 0).await;
-}
-
-/// A question stops the clock, and the terminal is as it was however the question ends.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_question_waits_and_gives_the_terminal_back() {
-    use std::io::{Read, Write};
-    let lab = TestLab::up(1, 0);
-    let dir = tempfile::tempdir().unwrap();
-    let locked = dir.path().join("locked");
-    sh(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "poison-passphrase", "-f", locked.to_str().unwrap()]);
-    let public = std::fs::read_to_string(locked.with_extension("pub")).unwrap();
-    std::fs::write(lab.host("m1").home_dir().join(".ssh/authorized_keys"), public).unwrap();
-    let text = lab.text(&[("m1", "manager", "")]).replace(&lab.lab.key().display().to_string(), &locked.display().to_string());
-    let program = swarm_tests::cli::command(&[]).get_program().to_string_lossy().into_owned();
-    let session = |end: &dyn Fn(&str, &mut std::process::ChildStdin)| -> String {
-        let file = lab.file(&text);
-        let line = format!("stty cols 500; trap : INT TERM HUP; '{program}' status -f {}; stty -a", file.display());
-        let mut child = std::process::Command::new("script")
-            .args(["-qfec", &line, "/dev/null"])
-            .env_remove("SSH_AUTH_SOCK")
-            .env("SHELL", "/bin/sh")
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut seen = Vec::new();
-        let mut buffer = [0; 1024];
-        while !String::from_utf8_lossy(&seen).contains("Passphrase for") {
-            let got = output.read(&mut buffer).unwrap();
-            assert!(got > 0, "{}", String::from_utf8_lossy(&seen));
-            seen.extend(&buffer[..got]);
-        }
-        end(file.to_str().unwrap(), &mut input);
-        output.read_to_end(&mut seen).unwrap();
-        child.wait().unwrap();
-        String::from_utf8_lossy(&seen).into_owned()
-    };
-    let echoes = |text: &str| text.contains(" echo ") && !text.contains("-echo ");
-    for signal in ["INT", "TERM", "HUP"] {
-        let text = session(&|file, _| drop(sh(&["pkill", &format!("-{signal}"), "-f", &format!("^{program} status -f {file}")])));
-        assert!(echoes(&text), "{signal}: {text}");
-    }
-    // Longer than any deadline of a login.
-    let text = session(&|_, input| {
-        std::thread::sleep(Duration::from_secs(25));
-        input.write_all(b"poison-passphrase\n").unwrap();
-    });
-    assert!(text.contains("standalone") && echoes(&text) && !text.contains("poison"), "{text}");
-    let text = session(&|_, input| input.write_all(b"wrong\n").unwrap());
-    assert!(text.contains("is wrong") && echoes(&text), "{text}");
 }

@@ -32,6 +32,11 @@ fn main() {
     let file = file.to_str().unwrap();
     let all: Vec<String> = lab.lab.hosts.iter().map(|h| h.name.clone()).collect();
     let mut rows = Rows::default();
+    // The same hosts by the user's own `ssh`.
+    let by_openssh = lab.lab.dir.join("by-openssh.yaml");
+    let text = std::fs::read_to_string(file).unwrap().replacen("ssh:\n", "ssh:\n  client: openssh\n", 1);
+    std::fs::write(&by_openssh, text).unwrap();
+    let by_openssh = by_openssh.to_str().unwrap();
 
     for _ in 0..ROUNDS {
         runtime.block_on(reset(&lab));
@@ -40,6 +45,9 @@ fn main() {
         rows.add("swarm apply, cold", swarm(&["apply", "-f", file, "--yes"]));
         rows.add("swarm apply, nothing to do", swarm(&["apply", "-f", file, "--yes"]));
         rows.add("swarm plan, nothing to do", swarm(&["plan", "-f", file]));
+        rows.add("swarm plan, nothing to do, client: openssh", swarm(&["plan", "-f", by_openssh]));
+        runtime.block_on(reset(&lab));
+        rows.add("swarm apply, cold, client: openssh", swarm(&["apply", "-f", by_openssh, "--yes"]));
         runtime.block_on(reset(&lab));
         rows.add("shell script over ssh, cold", script(&lab));
         rows.add("shell script over ssh, nothing to do", script(&lab));
@@ -197,6 +205,7 @@ impl Rows {
             self.median("swarm apply, cold, 50 ms link").map(|d| (d - cold) / 0.05),
             "at most 15",
         );
+        ratio("client openssh / native, cold", self.median("swarm apply, cold, client: openssh").map(|o| o / cold), "at most 1.5");
         ratio("shell script / swarm, cold", self.median("shell script over ssh, cold").map(|s| s / cold), "");
         ratio("ansible / swarm, cold", self.median("ansible, cold").map(|a| a / cold), "at least 8");
         ratio("ansible / swarm, nothing to do", self.median("ansible, nothing to do").map(|a| a / again), "at least 15");
