@@ -4,6 +4,8 @@
 //! What it does not do: forward an agent, accept a changed host key, write to a file that holds anything but known_hosts lines, or build
 //! shell text from values of a file. No type of russh is part of what others need of this crate.
 
+#![doc = include_str!("../README.md")]
+
 mod answer;
 mod auth;
 mod channel;

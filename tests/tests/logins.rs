@@ -59,7 +59,7 @@ fn an_agent_opens_the_doors_that_it_opens_for_ssh() {
         format!("{more}\n  HostName 127.0.0.1\n  Port {port}\n  User root\n  UserKnownHostsFile {known}\n  GlobalKnownHostsFile none\n")
     };
     let agent = |name: &str, held: &[String]| Agent::start(dir.path(), name, held);
-    let (one, crowd, mixed) = (agent("one", &[user.clone()]), agent("crowd", &strangers), {
+    let (one, crowd, mixed) = (agent("one", std::slice::from_ref(&user)), agent("crowd", &strangers), {
         let mut all = strangers.clone();
         all.push(user.clone());
         agent("mixed", &all)
