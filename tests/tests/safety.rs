@@ -246,3 +246,51 @@ async fn managers_that_someone_locked_have_their_key_stored() {
     assert!(ran.code == 1 && ran.err.contains("cannot be written"), "{ran:?}");
     assert!(lab.docker("m1", &["info", "--format", "{{json .Swarm.Cluster.Spec}}"]).contains("\"AutoLockManagers\":false"));
 }
+
+/// Does something as soon as a step begins.
+struct Before<'a>(&'a str, &'a (dyn Fn() + Sync));
+
+impl swarm_core::driver::Progress for Before<'_> {
+    fn report(&self, event: &swarm_core::driver::ProgressEvent) {
+        if let swarm_core::driver::ProgressEvent::StepStarted { step, .. } = event
+            && step.as_str() == self.0
+        {
+            (self.1)();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_dies_or_loses_packets_as_it_joins_costs_no_vote() {
+    let lab = TestLab::up(5, 0);
+    let three = [("m1", "manager", ""), ("m2", "manager", ""), ("m3", "manager", "")];
+    converge(&lab.text(&three)).await;
+    let four = lab.text(&[&three[..], &[("m4", "manager", "")]].concat());
+    // The engine dies some tenths of a second into its join, wherever the join is then.
+    for after in [100, 400, 900] {
+        let wanted = spec(&four);
+        let kill = || {
+            let engine = lab.host("m4").clone();
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(after));
+                engine.signal_engine("KILL").unwrap();
+            });
+        };
+        let (fleet, dies) = (Connections::default(), Before("m4/join", &kill));
+        let apply = Apply::new(&wanted, &fleet).progress(&dies);
+        let (plan, observed) = apply.plan().await.unwrap();
+        apply.run(&plan, &observed).await;
+        let dead = managers(&lab, "m1").iter().filter(|m| m.ends_with("Unreachable")).count();
+        assert!(dead <= 1, "after {after} ms: {:?}", managers(&lab, "m1"));
+        lab.host("m4").start().unwrap();
+        eventually("m4 is in, or out without a trace", Duration::from_secs(180), || {
+            run(&["apply", "-f", lab.file(&four).to_str().unwrap(), "--yes"]).code == 0
+        })
+        .await;
+        assert_eq!((managers(&lab, "m1").len(), entries(&lab, "m1")), (4, 4), "{:?}", lab.nodes("m1"));
+        lab.docker("m1", &["node", "demote", "m4"]);
+        eventually("m4 is out of raft", Duration::from_secs(60), || managers(&lab, "m1").len() == 3).await;
+        eventually("m4 is a worker that can leave", Duration::from_secs(60), || lab.host("m4").exec(&["docker", "swarm", "leave", "--force"]).is_ok()).await;
+        lab.docker("m1", &["node", "rm", "--force", "m4"]);
+    }
+}
