@@ -4,7 +4,7 @@ use swarm_tests::differ::{Deed, Part, difference, in_memory, sequence, side_by_s
 
 /// How many sequences a test run plays, and in how many labs at once.
 const SEQUENCES: u64 = 40;
-const LABS: usize = 8;
+const LABS: usize = 4;
 
 #[test]
 fn engines_and_the_simulator_go_the_same_way() {

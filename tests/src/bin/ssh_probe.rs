@@ -19,7 +19,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let connector = SshConnector::new(Arc::new(AskNobody));
-        let turns = Arc::new(Semaphore::new(8));
+        let turns = Arc::new(Semaphore::new(4));
         let tasks: Vec<_> = args
             .map(|name| {
                 let host = connector.host("h".into(), name.parse().unwrap(), SshSpec { client, ..SshSpec::default() });

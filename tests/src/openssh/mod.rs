@@ -141,7 +141,7 @@ impl Bench {
         let next = AtomicUsize::new(0);
         let found = Mutex::new(BTreeMap::new());
         std::thread::scope(|scope| {
-            for _ in 0..6 {
+            for _ in 0..3 {
                 scope.spawn(|| {
                     while let Some(host) = hosts.get(next.fetch_add(1, Ordering::SeqCst)) {
                         let verdict = self.openssh(host, None);
