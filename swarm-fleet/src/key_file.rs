@@ -1,5 +1,7 @@
 //! The unlock key in a file of this machine.
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -45,7 +47,7 @@ impl KeyFile {
     /// The key in the file, if there is one. What others can write, or what a link points to, is no place for a key.
     fn read(&self) -> std::io::Result<Option<String>> {
         let refuse = |why: &str| std::io::Error::other(format!("it {why}"));
-        let open = OpenOptions::new().read(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32).open(&self.path);
+        let open = OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits() as i32).open(&self.path);
         let file = match open {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -69,6 +71,12 @@ impl KeyFile {
         file.take(4096).read_to_string(&mut text)?;
         Ok(Some(text))
     }
+}
+
+/// Whether a folder is on a file system that keeps files: the kernel's own (proc, sysfs, cgroup) let root believe so.
+fn holds_files(dir: &Path) -> bool {
+    const KERNEL: [u64; 4] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270];
+    rustix::fs::statfs(dir).is_ok_and(|fs| !KERNEL.contains(&(fs.f_type as u64)))
 }
 
 /// Puts a key into a file that only its owner can read: whole or not at all, also if the power goes.
@@ -102,13 +110,22 @@ impl KeyKeeper for KeyFile {
         }
         self.read().map_err(failed)?;
         let dir = self.path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // The nearest folder that is there must take a file: the ones below it are made in it. Nothing is written to find out.
+        // The nearest folder that is there must take a file: the ones below it are made in it. A file without a name is asked for, which
+        // nothing but its own descriptor ever shows.
         let there = dir.ancestors().find(|d| d.exists() || d.as_os_str().is_empty()).unwrap_or(Path::new("/"));
         let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
         if !there.is_dir() {
             return Err(format!("{} cannot be written: {} is no folder", self.path.display(), there.display()));
         }
-        rustix::fs::access(there, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).map_err(|e| failed(e.into()))
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        match rustix::fs::open(there, flags, Mode::from_raw_mode(0o600)) {
+            Ok(_) => Ok(()),
+            // A file system without such files: its rights are all that can be seen.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR) if holds_files(there) => {
+                rustix::fs::access(there, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).map_err(|e| failed(e.into()))
+            }
+            Err(error) => Err(failed(error.into())),
+        }
     }
 
     fn store(&self, key: &Secret) -> Result<(), String> {
@@ -150,5 +167,9 @@ mod tests {
             assert!(keeper.ready().unwrap_err().contains(why) && keeper.store(&Secret::new("x")).is_err(), "{name}");
         }
         assert!(!at("elsewhere").exists());
+        // The kernel's own file systems keep nothing, whatever they say to root.
+        for nowhere in ["/proc/nowhere/key", "/sys/key"] {
+            assert!(KeyFile::new(Path::new(nowhere)).ready().unwrap_err().contains("cannot be written"), "{nowhere}");
+        }
     }
 }

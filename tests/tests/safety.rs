@@ -290,7 +290,10 @@ async fn an_engine_that_dies_or_loses_packets_as_it_joins_costs_no_vote() {
         assert_eq!((managers(&lab, "m1").len(), entries(&lab, "m1")), (4, 4), "{:?}", lab.nodes("m1"));
         lab.docker("m1", &["node", "demote", "m4"]);
         eventually("m4 is out of raft", Duration::from_secs(60), || managers(&lab, "m1").len() == 3).await;
-        eventually("m4 is a worker that can leave", Duration::from_secs(60), || lab.host("m4").exec(&["docker", "swarm", "leave", "--force"]).is_ok()).await;
+        eventually("m4 is a worker that can leave", Duration::from_secs(60), || {
+            lab.host("m4").exec(&["docker", "swarm", "leave", "--force"]).is_ok()
+        })
+        .await;
         lab.docker("m1", &["node", "rm", "--force", "m4"]);
     }
 }
