@@ -237,8 +237,9 @@ impl State {
         let Some(host) = self.host_of(swarm, node) else { return };
         let Some((cluster, role)) = self.swarms.get(swarm).and_then(|s| Some((s.id.clone(), s.nodes.get(node)?.role))) else { return };
         if let Some(h) = self.hosts.get_mut(&host) {
+            // One that restarted as this node goes on looking for its swarm.
+            h.waking &= h.node().is_some_and(|(s, n)| s == swarm && n == node);
             h.local = Local::Active { swarm, node: node.clone(), control };
-            h.waking = false;
             h.certificate = Some(Certificate { cluster, node: node.clone(), role });
         }
         self.register(swarm, node);
