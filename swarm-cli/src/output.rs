@@ -25,10 +25,9 @@ pub(crate) fn is_simulated() -> bool {
     SIMULATED.load(Ordering::SeqCst)
 }
 
-/// What could move a cursor, set a title, or turn text around.
+/// What may not reach a terminal as it is. Our own texts have lines and tabs.
 fn is_odd(c: char) -> bool {
-    (c.is_control() && c != '\n' && c != '\t')
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    swarm_core::secret::moves_text(c) && c != '\n' && c != '\t'
 }
 
 /// Text without control sequences, and without what looks like a secret.

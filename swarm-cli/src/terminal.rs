@@ -21,13 +21,11 @@ pub(crate) fn is_there() -> bool {
     open().is_some()
 }
 
-/// Puts the terminal back; gives whether its echo was off.
-fn restore() -> bool {
-    let Ok(mut quiet) = QUIET.lock() else { return false };
-    let Some((terminal, before)) = quiet.take() else { return false };
+/// Puts the terminal back; gives it, if its echo was off.
+fn restore() -> Option<File> {
+    let (terminal, before) = QUIET.lock().ok()?.take()?;
     let _ = tcsetattr(&terminal, OptionalActions::Now, &before);
-    let _ = (&terminal).write_all(b"\n");
-    true
+    Some(terminal)
 }
 
 fn silence(terminal: &File) -> Option<()> {
@@ -47,11 +45,7 @@ struct Guard;
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Ok(mut quiet) = QUIET.lock()
-            && let Some((terminal, before)) = quiet.take()
-        {
-            let _ = tcsetattr(&terminal, OptionalActions::Now, &before);
-        }
+        restore();
     }
 }
 
@@ -65,7 +59,8 @@ pub(crate) fn watch() {
             tokio::spawn(async move {
                 while signals.recv().await.is_some() {
                     // Without a question, and without a run that stops in order, a signal ends the program as it always does.
-                    if restore() || !crate::commands::stops_in_order() {
+                    let asking = restore().is_some_and(|mut terminal| terminal.write_all(b"\n").is_ok());
+                    if asking || !crate::commands::stops_in_order() {
                         std::process::exit(code);
                     }
                 }

@@ -36,6 +36,18 @@ impl fmt::Debug for Secret {
 /// What stands in the place of a secret in text that came from elsewhere.
 const REDACTED: &str = "***";
 
+/// Whether a character could set a cursor, hide, or turn text around. Line ends and tabs are such characters too.
+pub fn moves_text(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}')
+}
+
+/// Text of an engine, a server or a program, fit to be shown on one line: without secrets, without what [`moves_text`], and no longer than
+/// so many characters.
+pub fn clean(text: &str, most: usize) -> String {
+    let text: String = redact(text).chars().map(|c| if moves_text(c) { ' ' } else { c }).take(most).collect();
+    text.trim().to_owned()
+}
+
 /// Removes what looks like a swarm secret (`SWMTKN-…`, `SWMKEY-…`, PEM private keys) from text that an engine or a host wrote.
 ///
 /// Secrets are kept out of messages by their type; this is the second net, for texts in which a remote side quotes its input.

@@ -17,7 +17,6 @@ use std::pin::pin;
 use std::time::Duration;
 use swarm_core::engine::{EngineError, ErrorClass, Reason, classify_answer};
 use swarm_core::observe::{ReachError, ReachErrorKind};
-use swarm_core::secret::redact;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Body = UnsyncBoxBody<Bytes, BoxError>;
@@ -111,10 +110,7 @@ impl Doing {
 
 /// Text from an engine, fit to be shown: no secrets, no control characters, not endless.
 pub(crate) fn clean(text: &str) -> String {
-    let hidden =
-        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}');
-    let text: String = redact(text).chars().map(|c| if c.is_control() || hidden(c) { ' ' } else { c }).take(2000).collect();
-    text.trim().to_owned()
+    swarm_core::secret::clean(text, 2000)
 }
 
 /// An error with what is behind it.

@@ -77,21 +77,6 @@ impl Connections {
         self.ssh.record_host_keys()
     }
 
-    /// The hosts that the user's own `ssh` reaches, each with the setting that asks for it.
-    pub async fn by_openssh(&self) -> Vec<(HostName, String)> {
-        let slots: Vec<(HostName, Slot)> = self.slots.lock().await.iter().map(|(name, slot)| (name.clone(), Arc::clone(slot))).collect();
-        let mut found = Vec::new();
-        for (name, slot) in slots {
-            if let Some(Connected { ssh: Some(ssh), .. }) = slot.lock().await.as_ref()
-                && let Some(because) = ssh.by_openssh().await
-            {
-                found.push((name, because));
-            }
-        }
-        found.sort();
-        found
-    }
-
     async fn connected(&self, host: &HostSpec) -> Result<Connected, ReachError> {
         let slot = Arc::clone(self.slots.lock().await.entry(host.name.clone()).or_default());
         let mut slot = slot.lock().await;

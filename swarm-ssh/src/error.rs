@@ -90,12 +90,9 @@ impl SshError {
     }
 }
 
-/// Text of a server or a program, fit to be shown: no control characters and none that change the direction of text, not endless.
+/// Text of a server or a program, fit to be shown.
 pub(crate) fn clean(text: &str) -> String {
-    let hidden =
-        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}');
-    let text: String = text.chars().map(|c| if c.is_control() || hidden(c) { ' ' } else { c }).take(1000).collect();
-    text.trim().to_owned()
+    swarm_core::secret::clean(text, 1000)
 }
 
 /// The error that russh's handler wants: it can be made from russh's own, which must not be part of this crate's interface.

@@ -67,26 +67,13 @@ impl SshConnector {
     pub fn record_host_keys(&self) -> Result<(), String> {
         self.shared.record()
     }
-
-    /// Whether a person is being asked for something right now: whoever waits for a host waits for them.
-    pub fn is_asking(&self) -> bool {
-        self.shared.clock.is_asking()
-    }
 }
 
 /// What carries commands and streams.
+#[derive(Clone)]
 enum Line {
     Native(Arc<Session>),
     OpenSsh(Arc<Master>),
-}
-
-impl Clone for Line {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Native(session) => Self::Native(Arc::clone(session)),
-            Self::OpenSsh(master) => Self::OpenSsh(Arc::clone(master)),
-        }
-    }
 }
 
 impl Line {

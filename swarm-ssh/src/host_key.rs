@@ -256,3 +256,71 @@ const ALGORITHMS: [(&str, Algorithm); 7] = [
     ("rsa-sha2-256", Algorithm::Rsa { hash: Some(HashAlg::Sha256) }),
     ("ssh-rsa", Algorithm::Rsa { hash: None }),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    fn key(body: u8) -> Vec<u8> {
+        let mut key = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".to_vec();
+        key.extend([body; 32]);
+        key
+    }
+
+    fn line(hosts: &str, body: u8) -> String {
+        format!("{hosts} ssh-ed25519 {}\n", STANDARD.encode(key(body)))
+    }
+
+    fn judge(text: &str, name: &str, port: u16, body: u8) -> HostKeyVerdict {
+        let mut known = KnownHosts::default();
+        known.add(text.as_bytes(), "f");
+        Trust { name: name.into(), port, known, ..Trust::default() }.judge_key(&key(body))
+    }
+
+    #[test]
+    fn the_four_verdicts() {
+        let text = line("a", 1) + &line("a", 2) + &line("@revoked a", 2);
+        assert_eq!(judge(&text, "a", 22, 1), HostKeyVerdict::Ok);
+        assert_eq!(judge(&text, "b", 22, 1), HostKeyVerdict::Unknown);
+        assert_eq!(judge(&text, "a", 22, 2), HostKeyVerdict::Revoked { place: "f:3".into() });
+        assert!(matches!(judge(&text, "a", 22, 3), HostKeyVerdict::Changed { place, .. } if place == "f:1"));
+    }
+
+    #[test]
+    fn patterns_negation_ports_and_blanks() {
+        let text = format!("\t{}", line("*.example.org,!bad.example.org", 1).replace(' ', "\t"));
+        assert_eq!(judge(&text, "www.example.org", 22, 1), HostKeyVerdict::Ok);
+        assert_eq!(judge(&text, "bad.example.org", 22, 1), HostKeyVerdict::Unknown);
+        let text = line("[10.0.0.*]:2222", 1);
+        assert_eq!(judge(&text, "10.0.0.7", 2222, 1), HostKeyVerdict::Ok);
+        assert_eq!(judge(&text, "10.0.0.7", 22, 1), HostKeyVerdict::Unknown);
+        let text = line("h", 1);
+        assert_eq!(judge(&text, "h", 2222, 1), HostKeyVerdict::Ok);
+        assert_eq!(judge(&text, "h", 2222, 2), HostKeyVerdict::Unknown);
+    }
+
+    #[test]
+    fn a_broken_line_hides_no_other_and_an_authority_is_no_key() {
+        let text = format!("a ssh-ed25519 !!!\n{}a ssh-ed25519\n\0\n", line("a", 1));
+        assert!(matches!(judge(&text, "a", 22, 2), HostKeyVerdict::Changed { .. }));
+        assert_eq!(judge(&line("@cert-authority *", 1), "a", 22, 1), HostKeyVerdict::Unknown);
+    }
+
+    #[test]
+    fn an_alias_has_no_port_and_settings_rule_keys_out() {
+        let mut known = KnownHosts::default();
+        known.add(line("alias", 1).as_bytes(), "f");
+        let mut trust = Trust { name: "alias".into(), alias: true, port: 2222, known, ..Trust::default() };
+        assert_eq!(trust.judge_key(&key(1)), HostKeyVerdict::Ok);
+        trust.host_key_algorithms = vec!["rsa-sha2-512".into()];
+        assert!(matches!(trust.judge_key(&key(1)), HostKeyVerdict::Refused { .. }));
+        trust.host_key_algorithms.clear();
+        trust.revoked = Revoked::parse(line("", 1).trim().as_bytes()).unwrap();
+        assert!(matches!(trust.judge_key(&key(1)), HostKeyVerdict::Revoked { .. }));
+        for broken in [&b"garbage"[..], b"SSHKRL\n\0", b"SSHKRL\n\0\0\0\0\x02"] {
+            assert!(Revoked::parse(broken).is_err(), "{broken:?}");
+        }
+    }
+}

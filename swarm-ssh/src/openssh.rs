@@ -207,7 +207,7 @@ impl Master {
             let watchdog = child.id().and_then(|pid| watchdog(pid, &dir.0));
             let mut stderr = child.stderr.take();
             let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
-            if let Some(mut stderr) = stderr.take() {
+            let reading = stderr.take().map(|mut stderr| {
                 let heard = Arc::clone(&heard);
                 tokio::spawn(async move {
                     let mut buffer = [0; 1024];
@@ -218,8 +218,8 @@ impl Master {
                             heard.extend_from_slice(new);
                         }
                     }
-                });
-            }
+                })
+            });
             let until = Instant::now() + if person { LOGIN_ASKING } else { LOGIN };
             loop {
                 if control.exists() {
@@ -227,10 +227,12 @@ impl Master {
                 }
                 let ended = child.try_wait().ok().flatten().is_some();
                 if ended || Instant::now() > until {
-                    // What it said last may be on its way still.
-                    sleep(Duration::from_millis(50)).await;
-                    let said = heard.lock().map(|h| String::from_utf8_lossy(&h).into_owned()).unwrap_or_default();
                     let _ = child.start_kill();
+                    // What it said last is read to its end; a program of its own (ProxyCommand) may hold the pipe open.
+                    if let Some(reading) = reading {
+                        let _ = timeout(Duration::from_secs(1), reading).await;
+                    }
+                    let said = heard.lock().map(|h| String::from_utf8_lossy(&h).into_owned()).unwrap_or_default();
                     return Err(if ended { meaning(name, &said) } else { late(name, &said) });
                 }
                 sleep(Duration::from_millis(20)).await;

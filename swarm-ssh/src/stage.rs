@@ -105,9 +105,6 @@ impl Watched {
     }
 
     fn watch(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.progress.stage() >= Stage::Login {
-            return Ok(());
-        }
         let heard = self.progress.heard.fetch_add(bytes.len(), Ordering::SeqCst) + bytes.len();
         if heard > MOST_BEFORE_KEY {
             return Err(io::Error::other("the server says more than any server needs to before it shows its key"));
@@ -145,7 +142,7 @@ impl AsyncRead for Watched {
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if matches!(polled, Poll::Ready(Ok(()))) {
+        if matches!(polled, Poll::Ready(Ok(()))) && self.progress.stage() < Stage::Login {
             let new = buf.filled().get(before..).unwrap_or_default().to_vec();
             self.watch(&new)?;
         }

@@ -434,9 +434,12 @@ pub fn difference(deeds: &[Deed], real: &[Seen], simulated: &[Seen]) -> Option<S
 pub fn side_by_side(seeds: std::ops::Range<u64>, labs: usize, done: impl Fn(u64, usize, Option<&str>) + Sync) -> Vec<(u64, String)> {
     let next = AtomicU64::new(seeds.start);
     let differing = Mutex::new(Vec::new());
+    // A lab's cost is written down under the name of its thread.
+    let name = std::thread::current().name().unwrap_or("differ").to_owned();
     std::thread::scope(|scope| {
         for _ in 0..labs {
-            scope.spawn(|| {
+            let thread = std::thread::Builder::new().name(name.clone());
+            let play = || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 loop {
                     let seed = next.fetch_add(1, Ordering::SeqCst);
@@ -452,7 +455,8 @@ pub fn side_by_side(seeds: std::ops::Range<u64>, labs: usize, done: impl Fn(u64,
                         differing.lock().unwrap().push((seed, text));
                     }
                 }
-            });
+            };
+            thread.spawn_scoped(scope, play).unwrap();
         }
     });
     differing.into_inner().unwrap()

@@ -9,7 +9,7 @@ use crate::fleet::{Actor, Fleet, FleetRead, Reader};
 use crate::host::{Host, HostRead};
 use crate::id::{HostName, NodeId};
 use crate::machine::{Answer, Call, Effect, EffectId};
-use crate::observe::{HostState, ReachError, ReachErrorKind, merge};
+use crate::observe::{HostState, ObservedCluster, ReachError, ReachErrorKind, merge};
 use crate::plan::{PlanOptions, Planned, build};
 use crate::secret::Secret;
 use crate::spec::{Availability, ClusterSpec, HostSpec, Role};
@@ -304,4 +304,24 @@ impl FleetRead for Slow {
         tokio::time::sleep(Duration::from_secs(40)).await;
         self.0.reader(host).await
     }
+}
+
+/// A manager that names its swarm and whose list cannot be read has not lost its quorum: its engine cannot be used.
+#[tokio::test]
+async fn a_list_that_cannot_be_read_is_no_lost_quorum() {
+    let unreadable =
+        || EngineError { doing: "listing the nodes", class: ErrorClass::Refused, reason: Reason::Unreadable, message: "{}".into() };
+    let wanted = spec(&["m1"]);
+    let world = world(&[("m1", Is::Manager)]);
+    let report = world.hosts.values().next().unwrap();
+    let (facts, view) = (report.engine.clone().unwrap(), report.view.clone().unwrap().unwrap());
+    let mut manager = MockDocker::new();
+    manager.expect_info().returning(move || Ok(facts.clone()));
+    manager.expect_cluster().returning(move || Ok(view.cluster.clone()));
+    manager.expect_nodes().returning(move || Err(unreadable()));
+    manager.expect_service_count().returning(|| Ok(0));
+    let fleet = Mocks::default().with("m1", manager);
+    let observed = merge(&wanted, &inspect(&wanted, &fleet, &NoProgress).await, &BTreeSet::new());
+    let said = format!("{:?}", observed.cluster);
+    assert!(matches!(observed.cluster, ObservedCluster::Unknown { .. }) && said.contains("listing the nodes"), "{said}");
 }

@@ -4,7 +4,7 @@ use super::build::Builder;
 use super::raft::Raft;
 use super::refusal::Refusal;
 use super::{Action, Blocked, Risk, Step};
-use crate::addr::AddressSelector;
+use crate::addr::{AddressSelector, ip_of};
 use crate::advice::Advice;
 use crate::id::{HostName, NodeId, StepId};
 use crate::observe::{ClusterView, HostState, NodeFacts, NodeState, Observed, ObservedHost};
@@ -168,7 +168,7 @@ pub(super) fn gone_managers(spec: &ClusterSpec, observed: &Observed, managers: &
     let mut gone = Vec::new();
     let mut others = Vec::new();
     for manager in managers {
-        let ip = manager.rsplit_once(':').and_then(|(ip, _)| ip.trim_matches(['[', ']']).parse().ok());
+        let ip = ip_of(manager);
         let is_at = |h: &&HostSpec| ip.is_some_and(|ip| h.advertise_selector() == Some(AddressSelector::Ip(ip)));
         let alone = |h: &&HostSpec| observed.hosts.get(&h.name).is_some_and(|seen| seen.state == HostState::Standalone);
         match spec.hosts().find(|h| is_at(h) && alone(h)) {

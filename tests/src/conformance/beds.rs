@@ -52,10 +52,6 @@ impl Bed for Real {
         self.0.host(host).freeze().unwrap();
     }
 
-    async fn thaw(&self, host: &str) {
-        self.0.host(host).heal().unwrap();
-    }
-
     async fn lose(&self, host: &str) {
         self.0.host(host).lose(20).unwrap();
     }
@@ -159,10 +155,6 @@ impl Bed for Simulated {
 
     async fn freeze(&self, host: &str) {
         self.world.befall(&Befall::EngineFreezes(host.into()));
-    }
-
-    async fn thaw(&self, host: &str) {
-        self.world.befall(&Befall::EngineThaws(host.into()));
     }
 
     /// TCP repeats what is lost: slower, and no more than that.

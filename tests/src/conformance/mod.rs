@@ -35,8 +35,6 @@ pub trait Bed: Send + Sync {
     async fn heal(&self, but: &[&str]);
     /// Stops its engine where it stands.
     async fn freeze(&self, host: &str);
-    /// Lets it go on.
-    async fn thaw(&self, host: &str);
     /// Loses a fifth of the packets of a host, until [`Bed::heal`].
     async fn lose(&self, host: &str);
     /// Restarts its engine and leaves too little room for a raft log on its disk, until [`Bed::heal`].

@@ -2,6 +2,13 @@
 
 use super::layouts::Builder;
 
+/// Production, what comes before the common settings, known_hosts.
+type Row = (&'static str, String, String);
+
+fn add(rows: &mut Vec<Row>, production: &'static str, more: &str, known: &str) {
+    rows.push((production, more.to_owned(), known.to_owned()));
+}
+
 impl Builder<'_> {
     /// Each keyword that decides, at values that let in and at values that do not.
     pub fn keywords(&mut self) {
@@ -13,52 +20,48 @@ impl Builder<'_> {
         let at = |b: &Self, name: &str| b.keys.at(name);
         let [user, agent_key, userrsa, small] = ["user", "agent", "userrsa", "usersmall"].map(|k| at(self, k));
 
-        let mut plain: Vec<(&'static str, String, String)> = Vec::new();
-        let mut add = |production: &'static str, more: &str, known: &str| plain.push((production, more.to_owned(), known.to_owned()));
+        let mut plain: Vec<Row> = Vec::new();
         // Names.
-        add("HostKeyAlias", "  HostKeyAlias ali", &format!("ali {host}\n"));
-        add("HostKeyAlias", "  HostKeyAlias ali", &good);
-        add("HostKeyAlias", "  HostKeyAlias ali", &format!("[ali]:{port} {host}\n"));
-        add("HostKeyAlias", "  HostKeyAlias ALI", &format!("ali {host}\n"));
-        add("HostName", "  HostName localhost", &format!("[localhost]:{port} {host}\n"));
-        add("HostName", "  HostName LocalHost", &format!("[localhost]:{port} {host}\n"));
-        add("HostName", "  HostName localhost", &good);
-        add("HostName", "  HostName localhost.", &format!("[localhost]:{port} {host}\n"));
-        add("HostName", "  HostName 127.0.0.2", &format!("[127.0.0.2]:{port} {host}\n"));
-        add("IPv6", "  HostName ::1", &format!("[::1]:{port} {host}\n"));
-        add("IPv6", "  HostName ::1", &format!("::1 {host}\n"));
-        add("IPv6", "  HostName ::1", &good);
-        add("IPv6", "  HostName ::ffff:127.0.0.1", &good);
-        add("upper case", "  HostName localhost", &format!("[LOCALHOST]:{port} {host}\n"));
-        add("upper case", "  HostName localhost", &format!("[LocalHos?]:{port},other {host}\n"));
-        add("upper case", "  HostName localhost", &format!("*,![LOCALHOST]:{port} {host}\n"));
-        add("User", "  User no-such-user", &good);
-        add("Port", "  Port 1", &good);
+        add(&mut plain, "HostKeyAlias", "  HostKeyAlias ali", &format!("ali {host}\n"));
+        add(&mut plain, "HostKeyAlias", "  HostKeyAlias ali", &good);
+        add(&mut plain, "HostKeyAlias", "  HostKeyAlias ali", &format!("[ali]:{port} {host}\n"));
+        add(&mut plain, "HostKeyAlias", "  HostKeyAlias ALI", &format!("ali {host}\n"));
+        add(&mut plain, "HostName", "  HostName localhost", &format!("[localhost]:{port} {host}\n"));
+        add(&mut plain, "HostName", "  HostName LocalHost", &format!("[localhost]:{port} {host}\n"));
+        add(&mut plain, "HostName", "  HostName localhost", &good);
+        add(&mut plain, "HostName", "  HostName localhost.", &format!("[localhost]:{port} {host}\n"));
+        add(&mut plain, "HostName", "  HostName 127.0.0.2", &format!("[127.0.0.2]:{port} {host}\n"));
+        add(&mut plain, "IPv6", "  HostName ::1", &format!("[::1]:{port} {host}\n"));
+        add(&mut plain, "IPv6", "  HostName ::1", &format!("::1 {host}\n"));
+        add(&mut plain, "IPv6", "  HostName ::1", &good);
+        add(&mut plain, "IPv6", "  HostName ::ffff:127.0.0.1", &good);
+        add(&mut plain, "upper case", "  HostName localhost", &format!("[LOCALHOST]:{port} {host}\n"));
+        add(&mut plain, "upper case", "  HostName localhost", &format!("[LocalHos?]:{port},other {host}\n"));
+        add(&mut plain, "upper case", "  HostName localhost", &format!("*,![LOCALHOST]:{port} {host}\n"));
+        add(&mut plain, "User", "  User no-such-user", &good);
+        add(&mut plain, "Port", "  Port 1", &good);
         // Files.
         let other = self.file(".other", good.as_bytes());
-        let mut add = |production: &'static str, more: &str, known: &str| plain.push((production, more.to_owned(), known.to_owned()));
-        add("UserKnownHostsFile", &format!("  UserKnownHostsFile {other}"), "");
-        add("UserKnownHostsFile", &format!("  UserKnownHostsFile /nonexistent {other}"), "");
-        add("UserKnownHostsFile", "  UserKnownHostsFile none", &good);
-        add("UserKnownHostsFile", "  UserKnownHostsFile /dev/null", &good);
-        add("GlobalKnownHostsFile", &format!("  GlobalKnownHostsFile {other}"), "");
-        add("GlobalKnownHostsFile", &format!("  GlobalKnownHostsFile {other}"), &wrong);
-        add("GlobalKnownHostsFile", "  GlobalKnownHostsFile /nonexistent", &good);
+        add(&mut plain, "UserKnownHostsFile", &format!("  UserKnownHostsFile {other}"), "");
+        add(&mut plain, "UserKnownHostsFile", &format!("  UserKnownHostsFile /nonexistent {other}"), "");
+        add(&mut plain, "UserKnownHostsFile", "  UserKnownHostsFile none", &good);
+        add(&mut plain, "UserKnownHostsFile", "  UserKnownHostsFile /dev/null", &good);
+        add(&mut plain, "GlobalKnownHostsFile", &format!("  GlobalKnownHostsFile {other}"), "");
+        add(&mut plain, "GlobalKnownHostsFile", &format!("  GlobalKnownHostsFile {other}"), &wrong);
+        add(&mut plain, "GlobalKnownHostsFile", "  GlobalKnownHostsFile /nonexistent", &good);
         let revoked_global = self.file(".revoked-global", format!("@revoked * {host}\n").as_bytes());
-        let mut add = |production: &'static str, more: &str, known: &str| plain.push((production, more.to_owned(), known.to_owned()));
-        add("GlobalKnownHostsFile", &format!("  GlobalKnownHostsFile {revoked_global}"), &good);
+        add(&mut plain, "GlobalKnownHostsFile", &format!("  GlobalKnownHostsFile {revoked_global}"), &good);
         let blank = self.dir.join("with blank");
         std::fs::create_dir_all(&blank).unwrap();
         std::fs::write(blank.join("known"), &good).unwrap();
         std::fs::write(blank.join("tok-127.0.0.1"), &good).unwrap();
         std::fs::copy(self.keys.at("user"), self.keys.at("root-key")).unwrap();
-        let mut add = |production: &'static str, more: &str, known: &str| plain.push((production, more.to_owned(), known.to_owned()));
-        add("blanks in paths", &format!("  UserKnownHostsFile \"{}/known\"", blank.display()), "");
-        add("blanks in paths", &format!("  UserKnownHostsFile {}/known", blank.display()), "");
-        add("tokens in paths", &format!("  UserKnownHostsFile {}/tok-%h", blank.display()), "");
-        add("tokens in paths", &format!("  UserKnownHostsFile {}/tok-%p", blank.display()), &good);
-        add("tokens in paths", &format!("  IdentityFile {}\n  IdentityFile none", user.replace("user", "%r-key")), &good);
-        add("tokens in paths", &format!("  IdentityFile {}", user.replace("user", "%%-key")), &good);
+        add(&mut plain, "blanks in paths", &format!("  UserKnownHostsFile \"{}/known\"", blank.display()), "");
+        add(&mut plain, "blanks in paths", &format!("  UserKnownHostsFile {}/known", blank.display()), "");
+        add(&mut plain, "tokens in paths", &format!("  UserKnownHostsFile {}/tok-%h", blank.display()), "");
+        add(&mut plain, "tokens in paths", &format!("  UserKnownHostsFile {}/tok-%p", blank.display()), &good);
+        add(&mut plain, "tokens in paths", &format!("  IdentityFile {}\n  IdentityFile none", user.replace("user", "%r-key")), &good);
+        add(&mut plain, "tokens in paths", &format!("  IdentityFile {}", user.replace("user", "%%-key")), &good);
         // Revoked keys.
         for (text, name) in [
             (format!("{host}\n"), ".rk1"),
@@ -91,26 +94,26 @@ impl Builder<'_> {
         let half = self.file(".half", whole.get(..whole.len() - 5).unwrap());
         plain.push(("a revocation list", format!("  RevokedHostKeys {half}"), good.clone()));
 
-        let mut add = |production: &'static str, more: &str, known: &str| plain.push((production, more.to_owned(), known.to_owned()));
         // Algorithms.
         for algorithms in ["ssh-ed25519", "rsa-sha2-512", "ecdsa-sha2-nistp256", "-ssh-ed25519", "^ecdsa-sha2-nistp256", "-*", "ssh-rsa"] {
-            add("HostKeyAlgorithms", &format!("  HostKeyAlgorithms {algorithms}"), &good);
+            add(&mut plain, "HostKeyAlgorithms", &format!("  HostKeyAlgorithms {algorithms}"), &good);
         }
         for algorithms in ["ssh-ed25519", "rsa-sha2-512", "-ssh-ed25519", "ssh-ed25519-cert-v01@openssh.com"] {
-            add("PubkeyAcceptedAlgorithms", &format!("  PubkeyAcceptedAlgorithms {algorithms}"), &good);
+            add(&mut plain, "PubkeyAcceptedAlgorithms", &format!("  PubkeyAcceptedAlgorithms {algorithms}"), &good);
         }
         for (algorithms, key) in [("rsa-sha2-256", &userrsa), ("ssh-rsa", &userrsa), ("-rsa-*", &userrsa), ("rsa-sha2-512", &userrsa)] {
             add(
+                &mut plain,
                 "PubkeyAcceptedAlgorithms",
                 &format!("  PubkeyAcceptedAlgorithms {algorithms}\n  IdentityFile {key}\n  IdentityFile none"),
                 &good,
             );
         }
         for ciphers in ["aes256-ctr", "chacha20-poly1305@openssh.com", "aes128-gcm@openssh.com", "3des-cbc", "aes256-cbc"] {
-            add("Ciphers", &format!("  Ciphers {ciphers}"), &good);
+            add(&mut plain, "Ciphers", &format!("  Ciphers {ciphers}"), &good);
         }
         for macs in ["hmac-sha2-256", "hmac-sha1", "umac-64@openssh.com", "hmac-md5"] {
-            add("MACs", &format!("  Ciphers aes128-ctr\n  MACs {macs}"), &good);
+            add(&mut plain, "MACs", &format!("  Ciphers aes128-ctr\n  MACs {macs}"), &good);
         }
         for kex in [
             "curve25519-sha256",
@@ -119,45 +122,45 @@ impl Builder<'_> {
             "sntrup761x25519-sha512@openssh.com",
             "diffie-hellman-group1-sha1",
         ] {
-            add("KexAlgorithms", &format!("  KexAlgorithms {kex}"), &good);
+            add(&mut plain, "KexAlgorithms", &format!("  KexAlgorithms {kex}"), &good);
         }
         for bits in ["1024", "2048", "4096"] {
-            add("RequiredRSASize", &format!("  RequiredRSASize {bits}\n  IdentityFile {userrsa}\n  IdentityFile none"), &good);
-            add("RequiredRSASize", &format!("  RequiredRSASize {bits}\n  IdentityFile {small}\n  IdentityFile none"), &good);
+            add(&mut plain, "RequiredRSASize", &format!("  RequiredRSASize {bits}\n  IdentityFile {userrsa}\n  IdentityFile none"), &good);
+            add(&mut plain, "RequiredRSASize", &format!("  RequiredRSASize {bits}\n  IdentityFile {small}\n  IdentityFile none"), &good);
         }
         // Logins.
-        add("PubkeyAuthentication", "  PubkeyAuthentication no", &good);
-        add("PubkeyAuthentication", "  PubkeyAuthentication yes", &good);
-        add("PreferredAuthentications", "  PreferredAuthentications password", &good);
-        add("PreferredAuthentications", "  PreferredAuthentications keyboard-interactive,publickey", &good);
-        add("PreferredAuthentications", "  PreferredAuthentications gssapi-with-mic", &good);
-        add("IdentityFile none", "  IdentityFile none", &good);
-        add("IdentityFile", &format!("  IdentityFile {agent_key}"), &good);
-        add("IdentityFile", "  IdentityFile /nonexistent", &good);
-        add("AddressFamily", "  AddressFamily inet", &good);
-        add("AddressFamily", "  AddressFamily inet6", &good);
-        add("BindAddress", "  BindAddress 127.0.0.2", &good);
-        add("BindAddress", "  BindAddress 192.0.2.1", &good);
-        add("ConnectTimeout", "  ConnectTimeout 5", &good);
-        add("ConnectTimeout", "  ConnectTimeout 5\n  Port 1", &good);
+        add(&mut plain, "PubkeyAuthentication", "  PubkeyAuthentication no", &good);
+        add(&mut plain, "PubkeyAuthentication", "  PubkeyAuthentication yes", &good);
+        add(&mut plain, "PreferredAuthentications", "  PreferredAuthentications password", &good);
+        add(&mut plain, "PreferredAuthentications", "  PreferredAuthentications keyboard-interactive,publickey", &good);
+        add(&mut plain, "PreferredAuthentications", "  PreferredAuthentications gssapi-with-mic", &good);
+        add(&mut plain, "IdentityFile none", "  IdentityFile none", &good);
+        add(&mut plain, "IdentityFile", &format!("  IdentityFile {agent_key}"), &good);
+        add(&mut plain, "IdentityFile", "  IdentityFile /nonexistent", &good);
+        add(&mut plain, "AddressFamily", "  AddressFamily inet", &good);
+        add(&mut plain, "AddressFamily", "  AddressFamily inet6", &good);
+        add(&mut plain, "BindAddress", "  BindAddress 127.0.0.2", &good);
+        add(&mut plain, "BindAddress", "  BindAddress 192.0.2.1", &good);
+        add(&mut plain, "ConnectTimeout", "  ConnectTimeout 5", &good);
+        add(&mut plain, "ConnectTimeout", "  ConnectTimeout 5\n  Port 1", &good);
         // What OpenSSH itself does.
-        add("ProxyCommand", &format!("  ProxyCommand nc 127.0.0.1 {port}"), &good);
-        add("ProxyCommand", "  ProxyCommand false", &good);
-        add("KnownHostsCommand", &format!("  KnownHostsCommand /bin/cat {other}"), "");
-        add("KnownHostsCommand", &format!("  KnownHostsCommand /bin/echo @revoked * {host}"), &good);
-        add("KnownHostsCommand", "  KnownHostsCommand /bin/false", &good);
-        add("CheckHostIP", "  CheckHostIP yes\n  HostName localhost", &format!("[localhost]:{port} {host}\n"));
-        add("CheckHostIP", "  CheckHostIP yes\n  HostName localhost", &format!("[localhost]:{port} {host}\n{wrong}"));
-        add("VerifyHostKeyDNS", "  VerifyHostKeyDNS yes", &good);
-        add("VerifyHostKeyDNS", "  VerifyHostKeyDNS yes", "");
-        add("RemoteCommand", "  RemoteCommand echo", &good);
-        add("RemoteCommand", "  RemoteCommand none", &good);
-        add("SessionType", "  SessionType none", &good);
-        add("PKCS11Provider", "  PKCS11Provider /nonexistent.so", &good);
-        add("ControlPath", "  ControlPath /nonexistent/c", &good);
-        add("ControlPath", "  ControlPath none", &good);
-        add("StrictHostKeyChecking", "  StrictHostKeyChecking yes", &good);
-        add("StrictHostKeyChecking", "  StrictHostKeyChecking no", &wrong);
+        add(&mut plain, "ProxyCommand", &format!("  ProxyCommand nc 127.0.0.1 {port}"), &good);
+        add(&mut plain, "ProxyCommand", "  ProxyCommand false", &good);
+        add(&mut plain, "KnownHostsCommand", &format!("  KnownHostsCommand /bin/cat {other}"), "");
+        add(&mut plain, "KnownHostsCommand", &format!("  KnownHostsCommand /bin/echo @revoked * {host}"), &good);
+        add(&mut plain, "KnownHostsCommand", "  KnownHostsCommand /bin/false", &good);
+        add(&mut plain, "CheckHostIP", "  CheckHostIP yes\n  HostName localhost", &format!("[localhost]:{port} {host}\n"));
+        add(&mut plain, "CheckHostIP", "  CheckHostIP yes\n  HostName localhost", &format!("[localhost]:{port} {host}\n{wrong}"));
+        add(&mut plain, "VerifyHostKeyDNS", "  VerifyHostKeyDNS yes", &good);
+        add(&mut plain, "VerifyHostKeyDNS", "  VerifyHostKeyDNS yes", "");
+        add(&mut plain, "RemoteCommand", "  RemoteCommand echo", &good);
+        add(&mut plain, "RemoteCommand", "  RemoteCommand none", &good);
+        add(&mut plain, "SessionType", "  SessionType none", &good);
+        add(&mut plain, "PKCS11Provider", "  PKCS11Provider /nonexistent.so", &good);
+        add(&mut plain, "ControlPath", "  ControlPath /nonexistent/c", &good);
+        add(&mut plain, "ControlPath", "  ControlPath none", &good);
+        add(&mut plain, "StrictHostKeyChecking", "  StrictHostKeyChecking yes", &good);
+        add(&mut plain, "StrictHostKeyChecking", "  StrictHostKeyChecking no", &wrong);
         for (production, more, known) in plain {
             self.add(production, "plain", &more, &known);
         }
