@@ -61,7 +61,7 @@ fn engine(name: &str, state: LocalState, node: bool, manages: bool, cluster: Opt
         hostname: name.into(),
         version: "20.10.24".into(),
         swarm: LocalSwarm {
-            state,
+            reported: state,
             node: node.then(|| NodeId::new(format!("node-{name}"))),
             address: node.then(|| address(name)),
             control_available: manages,

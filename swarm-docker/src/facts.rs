@@ -42,7 +42,7 @@ pub(crate) fn engine(info: SystemInfo) -> Result<EngineFacts, String> {
         hostname: info.name.unwrap_or_default(),
         version: info.server_version.unwrap_or_default(),
         swarm: LocalSwarm {
-            state,
+            reported: state,
             node: said(swarm.node_id).map(NodeId::new),
             address: said(swarm.node_addr),
             control_available: swarm.control_available.unwrap_or(false),

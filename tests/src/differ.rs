@@ -158,7 +158,7 @@ impl<'a> Run<'a> {
             true => timeout(Duration::from_secs(25), engine.nodes()).await.ok().and_then(Result::ok),
             false => None,
         };
-        let state = match facts.swarm.state {
+        let state = match facts.swarm.reported {
             LocalState::Other(word) => word,
             state => format!("{state:?}").to_lowercase(),
         };

@@ -39,9 +39,9 @@ async fn the_state_that_comes_with_the_version_is_told_once_and_not_after_a_chan
     let asked = || record.seen().iter().filter(|s| s.path == "/info").count();
     let one = DockerEngine::local(proxy.socket()).await.unwrap();
     assert_eq!((asked(), record.seen().len()), (1, 2), "{:?}", record.seen());
-    assert_eq!(one.info().await.unwrap().swarm.state, LocalState::Inactive);
+    assert_eq!(one.info().await.unwrap().swarm.reported, LocalState::Inactive);
     assert_eq!(asked(), 1, "it came along");
-    assert_eq!(one.info().await.unwrap().swarm.state, LocalState::Inactive);
+    assert_eq!(one.info().await.unwrap().swarm.reported, LocalState::Inactive);
     assert_eq!(asked(), 2, "once");
     let another = DockerEngine::local(proxy.socket()).await.unwrap();
     // A change that is refused at once is a change.
@@ -49,7 +49,7 @@ async fn the_state_that_comes_with_the_version_is_told_once_and_not_after_a_chan
     another.info().await.unwrap();
     assert_eq!(asked(), 4, "asked again");
     another.init(&init(m1)).await.unwrap();
-    assert_eq!(another.info().await.unwrap().swarm.state, LocalState::Active);
+    assert_eq!(another.info().await.unwrap().swarm.reported, LocalState::Active);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,7 +60,7 @@ async fn the_engines_answers_are_classed_as_the_table_says() {
     assert_eq!(e1.api_version(), "1.41");
 
     // No swarm yet.
-    assert_eq!(e1.info().await.unwrap().swarm.state, LocalState::Inactive);
+    assert_eq!(e1.info().await.unwrap().swarm.reported, LocalState::Inactive);
     is(e1.nodes().await, ErrorClass::Conflict, Reason::NotManager);
     is(e1.cluster().await, ErrorClass::Conflict, Reason::NotManager);
     is(e1.leave(Force::No).await, ErrorClass::AlreadySo, Reason::NotManager);
@@ -116,7 +116,7 @@ async fn the_engines_answers_are_classed_as_the_table_says() {
     m2.stop_engine();
     m2.start_engine().unwrap();
     let e2 = engine(m2).await;
-    assert_eq!(e2.info().await.unwrap().swarm.state, LocalState::Locked);
+    assert_eq!(e2.info().await.unwrap().swarm.reported, LocalState::Locked);
     is(e2.nodes().await, ErrorClass::Refused, Reason::Locked);
     is(e2.unlock(&Secret::new("no key")).await, ErrorClass::Refused, Reason::Other);
     is(e2.unlock(&Secret::new(format!("SWMKEY-1-{}", "A".repeat(43)))).await, ErrorClass::Refused, Reason::Locked);

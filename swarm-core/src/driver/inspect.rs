@@ -89,7 +89,7 @@ async fn list_again(looked: Looked, began: Instant, concurrency: usize) -> Looke
     let known = listed(&looked);
     let unlisted = |report: &HostReport| {
         let swarm = report.engine.as_ref().map(|e| &e.swarm);
-        swarm.is_ok_and(|s| s.state == LocalState::Active && s.node.as_ref().is_some_and(|n| !known.contains(n)))
+        swarm.is_ok_and(|s| *s.state() == LocalState::Active && s.node.as_ref().is_some_and(|n| !known.contains(n)))
     };
     if began.elapsed() < FRESH && !looked.iter().any(|(_, report, _)| unlisted(report)) {
         return looked;
@@ -166,7 +166,7 @@ async fn ask(host: &HostSpec, reader: &Reader) -> HostReport {
         (false, _) => None,
     };
     let promoted = host.role == Role::Manager && !swarm.control_available;
-    let wants_machine = swarm.state != LocalState::Active || promoted || !matches!(host.advertise_selector(), Some(AddressSelector::Ip(_)));
+    let wants_machine = *swarm.state() != LocalState::Active || promoted || !matches!(host.advertise_selector(), Some(AddressSelector::Ip(_)));
     let machine = match &reader.host {
         Some(machine) if wants_machine => Some(machine.machine().await.map_err(|e| e.to_string())),
         _ => None,
@@ -187,7 +187,7 @@ async fn view(reader: &Reader) -> Result<crate::observe::ClusterView, EngineErro
 /// Whether only the node's certificate can tell which swarm a host is in.
 fn needs_certificate(report: &HostReport, known: &BTreeSet<NodeId>) -> bool {
     let Ok(engine) = &report.engine else { return false };
-    match engine.swarm.state {
+    match engine.swarm.state() {
         LocalState::Pending if !engine.swarm.manages() => false,
         LocalState::Active | LocalState::Pending => !engine.swarm.node.as_ref().is_some_and(|n| known.contains(n)),
         LocalState::Error | LocalState::Locked => true,

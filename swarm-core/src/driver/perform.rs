@@ -52,7 +52,7 @@ impl Performer<'_> {
         let asked = self.in_none.iter().filter(|name| *name != host).map(|name| async move {
             let info = timeout(AGAIN, async { engine_of(self.spec, self.fleet, name).await?.info().await }).await;
             match info {
-                Ok(Ok(facts)) if facts.swarm.state == LocalState::Inactive => Ok(()),
+                Ok(Ok(facts)) if *facts.swarm.state() == LocalState::Inactive => Ok(()),
                 Ok(Ok(_)) => Err(refused(format!("{name} was in no swarm when this was planned, and is not so any more"))),
                 Ok(Err(error)) => Err(refused(format!("{name} could not be asked again whether it is in no swarm: {}", error.message))),
                 Err(_) => Err(refused(format!("{name} did not say again within {} s that it is in no swarm", AGAIN.as_secs()))),
@@ -61,7 +61,7 @@ impl Performer<'_> {
         futures_util::future::try_join_all(asked).await?;
         // While the slowest of them thought, somebody else may have made the swarm here, and others may be joining it already.
         let seen = first.info().await.map_err(not_sent)?.swarm;
-        if seen.state == LocalState::Inactive {
+        if *seen.state() == LocalState::Inactive {
             return Ok(());
         }
         let message = "the host is in a swarm now, and was in none when this was planned".into();
@@ -82,11 +82,11 @@ impl Performer<'_> {
     async fn is_another(&self, host: &HostName, node: &NodeId) -> Result<(), EngineError> {
         let engine = engine_of(self.spec, self.fleet, host).await?;
         let seen = engine.info().await.map_err(not_sent)?.swarm;
-        self.note_state(host, &seen.state);
+        self.note_state(host, seen.state());
         let doing = "asking the host that left a node behind";
         let (class, message) = if seen.node.as_ref() == Some(node) {
             (ErrorClass::Refused, format!("{host} is node {node} now"))
-        } else if seen.state == LocalState::Pending {
+        } else if *seen.state() == LocalState::Pending {
             // Which node it will be shows when its join has ended.
             (ErrorClass::Conflict, format!("{host} is joining"))
         } else {
@@ -164,7 +164,7 @@ impl Performer<'_> {
             }
             Call::LookHost => {
                 let seen = engine.info().await?.swarm;
-                self.note_state(&effect.host, &seen.state);
+                self.note_state(&effect.host, seen.state());
                 return Ok(Answer::SawHost(seen));
             }
             Call::LookMade { name } => {
@@ -271,17 +271,17 @@ async fn leave(engine: &dyn Engine, force: Force, node: Option<&NodeId>) -> Resu
         (Some(wanted), Some(is)) if wanted != is => {
             return refused(Reason::Other, format!("the host is node {is} now, and was {wanted} when this was planned"));
         }
-        (Some(wanted), None) if matches!(seen.state, LocalState::Pending | LocalState::Locked) => {
-            let is = if seen.state == LocalState::Locked { "locked" } else { "joining a swarm" };
+        (Some(wanted), None) if matches!(seen.state(), LocalState::Pending | LocalState::Locked) => {
+            let is = if *seen.state() == LocalState::Locked { "locked" } else { "joining a swarm" };
             return refused(Reason::Other, format!("the host is {is} now, and was node {wanted} when this was planned"));
         }
         // What was to be left is a join that had not ended, or had failed.
-        (None, _) if seen.state == LocalState::Active => {
+        (None, _) if *seen.state() == LocalState::Active => {
             return refused(Reason::AlreadyInSwarm, "the host's join has ended meanwhile, and it is in a swarm now".into());
         }
         _ => {}
     }
-    if seen.state == LocalState::Inactive {
+    if *seen.state() == LocalState::Inactive {
         return Ok(Answer::AlreadySo);
     }
     engine.leave(force).await?;

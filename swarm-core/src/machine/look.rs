@@ -21,7 +21,7 @@ impl StepRun {
         if matches!(self.step.action, Action::Leave { .. }) {
             return self.looked_after_leave(why, swarm, now);
         }
-        match (&swarm.state, why) {
+        match (swarm.state(), why) {
             // It was not asked to make one, so whatever it is in now is not what was planned.
             (LocalState::Active, Why::Doubt { error, .. }) if error.class == ErrorClass::Refused => (failed(error.message), Todo::Nothing),
             (LocalState::Active, why) if swarm.node.is_some() => {
@@ -113,7 +113,7 @@ impl StepRun {
     }
 
     fn looked_after_leave(&mut self, why: Why, swarm: &LocalSwarm, now: Duration) -> (Stage, Todo) {
-        if swarm.state == LocalState::Inactive {
+        if *swarm.state() == LocalState::Inactive {
             return (self.done(), Todo::Nothing);
         }
         match why {

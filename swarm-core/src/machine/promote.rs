@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// How often the engine of a host that is being promoted is looked at.
 const PEEK_EVERY: Duration = Duration::from_secs(2);
+/// How often, once managers have it as a manager.
+const PEEK_SOON: Duration = Duration::from_millis(300);
 /// How long an engine may be in error until it counts as stuck: it starts its node again by itself for some seconds.
 const STUCK_AFTER: Duration = Duration::from_secs(6);
 
@@ -43,12 +45,27 @@ impl StepRun {
         }
     }
 
+    /// The managers have it as a manager. Its engine may still be starting its node again, so it is done when the engine says so too.
+    pub(super) fn promotion_listed(&mut self, until: Duration, now: Duration) -> (Stage, Todo) {
+        if self.follows {
+            return (self.done(), Todo::Nothing);
+        }
+        if !std::mem::replace(&mut self.listed, true) {
+            self.peek_at = self.peek_at.map(|_| now);
+        }
+        (Stage::Confirming { until }, Todo::Nothing)
+    }
+
     /// The engine was looked at while the managers were asked.
     pub(super) fn peeked(&mut self, until: Duration, answer: &Answer, now: Duration) -> (Stage, Todo) {
-        self.peek_at = Some(now + PEEK_EVERY);
+        self.peek_at = Some(now + if self.listed { PEEK_SOON } else { PEEK_EVERY });
         let Answer::SawHost(swarm) = answer else { return (Stage::Confirming { until }, Todo::Nothing) };
-        if swarm.state != LocalState::Error {
+        if *swarm.state() != LocalState::Error {
             self.trouble = None;
+            self.follows |= swarm.manages();
+            if self.follows && self.listed {
+                return (self.done(), Todo::Nothing);
+            }
             return (Stage::Confirming { until }, Todo::Nothing);
         }
         let words = swarm.error.clone().unwrap_or_else(|| "the engine gives no reason".into());

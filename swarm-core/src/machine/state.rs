@@ -161,6 +161,10 @@ pub(super) struct StepRun {
     pub(super) gated: Option<Duration>,
     /// When to look at the engine of a host that is being promoted.
     pub(super) peek_at: Option<Duration>,
+    /// Whether that engine answers as a manager.
+    pub(super) follows: bool,
+    /// Whether managers say of it what they are to say.
+    pub(super) listed: bool,
     /// Since when that engine is in error, and its words.
     pub(super) trouble: Option<(Duration, String)>,
     /// Another manager that is not healthy, as the last list has it.
@@ -194,6 +198,8 @@ impl StepRun {
             claim: Claim::default(),
             gated: None,
             peek_at: None,
+            follows: false,
+            listed: false,
             trouble: None,
             unhealthy: None,
             gives_up: None,
@@ -353,6 +359,7 @@ impl StepRun {
                 self.call(false)
             }
             None if self.rejoin == Rejoining::Joins => self.dress(),
+            None if self.is_promotion() && self.rejoin == Rejoining::No && now < until => self.promotion_listed(until, now),
             None => (self.done(), Todo::Nothing),
             Some(why) if now >= until => (failed(self.with_trouble(why)), Todo::Nothing),
             Some(_) => (Stage::Confirming { until }, Todo::Nothing),

@@ -72,7 +72,7 @@ impl Play {
 fn local(name: &str, state: LocalState, manages: bool) -> Answer {
     let active = state == LocalState::Active;
     Answer::SawHost(LocalSwarm {
-        state,
+        reported: state,
         node: active.then(|| NodeId::new(format!("node-{name}"))),
         address: None,
         control_available: manages,
@@ -300,6 +300,43 @@ fn what_is_never_confirmed_is_told_with_the_reason() {
         let outcomes = play.outcomes();
         assert!(matches!(&outcomes[0], Some(Outcome::Failed { message }) if message.contains(word)), "{outcomes:?}");
     }
+}
+
+/// Managers count a promoted node before its engine has found its feet: an engine that starts its node again is still broken then.
+#[test]
+fn a_promotion_is_done_when_managers_and_the_engine_say_so() {
+    let spec = spec(&["m1", "m2"]);
+    let mut play = Play::new(&spec, &[("m1", Is::Manager), ("m2", Is::Worker)]);
+    let promote = play.one();
+    play.answer(&promote, Answer::Done);
+    let look = |play: &mut Play, own: &dyn Fn() -> Answer| {
+        let mut looked = false;
+        while !looked && !play.run.is_over() {
+            for look in play.effects() {
+                looked |= look.call == Call::LookHost;
+                let answer = if look.call == Call::LookHost { own() } else { Answer::SawCluster(managers(&["m1", "m2"])) };
+                play.answer(&look, answer);
+            }
+            if !looked && !play.run.is_over() {
+                play.wait();
+            }
+        }
+    };
+    let broken = |error: &str, node: bool, control: bool| {
+        let mut said = local("m2", LocalState::Error, control);
+        if let Answer::SawHost(swarm) = &mut said {
+            (swarm.error, swarm.node) = (Some(error.to_owned()).filter(|e| !e.is_empty()), node.then(|| NodeId::new("node-m2")));
+        }
+        said
+    };
+    for not_yet in [broken("can't initialize raft node", false, false), broken("", false, false), local("m2", LocalState::Active, false)] {
+        look(&mut play, &|| not_yet.clone());
+        assert_eq!(play.outcomes(), [None], "{not_yet:?}");
+    }
+    // It goes on calling itself broken, without a reason, until it is restarted.
+    look(&mut play, &|| broken("", true, true));
+    assert_eq!(play.outcomes(), [Some(Outcome::Done { changed: true })]);
+    assert!(play.now < 6 * SECOND, "{:?}", play.now);
 }
 
 #[test]

@@ -143,7 +143,7 @@ pub(super) fn classify(report: &HostReport, ours: Option<&Ours<'_>>) -> HostStat
         }
     };
     let certificate = report.identity.as_ref().and_then(|i| i.as_ref().ok());
-    match &engine.swarm.state {
+    match engine.swarm.state() {
         LocalState::Inactive => HostState::Standalone,
         LocalState::Pending if engine.swarm.manages() => active(report, engine, ours),
         LocalState::Pending => HostState::Joining,

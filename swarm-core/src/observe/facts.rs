@@ -28,8 +28,8 @@ pub enum LocalState {
 /// The swarm part of an engine's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalSwarm {
-    /// Its state.
-    pub state: LocalState,
+    /// The word it uses for its state. What it means is [`LocalSwarm::state`].
+    pub reported: LocalState,
     /// Its node id.
     pub node: Option<NodeId>,
     /// The address it advertises.
@@ -45,10 +45,22 @@ pub struct LocalSwarm {
 }
 
 impl LocalSwarm {
+    /// Its state: the word it uses, unless that word is an old one ([`LocalSwarm::stumbled`]).
+    pub fn state(&self) -> &LocalState {
+        if self.stumbled() { &LocalState::Active } else { &self.reported }
+    }
+
+    /// Whether its node failed once, was started again by the engine, and is well: the engine says `error`, names its node, and gives no
+    /// reason or answers as a manager (the reason is then its question to the leader that failed). Engines keep that word until they are
+    /// restarted (moby `daemon/cluster/noderunner.go`, State: `cancelReconnect` is not taken back; `swarm.go`, Info).
+    pub fn stumbled(&self) -> bool {
+        self.reported == LocalState::Error && self.node.is_some() && (self.error.is_none() || self.control_available)
+    }
+
     /// Whether it is a manager of a swarm: one that answers, or one that restarted and finds too few of the others to have a leader.
     /// Engines call the second `pending`, as they call a join (moby `daemon/cluster/noderunner.go`).
     pub fn manages(&self) -> bool {
-        self.control_available && (self.state == LocalState::Active || self.state == LocalState::Pending && self.node.is_some())
+        self.control_available && (*self.state() == LocalState::Active || self.reported == LocalState::Pending && self.node.is_some())
     }
 }
 
@@ -243,4 +255,35 @@ pub struct HostReport {
 pub struct Observation {
     /// By host.
     pub hosts: BTreeMap<HostName, HostReport>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_keeps_an_old_word_is_judged_by_the_rest() {
+        let said = |reported, node: bool, error: Option<&str>, control| LocalSwarm {
+            reported,
+            node: node.then(|| NodeId::new("n")),
+            address: None,
+            control_available: control,
+            cluster: None,
+            error: error.map(str::to_owned),
+            remotes: Vec::new(),
+        };
+        // Seen on engines 26.1 and 28.5 after a promotion that they could not follow at once.
+        let manager = said(LocalState::Error, true, None, true);
+        assert!(manager.stumbled() && manager.manages() && *manager.state() == LocalState::Active);
+        assert_eq!(*said(LocalState::Error, true, None, false).state(), LocalState::Active);
+        // Its question to the leader failed: that is no reason why its node failed.
+        assert!(said(LocalState::Error, true, Some("context deadline exceeded"), true).manages());
+        for failed in [
+            said(LocalState::Error, false, None, false),
+            said(LocalState::Error, false, Some("can't initialize raft node"), false),
+            said(LocalState::Error, true, Some("can't initialize raft node"), false),
+        ] {
+            assert!(!failed.stumbled() && !failed.manages() && *failed.state() == LocalState::Error, "{failed:?}");
+        }
+    }
 }

@@ -247,7 +247,7 @@ pub fn merge(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeSet<
     let node_of = |r: &'_ HostReport| -> Option<NodeId> {
         let engine = r.engine.as_ref().ok()?;
         let certified = || r.identity.as_ref()?.as_ref().ok().map(|i| i.node.clone());
-        engine.swarm.node.clone().or_else(|| (engine.swarm.state == LocalState::Error).then(certified).flatten())
+        engine.swarm.node.clone().or_else(|| (*engine.swarm.state() == LocalState::Error).then(certified).flatten())
     };
     let known: BTreeSet<NodeId> = observation.hosts.values().filter_map(node_of).collect();
     let all: &[NodeFacts] = match &cluster {
@@ -380,7 +380,7 @@ fn proven_gone(
         let is_at = |m: &RemoteManager| matches!(at, Some(AddressSelector::Ip(ip)) if ip_of(&m.address) == Some(ip));
         let Some(counted) = known.iter().find(|m| is_at(m)) else { continue };
         let why = match &report.engine {
-            Ok(engine) => match (&engine.swarm.state, &engine.swarm.node, report.identity.as_ref()) {
+            Ok(engine) => match (engine.swarm.state(), &engine.swarm.node, report.identity.as_ref()) {
                 (LocalState::Inactive, ..) => Some("its engine is in no swarm".to_owned()),
                 (LocalState::Active, Some(node), Some(Ok(id))) if *node != counted.node && swarm.is_some_and(|s| id.cluster != *s) => {
                     Some(format!("its engine is in swarm {}", id.cluster))

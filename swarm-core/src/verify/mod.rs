@@ -218,6 +218,13 @@ impl Judge {
         if let Some(Err(why)) = &seen.report.view {
             self.say(Some(host), FindingKind::Quorum, format!("its engine answers as a manager and hears no leader: {why}"));
         }
+        if seen.report.engine.as_ref().is_ok_and(|e| e.swarm.stumbled()) {
+            self.notes.push(format!(
+                "{}: its engine says `error` and is well: its node failed once and was started again, and the word stays until the engine \
+                 is restarted",
+                host.name
+            ));
+        }
         let local_manager = seen.report.engine.as_ref().is_ok_and(|e| e.swarm.control_available);
         if local_manager != (host.role == Role::Manager) && node.role == host.role {
             self.say(Some(host), FindingKind::Role, format!("managers call it a {}, and its own engine does not answer as one", host.role));

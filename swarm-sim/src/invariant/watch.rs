@@ -120,7 +120,7 @@ impl Watch {
 
     /// A swarm that somebody else made after this run was told that the host is in none is as new as one of its own.
     pub(crate) fn swarm_born(&mut self, host: &HostName, swarm: usize, elsewhere: bool) {
-        let in_none = self.infos.get(host).is_some_and(|i| i.state == LocalState::Inactive);
+        let in_none = self.infos.get(host).is_some_and(|i| *i.state() == LocalState::Inactive);
         if self.names(host) && (in_none || !elsewhere) {
             self.born = Some(swarm);
         }
@@ -146,7 +146,7 @@ impl Watch {
         }
         self.known.extend(facts.swarm.node.clone());
         // A join that came to nothing is no change under way.
-        let ended = matches!(facts.swarm.state, LocalState::Inactive | LocalState::Error);
+        let ended = matches!(facts.swarm.state(), LocalState::Inactive | LocalState::Error);
         if ended && self.open.as_ref().is_some_and(|(h, role, _)| h == host && *role == Role::Manager) {
             self.open = None;
         }
@@ -340,14 +340,14 @@ impl Watch {
     fn init(&mut self, host: &HostName, found: &mut Found) {
         self.looked_into(&Object::Host(host.clone()), found);
         for manager in self.spec.managers() {
-            match self.infos.get(&manager.name).map(|i| &i.state) {
+            match self.infos.get(&manager.name).map(swarm_core::observe::LocalSwarm::state) {
                 Some(LocalState::Inactive) => {}
                 Some(LocalState::Active | LocalState::Error | LocalState::Pending) if self.forced.contains(&manager.name) => {}
                 state => found.push(("I1", format!("a swarm is made while the manager {} is {state:?}", manager.name))),
             }
         }
         for (name, info) in &self.infos {
-            if self.names(name) && info.state == LocalState::Active && !self.forced.contains(name) && name != host {
+            if self.names(name) && *info.state() == LocalState::Active && !self.forced.contains(name) && name != host {
                 found.push(("I2", format!("a swarm is made while {name} is in one")));
             }
         }
@@ -359,7 +359,7 @@ impl Watch {
         if wanted != Some(role) {
             found.push(("I13", format!("the {role} token went to {host}, which is no {role} in the file")));
         }
-        if let Some(LocalState::Active | LocalState::Error | LocalState::Locked) = self.infos.get(host).map(|i| &i.state) {
+        if let Some(LocalState::Active | LocalState::Error | LocalState::Locked) = self.infos.get(host).map(swarm_core::observe::LocalSwarm::state) {
             found.push(("I5", format!("{host} is in a swarm and is asked to join one")));
         }
         if self.rotating.1 {
@@ -455,7 +455,7 @@ impl Watch {
         if force == Force::Yes {
             found.push(("I7", format!("node {id} is removed by force")));
         }
-        if self.infos.values().any(|i| i.node.as_ref() == Some(id) && i.state == LocalState::Active) {
+        if self.infos.values().any(|i| i.node.as_ref() == Some(id) && *i.state() == LocalState::Active) {
             found.push(("I6", format!("node {id} is removed, and one of the hosts is that node")));
         }
         match self.listed(id) {

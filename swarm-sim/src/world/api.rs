@@ -92,6 +92,8 @@ impl State {
         let (state, node, control, error) = match &host.local {
             Local::Inactive => (LocalState::Inactive, None, false, None),
             Local::Pending => (LocalState::Pending, None, false, None),
+            // It keeps the word until it is restarted, and names no reason.
+            Local::Active { node, control, .. } if host.stumbled => (LocalState::Error, Some(node.clone()), *control, None),
             Local::Active { node, control, .. } if host.waking => (LocalState::Pending, Some(node.clone()), *control, None),
             Local::Active { node, control, .. } => (LocalState::Active, Some(node.clone()), *control, None),
             Local::Error { text, node } => (LocalState::Error, node.clone(), false, Some(text.clone())),
@@ -116,7 +118,7 @@ impl State {
             daemon: host.daemon.clone(),
             hostname: host.hostname.clone(),
             version: host.version.clone(),
-            swarm: LocalSwarm { state, node, address, control_available: control, cluster, error, remotes },
+            swarm: LocalSwarm { reported: state, node, address, control_available: control, cluster, error, remotes },
             data_root: "/var/lib/docker".into(),
             running_containers: running as u64,
             live_restore: host.live_restore,
@@ -138,7 +140,7 @@ impl State {
             Said::Now(facts) => facts,
             Said::No(_) | Said::Wait => return empty_facts(host),
         };
-        facts.swarm.state = LocalState::Active;
+        facts.swarm.reported = if host.stumbled { LocalState::Error } else { LocalState::Active };
         facts.swarm.node = host.node().map(|(_, node)| node.clone());
         facts.swarm.control_available = true;
         facts.swarm.error = Some(words::deadline().text);
@@ -366,7 +368,7 @@ impl State {
 
 fn empty_facts(host: &Host) -> EngineFacts {
     let swarm = LocalSwarm {
-        state: LocalState::Active,
+        reported: LocalState::Active,
         node: None,
         address: None,
         control_available: true,

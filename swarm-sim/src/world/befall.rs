@@ -32,6 +32,7 @@ impl State {
         }
         if let Some(h) = self.hosts.get_mut(host) {
             h.life += 1;
+            h.stumbled = false;
             // A join that has no certificate yet is forgotten (moby `daemon/cluster/utils.go`).
             if h.local == Local::Pending || matches!(h.local, Local::Error { .. }) {
                 h.local = Local::Inactive;

@@ -81,6 +81,8 @@ pub(crate) struct Host {
     pub(crate) life: u32,
     /// It restarted as a node and has found no manager that has a leader since: engines call it pending until then.
     pub(crate) waking: bool,
+    /// Its node failed and was started again by the engine, which calls it `error` from then on.
+    pub(crate) stumbled: bool,
     pub(crate) slow: Duration,
     pub(crate) disk_full: bool,
     /// There is room for a certificate and none for a raft log.

@@ -106,6 +106,7 @@ impl State {
         if let Some(h) = self.hosts.get_mut(host) {
             h.local = local;
             h.waking = false;
+            h.stumbled = false;
         }
     }
 
@@ -239,6 +240,7 @@ impl State {
         if let Some(h) = self.hosts.get_mut(&host) {
             // One that restarted as this node goes on looking for its swarm.
             h.waking &= h.node().is_some_and(|(s, n)| s == swarm && n == node);
+            h.stumbled &= h.node().is_some_and(|(s, n)| s == swarm && n == node);
             h.local = Local::Active { swarm, node: node.clone(), control };
             h.certificate = Some(Certificate { cluster, node: node.clone(), role });
         }

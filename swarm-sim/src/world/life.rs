@@ -264,8 +264,9 @@ impl State {
         }
     }
 
-    /// A promoted engine dials the manager it once joined through. Where that one is a manager of the swarm no more, the engine goes into
-    /// error and stays there until it is restarted, and its node stops reporting. Where the disk has no room for a log, the leader has
+    /// A promoted engine dials the manager it once joined through. Where that one is a manager of the swarm no more, an engine 20.10 goes
+    /// into error and stays there until it is restarted, and its node stops reporting; engines 26.1 and 28.5 start their node again, find
+    /// another manager, and go on calling it `error`, without a reason, until they are restarted (seen on all three). Where the disk has no room for a log, the leader has
     /// already taken it in.
     fn cannot_follow(&mut self, index: usize, id: &NodeId) -> bool {
         let Some(host) = self.host_of(index, id) else { return false };
@@ -286,6 +287,13 @@ impl State {
             })
         };
         if self.by_address.get(&through).is_some_and(manages) {
+            return false;
+        }
+        if !h.version.starts_with("20.") {
+            if let Some(h) = self.hosts.get_mut(&host) {
+                (h.stumbled, h.joined_through) = (true, None);
+            }
+            self.say(&host, "dials the manager it joined through in vain, and its node starts again");
             return false;
         }
         let text = super::words::old_manager_gone(&format!("{through}:2377"));

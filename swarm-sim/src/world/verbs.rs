@@ -138,6 +138,7 @@ impl World {
                 certificate: None,
                 life: 0,
                 waking: false,
+                stumbled: false,
                 slow: Duration::ZERO,
                 disk_full: false,
                 disk_low: false,
@@ -148,6 +149,15 @@ impl World {
                 live_restore: options.live_restore,
             };
             state.hosts.insert(options.name, host);
+        });
+    }
+
+    /// Gives a host an engine of this version.
+    pub fn runs_engine(&self, host: &HostName, version: &str) {
+        self.with(|state| {
+            if let Some(host) = state.hosts.get_mut(host) {
+                host.version = version.to_owned();
+            }
         });
     }
 

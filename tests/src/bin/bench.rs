@@ -142,7 +142,7 @@ fn simulator() {
 fn alone(name: &str) -> swarm_core::observe::HostReport {
     use swarm_core::observe::{EngineFacts, HostReport, LocalState, LocalSwarm, MachineFacts};
     let swarm = LocalSwarm {
-        state: LocalState::Inactive,
+        reported: LocalState::Inactive,
         node: None,
         address: None,
         control_available: false,

@@ -44,7 +44,7 @@ impl Suite<'_> {
         let answer = e1.remove_node(&second, Force::No).await;
         c.no("a removal without a leader", answer, ErrorClass::Unknown, Reason::NoLeader, leader);
         let lost = e1.info().await.unwrap().swarm;
-        c.is("a manager without a leader is active and in control", lost.state == LocalState::Active && lost.control_available, &lost);
+        c.is("a manager without a leader is active and in control", lost.reported == LocalState::Active && lost.control_available, &lost);
         c.is("it names no swarm", lost.cluster.is_none(), &lost);
         c.is("a worker without a leader is active", self.state("w1").await == LocalState::Active, &"");
         bed.start("m2").await;

@@ -147,7 +147,7 @@ impl<'a> Suite<'a> {
     }
 
     async fn state(&self, host: &str) -> LocalState {
-        self.bed.engine(host).await.info().await.unwrap().swarm.state
+        self.bed.engine(host).await.info().await.unwrap().swarm.reported
     }
 
     async fn id(&self, host: &str) -> NodeId {
@@ -194,7 +194,7 @@ impl<'a> Suite<'a> {
         let (e1, e2, w1) = (bed.engine("m1").await, bed.engine("m2").await, bed.engine("w1").await);
         let nobody: NodeId = "nosuchnode".into();
 
-        c.is("an engine alone is inactive", e1.info().await.unwrap().swarm.state == LocalState::Inactive, &"");
+        c.is("an engine alone is inactive", e1.info().await.unwrap().swarm.reported == LocalState::Inactive, &"");
         c.is("an engine alone has no node id", e1.info().await.unwrap().swarm.node.is_none(), &"");
         let alone = "not a swarm manager. Use \"docker swarm init\"";
         c.no("nodes of an engine alone", e1.nodes().await, NOT_MANAGER.0, NOT_MANAGER.1, alone);
@@ -215,7 +215,7 @@ impl<'a> Suite<'a> {
 
         c.yes("init", e1.init(&self.init("m1")).await);
         let own = e1.info().await.unwrap().swarm;
-        c.is("the first manager is active and in control", own.state == LocalState::Active && own.control_available, &own);
+        c.is("the first manager is active and in control", own.reported == LocalState::Active && own.control_available, &own);
         let advertised = own.address.as_deref() == Some(bed.address("m1").to_string().as_str());
         c.is("it advertises what it was told", advertised, &own);
         let cluster = c.yes("the swarm object", e1.cluster().await);

@@ -114,7 +114,7 @@ impl EngineRead for Bent {
     async fn info(&self) -> Result<EngineFacts, EngineError> {
         if self.inner.is_none() {
             let swarm = LocalSwarm {
-                state: LocalState::Inactive,
+                reported: LocalState::Inactive,
                 node: None,
                 address: None,
                 control_available: false,
@@ -143,7 +143,7 @@ impl EngineRead for Bent {
         }
         let mut facts = self.inner()?.info().await?;
         if self.broken == Broken::WorkersAreStandalone && !facts.swarm.control_available {
-            facts.swarm.state = LocalState::Inactive;
+            facts.swarm.reported = LocalState::Inactive;
             facts.swarm.node = None;
         }
         Ok(facts)
