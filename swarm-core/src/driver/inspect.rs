@@ -166,7 +166,8 @@ async fn ask(host: &HostSpec, reader: &Reader) -> HostReport {
         (false, _) => None,
     };
     let promoted = host.role == Role::Manager && !swarm.control_available;
-    let wants_machine = *swarm.state() != LocalState::Active || promoted || !matches!(host.advertise_selector(), Some(AddressSelector::Ip(_)));
+    let wants_machine =
+        *swarm.state() != LocalState::Active || promoted || !matches!(host.advertise_selector(), Some(AddressSelector::Ip(_)));
     let machine = match &reader.host {
         Some(machine) if wants_machine => Some(machine.machine().await.map_err(|e| e.to_string())),
         _ => None,

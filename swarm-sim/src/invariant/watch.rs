@@ -359,7 +359,9 @@ impl Watch {
         if wanted != Some(role) {
             found.push(("I13", format!("the {role} token went to {host}, which is no {role} in the file")));
         }
-        if let Some(LocalState::Active | LocalState::Error | LocalState::Locked) = self.infos.get(host).map(swarm_core::observe::LocalSwarm::state) {
+        if let Some(LocalState::Active | LocalState::Error | LocalState::Locked) =
+            self.infos.get(host).map(swarm_core::observe::LocalSwarm::state)
+        {
             found.push(("I5", format!("{host} is in a swarm and is asked to join one")));
         }
         if self.rotating.1 {
