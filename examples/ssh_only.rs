@@ -2,17 +2,15 @@
 #![allow(clippy::print_stdout, reason = "a program shows its result")]
 
 use std::sync::Arc;
-use swarm_core::host::{Command, Host};
-use swarm_core::spec::SshSpec;
-use swarm_ssh::{AskNobody, SshConnector, SshError};
+use swarm_ssh::{AskNobody, Command, Host, SshConnector, SshError, SshSpec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let name = std::env::args().nth(1).ok_or("usage: ssh_only HOST")?;
+    let destination = std::env::args().nth(1).ok_or("usage: ssh_only [USER@]HOST[:PORT]")?;
     let connector = SshConnector::new(Arc::new(AskNobody));
     // What is not set here is as ssh_config says.
-    let host = connector.host(name.as_str().into(), name.parse()?, SshSpec::default());
+    let host = connector.to(&destination, SshSpec::default())?;
     match host.connect().await {
         Ok(()) => {}
         Err(SshError::HostKey { message, .. }) => return Err(format!("not trusted: {message}").into()),

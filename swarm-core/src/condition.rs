@@ -46,15 +46,13 @@ impl Condition {
         }
     }
 
-    /// The part of it that only a change by someone can undo: role, availability and labels, not what a node's health decides.
-    pub fn only_wishes(&self) -> Option<Self> {
+    /// What of it someone has changed, though it held: a role, an availability, labels; not what a node's health decides.
+    pub fn undone(&self, node: &NodeFacts) -> Option<String> {
         match self {
-            Self::All(all) => {
-                let all: Vec<Self> = all.iter().filter_map(Self::only_wishes).collect();
-                (!all.is_empty()).then_some(Self::All(all))
-            }
-            Self::Availability(_) | Self::Labels(_) => Some(self.clone()),
-            Self::Listed | Self::Ready | Self::Role(_) | Self::Address(_) => None,
+            Self::All(all) => all.iter().find_map(|c| c.undone(node)),
+            Self::Role(role) if node.role == *role => None,
+            Self::Role(_) | Self::Availability(_) | Self::Labels(_) => self.unmet_on(node),
+            Self::Listed | Self::Ready | Self::Address(_) => None,
         }
     }
 

@@ -99,15 +99,15 @@ pub(crate) enum Way {
 }
 
 #[derive(Debug, Clone)]
-struct JumpName {
-    user: Option<String>,
-    address: String,
-    port: Option<u16>,
+pub(crate) struct Destination {
+    pub(crate) user: Option<String>,
+    pub(crate) address: String,
+    pub(crate) port: Option<u16>,
 }
 
 struct Settled {
     hop: Hop,
-    jumps: Vec<JumpName>,
+    jumps: Vec<Destination>,
     /// Settings that only OpenSSH honours.
     needs: Vec<String>,
     /// Its ControlPath, where a master listens on it.
@@ -132,7 +132,7 @@ pub(crate) async fn settle(address: &HostAddress, spec: &SshSpec, answers: &Answ
     }
     let mut needs = Vec::new();
     let own = spec.jump.as_ref().map(|jumps| {
-        jumps.iter().map(|j| JumpName { user: j.user.clone(), address: j.address.to_string(), port: j.port }).collect::<Vec<_>>()
+        jumps.iter().map(|j| Destination { user: j.user.clone(), address: j.address.to_string(), port: j.port }).collect::<Vec<_>>()
     });
     let target = settle_one(&name, spec.user.as_deref(), spec.port, spec, answers).await?;
     let jumps = own.clone().unwrap_or(target.jumps);
@@ -247,7 +247,7 @@ async fn settle_one(name: &str, user: Option<&str>, port: Option<u16>, spec: &Ss
     let jumps = match value("proxyjump").filter(|v| *v != "none") {
         Some(text) => text
             .split(',')
-            .map(parse_jump)
+            .map(destination_of)
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| wrong(format!("ssh_config sets ProxyJump `{text}`, which cannot be read")))?,
         None => Vec::new(),
@@ -388,11 +388,11 @@ pub fn read_foreign_text(text: &str, name: &str) -> usize {
     let mut found = Vec::new();
     let _ = crate::answer::certain(text.as_bytes(), name, Path::new("config"), &mut found);
     let revoked = usize::from(crate::revoked::Revoked::parse(text.as_bytes()).is_ok());
-    found.len() + revoked + usize::from(text.lines().filter_map(parse_jump).count() > 0)
+    found.len() + revoked + usize::from(text.lines().filter_map(destination_of).count() > 0)
 }
 
-/// One element of ProxyJump: `[user@]host[:port]` or `ssh://[user@]host[:port]`.
-fn parse_jump(text: &str) -> Option<JumpName> {
+/// A destination, or one element of ProxyJump: `[user@]host[:port]` or `ssh://[user@]host[:port]`.
+pub(crate) fn destination_of(text: &str) -> Option<Destination> {
     let text = text.trim().strip_prefix("ssh://").unwrap_or(text.trim()).trim_end_matches('/');
     let (user, rest) = text.rsplit_once('@').map_or((None, text), |(user, rest)| (Some(user.to_owned()), rest));
     let fits = |word: &str| !word.is_empty() && !word.starts_with('-') && word.chars().all(|c| !c.is_whitespace() && !c.is_control());
@@ -412,7 +412,7 @@ fn parse_jump(text: &str) -> Option<JumpName> {
             _ => (rest, None),
         }
     };
-    fits(address).then(|| JumpName { user, address: address.to_owned(), port })
+    fits(address).then(|| Destination { user, address: address.to_owned(), port })
 }
 
 /// A path of the cluster file, whose `~` is `$HOME`, as in a shell.
@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn jumps() {
-        let shown = |text: &str| parse_jump(text).map(|j| (j.user.unwrap_or_default(), j.address, j.port));
+        let shown = |text: &str| destination_of(text).map(|j| (j.user.unwrap_or_default(), j.address, j.port));
         assert_eq!(shown("a@b:2200"), Some(("a".into(), "b".into(), Some(2200))));
         assert_eq!(shown("ssh://a@b:2200"), Some(("a".into(), "b".into(), Some(2200))));
         assert_eq!(shown("fd00::1"), Some((String::new(), "fd00::1".into(), None)));

@@ -2,7 +2,7 @@
 
 use crate::auth::Ask;
 use crate::channel::{CommandStream, RunError, run};
-use crate::config::{Hop, Way, settle};
+use crate::config::{Hop, Way, destination_of, settle};
 use crate::error::{SshError, clean};
 use crate::openssh::Master;
 use crate::relay::{FIND, RELAY};
@@ -41,7 +41,31 @@ impl SshConnector {
         Self { shared: Arc::new(Shared::new(ask)) }
     }
 
-    /// A host. Nothing is connected before it is used.
+    /// A host by its destination: `[user@]host[:port]`, where `host` may be a name of ssh_config. What the destination says goes before
+    /// `settings`, and those go before ssh_config. Nothing is connected before the host is used.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use swarm_ssh::{AskNobody, SshConnector, SshSpec};
+    /// let connector = SshConnector::new(Arc::new(AskNobody));
+    /// assert!(connector.to("admin@web.example.org:2200", SshSpec::default()).is_ok());
+    /// assert!(connector.to("-oProxyCommand=reboot", SshSpec::default()).is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// [`SshError::Settings`] for a destination that cannot be read.
+    pub fn to(&self, destination: &str, settings: SshSpec) -> Result<SshHost, SshError> {
+        let wrong = || SshError::Settings {
+            hop: clean(destination),
+            message: "this is no destination; it is [user@]host[:port], an IPv6 address with a port in brackets".into(),
+        };
+        let to = destination_of(destination).ok_or_else(wrong)?;
+        let address: HostAddress = to.address.parse().map_err(|_| wrong())?;
+        let settings = SshSpec { user: to.user.or(settings.user), port: to.port.or(settings.port), ..settings };
+        Ok(self.host(HostName::new(destination), address, settings))
+    }
+
+    /// A host whose name, for messages, is not its address. Nothing is connected before it is used.
     pub fn host(&self, name: HostName, address: HostAddress, spec: SshSpec) -> SshHost {
         SshHost {
             name,

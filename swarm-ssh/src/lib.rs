@@ -1,4 +1,4 @@
-//! A [`swarm_core::host::Host`] over SSH. It connects as `ssh` would: the same keys, the same known_hosts, the same ssh_config. Where
+//! A host over SSH: run a command, read and write files, open a stream to a socket. It connects as `ssh` would: the same keys, the same known_hosts, the same ssh_config. Where
 //! ssh_config asks for what this client does not do, the user's own `ssh` program connects; `docs/ssh.md` has every keyword.
 //!
 //! What it does not do: forward an agent, accept a changed host key, write to a file that holds anything but known_hosts lines, or build
@@ -33,3 +33,5 @@ pub use keywords::{Handling, KEYWORDS, handling};
 pub use known_hosts::{KnownHosts, fingerprint};
 pub use record::{Names, append};
 pub use revoked::Revoked;
+pub use swarm_core::host::{BoxStream, ByteStream, Command, Host, HostError, HostRead, Output};
+pub use swarm_core::spec::{HostKeyPolicy, Jump, SshClient, SshSpec};

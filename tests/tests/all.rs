@@ -12,6 +12,7 @@ mod drift;
 mod engine;
 mod faults;
 mod hostile;
+mod kinds;
 mod logins;
 mod openssh;
 mod refusals;

@@ -192,12 +192,22 @@ impl Progress for After<'_> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_finds_its_own_changes_undone_says_so() {
-    let lab = TestLab::up(1, 1);
+    let lab = TestLab::up(3, 1);
     converge(&lab.text(&lab.all(""))).await;
-    for (more, undo) in [("labels: { rack: a }", ["--label-rm", "rack"]), ("availability: drain", ["--availability", "active"])] {
-        let wanted = spec(&lab.text(&[("m1", "manager", ""), ("w1", "worker", more)]));
-        let another = || drop(lab.docker("m1", &["node", "update", undo[0], undo[1], "w1"]));
-        let (fleet, undone) = (Connections::default(), After("w1/configure", &another));
+    let w1 = |role, more| lab.text(&[("m1", "manager", ""), ("m2", "manager", ""), ("m3", "manager", ""), ("w1", role, more)]);
+    for (wanted, step, undo) in [
+        (w1("worker", "labels: { rack: a }"), "w1/configure", &["node", "update", "--label-rm", "rack", "w1"][..]),
+        (w1("worker", "availability: drain"), "w1/configure", &["node", "update", "--availability", "active", "w1"]),
+        (w1("manager", ""), "w1/promote", &["node", "demote", "w1"]),
+        (
+            lab.text_with(&lab.all(""), "swarm: { task_history_limit: 3 }"),
+            "swarm/update",
+            &["swarm", "update", "--task-history-limit", "7"],
+        ),
+    ] {
+        let wanted = spec(&wanted);
+        let another = || drop(lab.docker("m1", undo));
+        let (fleet, undone) = (Connections::default(), After(step, &another));
         let apply = Apply::new(&wanted, &fleet).progress(&undone);
         let (plan, observed) = apply.plan().await.unwrap();
         let report = apply.run(&plan, &observed).await;

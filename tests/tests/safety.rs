@@ -191,7 +191,7 @@ async fn a_frozen_engine_is_named_in_time_and_the_others_are_worked_on() {
     lab.host(&leader).freeze().unwrap();
     let ran = took(45, "status", || run(&["status", "-f", file]));
     assert!(ran.code == 3 && ran.out.contains("tolerates 0 more failures") && !ran.out.to_lowercase().contains("quorum lost"), "{ran:?}");
-    let ran = took(60, "destroy", || run(&["destroy", "-f", file, "--yes"]));
+    let ran = took(45, "destroy", || run(&["destroy", "-f", file, "--yes"]));
     assert_eq!(ran.code, 4, "{ran:?}");
     lab.host(&leader).heal().unwrap();
     let states =
@@ -299,4 +299,59 @@ async fn an_engine_that_dies_as_it_joins_costs_no_vote() {
         .await;
         lab.docker("m1", &["node", "rm", "--force", "m4"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_that_joins_over_a_link_that_loses_packets_costs_no_vote() {
+    let lab = TestLab::up(4, 0);
+    let three = [("m1", "manager", ""), ("m2", "manager", ""), ("m3", "manager", "")];
+    converge(&lab.text(&three)).await;
+    let four = lab.text(&[&three[..], &[("m4", "manager", "")]].concat());
+    // A fifth of all packets between m4 and the others is lost from the moment its join is sent.
+    let loses = || lab.host("m4").lose(20).unwrap();
+    let (wanted, fleet, loses) = (spec(&four), Connections::default(), Before("m4/join", &loses));
+    let apply = Apply::new(&wanted, &fleet).progress(&loses);
+    let (plan, observed) = apply.plan().await.unwrap();
+    let report = apply.run(&plan, &observed).await;
+    let seen = managers(&lab, "m1");
+    let healthy = seen.iter().filter(|m| !m.ends_with("Unreachable")).count();
+    assert!(healthy >= 3 && seen.len() <= 4, "{seen:?} {report:#?}");
+    lab.host("m4").heal().unwrap();
+    let file = lab.file(&four);
+    eventually("m4 is in", Duration::from_secs(180), || run(&["apply", "-f", file.to_str().unwrap(), "--yes"]).code == 0).await;
+    assert_eq!((managers(&lab, "m1").len(), entries(&lab, "m1")), (4, 4), "no second entry is left: {:?}", lab.nodes("m1"));
+}
+
+/// Only what is proven to be ours is taken out: another operator's host joins in the same second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_operator_joins_in_the_same_second_survives_the_clean_up() {
+    let lab = TestLab::up(4, 2);
+    let three = [("m1", "manager", ""), ("m2", "manager", ""), ("m3", "manager", "")];
+    converge(&lab.text(&three)).await;
+    let token = |role: &str| lab.docker("m1", &["swarm", "join-token", "-q", role]).trim().to_owned();
+    let (manager, worker) = (token("manager"), token("worker"));
+    let remote = format!("{}:2377", lab.host("m1").address);
+    let joining = std::sync::Mutex::new(Vec::new());
+    let join = || {
+        lab.host("m4").fill(30_000_000).unwrap();
+        for (host, token) in [("w1", &manager), ("w2", &worker)] {
+            let (host, token, remote) = (lab.host(host).clone(), token.clone(), remote.clone());
+            joining.lock().unwrap().push(std::thread::spawn(move || host.exec(&["docker", "swarm", "join", "--token", &token, &remote])));
+        }
+    };
+    let wanted = spec(&lab.text(&[&three[..], &[("m4", "manager", "")]].concat()));
+    let (fleet, join) = (Connections::default(), Before("m4/join", &join));
+    let apply = Apply::new(&wanted, &fleet).progress(&join);
+    let (plan, observed) = apply.plan().await.unwrap();
+    let report = apply.run(&plan, &observed).await;
+    let told = format!("{report:?}");
+    assert!(report.ending != Ending::Converged && told.contains("no space left on device"), "{told}");
+    for joined in joining.lock().unwrap().drain(..) {
+        joined.join().unwrap().unwrap();
+    }
+    // The other operator's two are there, and of m4 nothing is.
+    assert_eq!(managers(&lab, "m1"), ["m1 Leader", "m2 Reachable", "m3 Reachable", "w1 Reachable"]);
+    let mut names: Vec<String> = lab.docker("m1", &["node", "ls", "--format", "{{.Hostname}}"]).lines().map(str::to_owned).collect();
+    names.sort();
+    assert_eq!(names, ["m1", "m2", "m3", "w1", "w2"]);
 }

@@ -5,7 +5,7 @@ use super::judge::{between, said_to_be_in_none, undone};
 use super::keys::KeyKeeper;
 use super::perform::Performer;
 use super::progress::{Progress, ProgressEvent};
-use super::settle::settle_after;
+use super::settle::Settling;
 use super::stop::Stop;
 use super::tokens::Tokens;
 use crate::engine::Force;
@@ -280,9 +280,12 @@ impl<'a, F: Fleet> Apply<'a, F> {
         let given_up: BTreeSet<HostName> = plan.blocked.iter().map(|b| b.host.clone()).collect();
         let until = deadline.min(Instant::now() + patience);
         let fleet: &dyn FleetRead = self.fleet;
+        let is_undone = |after: &Observed| !undone(plan, &steps, after).is_empty();
+        let limit = self.options.limit.as_ref();
+        let settling = Settling { spec: self.spec, fleet, progress: self.progress, limit, given_up: &given_up, undone: &is_undone };
         let verdict = tokio::select! {
             biased;
-            (verdict, after) = settle_after(self.spec, fleet, self.progress, self.options.limit.as_ref(), &given_up, observed.silent(), until) => {
+            (verdict, after) = settling.until(observed.silent(), until) => {
                 let mut verdict = self.with_key(verdict, &after);
                 verdict.findings.extend(undone(plan, &steps, &after));
                 if verdict.findings.is_empty() {

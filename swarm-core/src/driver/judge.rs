@@ -1,9 +1,10 @@
 //! What observations mean for a run: what is between two states, and what was undone.
 
+use crate::engine::SwarmChange;
 use crate::id::HostName;
 use crate::machine::Outcome;
-use crate::observe::{HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost};
-use crate::plan::Plan;
+use crate::observe::{ClusterFacts, HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost};
+use crate::plan::{Action, Plan};
 use crate::report::StepReport;
 use crate::spec::ClusterSpec;
 use crate::verify::{Finding, FindingKind};
@@ -23,13 +24,26 @@ pub(super) fn undone(plan: &Plan, steps: &[StepReport], after: &Observed) -> Vec
     let changed = |s: &&StepReport| matches!(s.outcome, Outcome::Done { changed: true });
     let of = |report: &StepReport| {
         let step = plan.step(&report.id)?;
-        let node = after.hosts.get(&step.host)?.node.as_ref();
-        let unmet = step.expect.as_ref()?.only_wishes()?.unmet(Some(node?))?;
+        let (host, unmet) = match &step.action {
+            Action::UpdateSwarm { change } => (None, undone_settings(change, &after.view()?.cluster)?),
+            _ => (Some(step.host.clone()), step.expect.as_ref()?.undone(after.hosts.get(&step.host)?.node.as_ref()?)?),
+        };
         let message =
             format!("{}: this run changed it and it is different again ({unmet}): another operator, or another file, is at work", step.id);
-        Some(Finding { host: Some(step.host.clone()), kind: FindingKind::Undone, message })
+        Some(Finding { host, kind: FindingKind::Undone, message })
     };
     steps.iter().filter(changed).filter_map(of).collect()
+}
+
+/// Options of the swarm that do not have the value they were given.
+fn undone_settings(change: &SwarmChange, is: &ClusterFacts) -> Option<String> {
+    let have = is.settings.entries();
+    let of = |key: &str| have.iter().find(|(k, _)| *k == key).map_or("not set", |(_, value)| value.as_str());
+    let settings = change.settings.missing_in(&is.settings).entries();
+    let settings = settings.iter().map(|(key, wanted)| format!("{key} is {}, not {wanted}", of(key)));
+    let labels = change.labels.iter().filter(|(key, value)| is.labels.get(*key) != Some(value));
+    let all: Vec<String> = settings.chain(labels.map(|(key, value)| format!("the label {key}={value} is missing"))).collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 /// Declared managers that said that they are in no swarm.

@@ -21,34 +21,45 @@ pub async fn settle(
     given_up: &BTreeSet<HostName>,
     deadline: Instant,
 ) -> (Verdict, Observed) {
-    settle_after(spec, fleet, progress, limit, given_up, BTreeSet::new(), deadline).await
+    Settling { spec, fleet, progress, limit, given_up, undone: &|_| false }.until(BTreeSet::new(), deadline).await
 }
 
-/// The same after a look that the hosts in `silent` did not answer: they are given less time.
-pub(super) async fn settle_after(
-    spec: &ClusterSpec,
-    fleet: &dyn FleetRead,
-    progress: &dyn Progress,
-    limit: Option<&BTreeSet<HostName>>,
-    given_up: &BTreeSet<HostName>,
-    mut silent: BTreeSet<HostName>,
-    deadline: Instant,
-) -> (Verdict, Observed) {
-    let mut pause = Duration::from_millis(50);
-    progress.report(&ProgressEvent::VerifyStarted);
-    loop {
-        let observed = merge(spec, &inspect_after(spec, fleet, &super::NoProgress, &silent).await, &BTreeSet::new());
-        silent = observed.silent();
-        let verdict = verify(spec, &observed, limit);
-        progress.report(&ProgressEvent::VerifyLooked { findings: verdict.findings.len() });
-        let passes = |kind: FindingKind| !matches!(kind, FindingKind::Swarm | FindingKind::Settings | FindingKind::NotMember);
-        // What is said of the swarm as a whole does not pass either while a host is given up that belongs to it.
-        let comes = |host: &Option<HostName>| host.as_ref().map_or(given_up.is_empty(), |h| !given_up.contains(h));
-        let hopeless = !verdict.findings.iter().any(|f| passes(f.kind) && comes(&f.host));
-        if verdict.converged || hopeless || Instant::now() + pause >= deadline {
-            return (verdict, observed);
+/// How long a change of this run may look undone: a manager that lags behind the leader says so for a moment.
+const LAGS: Duration = Duration::from_secs(3);
+
+/// What is to hold, and who is asked.
+pub(super) struct Settling<'a> {
+    pub(super) spec: &'a ClusterSpec,
+    pub(super) fleet: &'a dyn FleetRead,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) limit: Option<&'a BTreeSet<HostName>>,
+    pub(super) given_up: &'a BTreeSet<HostName>,
+    /// Whether someone has undone what this run changed: then nothing is waited for.
+    pub(super) undone: &'a (dyn Fn(&Observed) -> bool + Sync),
+}
+
+impl Settling<'_> {
+    /// Looks until then, after a look that the hosts in `silent` did not answer: they are given less time.
+    pub(super) async fn until(self, mut silent: BTreeSet<HostName>, deadline: Instant) -> (Verdict, Observed) {
+        let mut pause = Duration::from_millis(50);
+        let mut undone_since: Option<Instant> = None;
+        self.progress.report(&ProgressEvent::VerifyStarted);
+        loop {
+            let observed = merge(self.spec, &inspect_after(self.spec, self.fleet, &super::NoProgress, &silent).await, &BTreeSet::new());
+            silent = observed.silent();
+            let verdict = verify(self.spec, &observed, self.limit);
+            self.progress.report(&ProgressEvent::VerifyLooked { findings: verdict.findings.len() });
+            let passes = |kind: FindingKind| !matches!(kind, FindingKind::Swarm | FindingKind::Settings | FindingKind::NotMember);
+            // What is said of the swarm as a whole does not pass either while a host is given up that belongs to it.
+            let comes = |host: &Option<HostName>| host.as_ref().map_or(self.given_up.is_empty(), |h| !self.given_up.contains(h));
+            let hopeless = !verdict.findings.iter().any(|f| passes(f.kind) && comes(&f.host));
+            undone_since = (self.undone)(&observed).then(|| undone_since.unwrap_or_else(Instant::now));
+            let taken_back = undone_since.is_some_and(|since| since.elapsed() >= LAGS);
+            if verdict.converged || hopeless || taken_back || Instant::now() + pause >= deadline {
+                return (verdict, observed);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(2));
     }
 }

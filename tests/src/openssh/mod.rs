@@ -53,6 +53,8 @@ pub struct Layout {
 pub struct Bench {
     /// The folder.
     pub dir: PathBuf,
+    /// Variables that both clients see besides those of this process.
+    pub variables: Vec<(String, String)>,
 }
 
 impl Bench {
@@ -75,12 +77,13 @@ impl Bench {
         let ssh = bin.join("ssh");
         std::fs::write(&ssh, script).unwrap();
         crate::lab::sh(&["chmod", "755", ssh.to_str().unwrap()]);
-        Self { dir: dir.to_owned() }
+        Self { dir: dir.to_owned(), variables: Vec::new() }
     }
 
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         let path = format!("{}:{}", self.dir.join("bin").display(), std::env::var("PATH").unwrap());
+        command.envs(self.variables.iter().map(|(k, v)| (k, v)));
         command.env("PATH", path).env_remove("SSH_AUTH_SOCK").env_remove("KRB5CCNAME").stdin(Stdio::null());
         command
     }

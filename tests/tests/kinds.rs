@@ -1,0 +1,259 @@
+//! Servers and keys of other kinds than the lab's: each algorithm alone, every format of private keys, dropbear, PKCS#11. Beside `ssh`.
+
+use std::path::Path;
+use std::process::Command;
+use swarm_tests::lab::{TestLab, sh};
+use swarm_tests::openssh::servers::{Keys, Server};
+use swarm_tests::openssh::{Bench, Layout, Verdict};
+
+/// A layout that goes to a port of this machine.
+fn layout(production: &'static str, number: usize, keys: &Keys, port: u16, key: &str, more: &str) -> Layout {
+    let section = format!(
+        "{more}\n  HostName 127.0.0.1\n  Port {port}\n  User root\n  IdentityFile {key}\n  IdentitiesOnly yes\n  UserKnownHostsFile {}\n  GlobalKnownHostsFile none\n",
+        keys.at("known")
+    );
+    Layout { production, host: format!("k{number}"), section }
+}
+
+/// What both clients make of each layout, and who connected for us.
+fn compare(bench: &Bench, layouts: &[Layout]) -> Vec<(Verdict, Verdict, String, String)> {
+    let hosts: Vec<&str> = layouts.iter().map(|l| l.host.as_str()).collect();
+    let (theirs, ours) = (bench.all_openssh(&hosts), bench.ours("auto", &hosts, None));
+    hosts.iter().map(|h| (theirs[*h].0, ours[*h].0, ours[*h].1.clone(), format!("ssh: {}\nwe: {}", theirs[*h].1, ours[*h].2))).collect()
+}
+
+#[test]
+#[allow(clippy::print_stdout, reason = "the table of what was compared")]
+fn each_algorithm_alone_is_spoken_as_ssh_speaks_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = Keys::new(&dir.path().join("keys"));
+    std::fs::write(keys.at("authorized"), format!("{}\n", keys.public("user"))).unwrap();
+    let known: String = ["host", "ecdsa", "rsa"].iter().map(|k| format!("* {}\n", keys.public(k))).collect();
+    std::fs::write(keys.at("known"), known).unwrap();
+    let mut servers: Vec<Server> = Vec::new();
+    let (mut layouts, mut names) = (Vec::new(), Vec::new());
+    // A cipher of old gives each MAC something to do: those of today have their own.
+    for (query, keyword, beside) in [
+        ("kex", "KexAlgorithms", ""),
+        ("cipher", "Ciphers", ""),
+        ("mac", "MACs", "Ciphers aes128-ctr\n"),
+        ("key-sig", "HostKeyAlgorithms", ""),
+    ] {
+        for algorithm in sh(&["ssh", "-Q", query]).lines() {
+            let plain = !["cert", "sk-", "dss", "nistp384"].iter().any(|no| algorithm.contains(no));
+            if query == "key-sig" && (!plain || algorithm.ends_with("nistp521")) {
+                continue;
+            }
+            let server =
+                keys.serve(&format!("{query}{}", layouts.len()), &["host", "ecdsa", "rsa"], &format!("{beside}{keyword} {algorithm}"));
+            for more in [String::new(), format!("  {keyword} {algorithm}")] {
+                layouts.push(layout(keyword, layouts.len(), &keys, server.port, &keys.at("user"), &more));
+                names.push(format!("{keyword} {algorithm}{}", if more.is_empty() { "" } else { ", asked for" }));
+            }
+            servers.push(server);
+        }
+    }
+    let bench = Bench::new(dir.path(), &layouts);
+    let mut wrong = Vec::new();
+    let mut connected = 0;
+    for (name, (theirs, ours, way, said)) in names.iter().zip(compare(&bench, &layouts)) {
+        println!("{name:64} {theirs:10} {ours:10} {way}");
+        connected += usize::from(theirs == Verdict::Connects);
+        if theirs != ours {
+            wrong.push(format!("{name}: {said}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(servers.len() >= 40 && connected >= 50 && connected < layouts.len(), "{} servers, {connected} connect", servers.len());
+}
+
+/// `type base64` of an Ed25519 key that only OpenSSL can read.
+fn public_of_pkcs8(path: &str) -> String {
+    let script = format!(
+        "(printf '\\0\\0\\0\\013ssh-ed25519\\0\\0\\0\\040'; openssl pkey -in {path} -pubout -outform DER | tail -c 32) | base64 -w0"
+    );
+    format!("ssh-ed25519 {}", sh(&["sh", "-c", &script]))
+}
+
+#[test]
+fn private_keys_of_every_format_open_what_they_open_for_ssh() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = Keys::new(&dir.path().join("keys"));
+    std::fs::write(keys.at("known"), format!("* {}\n", keys.public("host"))).unwrap();
+    let (mut layouts, mut names, mut authorized) = (Vec::new(), Vec::new(), String::new());
+    let server = keys.serve("keys", &["host"], "");
+    for (kind, bits) in
+        [("ed25519", ""), ("ecdsa", "256"), ("ecdsa", "384"), ("ecdsa", "521"), ("rsa", "2048"), ("rsa", "3072"), ("rsa", "4096")]
+    {
+        for (format, phrase) in [("RFC4716", ""), ("PEM", ""), ("PKCS8", ""), ("RFC4716", "x y"), ("PEM", "x y"), ("PKCS8", "x y")] {
+            let path = keys.at(&format!("{kind}{bits}{format}{}", phrase.len()));
+            let bits = if bits.is_empty() { vec![] } else { vec!["-b", bits] };
+            sh(&[&["ssh-keygen", "-q", "-t", kind, "-N", phrase, "-m", format, "-f", &path][..], &bits].concat());
+            let public = std::fs::read_to_string(format!("{path}.pub")).unwrap();
+            authorized.push_str(&public);
+            // A key by itself: `ssh` looks at the public file first, where there is one.
+            for alone in [false, true] {
+                if alone && !phrase.is_empty() {
+                    continue;
+                }
+                let path = if alone { format!("{path}-alone") } else { path.clone() };
+                if alone {
+                    std::fs::copy(path.trim_end_matches("-alone"), &path).unwrap();
+                }
+                layouts.push(layout("IdentityFile", layouts.len(), &keys, server.port, &path, ""));
+                names.push(format!("{kind} {bits:?} {format} phrase {phrase:?} alone {alone}"));
+            }
+        }
+    }
+    let pkcs8 = keys.at("ed25519-pkcs8");
+    sh(&["openssl", "genpkey", "-algorithm", "ed25519", "-out", &pkcs8]);
+    sh(&["chmod", "600", &pkcs8]);
+    authorized.push_str(&public_of_pkcs8(&pkcs8));
+    std::fs::write(keys.at("authorized"), authorized).unwrap();
+    layouts.push(layout("IdentityFile", layouts.len(), &keys, server.port, &pkcs8, ""));
+    names.push("ed25519 PKCS#8 of OpenSSL".into());
+    let bench = Bench::new(dir.path(), &layouts);
+    let found = compare(&bench, &layouts);
+    let (last, rest) = found.split_last().unwrap();
+    for (name, (theirs, ours, way, said)) in names.iter().zip(rest) {
+        assert_eq!(theirs, ours, "{name}: {said}");
+        assert_eq!(way, "native", "{name}");
+    }
+    // It is a key of ours, and no question of trust: we read what `ssh` 9.2 cannot.
+    assert_eq!(last.1, Verdict::Connects, "{}: {}", names.last().unwrap(), last.3);
+    let connected = rest.iter().filter(|f| f.0 == Verdict::Connects).count();
+    assert!(connected >= 40 && connected < rest.len(), "{connected} of {} connect", rest.len());
+}
+
+/// Keys with a passphrase that the cluster file names a variable for, in every format.
+#[test]
+fn private_keys_of_every_format_are_opened_with_their_passphrase() {
+    let lab = TestLab::up(1, 0);
+    let dir = tempfile::tempdir().unwrap();
+    let mut all = Vec::new();
+    for (kind, format) in [
+        ("ed25519", "RFC4716"),
+        ("ecdsa", "RFC4716"),
+        ("rsa", "RFC4716"),
+        ("ecdsa", "PEM"),
+        ("rsa", "PEM"),
+        ("ecdsa", "PKCS8"),
+        ("rsa", "PKCS8"),
+    ] {
+        let path = dir.path().join(format!("{kind}{format}")).display().to_string();
+        sh(&["ssh-keygen", "-q", "-t", kind, "-N", "a phrase", "-m", format, "-f", &path]);
+        all.push((path.clone(), std::fs::read_to_string(format!("{path}.pub")).unwrap()));
+    }
+    let pkcs8 = dir.path().join("pkcs8").display().to_string();
+    sh(&["openssl", "genpkey", "-algorithm", "ed25519", "-aes-256-cbc", "-pass", "pass:a phrase", "-out", &pkcs8]);
+    sh(&["chmod", "600", &pkcs8]);
+    let plain = dir.path().join("plain").display().to_string();
+    sh(&["openssl", "pkey", "-in", &pkcs8, "-passin", "pass:a phrase", "-out", &plain]);
+    all.push((pkcs8, format!("{}\n", public_of_pkcs8(&plain))));
+    let host = lab.host("m1");
+    for (path, public) in &all {
+        let add = format!("echo '{}' >> /root/.ssh/authorized_keys", public.trim());
+        host.exec(&["sh", "-c", &add]).unwrap();
+        let text = lab.text(&[("m1", "manager", "")]);
+        let own = lab.lab.key().display().to_string();
+        assert!(text.contains(&own), "{text}");
+        let file = lab.file(&text.replace(&own, path).replacen("ssh: {", "ssh: { passphrase_env: PHRASE,", 1));
+        for (phrase, code) in [("a phrase", 3), ("another", 3)] {
+            let mut command = swarm_tests::cli::command(&["status", "-f", file.to_str().unwrap()]);
+            let ran: swarm_tests::cli::Ran = command.env("PHRASE", phrase).env_remove("SSH_AUTH_SOCK").output().unwrap().into();
+            assert_eq!(ran.out.contains("standalone"), phrase == "a phrase", "{path}: {code} {ran:?}");
+        }
+    }
+}
+
+/// dropbear: another server, which forwards no sockets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_with_dropbear_is_worked_on() {
+    use swarm_ssh::{AskNobody, Command as Run, Host, HostKeyPolicy, SshConnector, SshSpec};
+    let lab = TestLab::up(1, 0);
+    let host = lab.host("m1");
+    for kind in ["ed25519", "ecdsa", "rsa"] {
+        let key = format!("/root/dropbear_{kind}");
+        host.exec(&["dropbearkey", "-t", kind, "-f", &key]).unwrap();
+        let port = match kind {
+            "ed25519" => "2201",
+            "ecdsa" => "2202",
+            _ => "2203",
+        };
+        // Without -F it goes into the background by itself.
+        host.exec(&["dropbear", "-r", &key, "-p", port, "-s"]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let known = dir.path().join("known_hosts");
+        let public = host.exec(&["dropbearkey", "-y", "-f", &key]).unwrap();
+        let line = public.lines().find(|l| l.starts_with("ssh-") || l.starts_with("ecdsa-")).unwrap();
+        std::fs::write(&known, format!("[{}]:{port} {line}\n", host.address)).unwrap();
+        let settings = SshSpec {
+            user: Some("root".into()),
+            identity_file: Some(lab.lab.key()),
+            known_hosts: Some(known),
+            host_key: HostKeyPolicy::default(),
+            ..SshSpec::default()
+        };
+        let connector = SshConnector::new(std::sync::Arc::new(AskNobody));
+        let to = connector.to(&format!("{}:{port}", host.address), settings).unwrap();
+        to.connect().await.unwrap_or_else(|e| panic!("{kind}: {e}"));
+        assert_eq!(to.by_openssh().await, None, "{kind}");
+        let output = to.run(&Run::new(["printf", "%s", "a b"])).await.unwrap();
+        assert_eq!((output.status, output.stdout.as_slice()), (Some(0), &b"a b"[..]), "{kind}");
+        let mut engine = to.open_stream("/var/run/docker.sock").await.unwrap();
+        let mut answer = Vec::new();
+        {
+            use tokio::io::{AsyncReadExt, AsyncWriteExt};
+            engine.write_all(b"GET /_ping HTTP/1.0\r\n\r\n").await.unwrap();
+            engine.read_to_end(&mut answer).await.unwrap();
+        }
+        assert!(answer.ends_with(b"OK"), "{kind}: {}", String::from_utf8_lossy(&answer));
+    }
+}
+
+/// A key in a PKCS#11 token is used by `ssh` itself, whose question for its PIN goes to the program that `SSH_ASKPASS` names.
+#[test]
+fn a_key_in_a_token_is_used_by_ssh_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = Keys::new(&dir.path().join("keys"));
+    std::fs::write(keys.at("known"), format!("* {}\n", keys.public("host"))).unwrap();
+    std::fs::write(keys.at("authorized"), format!("{}\n", keys.public("userrsa"))).unwrap();
+    let conf = keys.at("softhsm.conf");
+    std::fs::create_dir_all(keys.at("tokens")).unwrap();
+    std::fs::write(&conf, format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", keys.at("tokens")))
+        .unwrap();
+    let pkcs8 = keys.at("token.p8");
+    sh(&["sh", "-c", &format!("cp {0} {pkcs8} && ssh-keygen -q -p -N '' -m PKCS8 -f {pkcs8}", keys.at("userrsa"))]);
+    let hsm = |args: &[&str]| {
+        let output = Command::new("softhsm2-util").args(args).env("SOFTHSM2_CONF", &conf).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    hsm(&["--init-token", "--free", "--label", "t", "--pin", "1234", "--so-pin", "1234"]);
+    hsm(&["--import", &pkcs8, "--token", "t", "--label", "k", "--id", "01", "--pin", "1234"]);
+    let library = [
+        "/usr/lib/softhsm/libsofthsm2.so",
+        "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+        "/usr/lib/aarch64-linux-gnu/softhsm/libsofthsm2.so",
+    ]
+    .into_iter()
+    .find(|p| Path::new(p).exists())
+    .unwrap();
+    let server = keys.serve("token", &["host"], "");
+    for (pin, wanted) in [("1234", Verdict::Connects), ("4321", Verdict::Refused)] {
+        let ask = keys.at(&format!("ask{pin}"));
+        std::fs::write(&ask, format!("#!/bin/sh\necho {pin}\n")).unwrap();
+        sh(&["chmod", "700", &ask]);
+        let more = format!("  PKCS11Provider {library}");
+        let layouts = [layout("PKCS11Provider", 0, &keys, server.port, "none", &more)];
+        let mut bench = Bench::new(dir.path(), &layouts);
+        bench.variables = vec![
+            ("SOFTHSM2_CONF".into(), conf.clone()),
+            ("SSH_ASKPASS".into(), ask),
+            ("SSH_ASKPASS_REQUIRE".into(), "force".into()),
+            ("DISPLAY".into(), ":0".into()),
+        ];
+        let (theirs, ours, way, said) = compare(&bench, &layouts).remove(0);
+        assert_eq!((theirs, ours), (wanted, wanted), "{pin}: {said}");
+        assert!(way.to_lowercase().contains("pkcs11provider"), "{way}");
+    }
+}
