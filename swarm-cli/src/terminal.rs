@@ -8,8 +8,15 @@ use std::sync::{Mutex, Once};
 use swarm_core::secret::Secret;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The terminal whose echo is off, and what it was like before.
-static QUIET: Mutex<Option<(File, Termios)>> = Mutex::new(None);
+/// A question that is on the terminal.
+struct Question {
+    terminal: File,
+    /// What the terminal was like before.
+    before: Termios,
+    text: String,
+}
+
+static QUIET: Mutex<Option<Question>> = Mutex::new(None);
 static WATCH: Once = Once::new();
 
 fn open() -> Option<File> {
@@ -23,12 +30,13 @@ pub(crate) fn is_there() -> bool {
 
 /// Puts the terminal back; gives it, if its echo was off.
 fn restore() -> Option<File> {
-    let (terminal, before) = QUIET.lock().ok()?.take()?;
-    let _ = tcsetattr(&terminal, OptionalActions::Now, &before);
-    Some(terminal)
+    let question = QUIET.lock().ok()?.take()?;
+    let _ = tcsetattr(&question.terminal, OptionalActions::Now, &question.before);
+    Some(question.terminal)
 }
 
-fn silence(terminal: &File) -> Option<()> {
+/// The echo is off. A question that was asked before keeps what it knows of the terminal.
+fn silence(terminal: &File, question: &str) -> Option<()> {
     let before = tcgetattr(terminal).ok()?;
     let mut silent = before.clone();
     silent.local_modes.remove(LocalModes::ECHO);
@@ -36,7 +44,7 @@ fn silence(terminal: &File) -> Option<()> {
     let kept = terminal.try_clone().ok()?;
     // It is known how it was before it is changed: a signal in between finds it.
     if let Ok(mut quiet) = QUIET.lock() {
-        quiet.get_or_insert((kept, before));
+        quiet.get_or_insert(Question { terminal: kept, before, text: question.to_owned() });
     }
     tcsetattr(terminal, OptionalActions::Now, &silent).ok()
 }
@@ -66,13 +74,27 @@ pub(crate) fn watch() {
                 }
             });
         }
-        // A shell gives its own settings back to a program that goes on after Ctrl-Z.
+        // Ctrl-Z: the shell gets the terminal as it was. A program that catches the signal is not stopped by it, so it stops itself.
+        if let Ok(mut suspended) = signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw())) {
+            tokio::spawn(async move {
+                while suspended.recv().await.is_some() {
+                    if let Ok(quiet) = QUIET.lock()
+                        && let Some(question) = quiet.as_ref()
+                    {
+                        let _ = tcsetattr(&question.terminal, OptionalActions::Now, &question.before);
+                    }
+                    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+                }
+            });
+        }
+        // It goes on: the question is asked once more.
         if let Ok(mut resumed) = signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw())) {
             tokio::spawn(async move {
                 while resumed.recv().await.is_some() {
-                    let quiet = QUIET.lock().ok().and_then(|q| q.as_ref().and_then(|(terminal, _)| terminal.try_clone().ok()));
-                    if let Some(terminal) = quiet {
-                        let _ = silence(&terminal);
+                    let asked = |q: &Question| Some((q.terminal.try_clone().ok()?, q.text.clone()));
+                    if let Some((mut terminal, text)) = QUIET.lock().ok().and_then(|q| asked(q.as_ref()?)) {
+                        let _ = silence(&terminal, &text);
+                        let _ = terminal.write_all(text.as_bytes());
                     }
                 }
             });
@@ -83,10 +105,10 @@ pub(crate) fn watch() {
 /// Asks for a secret.
 pub(crate) fn ask(question: &str) -> Option<Secret> {
     let terminal = open()?;
-    (&terminal).write_all(crate::output::clean(question).as_bytes()).ok()?;
-    (&terminal).write_all(b" ").ok()?;
+    let question = format!("{} ", crate::output::clean(question));
+    (&terminal).write_all(question.as_bytes()).ok()?;
     let _guard = Guard;
-    silence(&terminal)?;
+    silence(&terminal, &question)?;
     let mut answer = String::new();
     let read = BufReader::new(&terminal).read_line(&mut answer).ok()?;
     // The end of input is no answer, and no empty one.

@@ -16,8 +16,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tower_service::Service;
 
-/// The longest answer that is taken. Ten thousand nodes are about half of it.
-const ANSWER_LIMIT: usize = 64 << 20;
+/// The longest list that is taken. Ten thousand nodes are about half of it.
+const LIST_LIMIT: usize = 64 << 20;
+/// The longest answer about one thing: an engine, a swarm, a node.
+const ONE_LIMIT: usize = 4 << 20;
+
+/// How long the answer to a request may be; `None` for bytes that do not begin one.
+fn answer_limit(request: &[u8]) -> Option<usize> {
+    let line = std::str::from_utf8(request.split(|b| *b == b'\r').next()?).ok()?;
+    let path = line.strip_suffix(" HTTP/1.1")?.split(' ').nth(1)?;
+    let path = path.split('?').next()?;
+    let lists = ["/nodes", "/services", "/tasks", "/networks", "/secrets", "/configs"];
+    Some(if lists.iter().any(|list| path.ends_with(list)) { LIST_LIMIT } else { ONE_LIMIT })
+}
 
 /// Where an engine is.
 #[derive(Clone)]
@@ -104,15 +115,16 @@ impl Service<Uri> for Connector {
         Box::pin(async move {
             let stream = target.dial().await?;
             reached.notify_one();
-            Ok(EngineIo(TokioIo::new(Bounded { stream, read: 0 })))
+            Ok(EngineIo(TokioIo::new(Bounded { stream, read: 0, limit: ONE_LIMIT })))
         })
     }
 }
 
-/// A stream that gives no more than [`ANSWER_LIMIT`] bytes between two requests: bollard collects bodies without a bound.
+/// A stream that gives no more bytes between two requests than what was asked can be long: bollard collects bodies without a bound.
 struct Bounded {
     stream: BoxStream,
     read: usize,
+    limit: usize,
 }
 
 impl AsyncRead for Bounded {
@@ -121,8 +133,8 @@ impl AsyncRead for Bounded {
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if let Poll::Ready(Ok(())) = polled {
             self.read += buf.filled().len() - before;
-            if self.read > ANSWER_LIMIT {
-                return Poll::Ready(Err(io::Error::other(format!("the answer is longer than {} MiB", ANSWER_LIMIT >> 20))));
+            if self.read > self.limit {
+                return Poll::Ready(Err(io::Error::other(format!("the answer is longer than {} MiB", self.limit >> 20))));
             }
         }
         polled
@@ -133,6 +145,7 @@ impl AsyncWrite for Bounded {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         // HTTP/1.1 without pipelining: a write after a read begins the next request.
         self.read = 0;
+        self.limit = answer_limit(buf).unwrap_or(self.limit);
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -171,5 +184,41 @@ impl hyper::rt::Write for EngineIo {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn an_answer_is_as_long_as_what_was_asked_can_be() {
+        for (request, limit) in [
+            ("GET /v1.41/info HTTP/1.1\r\nhost: x\r\n\r\n", ONE_LIMIT),
+            ("GET /v1.41/nodes/abc HTTP/1.1\r\n\r\n", ONE_LIMIT),
+            ("GET /swarm HTTP/1.1\r\n\r\n", ONE_LIMIT),
+            ("GET /v1.41/nodes?filters=x HTTP/1.1\r\n\r\n", LIST_LIMIT),
+            ("GET /v1.41/services HTTP/1.1\r\n\r\n", LIST_LIMIT),
+        ] {
+            let (ours, mut engine) = tokio::io::duplex(1 << 20);
+            let mut bounded = Bounded { stream: Box::new(ours), read: 0, limit: 0 };
+            bounded.write_all(request.as_bytes()).await.unwrap();
+            // A body does not change what was asked.
+            bounded.write_all(b"{}").await.unwrap();
+            let floods = async move { while engine.write_all(&[b'x'; 65536]).await.is_ok() {} };
+            let reads = async move {
+                let (mut taken, mut buffer) = (0, vec![0; 65536]);
+                loop {
+                    match bounded.read(&mut buffer).await {
+                        Ok(got) => taken += got,
+                        Err(error) => return (taken, error),
+                    }
+                }
+            };
+            let ((), (taken, error)) = tokio::join!(floods, reads);
+            assert!(taken <= limit && taken + 65536 >= limit, "{request}: {taken}");
+            assert!(error.to_string().contains(&format!("longer than {} MiB", limit >> 20)), "{error}");
+        }
     }
 }

@@ -382,15 +382,6 @@ fn sure_path(word: &str, words: &Words) -> Option<PathBuf> {
     (word.starts_with('/') || word.starts_with("~/")).then(|| words.tilde(word))
 }
 
-/// Everything of this module that reads text which somebody else wrote, for the fuzzer.
-#[doc(hidden)]
-pub fn read_foreign_text(text: &str, name: &str) -> usize {
-    let mut found = Vec::new();
-    let _ = crate::answer::certain(text.as_bytes(), name, Path::new("config"), &mut found);
-    let revoked = usize::from(crate::revoked::Revoked::parse(text.as_bytes()).is_ok());
-    found.len() + revoked + usize::from(text.lines().filter_map(destination_of).count() > 0)
-}
-
 /// A destination, or one element of ProxyJump: `[user@]host[:port]` or `ssh://[user@]host[:port]`.
 pub(crate) fn destination_of(text: &str) -> Option<Destination> {
     let text = text.trim().strip_prefix("ssh://").unwrap_or(text.trim()).trim_end_matches('/');

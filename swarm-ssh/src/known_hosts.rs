@@ -4,12 +4,14 @@
 //! of another type for unknown, and reads no wildcards. What decides is compared with `ssh` itself, by generated files
 //! (`tests/tests/openssh.rs`).
 
+use crate::record::ours;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use hmac::{Hmac, Mac};
 use russh::keys::ssh_key;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
+use std::io::Read;
 use std::path::PathBuf;
 
 /// What a line is marked with.
@@ -54,13 +56,26 @@ impl KnownHosts {
     /// Reads files in order; one that is not there is empty.
     ///
     /// # Errors
-    /// A file that is there and cannot be read: its silence would turn a changed key into an unknown one.
+    /// A file that is there and cannot be read: its silence would turn a changed key into an unknown one. A file that others can write, or
+    /// that belongs to another user: whoever that is could make any host trusted.
     pub fn load(files: &[PathBuf]) -> Result<Self, String> {
         let mut known = Self::default();
         for file in files {
-            match std::fs::read(file) {
-                Ok(bytes) => known.add(&bytes, &file.display().to_string()),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            let read = || {
+                let mut open = std::fs::File::open(file)?;
+                let meta = open.metadata()?;
+                let mut bytes = Vec::new();
+                open.read_to_end(&mut bytes)?;
+                Ok((meta, bytes))
+            };
+            match read() {
+                Ok((meta, bytes)) => {
+                    if meta.is_file() {
+                        ours(&meta, &file.display().to_string()).map_err(|why| format!("{why}, so no host key is trusted for its sake"))?;
+                    }
+                    known.add(&bytes, &file.display().to_string());
+                }
+                Err(error) if std::io::Error::kind(&error) == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(format!("{} cannot be read, so no host key can be checked: {error}", file.display())),
             }
         }

@@ -11,6 +11,8 @@ mod auth;
 mod channel;
 mod config;
 mod error;
+#[doc(hidden)]
+pub mod foreign;
 mod host;
 mod host_key;
 mod keywords;
@@ -24,8 +26,6 @@ mod stage;
 mod words;
 
 pub use auth::{Ask, AskNobody};
-#[doc(hidden)]
-pub use config::read_foreign_text;
 pub use error::SshError;
 pub use host::{SshConnector, SshHost};
 pub use host_key::{HostKeyVerdict, Trust};

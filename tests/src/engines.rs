@@ -20,3 +20,16 @@ pub fn newer() -> &'static [PathBuf] {
         found
     })
 }
+
+/// The environment variable that names a folder with the engine every lab host gets, instead of this machine's.
+pub const ENGINE: &str = "SWARM_TEST_ENGINE";
+
+/// The version of the engine that lab hosts get.
+pub fn version() -> &'static str {
+    static VERSION: OnceLock<String> = OnceLock::new();
+    VERSION.get_or_init(|| {
+        let path = std::env::var_os(ENGINE).map_or("dockerd".into(), |dir| PathBuf::from(dir).join("usr/sbin/dockerd"));
+        let said = crate::lab::sh(&[path.to_str().unwrap(), "--version"]);
+        said.split_whitespace().nth(2).unwrap().trim_end_matches(',').to_owned()
+    })
+}

@@ -25,8 +25,6 @@ pub struct TestLab {
     began: Instant,
 }
 
-/// Names a folder with another engine (`target/engines/sid`): every lab has that one.
-const ENGINE: &str = "SWARM_TEST_ENGINE";
 /// Names a file to which each lab adds a line: the story it was for, its seconds, its hosts.
 const COSTS: &str = "SWARM_TEST_COSTS";
 
@@ -36,7 +34,7 @@ impl TestLab {
         let name = format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
         let dir = tempfile::tempdir().unwrap();
         let began = Instant::now();
-        let engine = std::env::var_os(ENGINE).filter(|e| !e.is_empty()).map(PathBuf::from);
+        let engine = std::env::var_os(crate::engines::ENGINE).filter(|e| !e.is_empty()).map(PathBuf::from);
         let lab = Lab::up(&LabOptions { name, managers, workers, dir: dir.path().to_owned(), engine }).unwrap_or_else(|e| panic!("{e}"));
         Self { lab, _dir: dir, began }
     }

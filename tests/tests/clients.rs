@@ -170,3 +170,111 @@ async fn a_question_waits_and_gives_the_terminal_back() {
     let text = session(&|_, input| input.write_all(b"wrong\n").unwrap());
     assert!(text.contains("is wrong") && echoes(&text), "{text}");
 }
+
+/// A program on a terminal of its own, whose output is kept as it comes.
+struct OnTerminal {
+    child: std::process::Child,
+    input: std::process::ChildStdin,
+    seen: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
+}
+
+impl OnTerminal {
+    fn run(line: &str) -> Self {
+        let mut child = std::process::Command::new("script")
+            .args(["-qfec", &format!("stty cols 500; {line}; stty -a"), "/dev/null"])
+            .env_remove("SSH_AUTH_SOCK")
+            .env("SHELL", "/bin/sh")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let keeps = std::sync::Arc::clone(&seen);
+        std::thread::spawn(move || {
+            use std::io::Read;
+            let mut buffer = [0; 1024];
+            while let Ok(got @ 1..) = output.read(&mut buffer) {
+                keeps.lock().unwrap().extend(&buffer[..got]);
+            }
+        });
+        Self { child, input, seen }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.seen.lock().unwrap()).into_owned()
+    }
+
+    fn questions(&self) -> usize {
+        self.text().matches("Passphrase for").count()
+    }
+
+    fn types(&mut self, text: &str) {
+        use std::io::Write;
+        self.input.write_all(text.as_bytes()).unwrap();
+    }
+}
+
+/// A host's text with a key of its own that has a passphrase.
+fn with_locked_key(lab: &TestLab, dir: &std::path::Path, host: &str) -> String {
+    let locked = dir.join(host);
+    sh(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "poison-passphrase", "-f", locked.to_str().unwrap()]);
+    let public = std::fs::read_to_string(locked.with_extension("pub")).unwrap();
+    std::fs::write(lab.host(host).home_dir().join(".ssh/authorized_keys"), public).unwrap();
+    format!("ssh: {{ identity_file: {} }}", locked.display())
+}
+
+/// Ctrl-Z at a question gives the shell its terminal, and the question comes back with the program.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_survives_being_suspended() {
+    let lab = TestLab::up(1, 0);
+    let dir = tempfile::tempdir().unwrap();
+    let m1 = with_locked_key(&lab, dir.path(), "m1");
+    let file = lab.file(&lab.text(&[("m1", "manager", &m1)]));
+    let program = swarm_tests::cli::command(&[]).get_program().to_string_lossy().into_owned();
+    let mut terminal = OnTerminal::run(&format!("'{program}' status -f {}", file.display()));
+    eventually("it asks", Duration::from_secs(20), || terminal.questions() == 1).await;
+    let pid = sh(&["pgrep", "-f", &format!("^{program} status -f {}", file.display())]).trim().to_owned();
+    let device = std::fs::read_link(format!("/proc/{pid}/fd/0")).unwrap();
+    let echoes = || sh(&["stty", "-a", "-F", device.to_str().unwrap()]).contains(" echo ");
+    let stopped = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ");
+    eventually("the echo is off", Duration::from_secs(5), || !echoes()).await;
+    for _ in 0..2 {
+        sh(&["kill", "-TSTP", &pid]);
+        eventually("it is suspended", Duration::from_secs(5), stopped).await;
+        assert!(echoes(), "the shell has its terminal");
+        let before = terminal.questions();
+        sh(&["kill", "-CONT", &pid]);
+        eventually("it asks again", Duration::from_secs(5), || terminal.questions() == before + 1 && !echoes()).await;
+    }
+    terminal.types("poison-passphrase\n");
+    assert!(terminal.child.wait().unwrap().code().is_some());
+    eventually("everything was read", Duration::from_secs(5), || terminal.text().contains(" echo ")).await;
+    let text = terminal.text();
+    assert!(text.contains("standalone") && !text.contains("poison") && !text.contains("-echo "), "{text}");
+}
+
+/// Two hosts want a passphrase at the same time: the second question comes when the first is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_question_is_on_the_terminal_at_a_time() {
+    let lab = TestLab::up(2, 0);
+    let dir = tempfile::tempdir().unwrap();
+    let (m1, m2) = (with_locked_key(&lab, dir.path(), "m1"), with_locked_key(&lab, dir.path(), "m2"));
+    let file = lab.file(&lab.text(&[("m1", "manager", &m1), ("m2", "manager", &m2)]));
+    let program = swarm_tests::cli::command(&[]).get_program().to_string_lossy().into_owned();
+    let mut terminal = OnTerminal::run(&format!("'{program}' status -f {}", file.display()));
+    eventually("one is asked", Duration::from_secs(20), || terminal.questions() >= 1).await;
+    let asked = std::time::Instant::now();
+    // Both hosts are connected to at once, so a second question would be there long before this ends.
+    while asked.elapsed() < Duration::from_secs(4) {
+        assert_eq!(terminal.questions(), 1, "{}", terminal.text());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    terminal.types("poison-passphrase\n");
+    eventually("the other is asked", Duration::from_secs(10), || terminal.questions() == 2).await;
+    terminal.types("poison-passphrase\n");
+    assert!(terminal.child.wait().unwrap().code().is_some());
+    eventually("everything was read", Duration::from_secs(5), || terminal.text().contains(" echo ")).await;
+    let text = terminal.text();
+    assert!(text.matches("standalone").count() >= 2 && !text.contains("poison"), "{text}");
+}

@@ -7,7 +7,11 @@ use swarm_tests::openssh::servers::Keys;
 use swarm_tests::openssh::{Bench, Verdict};
 
 /// Where we are stricter than OpenSSH, by production, and why.
-const STRICTER: &[(&str, &str)] = &[("StrictHostKeyChecking", "`host_key` of the cluster file decides, and it knows no `no`")];
+const STRICTER: &[(&str, &str)] = &[
+    ("a file that others can write", "whoever can write it can make any host trusted"),
+    ("a file of another user", "the same"),
+    ("StrictHostKeyChecking", "`host_key` of the cluster file decides, and it knows no `no`"),
+];
 
 #[test]
 #[allow(clippy::print_stdout, reason = "the table of what was compared")]

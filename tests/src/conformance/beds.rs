@@ -106,7 +106,8 @@ impl Simulated {
     pub fn new(hosts: &[&str]) -> Self {
         let world = World::new(1);
         for (index, host) in hosts.iter().enumerate() {
-            world.add_host(HostOptions::new(host, IpAddr::from([10, 0, 0, index as u8 + 1])));
+            let options = HostOptions::new(host, IpAddr::from([10, 0, 0, index as u8 + 1]));
+            world.add_host(HostOptions { engine: Some(crate::engines::version().to_owned()), ..options });
         }
         let fleet = world.fleet("suite");
         Self { world, fleet }

@@ -248,6 +248,28 @@ impl<'a> Builder<'a> {
         ] {
             self.add_bytes(production, "plain", "", &bytes);
         }
+        // IPv6, as it is written in many ways: a name is looked up as it is, not as the address that it means.
+        for name in ["::1", "0:0:0:0:0:0:0:1", "::0001", "0::1"] {
+            for line in ["::1", "0:0:0:0:0:0:0:1", "*", "*:*", "::?", "!::1,*"] {
+                self.add("IPv6, written", "plain", &format!("  HostName {name}"), &format!("[{line}]:{port} {right}\n"));
+            }
+        }
+        for mode in ["664", "646", "666", "644", "600", "440"] {
+            let known = self.file(".known", b"");
+            self.add("a file that others can write", "plain", "", &format!("{at} {right}\n"));
+            crate::lab::sh(&["chmod", mode, &known]);
+            if mode.ends_with('6') || mode.starts_with("66") {
+                self.cases.remove(&self.all.last().unwrap().host);
+            }
+        }
+        for user in ["0", "65534"] {
+            let known = self.file(".known", b"");
+            self.add("a file of another user", "plain", "", &format!("{at} {right}\n"));
+            crate::lab::sh(&["chown", user, &known]);
+            if user != "0" {
+                self.cases.remove(&self.all.last().unwrap().host);
+            }
+        }
     }
 
     /// Files of random lines.

@@ -1,0 +1,20 @@
+//! The parsers of text that somebody else wrote, each for its fuzz target.
+
+use std::path::Path;
+
+/// `ssh_config`, by our own reader: how many settings it finds for a host.
+pub fn ssh_config(bytes: &[u8], name: &str) -> usize {
+    let mut found = Vec::new();
+    let _ = crate::answer::certain(bytes, name, Path::new("config"), &mut found);
+    found.len()
+}
+
+/// A file of revoked keys, as text or as KRL: whether it can be read.
+pub fn revoked_keys(bytes: &[u8]) -> bool {
+    crate::revoked::Revoked::parse(bytes).is_ok()
+}
+
+/// A destination, or an element of ProxyJump: user, address and port.
+pub fn destination(text: &str) -> Option<(Option<String>, String, Option<u16>)> {
+    crate::config::destination_of(text).map(|d| (d.user, d.address, d.port))
+}
