@@ -92,7 +92,7 @@ impl Progress for Live {
                     let _ = self.area.println(output::clean(&line));
                 }
             }
-            ProgressEvent::CleanUpStarted | ProgressEvent::Waiting { .. } => {
+            ProgressEvent::Waiting { .. } => {
                 if let Some(line) = describe(event) {
                     let _ = self.area.println(output::clean(&line));
                 }
@@ -109,9 +109,6 @@ fn describe(event: &ProgressEvent) -> Option<String> {
         ProgressEvent::StepStarted { step, .. } => Some(format!("{step}: started")),
         ProgressEvent::StepTrouble { step, message, .. } => Some(format!("{step}: {message}")),
         ProgressEvent::StepFinished { step, outcome, .. } => Some(format!("{step}: {}", outcome_text(outcome))),
-        ProgressEvent::CleanUpStarted => {
-            Some("removing what failed joins left in the node list; the managers take 15 s to see that it is down".into())
-        }
         ProgressEvent::Waiting { what } => Some(format!("waiting: {what}")),
         ProgressEvent::VerifyStarted => Some("verifying from a fresh look".into()),
         _ => None,

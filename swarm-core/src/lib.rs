@@ -19,6 +19,7 @@ pub mod engine;
 pub mod fleet;
 pub mod host;
 pub mod id;
+pub mod intent;
 pub mod machine;
 pub mod observe;
 pub mod plan;

@@ -3,6 +3,7 @@
 
 use crate::config::{Hop, Method};
 use crate::error::{Broken, SshError, clean};
+use crate::identity::KeyStore;
 use crate::session::Keeper;
 use crate::stage::Clock;
 use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse};
@@ -10,15 +11,12 @@ use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::ssh_key::private::KeypairData;
 use russh::keys::ssh_key::public::KeyData;
-use russh::keys::{Certificate, HashAlg, PrivateKey, PublicKey, load_openssh_certificate, load_secret_key};
+use russh::keys::{Certificate, HashAlg, PrivateKey, PublicKey, load_openssh_certificate};
 use russh::{AgentAuthError, MethodKind, Signer};
-use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use swarm_core::Secret;
 use tokio::net::UnixStream;
-use tokio::sync::Mutex;
 
 /// sshd closes the connection after six tries by default (MaxAuthTries); one is left for a password that is at hand.
 const TRIES_BEFORE_PASSWORD: usize = 5;
@@ -42,58 +40,6 @@ impl Ask for AskNobody {
     fn ask(&self, _question: &str) -> Option<Secret> {
         None
     }
-}
-
-/// Private keys that were read, so that a passphrase is asked for once and not for every host.
-#[derive(Default)]
-pub(crate) struct KeyStore(Mutex<HashMap<PathBuf, Result<Arc<PrivateKey>, String>>>);
-
-impl KeyStore {
-    async fn load(&self, file: &Path, hop: &Hop, clock: &Clock) -> Result<Arc<PrivateKey>, String> {
-        let mut keys = self.0.lock().await;
-        if let Some(known) = keys.get(file) {
-            return known.clone();
-        }
-        let loaded = load(file, hop, clock).await.map(Arc::new);
-        keys.insert(file.to_owned(), loaded.clone());
-        loaded
-    }
-}
-
-/// `authfile.c`, sshkey_perm_ok: a key of ours that others may read is no secret.
-fn private(file: &Path) -> Result<(), String> {
-    let meta = std::fs::metadata(file).map_err(|e| format!("{}: {e}", file.display()))?;
-    let mode = meta.mode() & 0o777;
-    if meta.uid() == rustix::process::getuid().as_raw() && mode & 0o077 != 0 {
-        return Err(format!("{0} can be read by others (mode {mode:o}), so it is not used; chmod 600 {0}", file.display()));
-    }
-    Ok(())
-}
-
-async fn load(file: &Path, hop: &Hop, clock: &Clock) -> Result<PrivateKey, String> {
-    let shown = file.display();
-    private(file)?;
-    match read(file.to_owned(), None).await {
-        Ok(key) => return Ok(key),
-        Err(russh::keys::Error::KeyIsEncrypted) => {}
-        Err(error) => return Err(format!("{shown}: {}", clean(&error.to_string()))),
-    }
-    let from_env = hop.login.passphrase_env.as_ref().and_then(|name| std::env::var(name).ok()).map(Secret::new);
-    let passphrase = match from_env {
-        Some(passphrase) => Some(passphrase),
-        None if hop.login.batch => None,
-        None => clock.ask(format!("Passphrase for {shown}: ")).await,
-    };
-    let passphrase = passphrase.ok_or_else(|| {
-        format!("{shown} has a passphrase, and there is no terminal to ask for it; add the key to an agent (ssh-add {shown}), or set passphrase_env")
-    })?;
-    read(file.to_owned(), Some(passphrase)).await.map_err(|_| format!("the passphrase for {shown} is wrong"))
-}
-
-/// Reading a key with a passphrase takes a tenth of a second of pure arithmetic.
-async fn read(file: PathBuf, passphrase: Option<Secret>) -> Result<PrivateKey, russh::keys::Error> {
-    let work = move || load_secret_key(&file, passphrase.as_ref().map(Secret::expose));
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(russh::keys::Error::CouldNotReadKey))
 }
 
 /// Logs in, or tells everything that was tried.

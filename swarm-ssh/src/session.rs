@@ -1,10 +1,11 @@
 //! One connection to one host, over as many hops as it takes. Each hop's key is checked before a single byte proves who we are.
 
 use crate::answer::Answers;
-use crate::auth::{Ask, KeyStore, log_in};
+use crate::auth::{Ask, log_in};
 use crate::config::{Family, Hop};
 use crate::error::{Broken, SshError, clean};
 use crate::host_key::{HostKeyVerdict, Trust};
+use crate::identity::KeyStore;
 use crate::known_hosts::{KnownHosts, fingerprint};
 use crate::record::{Names, append};
 use crate::revoked::Revoked;

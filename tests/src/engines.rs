@@ -28,7 +28,8 @@ pub const ENGINE: &str = "SWARM_TEST_ENGINE";
 pub fn version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
     VERSION.get_or_init(|| {
-        let path = std::env::var_os(ENGINE).map_or("dockerd".into(), |dir| PathBuf::from(dir).join("usr/sbin/dockerd"));
+        let path =
+            std::env::var_os(ENGINE).filter(|e| !e.is_empty()).map_or("dockerd".into(), |dir| PathBuf::from(dir).join("usr/sbin/dockerd"));
         let said = crate::lab::sh(&[path.to_str().unwrap(), "--version"]);
         said.split_whitespace().nth(2).unwrap().trim_end_matches(',').to_owned()
     })

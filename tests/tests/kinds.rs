@@ -85,7 +85,9 @@ fn private_keys_of_every_format_open_what_they_open_for_ssh() {
     for (kind, bits) in
         [("ed25519", ""), ("ecdsa", "256"), ("ecdsa", "384"), ("ecdsa", "521"), ("rsa", "2048"), ("rsa", "3072"), ("rsa", "4096")]
     {
-        for (format, phrase) in [("RFC4716", ""), ("PEM", ""), ("PKCS8", ""), ("RFC4716", "x y"), ("PEM", "x y"), ("PKCS8", "x y")] {
+        for (format, phrase) in
+            [("RFC4716", ""), ("PEM", ""), ("PKCS8", ""), ("RFC4716", "a phrase"), ("PEM", "a phrase"), ("PKCS8", "a phrase")]
+        {
             let path = keys.at(&format!("{kind}{bits}{format}{}", phrase.len()));
             let bits = if bits.is_empty() { vec![] } else { vec!["-b", bits] };
             sh(&[&["ssh-keygen", "-q", "-t", kind, "-N", phrase, "-m", format, "-f", &path][..], &bits].concat());
@@ -211,7 +213,7 @@ async fn a_host_with_dropbear_is_worked_on() {
     }
 }
 
-/// A key in a PKCS#11 token is used by `ssh` itself, whose question for its PIN goes to the program that `SSH_ASKPASS` names.
+/// A key in a PKCS#11 token is for `ssh` itself, which asks for no PIN where nobody is to be asked; an agent that holds it opens the door.
 #[test]
 fn a_key_in_a_token_is_used_by_ssh_itself() {
     let dir = tempfile::tempdir().unwrap();
@@ -239,21 +241,32 @@ fn a_key_in_a_token_is_used_by_ssh_itself() {
     .find(|p| Path::new(p).exists())
     .unwrap();
     let server = keys.serve("token", &["host"], "");
-    for (pin, wanted) in [("1234", Verdict::Connects), ("4321", Verdict::Refused)] {
-        let ask = keys.at(&format!("ask{pin}"));
-        std::fs::write(&ask, format!("#!/bin/sh\necho {pin}\n")).unwrap();
-        sh(&["chmod", "700", &ask]);
-        let more = format!("  PKCS11Provider {library}");
-        let layouts = [layout("PKCS11Provider", 0, &keys, server.port, "none", &more)];
-        let mut bench = Bench::new(dir.path(), &layouts);
-        bench.variables = vec![
-            ("SOFTHSM2_CONF".into(), conf.clone()),
-            ("SSH_ASKPASS".into(), ask),
-            ("SSH_ASKPASS_REQUIRE".into(), "force".into()),
-            ("DISPLAY".into(), ":0".into()),
-        ];
-        let (theirs, ours, way, said) = compare(&bench, &layouts).remove(0);
-        assert_eq!((theirs, ours), (wanted, wanted), "{pin}: {said}");
-        assert!(way.to_lowercase().contains("pkcs11provider"), "{way}");
-    }
+    let ask = keys.at("ask");
+    std::fs::write(&ask, "#!/bin/sh\necho 1234\n").unwrap();
+    sh(&["chmod", "700", &ask]);
+    let layouts = [
+        layout("PKCS11Provider", 0, &keys, server.port, "none", &format!("  PKCS11Provider {library}")),
+        layout("PKCS11Provider", 1, &keys, server.port, "none", "  PKCS11Provider none\n  IdentitiesOnly no"),
+    ];
+    let mut bench = Bench::new(dir.path(), &layouts);
+    bench.variables = vec![("SOFTHSM2_CONF".into(), conf.clone())];
+    let found = compare(&bench, &layouts);
+    assert_eq!((found[0].0, found[0].1), (Verdict::Refused, Verdict::Refused), "{}", found[0].3);
+    assert!(found[0].2.to_lowercase().contains("pkcs11provider"), "{}", found[0].2);
+    assert!(found[0].3.matches("pin required").count() == 2, "the reason is said: {}", found[0].3);
+    let socket = dir.path().join("agent");
+    let agent = sh(&["sh", "-c", &format!("SOFTHSM2_CONF={conf} ssh-agent -a {}", socket.display())]);
+    let pid = agent.split_once("SSH_AGENT_PID=").unwrap().1.split(';').next().unwrap().to_owned();
+    let added = Command::new("ssh-add")
+        .args(["-s", library])
+        .envs([("SSH_AUTH_SOCK", socket.to_str().unwrap()), ("SSH_ASKPASS", &ask), ("SSH_ASKPASS_REQUIRE", "force"), ("DISPLAY", ":0")])
+        .env("SOFTHSM2_CONF", &conf)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let (theirs, ours) = (bench.openssh("k1", Some(&socket)), bench.ours("auto", &["k1"], Some(&socket)));
+    sh(&["kill", &pid]);
+    assert!(added.status.success(), "{added:?}");
+    assert_eq!((theirs.0, ours["k1"].0), (Verdict::Connects, Verdict::Connects), "{theirs:?} {ours:?}");
+    assert_eq!(ours["k1"].1, "native");
 }

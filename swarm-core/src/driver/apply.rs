@@ -1,34 +1,29 @@
 //! From a file to a verified cluster: look, plan, carry out, look again.
 
-use super::inspect::{FRESH, inspect_after, silent};
-use super::judge::{between, said_to_be_in_none, undone};
+use super::inspect::{inspect_after, silent as silent_hosts};
+use super::judge::undone;
 use super::keys::KeyKeeper;
-use super::perform::Performer;
 use super::progress::{Progress, ProgressEvent};
 use super::settle::Settling;
 use super::stop::Stop;
-use super::tokens::Tokens;
 use crate::engine::Force;
 use crate::fleet::{Fleet, FleetRead};
-use crate::id::{HostName, NodeId, StepId};
-use crate::machine::{Answer, EffectId, Outcome, Run, Start};
-use crate::observe::{HostState, NodeState, Observed, ObservedCluster, merge};
-use crate::plan::{Action, LintFinding, Plan, PlanOptions, PlanPurpose, Planned, Refusal, Step, build, build_destroy, lint};
+use crate::id::HostName;
+use crate::intent::{Converge, Destroy, Intent, Next, SoFar, waits};
+use crate::machine::Outcome;
+use crate::observe::{Observed, merge};
+use crate::plan::{Action, Ledger, LintFinding, Plan, PlanOptions, PlanPurpose, Refusal, lint};
 use crate::report::{Report, StepReport};
 use crate::spec::ClusterSpec;
-use crate::verify::{Finding, FindingKind, Verdict, verify, verify_key};
-use futures_util::future::BoxFuture;
-use futures_util::stream::{FuturesUnordered, StreamExt};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::verify::{Finding, FindingKind, Verdict};
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
-/// How long calls under way may take to end after a stop.
-const GRACE: Duration = Duration::from_secs(5);
-/// How long entries that failed joins left behind are waited for until they count as down: three heartbeats and some.
-const LEFT_BEHIND_BUDGET: Duration = Duration::from_secs(40);
+/// How many rounds a run has at most.
+const ROUNDS: u32 = 8;
 /// How old an observation may be when work starts; after that, hosts are looked at again first.
 const STALE: Duration = Duration::from_secs(30);
 /// How long a fresh look may take to find everything in place after the last step.
@@ -57,14 +52,14 @@ pub enum ApplyError {
 /// let report = apply.run(&plan, &observed).await?; // does exactly that, then looks again
 /// ```
 pub struct Apply<'a, F: Fleet + ?Sized> {
-    spec: &'a ClusterSpec,
-    fleet: &'a F,
+    pub(super) spec: &'a ClusterSpec,
+    pub(super) fleet: &'a F,
     options: PlanOptions,
-    progress: &'a dyn Progress,
-    keys: &'a dyn KeyKeeper,
-    stop: Stop,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) keys: &'a dyn KeyKeeper,
+    pub(super) stop: Stop,
     /// When the last look began.
-    looked: Mutex<Option<Instant>>,
+    pub(super) looked: Mutex<Option<Instant>>,
 }
 
 impl<'a, F: Fleet> Apply<'a, F> {
@@ -126,33 +121,37 @@ impl<'a, F: Fleet> Apply<'a, F> {
     /// Looks at all hosts and judges them. What is between two states is looked at again for a while: an election, and a join or an
     /// init that goes on in an engine because its client went away.
     pub async fn observe(&self) -> Observed {
+        self.observe_while(|observed, so_far| match waits(self.spec, observed, so_far) {
+            Some(Next::Waiting { why, budget }) => Err((why, budget)),
+            _ => Ok(()),
+        })
+        .await
+        .1
+    }
+
+    /// Looks until an answer is found. What is waited for is said once.
+    async fn observe_while<R>(&self, ask: impl Fn(&Observed, SoFar) -> Result<R, (String, Duration)>) -> (Option<R>, Observed) {
         let fleet: &dyn FleetRead = self.fleet;
-        self.looks();
-        let mut observation = inspect_after(self.spec, fleet, self.progress, &BTreeSet::new()).await;
-        let mut observed = merge(self.spec, &observation, &self.options.force_leave);
+        let mut silent = BTreeSet::new();
+        let mut progress = self.progress;
         let began = Instant::now();
         let mut pause = Duration::from_millis(100);
         let mut told = false;
-        while let Some((what, budget)) = between(&observed)
-            && Instant::now() + pause < began + budget.min(self.spec.policy().timeout / 4)
-            && !self.stop.is_stopped()
-        {
-            if !std::mem::replace(&mut told, true) {
-                self.progress.report(&ProgressEvent::Waiting { what });
+        loop {
+            self.looks();
+            let observation = inspect_after(self.spec, fleet, progress, &silent).await;
+            let observed = merge(self.spec, &observation, &self.options.force_leave);
+            // Once the budget is used up, the answer is what can be said now.
+            match ask(&observed, SoFar { waited: began.elapsed() + pause, ..SoFar::default() }) {
+                Ok(answer) => return (Some(answer), observed),
+                Err(_) if self.stop.is_stopped() => return (None, observed),
+                Err((what, _)) if !std::mem::replace(&mut told, true) => self.progress.report(&ProgressEvent::Waiting { what }),
+                Err(_) => {}
             }
+            (silent, progress) = (silent_hosts(&observation), &super::NoProgress);
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(2));
-            self.looks();
-            observation = inspect_after(self.spec, fleet, &super::NoProgress, &silent(&observation)).await;
-            observed = merge(self.spec, &observation, &self.options.force_leave);
         }
-        observed
-    }
-
-    /// One more look, which is short with hosts that did not answer the last one.
-    async fn look_again(&self, before: &Observed, given_up: &BTreeSet<HostName>) -> Observed {
-        let fleet: &dyn FleetRead = self.fleet;
-        merge(self.spec, &inspect_after(self.spec, fleet, &super::NoProgress, &before.silent()).await, given_up)
     }
 
     /// Looks and plans; changes nothing.
@@ -160,10 +159,30 @@ impl<'a, F: Fleet> Apply<'a, F> {
     /// # Errors
     /// [`ApplyError::Refused`] with every reason, [`ApplyError::Lint`] if the planner has a bug.
     pub async fn plan(&self) -> Result<(Plan, Observed), ApplyError> {
-        let observed = self.observe().await;
-        match build(self.spec, &observed, &self.options) {
-            Planned::Refused(refusals) => Err(ApplyError::Refused(refusals)),
-            Planned::Plan(plan) => {
+        self.plan_for(&self.converge()).await
+    }
+
+    /// Looks, and plans to take every host that is a member out of the swarm; with force, also out of one that has no leader.
+    ///
+    /// # Errors
+    /// [`ApplyError::Refused`] where it is not known which swarm that would be, [`ApplyError::Lint`] if the planner has a bug.
+    pub async fn plan_destroy(&self, force: Force) -> Result<(Plan, Observed), ApplyError> {
+        self.plan_for(&Destroy { spec: self.spec, force }).await
+    }
+
+    /// The first round of an intent; it may have no steps.
+    async fn plan_for(&self, intent: &dyn Intent) -> Result<(Plan, Observed), ApplyError> {
+        let (next, observed) = self
+            .observe_while(|observed, so_far| match intent.next(observed, so_far) {
+                Next::Waiting { why, budget } => Err((why, budget)),
+                next => Ok(next),
+            })
+            .await;
+        let last_word = SoFar { waited: Duration::MAX, ..SoFar::default() };
+        match next.unwrap_or_else(|| intent.next(&observed, last_word)) {
+            Next::Refused(refusals) => Err(ApplyError::Refused(refusals)),
+            Next::Waiting { why, .. } => Err(ApplyError::Stale(vec![format!("  {why}")])),
+            Next::Done(plan) | Next::Round(plan) => {
                 self.check(&plan, &observed)?;
                 Ok((plan, observed))
             }
@@ -191,42 +210,6 @@ impl<'a, F: Fleet> Apply<'a, F> {
         Ok(observed)
     }
 
-    /// Looks, and plans to take every host that is a member out of the swarm; with force, also out of one that has no leader.
-    ///
-    /// # Errors
-    /// [`ApplyError::Refused`] where it is not known which swarm that would be.
-    pub async fn plan_destroy(&self, force: Force) -> Result<(Plan, Observed), ApplyError> {
-        let observed = self.observe().await;
-        match build_destroy(self.spec, &observed, force) {
-            Planned::Refused(refusals) => Err(ApplyError::Refused(refusals)),
-            Planned::Plan(plan) => Ok((plan, observed)),
-        }
-    }
-
-    /// Carries out a plan of [`Apply::plan_destroy`], then looks whether every host is out.
-    async fn run_destroy(&self, plan: &Plan, observed: &Observed, deadline: Instant) -> Report {
-        let (steps, _) = self.carry_out(plan, observed, deadline).await;
-        if self.stop.is_stopped() {
-            return Report::new(plan, steps, None, true);
-        }
-        let after = self.look_again(observed, &BTreeSet::new()).await;
-        let findings: Vec<Finding> = after
-            .hosts
-            .iter()
-            .filter(|(_, host)| host.state != HostState::Standalone)
-            .map(|(name, host)| {
-                let detail = host.state.detail().map_or(String::new(), |d| format!(": {d}"));
-                Finding {
-                    host: Some(name.clone()),
-                    kind: FindingKind::NotMember,
-                    message: format!("it is {}{detail}, not out of the swarm", host.state.word()),
-                }
-            })
-            .collect();
-        let verdict = Verdict { converged: findings.is_empty(), findings, notes: Vec::new() };
-        Report::new(plan, steps, Some(verdict), false)
-    }
-
     fn check(&self, plan: &Plan, observed: &Observed) -> Result<(), ApplyError> {
         let findings = lint(plan, self.spec, observed, &self.options.force_leave);
         if findings.is_empty() { Ok(()) } else { Err(ApplyError::Lint(findings)) }
@@ -246,6 +229,9 @@ impl<'a, F: Fleet> Apply<'a, F> {
     /// Carries out a plan that was made from `observed`, then looks again: a plan of [`Apply::plan`] is verified against the file, one of
     /// [`Apply::plan_destroy`] by every host being out. The policy's deadline runs from here.
     ///
+    /// What a fresh look shows that is still to do is done too, round by round, as far as it is inside the plan's envelope: what the steps
+    /// name, and the removal of what their failed attempts left behind. The rest is named.
+    ///
     /// A plan that was made from another observation, or whose facts have changed since, is not carried out: every step of the report is
     /// not started, and its findings say what changed.
     pub async fn run(&self, plan: &Plan, observed: &Observed) -> Report {
@@ -255,202 +241,140 @@ impl<'a, F: Fleet> Apply<'a, F> {
         }
         let deadline = Instant::now() + self.spec.policy().timeout;
         match plan.purpose {
-            PlanPurpose::Destroy => self.run_destroy(plan, observed, deadline).await,
-            PlanPurpose::Converge => self.run_converge(plan, observed, deadline).await,
+            PlanPurpose::Destroy => {
+                let intent = Destroy { spec: self.spec, force: Force::No };
+                self.run_rounds(&|| Box::new(intent.clone()), plan, observed, deadline).await
+            }
+            PlanPurpose::Converge => self.run_rounds(&|| Box::new(self.converge()), plan, observed, deadline).await,
         }
     }
 
-    async fn run_converge(&self, plan: &Plan, observed: &Observed, deadline: Instant) -> Report {
+    /// The intent of [`Apply::plan`], as the unlock key is kept now.
+    fn converge(&self) -> Converge<'a> {
+        Converge { spec: self.spec, options: PlanOptions { stored_key: self.keys.fingerprint(), ..self.options.clone() } }
+    }
+
+    async fn run_rounds(
+        &self,
+        intent: &(dyn Fn() -> Box<dyn Intent + 'a> + Sync),
+        plan: &Plan,
+        observed: &Observed,
+        deadline: Instant,
+    ) -> Report {
         if plan.is_empty() && !self.stop.is_stopped() {
             // Nothing is done, so the look that the plan was made from is the fresh one.
-            let verdict = self.with_key(verify(self.spec, observed, self.options.limit.as_ref()), observed);
+            let verdict = intent().verify(observed);
             if verdict.converged {
                 return Report::new(plan, Vec::new(), Some(verdict), false);
             }
         }
-        let (mut steps, failed_joins) = self.carry_out(plan, observed, deadline).await;
-        if self.stop.is_stopped() {
-            return Report::new(plan, steps, None, true);
+        let mut ledger = Ledger::new(&plan.envelope, observed);
+        let mut steps: Vec<StepReport> = Vec::new();
+        let mut so_far = SoFar::default();
+        let mut later: Option<(Plan, Observed)> = None;
+        loop {
+            let (round, before) = later.as_ref().map_or((plan, observed), |(round, seen)| (round, seen));
+            let (ended, failed_joins) = self.carry_out(round, before, deadline).await;
+            let begun = |r: &&StepReport| !matches!(r.outcome, Outcome::NotStarted | Outcome::Blocked { .. });
+            ended.iter().filter(begun).filter_map(|r| round.step(&r.id)).for_each(|step| ledger.begun(step));
+            steps.extend(ended);
+            if self.stop.is_stopped() {
+                return Report::new(plan, steps, None, true);
+            }
+            (so_far.rounds, so_far.failed_joins) = (so_far.rounds + 1, so_far.failed_joins + failed_joins);
+            if so_far.failed_joins > 0
+                && so_far.rounds < ROUNDS
+                && let Some(next) = self.round_after(intent().as_ref(), &ledger, before, so_far, deadline).await
+            {
+                later = Some(next);
+                continue;
+            }
+            let Some((mut verdict, after)) = self.settled(intent, plan, &steps, before, deadline).await else {
+                return Report::new(plan, steps, None, true);
+            };
+            if verdict.findings.is_empty()
+                && let Next::Round(next) = intent().next(&after, so_far)
+            {
+                let inside = ledger.inside(&next);
+                if !inside.is_empty() && so_far.rounds < ROUNDS && Instant::now() < deadline && self.check(&inside, &after).is_ok() {
+                    later = Some((inside, after));
+                    continue;
+                }
+                let left: Vec<&str> = next.steps.iter().map(|s| s.id.as_str()).collect();
+                let message = format!("{} is left to do, and was not agreed to: run again", left.join(", "));
+                verdict.findings.push(Finding { host: None, kind: FindingKind::Left, message });
+            }
+            verdict.converged = verdict.findings.is_empty();
+            return Report::new(plan, steps, Some(verdict), false);
         }
-        if failed_joins > 0 {
-            steps.extend(self.clean_up(plan, observed, deadline).await);
+    }
+
+    /// After attempts to enter that failed: the next round, as far as it is inside. It is waited for.
+    async fn round_after(
+        &self,
+        intent: &dyn Intent,
+        ledger: &Ledger<'_>,
+        before: &Observed,
+        mut so_far: SoFar,
+        deadline: Instant,
+    ) -> Option<(Plan, Observed)> {
+        let fleet: &dyn FleetRead = self.fleet;
+        let began = Instant::now();
+        let mut told = false;
+        let mut silent = before.silent();
+        loop {
+            let observed = merge(self.spec, &inspect_after(self.spec, fleet, &super::NoProgress, &silent).await, &self.options.force_leave);
+            silent = observed.silent();
+            so_far.waited = began.elapsed();
+            match intent.next(&observed, so_far) {
+                Next::Round(next) => {
+                    // What failed is not tried again in the same run: only what it left behind is taken away.
+                    let mut inside = ledger.inside(&next);
+                    inside.steps.retain(|s| matches!(s.action, Action::RemoveNode { .. }));
+                    inside.steps.iter_mut().for_each(|s| s.needs.clear());
+                    return (!inside.is_empty() && self.check(&inside, &observed).is_ok()).then_some((inside, observed));
+                }
+                Next::Waiting { why, .. } if Instant::now() < deadline && !self.stop.is_stopped() => {
+                    if !std::mem::replace(&mut told, true) {
+                        self.progress.report(&ProgressEvent::Waiting { what: why });
+                    }
+                    sleep(Duration::from_secs(1)).await;
+                }
+                Next::Waiting { .. } | Next::Done(_) | Next::Refused(_) => return None,
+            }
         }
+    }
+
+    /// Looks until what is wanted holds, with what of this run's own changes someone has undone; `None` where it was stopped.
+    async fn settled(
+        &self,
+        intent: &(dyn Fn() -> Box<dyn Intent + 'a> + Sync),
+        plan: &Plan,
+        steps: &[StepReport],
+        before: &Observed,
+        deadline: Instant,
+    ) -> Option<(Verdict, Observed)> {
         let done = steps.iter().all(|s| s.outcome.is_done());
         let patience = if done { SETTLE_BUDGET } else { Duration::ZERO };
         let given_up: BTreeSet<HostName> = plan.blocked.iter().map(|b| b.host.clone()).collect();
         let until = deadline.min(Instant::now() + patience);
-        let fleet: &dyn FleetRead = self.fleet;
-        let is_undone = |after: &Observed| !undone(plan, &steps, after).is_empty();
-        let limit = self.options.limit.as_ref();
-        let settling = Settling { spec: self.spec, fleet, progress: self.progress, limit, given_up: &given_up, undone: &is_undone };
-        let verdict = tokio::select! {
-            biased;
-            (verdict, after) = settling.until(observed.silent(), until) => {
-                let mut verdict = self.with_key(verdict, &after);
-                verdict.findings.extend(undone(plan, &steps, &after));
-                if verdict.findings.is_empty() {
-                    verdict.findings.extend(self.still_planned(&after));
-                }
-                verdict.converged = verdict.findings.is_empty();
-                Some(verdict)
-            }
-            () = self.stop.stopped() => None,
-        };
-        let stopped = verdict.is_none();
-        Report::new(plan, steps, verdict, stopped)
-    }
-
-    fn with_key(&self, mut verdict: Verdict, observed: &Observed) -> Verdict {
-        verdict.findings.extend(verify_key(self.spec, observed, self.keys.fingerprint().as_deref()));
-        verdict.converged = verdict.findings.is_empty();
-        verdict
-    }
-
-    /// What a plan made now would still do: a run that ends well leaves nothing to the next one.
-    fn still_planned(&self, after: &Observed) -> Option<Finding> {
-        let options = PlanOptions { stored_key: self.keys.fingerprint(), ..self.options.clone() };
-        let Planned::Plan(next) = build(self.spec, after, &options) else { return None };
-        let left: Vec<&str> = next.steps.iter().map(|s| s.id.as_str()).collect();
-        let message = format!("{} is left to do: run again", left.join(", "));
-        (!left.is_empty()).then_some(Finding { host: None, kind: FindingKind::Left, message })
-    }
-
-    /// Removes what this run's failed joins left in the node list, once it is proven to be that and counts as down. What was in the list
-    /// before, or belongs to a host that did not join, is left for a plan that shows it.
-    async fn clean_up(&self, shown: &Plan, before: &Observed, deadline: Instant) -> Vec<StepReport> {
-        let until = deadline.min(Instant::now() + LEFT_BEHIND_BUDGET);
-        self.progress.report(&ProgressEvent::CleanUpStarted);
-        loop {
-            let observed = self.look_again(before, &self.options.force_leave).await;
-            if let Planned::Plan(mut plan) = build(self.spec, &observed, &self.options) {
-                let old: BTreeSet<&NodeId> = before.view().iter().flat_map(|v| &v.nodes).map(|n| &n.id).collect();
-                let joined =
-                    |host: &HostName| shown.steps_of(host).any(|s| matches!(s.action, Action::Join { .. } | Action::Promote { .. }));
-                // What a promotion that went on as a join left is the node that its host was.
-                let was =
-                    |host: &HostName, node: &NodeId| before.hosts.get(host).is_some_and(|h| h.node.as_ref().is_some_and(|n| n.id == *node));
-                let ours = |host: &HostName, node: &NodeId| joined(host) && (!old.contains(node) || was(host, node));
-                plan.steps.retain(|s| matches!(&s.action, Action::RemoveNode { node, .. } if ours(&s.host, node)));
-                plan.steps.iter_mut().for_each(|s| s.needs.clear());
-                if !plan.is_empty() && self.check(&plan, &observed).is_ok() {
-                    return self.carry_out(&plan, &observed, deadline).await.0;
-                }
-            }
-            let names: BTreeSet<&str> =
-                observed.hosts.values().filter_map(|h| h.report.engine.as_ref().ok()).map(|e| e.hostname.as_str()).collect();
-            let coming = observed.strangers.iter().any(|n| names.contains(n.hostname.as_str()) && n.state != NodeState::Down);
-            if !coming || Instant::now() >= until || self.stop.is_stopped() {
-                return Vec::new();
-            }
-            sleep(Duration::from_secs(1)).await;
-        }
-    }
-
-    async fn carry_out(&self, plan: &Plan, observed: &Observed, until: Instant) -> (Vec<StepReport>, u32) {
-        let began = Instant::now();
-        let old = self.looked.lock().is_ok_and(|at| at.is_none_or(|at| at.elapsed() > FRESH));
-        let performer = Performer {
+        let is_undone = |after: &Observed| !undone(plan, steps, after).is_empty();
+        let verify = |after: &Observed| intent().verify(after);
+        let settling = Settling {
             spec: self.spec,
             fleet: self.fleet,
-            keys: self.keys,
-            tokens: Tokens::new(plan, observed.view().map(|v| v.cluster.id.clone())),
-            in_none: said_to_be_in_none(self.spec, observed),
-            ask_again: old.into(),
-            in_one: Mutex::default(),
+            progress: self.progress,
+            verify: &verify,
+            given_up: &given_up,
+            undone: &is_undone,
         };
-        let mut run = Run::new(plan, self.start(observed));
-        if self.stop.is_stopped() {
-            run.stop();
-        }
-        let mut under_way: FuturesUnordered<BoxFuture<'_, (EffectId, StepId, Answer)>> = FuturesUnordered::new();
-        let steps: BTreeMap<&StepId, &Step> = plan.steps.iter().map(|s| (&s.id, s)).collect();
-        let mut told: BTreeSet<StepId> = BTreeSet::new();
-        let mut troubles: BTreeMap<StepId, String> = BTreeMap::new();
-        let mut give_up: Option<Instant> = None;
-        loop {
-            while let Some(effect) = run.poll_effect(began.elapsed()) {
-                if let Some(step) = effect.step.as_ref().and_then(|id| steps.get(id)) {
-                    self.tell_started(step, &mut told);
-                }
-                let performer = &performer;
-                under_way.push(Box::pin(async move {
-                    let answer = performer.perform(&effect).await;
-                    (effect.id, effect.step.unwrap_or(StepId::new("")), answer)
-                }));
+        tokio::select! {
+            biased;
+            (mut verdict, after) = settling.until(before.silent(), until) => {
+                verdict.findings.extend(undone(plan, steps, &after));
+                Some((verdict, after))
             }
-            while let Some((step, outcome)) = run.poll_ended() {
-                let (step, host, outcome) = (step.id.clone(), step.host.clone(), outcome.clone());
-                self.progress.report(&ProgressEvent::StepFinished { step, host, outcome });
-            }
-            if run.is_over() {
-                break;
-            }
-            let wake = run.poll_timeout().map(|at| began + at);
-            let deadline = give_up.unwrap_or(until);
-            tokio::select! {
-                // In this order: a stop is heard however many answers come in. The same world gives the same run.
-                biased;
-                () = self.stop.stopped(), if give_up.is_none() => {
-                    run.stop();
-                    give_up = Some(Instant::now() + GRACE);
-                }
-                Some((id, step, answer)) = under_way.next(), if !under_way.is_empty() => {
-                    // The same trouble is reported once, however often it is met.
-                    if let (Answer::Failed(error), Some(step)) = (&answer, steps.get(&step))
-                        && troubles.insert(step.id.clone(), error.to_string()).as_ref() != Some(&error.to_string())
-                    {
-                        let (step, host) = (step.id.clone(), step.host.clone());
-                        self.progress.report(&ProgressEvent::StepTrouble { step, host, message: error.to_string() });
-                    }
-                    run.handle_answer(began.elapsed(), id, &answer);
-                }
-                () = sleep_until(wake.unwrap_or(deadline).min(deadline)) => {
-                    if Instant::now() >= deadline {
-                        if give_up.is_some() {
-                            run.abandon();
-                        } else {
-                            run.stop();
-                            give_up = Some(Instant::now() + GRACE);
-                        }
-                    } else {
-                        run.handle_timeout(began.elapsed());
-                    }
-                }
-            }
-        }
-        let steps = run.outcomes().map(|(step, outcome)| StepReport {
-            id: step.id.clone(),
-            host: step.host.clone(),
-            verb: step.action.verb().into(),
-            outcome: outcome.cloned().unwrap_or(Outcome::NotStarted),
-        });
-        (steps.collect(), run.failed_joins())
-    }
-
-    /// What the run knows when it begins.
-    fn start(&self, observed: &Observed) -> Start {
-        let live: &[HostName] = match &observed.cluster {
-            ObservedCluster::One { live, .. } => live,
-            _ => &[],
-        };
-        let node_of = |host: &HostName| observed.hosts.get(host).and_then(|h| h.node.as_ref());
-        let managers = live.iter().filter_map(|h| Some((h.clone(), node_of(h)?.manager.as_ref()?.address.clone()))).collect();
-        let nodes: Vec<(HostName, NodeId)> = observed
-            .hosts
-            .iter()
-            .filter_map(|(name, host)| match &host.state {
-                HostState::Member { node } => Some((name.clone(), node.clone())),
-                _ => None,
-            })
-            .collect();
-        let listed = observed.view().iter().flat_map(|v| &v.nodes).map(|n| n.id.clone()).collect();
-        Start { managers, nodes: nodes.into_iter().collect(), listed, concurrency: self.spec.policy().concurrency }
-    }
-
-    fn tell_started(&self, step: &Step, told: &mut BTreeSet<StepId>) {
-        if told.insert(step.id.clone()) {
-            let event = ProgressEvent::StepStarted { step: step.id.clone(), host: step.host.clone(), verb: step.action.verb().into() };
-            self.progress.report(&event);
+            () = self.stop.stopped() => None,
         }
     }
 }

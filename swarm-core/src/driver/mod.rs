@@ -4,6 +4,7 @@
 //! goes on in that engine, and the next run sees what came of it.
 
 mod apply;
+mod carry;
 mod inspect;
 mod judge;
 mod keys;

@@ -49,9 +49,7 @@ pub enum ProgressEvent {
         #[serde(flatten)]
         outcome: Outcome,
     },
-    /// Failed joins left entries in the node list; they are removed once the managers count them as down, after about 15 s.
-    CleanUpStarted,
-    /// Something is between two states (an election, a join that has not ended): it is waited for.
+    /// Something is between two states (an election, a join that has not ended, an entry that a failed join left): it is waited for.
     Waiting {
         /// For what.
         what: String,

@@ -21,7 +21,8 @@ pub async fn settle(
     given_up: &BTreeSet<HostName>,
     deadline: Instant,
 ) -> (Verdict, Observed) {
-    Settling { spec, fleet, progress, limit, given_up, undone: &|_| false }.until(BTreeSet::new(), deadline).await
+    let verify = |observed: &Observed| verify(spec, observed, limit);
+    Settling { spec, fleet, progress, verify: &verify, given_up, undone: &|_| false }.until(BTreeSet::new(), deadline).await
 }
 
 /// How long a change of this run may look undone: a manager that lags behind the leader says so for a moment.
@@ -32,7 +33,8 @@ pub(super) struct Settling<'a> {
     pub(super) spec: &'a ClusterSpec,
     pub(super) fleet: &'a dyn FleetRead,
     pub(super) progress: &'a dyn Progress,
-    pub(super) limit: Option<&'a BTreeSet<HostName>>,
+    /// What does not hold.
+    pub(super) verify: &'a (dyn Fn(&Observed) -> Verdict + Sync),
     pub(super) given_up: &'a BTreeSet<HostName>,
     /// Whether someone has undone what this run changed: then nothing is waited for.
     pub(super) undone: &'a (dyn Fn(&Observed) -> bool + Sync),
@@ -47,7 +49,7 @@ impl Settling<'_> {
         loop {
             let observed = merge(self.spec, &inspect_after(self.spec, self.fleet, &super::NoProgress, &silent).await, &BTreeSet::new());
             silent = observed.silent();
-            let verdict = verify(self.spec, &observed, self.limit);
+            let verdict = (self.verify)(&observed);
             self.progress.report(&ProgressEvent::VerifyLooked { findings: verdict.findings.len() });
             let passes = |kind: FindingKind| !matches!(kind, FindingKind::Swarm | FindingKind::Settings | FindingKind::NotMember);
             // What is said of the swarm as a whole does not pass either while a host is given up that belongs to it.

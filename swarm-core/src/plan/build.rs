@@ -4,7 +4,7 @@ use super::managers::{disk_too_full, gone_managers};
 use super::quorum;
 use super::raft::Raft;
 use super::refusal::Refusal;
-use super::{Action, Blocked, PLAN_VERSION, Plan, PlanPurpose, Risk, Step, fingerprint, order};
+use super::{Action, Blocked, Envelope, PLAN_VERSION, Plan, PlanPurpose, Risk, Step, fingerprint, order};
 use crate::addr::AddressSelector;
 use crate::advice::Advice;
 use crate::condition::Condition;
@@ -73,6 +73,7 @@ impl<'a> Builder<'a> {
             return Planned::Refused(told);
         }
         let basis = self.observed.basis();
+        let steps = order::sort(self.steps);
         Planned::Plan(Plan {
             version: PLAN_VERSION,
             purpose: PlanPurpose::Converge,
@@ -82,7 +83,8 @@ impl<'a> Builder<'a> {
             swarm: self.observed.view().map(|v| v.cluster.id.clone()),
             fingerprint: fingerprint(self.spec, &basis),
             basis,
-            steps: order::sort(self.steps),
+            envelope: Envelope::of(&steps),
+            steps,
             notes: self.notes,
             blocked: self.blocked,
         })

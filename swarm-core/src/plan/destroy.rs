@@ -1,7 +1,7 @@
 //! The end of a cluster: workers leave first, then managers one after the other, the last one with the whole state.
 
 use super::refusal::of_cluster;
-use super::{Action, Blocked, PLAN_VERSION, Plan, PlanPurpose, Planned, Refusal, Risk, Step, fingerprint, order};
+use super::{Action, Blocked, Envelope, PLAN_VERSION, Plan, PlanPurpose, Planned, Refusal, Risk, Step, fingerprint, order};
 use crate::condition::Condition;
 use crate::engine::Force;
 use crate::id::{ClusterId, NodeId, StepId};
@@ -173,6 +173,7 @@ impl<'a> Destroy<'a> {
 
     fn finish(self) -> Planned {
         let basis = self.observed.basis();
+        let steps = order::sort(self.steps);
         Planned::Plan(Plan {
             version: PLAN_VERSION,
             purpose: PlanPurpose::Destroy,
@@ -182,7 +183,8 @@ impl<'a> Destroy<'a> {
             swarm: self.observed.view().map(|v| v.cluster.id.clone()),
             fingerprint: fingerprint(self.spec, &basis),
             basis,
-            steps: order::sort(self.steps),
+            envelope: Envelope::of(&steps),
+            steps,
             notes: self.notes,
             blocked: self.blocked,
         })

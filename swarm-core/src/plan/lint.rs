@@ -1,7 +1,7 @@
 //! An independent look at a plan, before it is carried out. It shares no code with the builder: a finding is a bug of ours,
 //! or a plan file that someone edited.
 
-use super::{Action, Plan, Step, quorum};
+use super::{Action, Plan, PlanPurpose, Step, quorum};
 use crate::engine::Force;
 use crate::id::{HostName, StepId};
 use crate::observe::{HostState, Observed, ObservedCluster};
@@ -39,6 +39,11 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
         if !earlier.insert(&step.id) {
             say(Some(step), "is in the plan twice");
         }
+        let agreed = plan.envelope.0.iter().any(|a| a.verb == step.action.verb() && a.target == step.target() && a.times > 0);
+        let cleans_up = matches!(step.action, Action::RemoveNode { .. });
+        if !agreed && !cleans_up {
+            say(Some(step), "is not in what the plan says it may do");
+        }
         if spec.host(&step.host).is_none() {
             say(Some(step), "is about a host that is not in the file");
         }
@@ -59,6 +64,7 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
     }
     for step in &plan.steps {
         match (&step.action, state_of(&step.host)) {
+            (Action::Leave { .. }, Some(HostState::Member { .. })) if plan.purpose == PlanPurpose::Destroy => {}
             (Action::Leave { .. }, Some(HostState::Member { .. } | HostState::Standalone)) => {
                 say(Some(step), "takes a healthy host out of its swarm")
             }

@@ -2,6 +2,7 @@
 
 mod build;
 mod destroy;
+mod envelope;
 mod host_steps;
 mod lint;
 mod managers;
@@ -13,6 +14,7 @@ mod render;
 
 pub use build::{PlanOptions, Planned, build};
 pub use destroy::build_destroy;
+pub use envelope::{Allowance, Envelope, Ledger, Target};
 pub use lint::{LintFinding, lint};
 pub use refusal::Refusal;
 pub use render::render_text;
@@ -28,7 +30,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// The format of a saved plan.
-pub const PLAN_VERSION: u32 = 2;
+pub const PLAN_VERSION: u32 = 3;
 
 /// What a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +62,8 @@ pub struct Plan {
     pub fingerprint: String,
     /// The facts the plan stands on.
     pub basis: Basis,
+    /// What is agreed to with it: later rounds of the same run do nothing else.
+    pub envelope: Envelope,
     /// What to do, in an order in which every step follows what it needs.
     pub steps: Vec<Step>,
     /// What the reader should know.

@@ -110,7 +110,8 @@ impl<'a> Builder<'a> {
                 !alias.contains('\n')
             }
             Some(("HostName", name)) => {
-                case.name = name.to_lowercase();
+                // `ssh` writes an address its own way before it looks for it (ssh.c, resolve_addr).
+                case.name = name.parse::<std::net::IpAddr>().map_or(name.to_lowercase(), |ip| ip.to_string());
                 !name.contains('\n')
             }
             Some(("GlobalKnownHostsFile", file)) => {

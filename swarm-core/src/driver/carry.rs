@@ -1,0 +1,134 @@
+//! One round: a plan's steps are carried out, whatever is under way at once, until all have ended.
+
+use super::apply::Apply;
+use super::inspect::FRESH;
+use super::judge::said_to_be_in_none;
+use super::perform::Performer;
+use super::progress::ProgressEvent;
+use super::tokens::Tokens;
+use crate::fleet::Fleet;
+use crate::id::{HostName, NodeId, StepId};
+use crate::machine::{Answer, EffectId, Outcome, Run, Start};
+use crate::observe::{HostState, Observed, ObservedCluster};
+use crate::plan::{Plan, Step};
+use crate::report::StepReport;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// How long calls under way may take to end after a stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl<F: Fleet> Apply<'_, F> {
+    /// Carries the steps out, until a time at most. Gives how each ended, and how many attempts to enter the swarm failed.
+    pub(super) async fn carry_out(&self, plan: &Plan, observed: &Observed, until: Instant) -> (Vec<StepReport>, u32) {
+        let began = Instant::now();
+        let old = self.looked.lock().is_ok_and(|at| at.is_none_or(|at| at.elapsed() > FRESH));
+        let performer = Performer {
+            spec: self.spec,
+            fleet: self.fleet,
+            keys: self.keys,
+            tokens: Tokens::new(plan, observed.view().map(|v| v.cluster.id.clone())),
+            in_none: said_to_be_in_none(self.spec, observed),
+            ask_again: old.into(),
+            in_one: Mutex::default(),
+        };
+        let mut run = Run::new(plan, self.start(observed));
+        if self.stop.is_stopped() {
+            run.stop();
+        }
+        let mut under_way: FuturesUnordered<BoxFuture<'_, (EffectId, StepId, Answer)>> = FuturesUnordered::new();
+        let steps: BTreeMap<&StepId, &Step> = plan.steps.iter().map(|s| (&s.id, s)).collect();
+        let mut told: BTreeSet<StepId> = BTreeSet::new();
+        let mut troubles: BTreeMap<StepId, String> = BTreeMap::new();
+        let mut give_up: Option<Instant> = None;
+        loop {
+            while let Some(effect) = run.poll_effect(began.elapsed()) {
+                if let Some(step) = effect.step.as_ref().and_then(|id| steps.get(id)) {
+                    self.tell_started(step, &mut told);
+                }
+                let performer = &performer;
+                under_way.push(Box::pin(async move {
+                    let answer = performer.perform(&effect).await;
+                    (effect.id, effect.step.unwrap_or(StepId::new("")), answer)
+                }));
+            }
+            while let Some((step, outcome)) = run.poll_ended() {
+                let (step, host, outcome) = (step.id.clone(), step.host.clone(), outcome.clone());
+                self.progress.report(&ProgressEvent::StepFinished { step, host, outcome });
+            }
+            if run.is_over() {
+                break;
+            }
+            let wake = run.poll_timeout().map(|at| began + at);
+            let deadline = give_up.unwrap_or(until);
+            tokio::select! {
+                // In this order: a stop is heard however many answers come in. The same world gives the same run.
+                biased;
+                () = self.stop.stopped(), if give_up.is_none() => {
+                    run.stop();
+                    give_up = Some(Instant::now() + GRACE);
+                }
+                Some((id, step, answer)) = under_way.next(), if !under_way.is_empty() => {
+                    // The same trouble is reported once, however often it is met.
+                    if let (Answer::Failed(error), Some(step)) = (&answer, steps.get(&step))
+                        && troubles.insert(step.id.clone(), error.to_string()).as_ref() != Some(&error.to_string())
+                    {
+                        let (step, host) = (step.id.clone(), step.host.clone());
+                        self.progress.report(&ProgressEvent::StepTrouble { step, host, message: error.to_string() });
+                    }
+                    run.handle_answer(began.elapsed(), id, &answer);
+                }
+                () = sleep_until(wake.unwrap_or(deadline).min(deadline)) => {
+                    if Instant::now() >= deadline {
+                        if give_up.is_some() {
+                            run.abandon();
+                        } else {
+                            run.stop();
+                            give_up = Some(Instant::now() + GRACE);
+                        }
+                    } else {
+                        run.handle_timeout(began.elapsed());
+                    }
+                }
+            }
+        }
+        let steps = run.outcomes().map(|(step, outcome)| StepReport {
+            id: step.id.clone(),
+            host: step.host.clone(),
+            verb: step.action.verb().into(),
+            outcome: outcome.cloned().unwrap_or(Outcome::NotStarted),
+        });
+        (steps.collect(), run.failed_joins())
+    }
+
+    /// What the run knows when it begins.
+    fn start(&self, observed: &Observed) -> Start {
+        let live: &[HostName] = match &observed.cluster {
+            ObservedCluster::One { live, .. } => live,
+            _ => &[],
+        };
+        let node_of = |host: &HostName| observed.hosts.get(host).and_then(|h| h.node.as_ref());
+        let managers = live.iter().filter_map(|h| Some((h.clone(), node_of(h)?.manager.as_ref()?.address.clone()))).collect();
+        let nodes: Vec<(HostName, NodeId)> = observed
+            .hosts
+            .iter()
+            .filter_map(|(name, host)| match &host.state {
+                HostState::Member { node } => Some((name.clone(), node.clone())),
+                _ => None,
+            })
+            .collect();
+        let listed = observed.view().iter().flat_map(|v| &v.nodes).map(|n| n.id.clone()).collect();
+        Start { managers, nodes: nodes.into_iter().collect(), listed, concurrency: self.spec.policy().concurrency }
+    }
+
+    fn tell_started(&self, step: &Step, told: &mut BTreeSet<StepId>) {
+        if told.insert(step.id.clone()) {
+            let event = ProgressEvent::StepStarted { step: step.id.clone(), host: step.host.clone(), verb: step.action.verb().into() };
+            self.progress.report(&event);
+        }
+    }
+}
