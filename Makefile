@@ -1,4 +1,4 @@
-# make up · make test · make test-all · make down · make bench · make explore · make explore-real N=… · make fuzz · make mutants SHARD=k/n
+# make install PREFIX=… · make up · make test · make test-all · make down · make bench · make explore · make explore-real N=… · make fuzz · make mutants SHARD=k/n
 # make verify (never writes) · make fix (may write)
 CARGO ?= cargo
 SWARM := target/release/swarm
@@ -6,7 +6,7 @@ LAB := .lab/lab/swarm.yaml
 # Stories wait more than they compute: so many labs run side by side.
 LABS ?= 6
 
-.PHONY: up down test test-all units bench verify fix setup build deny explore explore-real fuzz mutants
+.PHONY: install up down test test-all units bench verify fix setup build deny explore explore-real fuzz mutants
 export CARGO LABS
 
 up: setup build
@@ -58,6 +58,16 @@ explore-real: setup
 # All fuzz targets for an hour; `make test` runs each for some seconds.
 fuzz: setup
 	fuzz/run 720
+
+# The program, its manual pages and completions, under PREFIX.
+PREFIX ?= /usr/local
+install: build
+	install -Dm755 $(SWARM) $(DESTDIR)$(PREFIX)/bin/swarm
+	$(SWARM) man $(DESTDIR)$(PREFIX)/share/man/man1
+	mkdir -p $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(SWARM) completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/swarm
+	$(SWARM) completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_swarm
+	$(SWARM) completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/swarm.fish
 
 bench: setup build
 	$(CARGO) run --locked --release --package swarm-tests --bin bench

@@ -1,19 +1,21 @@
 //! The command line.
 
+use crate::complete::{hosts, selectors};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::ArgValueCompleter;
 use std::path::PathBuf;
 
 const EXIT_CODES: &str = "Exit codes: 0 as wished · 1 error, nothing changed or all of it named · 2 changes are planned · 3 not as wished, degraded or unknown · 4 partly applied · 5 outcome in doubt · 6 update paused · 7 rolled back · 64 usage · 130 interrupted";
 
 /// Bring Docker Swarm clusters up from one file, and look after them.
 #[derive(Debug, Parser)]
-#[command(name = "swarm", version, about, after_help = EXIT_CODES, disable_help_subcommand = true)]
+#[command(name = "swarm", version, about, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     /// Say more (-v, -vv, -vvv). Secrets stay hidden at every level.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
     /// How to write the result, and what went wrong.
-    #[arg(long, value_enum, default_value_t, global = true)]
+    #[arg(long, value_enum, default_value_t, global = true, env = "SWARM_FORMAT", hide_env_values = true)]
     pub(crate) format: Format,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -40,10 +42,16 @@ pub(crate) enum Command {
     /// Real hosts on this machine: network namespaces with their own sshd and dockerd.
     #[command(subcommand)]
     Lab(LabCommand),
-    /// Print shell completions.
+    /// Print shell completions: verbs, flags and the hosts of the cluster file.
     Completions {
         /// For which shell.
         shell: clap_complete::Shell,
+    },
+    /// Write a manual page for each verb into a folder.
+    #[command(hide = true)]
+    Man {
+        /// The folder.
+        dir: PathBuf,
     },
     /// Print the version.
     Version,
@@ -61,15 +69,20 @@ pub(crate) enum Format {
     Jsonl,
 }
 
-/// The file, and which of its hosts.
+/// Only some of the hosts.
+#[derive(Debug, Args)]
+pub(crate) struct LimitArgs {
+    /// Only these hosts: names, globs (w*), role=worker, role=manager; comma-separated.
+    #[arg(long, value_delimiter = ',', value_name = "HOST,…", add = ArgValueCompleter::new(selectors))]
+    pub(crate) limit: Vec<String>,
+}
+
+/// The file, and the world that it is about.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
     /// The cluster file; - is standard input.
-    #[arg(short, long, default_value = "swarm.yaml", value_name = "FILE")]
+    #[arg(short, long, default_value = "swarm.yaml", value_name = "FILE", env = "SWARM_FILE", hide_env_values = true)]
     pub(crate) file: PathBuf,
-    /// Only these hosts: names, globs (w*), role=worker, role=manager; comma-separated.
-    #[arg(long, value_delimiter = ',', value_name = "HOST,…")]
-    pub(crate) limit: Vec<String>,
     /// Do it in a simulated world that has the file's hosts, all without a swarm, or in the states that HOSTS.yaml gives them. Nothing
     /// real is touched, and nothing of it stays.
     #[arg(long, value_name = "HOSTS.yaml", num_args = 0..=1, require_equals = true)]
@@ -95,7 +108,7 @@ pub(crate) struct NewArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ValidateArgs {
     /// The cluster file; - is standard input.
-    #[arg(short, long, default_value = "swarm.yaml", value_name = "FILE")]
+    #[arg(short, long, default_value = "swarm.yaml", value_name = "FILE", env = "SWARM_FILE", hide_env_values = true)]
     pub(crate) file: PathBuf,
 }
 
@@ -103,6 +116,8 @@ pub(crate) struct ValidateArgs {
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) limit: LimitArgs,
     /// Save the plan for `apply PLAN`.
     #[arg(short, long, value_name = "PLAN")]
     pub(crate) output: Option<PathBuf>,
@@ -113,7 +128,7 @@ pub(crate) struct PlanArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ForceArgs {
     /// This host may be taken out of another swarm; what it runs there ends. Once for each host.
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
     pub(crate) force_leave: Vec<String>,
 }
 
@@ -124,6 +139,8 @@ pub(crate) struct ApplyArgs {
     pub(crate) plan: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) limit: LimitArgs,
     /// Do not ask.
     #[arg(short, long)]
     pub(crate) yes: bool,
@@ -138,6 +155,8 @@ pub(crate) struct ApplyArgs {
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
     pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) limit: LimitArgs,
     /// How long to wait for what may still come, for example 30s.
     #[arg(long, default_value = "0s", value_parser = duration)]
     pub(crate) timeout: std::time::Duration,
@@ -147,6 +166,11 @@ pub(crate) struct VerifyArgs {
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) limit: LimitArgs,
+    /// Whole ids, versions and labels.
+    #[arg(long)]
+    pub(crate) wide: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod complete;
 mod failure;
 mod fleet;
 mod logs;
@@ -11,10 +12,12 @@ mod source;
 mod terminal;
 
 use args::Cli;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // A shell that asks for completions gets them, and nothing else happens.
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -65,7 +65,9 @@ impl Live {
         let Ok(mut lines) = self.lines.lock() else { return };
         let line = lines.entry(host.clone()).or_insert_with(|| {
             let line = self.area.add(ProgressBar::new_spinner());
-            line.set_style(ProgressStyle::default_spinner());
+            // The template is ours and whole.
+            let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+            line.set_style(style);
             line.enable_steady_tick(Duration::from_millis(120));
             line
         });

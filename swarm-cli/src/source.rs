@@ -1,6 +1,6 @@
 //! The cluster file, and the hosts a command is about.
 
-use crate::args::Common;
+use crate::args::{Common, LimitArgs};
 use crate::failure::Failure;
 use crate::output;
 use std::collections::BTreeSet;
@@ -115,12 +115,12 @@ pub(crate) fn description(path: &Path, spec: &ClusterSpec) -> Result<Description
 }
 
 /// The hosts that `--limit` selects; `None` where there is no limit.
-pub(crate) fn limit(common: &Common, spec: &ClusterSpec) -> Result<Option<BTreeSet<HostName>>, Failure> {
-    if common.limit.is_empty() {
+pub(crate) fn limit(args: &LimitArgs, spec: &ClusterSpec) -> Result<Option<BTreeSet<HostName>>, Failure> {
+    if args.limit.is_empty() {
         return Ok(None);
     }
     let mut chosen = BTreeSet::new();
-    for pattern in &common.limit {
+    for pattern in &args.limit {
         let before = chosen.len();
         let fits = |name: &str, role: Role| match pattern.as_str() {
             "role=manager" => role == Role::Manager,

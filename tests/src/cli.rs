@@ -39,7 +39,7 @@ impl From<Output> for Ran {
 /// A command that is not run yet.
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(binary());
-    command.args(args).stdin(Stdio::null());
+    command.args(args).env_remove("SWARM_FILE").env_remove("SWARM_FORMAT").stdin(Stdio::null());
     command
 }
 

@@ -7,6 +7,7 @@ mod bootstrap;
 mod clients;
 mod command_line;
 mod conformance;
+mod console;
 mod differ;
 mod drift;
 mod engine;

@@ -193,7 +193,7 @@ async fn what_a_host_says_does_not_reach_the_terminal_raw() {
     // A node whose label and host name carry escape sequences.
     lab.docker("m1", &["node", "update", "--label-add", "x=\u{1b}[31mred\u{202e}", "w1"]);
     let file = lab.file(&lab.text(&lab.all("")));
-    let ran = run(&["status", "-f", file.to_str().unwrap()]);
+    let ran = run(&["status", "--wide", "-f", file.to_str().unwrap()]);
     assert!(ran.out.contains("31mred"), "{ran:?}");
     assert!(!ran.out.contains('\u{1b}') && !ran.out.contains('\u{202e}'), "{ran:?}");
     // As a document it stays readable, and the value whole.

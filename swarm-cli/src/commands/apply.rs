@@ -1,6 +1,6 @@
 //! `swarm plan`, `swarm apply`, `swarm destroy`.
 
-use crate::args::{ApplyArgs, Common, DestroyArgs, ForceArgs, Format, PlanArgs};
+use crate::args::{ApplyArgs, DestroyArgs, ForceArgs, Format, LimitArgs, PlanArgs};
 use crate::failure::{self, Failure};
 use crate::{fleet, output, progress, source};
 use serde_json::json;
@@ -19,10 +19,10 @@ use swarm_core::{Apply, ClusterSpec, Stop};
 /// The largest saved plan that is read.
 const PLAN_LIMIT: u64 = 256 << 20;
 
-fn options(common: &Common, force: &ForceArgs, spec: &ClusterSpec) -> Result<PlanOptions, Failure> {
+fn options(limit: &LimitArgs, force: &ForceArgs, spec: &ClusterSpec) -> Result<PlanOptions, Failure> {
     Ok(PlanOptions {
         force_leave: source::named(&force.force_leave, spec, "--force-leave")?,
-        limit: source::limit(common, spec)?,
+        limit: source::limit(limit, spec)?,
         ..PlanOptions::default()
     })
 }
@@ -31,7 +31,7 @@ pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure>
     let spec = source::cluster(&args.common)?;
     let (fleet, keys) = fleet::open(&args.common, &spec).await?;
     let sink = progress::for_format(format);
-    let apply = Apply::new(&spec, &fleet).options(options(&args.common, &args.force, &spec)?).progress(sink.as_ref()).keys(keys.as_ref());
+    let apply = Apply::new(&spec, &fleet).options(options(&args.limit, &args.force, &spec)?).progress(sink.as_ref()).keys(keys.as_ref());
     let (plan, observed) = apply.plan().await?;
     show(&plan, format);
     if let Some(path) = &args.output {
@@ -98,10 +98,10 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
     let stop = Stop::default();
     listen(&stop);
     let saved = args.plan.as_deref().map(load).transpose()?;
-    let given = options(&args.common, &args.force, &spec)?;
+    let given = options(&args.limit, &args.force, &spec)?;
     // A saved plan is carried out with the options it was made with.
     let options = match &saved {
-        Some(_) if !args.common.limit.is_empty() || !args.force.force_leave.is_empty() => {
+        Some(_) if !args.limit.limit.is_empty() || !args.force.force_leave.is_empty() => {
             return Err(Failure::Usage("a saved plan keeps its own options; --limit and --force-leave are given to `swarm plan`".into()));
         }
         Some(plan) => PlanOptions { force_leave: plan.force_leave.clone(), limit: plan.limit.clone(), ..given },
@@ -147,14 +147,14 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
     }
     let report = apply.run(&plan, &observed).await;
     tell(if plan.purpose == PlanPurpose::Destroy { "destroy" } else { "apply" }, &report, format);
+    if format == Format::Text {
+        whats_next(&report, &args.common.file);
+    }
     Ok(failure::ending(report.ending))
 }
 
 pub(super) async fn destroy(args: &DestroyArgs, format: Format) -> Result<u8, Failure> {
     let spec = source::cluster(&args.common)?;
-    if !args.common.limit.is_empty() {
-        return Err(Failure::Usage("destroy takes the whole cluster down; --limit is not for it".into()));
-    }
     let (fleet, _) = fleet::open(&args.common, &spec).await?;
     let sink: Box<dyn Progress> = progress::for_format(format);
     let stop = Stop::default();
@@ -236,6 +236,22 @@ fn listen(stop: &Stop) {
         next().await;
         std::process::exit(130);
     });
+}
+
+/// What a person would do now.
+fn whats_next(report: &Report, file: &Path) {
+    let made = report.steps.iter().any(|s| s.verb == "init" && s.outcome.is_done());
+    let file = if file == Path::new("swarm.yaml") { String::new() } else { format!(" -f {}", file.display()) };
+    match report.ending {
+        Ending::Converged if made => output::note(&format!(
+            "next: `swarm status{file}` shows the swarm; after a change of the file, `swarm plan{file}` shows what it would do"
+        )),
+        Ending::Partial | Ending::InDoubt | Ending::Interrupted => {
+            output::note(&format!("next: `swarm status{file}` shows what is there; `swarm apply{file}` goes on"));
+        }
+        Ending::Failed | Ending::Degraded => output::note(&format!("next: put right what is named above, then `swarm plan{file}`")),
+        Ending::Converged => {}
+    }
 }
 
 fn tell(command: &str, report: &Report, format: Format) {

@@ -9,14 +9,15 @@ use std::time::Duration;
 use swarm_core::driver::{NoProgress, settle};
 use swarm_core::id::ClusterId;
 use swarm_core::id::HostName;
-use swarm_core::observe::{NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost};
+use swarm_core::observe::{NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost, Reachability};
 use swarm_core::plan::quorum;
+use swarm_core::spec::Role;
 use swarm_core::verify::verify_key;
 use swarm_core::{Apply, ClusterSpec};
 
 pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Failure> {
     let spec = source::cluster(&args.common)?;
-    let limit = source::limit(&args.common, &spec)?;
+    let limit = source::limit(&args.limit, &spec)?;
     let (fleet, keys) = fleet::open(&args.common, &spec).await?;
     let sink = progress::for_format(format);
     let deadline = tokio::time::Instant::now() + args.timeout.min(Duration::from_secs(86400));
@@ -42,7 +43,7 @@ pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Fail
 
 pub(super) async fn status(args: &StatusArgs, format: Format) -> Result<u8, Failure> {
     let spec = source::cluster(&args.common)?;
-    let limit = source::limit(&args.common, &spec)?;
+    let limit = source::limit(&args.limit, &spec)?;
     let (fleet, _) = fleet::open(&args.common, &spec).await?;
     let observed = Apply::new(&spec, &fleet).progress(&NoProgress).observe().await;
     let hosts: Vec<(&HostName, &ObservedHost)> =
@@ -55,7 +56,8 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> Result<u8, Fail
             &json!({ "cluster": spec.name(), "swarm": observed.view().map(|v| &v.cluster.id), "hosts": rows, "strangers": strangers, "quorum": quorum_line(&observed) }),
         );
     } else {
-        output::data(&table(&spec, &hosts, &observed));
+        let width = if args.wide { Width::Wide } else { Width::Narrow };
+        output::data(&table(&spec, &hosts, &observed, width));
     }
     Ok(if is_healthy(&hosts, &observed) { 0 } else { failure::NOT_CONVERGED })
 }
@@ -124,56 +126,82 @@ fn heading(observed: &Observed) -> String {
     }
 }
 
-fn table(spec: &ClusterSpec, hosts: &[(&HostName, &ObservedHost)], observed: &Observed) -> String {
+/// What a table shows: what fits 80 columns, or everything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Width {
+    Narrow,
+    Wide,
+}
+
+fn table(spec: &ClusterSpec, hosts: &[(&HostName, &ObservedHost)], observed: &Observed, width: Width) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["HOST", "NODE", "ROLE", "MANAGER", "AVAILABILITY", "STATE", "ADDRESS", "ENGINE", "LABELS"]);
-    let text = |s: &str| output::clean(s).replace('\n', " ");
+    let narrow = ["HOST", "NODE", "ROLE", "AVAILABILITY", "STATE", "ADDRESS", "ENGINE"];
+    let more = if width == Width::Wide { &["LABELS"][..] } else { &[] };
+    table.set_header(narrow.iter().chain(more));
+    let text = |s: String| output::clean(&s).replace('\n', " ");
+    let mut add = |mut row: Vec<String>| {
+        row.truncate(narrow.len() + more.len());
+        table.add_row(row.into_iter().map(text).collect::<Vec<_>>());
+    };
+    // What is behind a word stands below the table: it may be long.
+    let mut why = String::new();
     for (name, host) in hosts {
         let engine = host.report.engine.as_ref().map(|e| e.version.as_str()).unwrap_or("");
-        table.add_row(match (&host.node, &host.presumed) {
-            (Some(node), _) => node_row(name.as_str(), node, engine).map(|cell| text(&cell)),
+        let role = spec.host(name).map_or(String::new(), |h| format!("({})", h.role));
+        let detail = || host.state.detail().map_or(String::new(), |d| format!("{name}: {}\n", d.replace('\n', " ")));
+        match (&host.node, &host.presumed) {
+            (Some(node), _) => add(node_row(name.as_str(), node, engine, width)),
             // The managers' word on the node, and ours on the host.
             (None, Some(node)) => {
-                let mut row = node_row(name.as_str(), node, &node.engine_version);
-                row[5] = format!("{}, {}", row[5], host.state.word());
-                row.map(|cell| text(&cell))
+                let mut row = node_row(name.as_str(), node, &node.engine_version, width);
+                if let Some(state) = row.get_mut(4) {
+                    *state = format!("{state}, {}", host.state.word());
+                }
+                why += &detail();
+                add(row);
             }
             (None, None) => {
-                let role = spec.host(name).map_or(String::new(), |h| format!("({})", h.role));
-                let state = host.state.detail().map_or(host.state.word().to_owned(), |d| format!("{}: {d}", host.state.word()));
-                [name.as_str(), "", &role, "", "", &state, "", engine, ""].map(text)
+                let state = host.state.word().to_owned();
+                why += &detail();
+                let (name, engine) = (name.to_string(), short_version(engine, width).to_owned());
+                add(vec![name, String::new(), role, String::new(), state, String::new(), engine, String::new()]);
             }
-        });
+        }
     }
     for node in &observed.strangers {
-        table.add_row(node_row(&format!("- ({})", node.hostname), node, &node.engine_version).map(|cell| text(&cell)));
+        add(node_row(&format!("- ({})", node.hostname), node, &node.engine_version, width));
     }
     let swarm = heading(observed);
     let body: Vec<String> = table.to_string().lines().map(|l| l.trim_end().trim_start_matches(' ').to_owned()).collect();
-    let mut why = String::new();
-    for (name, host) in hosts.iter().filter(|(_, h)| h.presumed.is_some()) {
-        why += &format!("{name}: {}\n", host.state.detail().unwrap_or_default());
-    }
     format!("cluster {} ({swarm})\n\n{}\n\n{why}{}\n", spec.name(), body.join("\n"), quorum_line(observed))
 }
 
-fn node_row(name: &str, node: &NodeFacts, engine: &str) -> [String; 9] {
-    let manager = match &node.manager {
-        Some(m) if m.leader => "leader".to_owned(),
-        Some(m) => format!("{:?}", m.reachability).to_lowercase(),
-        None => String::new(),
+/// A version without what its packager added.
+fn short_version(version: &str, width: Width) -> &str {
+    if width == Width::Wide { version } else { version.split(['+', '~']).next().unwrap_or(version) }
+}
+
+fn node_row(name: &str, node: &NodeFacts, engine: &str, width: Width) -> Vec<String> {
+    let state = format!("{:?}", node.state).to_lowercase();
+    // A manager that the others do not reach may still report as a node.
+    let (role, state) = match &node.manager {
+        Some(m) if m.leader => ("leader".to_owned(), state),
+        Some(m) if m.reachability == Reachability::Reachable => (node.role.to_string(), state),
+        Some(m) => (node.role.to_string(), format!("{state}, {:?}", m.reachability).to_lowercase()),
+        None if node.role == Role::Manager => (node.role.to_string(), format!("{state}, no manager yet")),
+        None => (node.role.to_string(), state),
     };
     let labels: Vec<String> = node.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    [
+    let id = node.id.as_str();
+    vec![
         name.to_owned(),
-        node.id.to_string(),
-        node.role.to_string(),
-        manager,
+        if width == Width::Wide { id } else { id.get(..12).unwrap_or(id) }.to_owned(),
+        role,
         node.availability.to_string(),
-        format!("{:?}", node.state).to_lowercase(),
+        state,
         node.address.clone(),
-        engine.to_owned(),
+        short_version(engine, width).to_owned(),
         labels.join(" "),
     ]
 }

@@ -54,9 +54,12 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Status(args) => wait(&args.common, look::status(&args, format)),
         Command::Lab(command) => lab::run(command, format),
         Command::Completions { shell } => {
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "swarm", &mut text);
-            output::data(&String::from_utf8_lossy(&text));
+            output::data(&completions(shell)?);
+            Ok(0)
+        }
+        Command::Man { dir } => {
+            let written = std::fs::create_dir_all(&dir).and_then(|()| clap_mangen::generate_to(Cli::command(), &dir));
+            written.map_err(|e| Failure::Io(dir, e.to_string()))?;
             Ok(0)
         }
         Command::Version => {
@@ -68,6 +71,22 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
             Ok(0)
         }
     }
+}
+
+/// What a shell sources: it asks this program for each completion, so that hosts of the cluster file are among them.
+fn completions(shell: clap_complete::Shell) -> Result<String, Failure> {
+    use clap_complete::env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Zsh};
+    let completer: &dyn EnvCompleter = match shell {
+        clap_complete::Shell::Bash => &Bash,
+        clap_complete::Shell::Elvish => &Elvish,
+        clap_complete::Shell::Fish => &Fish,
+        clap_complete::Shell::PowerShell => &Powershell,
+        clap_complete::Shell::Zsh => &Zsh,
+        other => return Err(Failure::Usage(format!("there are no completions for {other}"))),
+    };
+    let mut text = Vec::new();
+    completer.write_registration("COMPLETE", "swarm", "swarm", "swarm", &mut text).map_err(|e| Failure::Other(e.to_string()))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn wait(common: &Common, work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {

@@ -72,6 +72,7 @@ impl<'a> Builder<'a> {
         if !told.is_empty() {
             return Planned::Refused(told);
         }
+        self.tolerance();
         let basis = self.observed.basis();
         let steps = order::sort(self.steps);
         Planned::Plan(Plan {
@@ -88,6 +89,32 @@ impl<'a> Builder<'a> {
             notes: self.notes,
             blocked: self.blocked,
         })
+    }
+
+    /// What the managers survive before and after, where their number changes.
+    fn tolerance(&mut self) {
+        let nodes = self.observed.view().map_or(&[][..], |v| &v.nodes);
+        let before = (nodes.iter().filter(|n| n.manager.is_some()).count(), nodes.iter().filter(|n| n.is_reachable_manager()).count());
+        let (mut voters, mut reachable) = before;
+        for step in &self.steps {
+            match &step.action {
+                Action::Init { .. } | Action::Join { role: Role::Manager, .. } | Action::Promote { .. } => {
+                    (voters, reachable) = (voters + 1, reachable + 1);
+                }
+                Action::Demote => (voters, reachable) = (voters.saturating_sub(1), reachable.saturating_sub(1)),
+                Action::RemoveNode { demote: true, .. } => voters = voters.saturating_sub(1),
+                Action::RemoveNode { .. }
+                | Action::Join { .. }
+                | Action::Leave { .. }
+                | Action::Configure { .. }
+                | Action::UpdateSwarm { .. }
+                | Action::StoreUnlockKey => {}
+            }
+        }
+        if voters != before.0 {
+            let was = if before.0 == 0 { "no manager".to_owned() } else { quorum::summary(before.0, before.1) };
+            self.notes.insert(0, format!("{was} -> {}", quorum::summary(voters, reachable.min(voters))));
+        }
     }
 
     fn chosen(&self, host: &HostName) -> bool {
