@@ -276,7 +276,8 @@ impl<'a, F: Fleet> Apply<'a, F> {
             let (round, before) = later.as_ref().map_or((plan, observed), |(round, seen)| (round, seen));
             let (ended, failed_joins) = self.carry_out(round, before, deadline).await;
             let begun = |r: &&StepReport| !matches!(r.outcome, Outcome::NotStarted | Outcome::Blocked { .. });
-            ended.iter().filter(begun).filter_map(|r| round.step(&r.id)).for_each(|step| ledger.begun(step));
+            let by_id = round.by_id();
+            ended.iter().filter(begun).filter_map(|r| by_id.get(&r.id)).for_each(|step| ledger.begun(step));
             steps.extend(ended);
             if self.stop.is_stopped() {
                 return Report::new(plan, steps, None, true);

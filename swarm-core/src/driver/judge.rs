@@ -12,8 +12,9 @@ use crate::verify::{Finding, FindingKind};
 /// Changes that this run made and that are different again.
 pub(super) fn undone(plan: &Plan, steps: &[StepReport], after: &Observed) -> Vec<Finding> {
     let changed = |s: &&StepReport| matches!(s.outcome, Outcome::Done { changed: true });
+    let by_id = plan.by_id();
     let of = |report: &StepReport| {
-        let step = plan.step(&report.id)?;
+        let step = by_id.get(&report.id)?;
         let (host, unmet) = match &step.action {
             Action::UpdateSwarm { change } => (None, undone_settings(change, &after.view()?.cluster)?),
             _ => (Some(step.host.clone()), step.expect.as_ref()?.undone(after.hosts.get(&step.host)?.node.as_ref()?)?),

@@ -321,7 +321,9 @@ impl Run {
             },
         };
         if let Call::Join { request, .. } = &call {
-            let before = self.listed.iter().chain(self.seen.keys()).cloned().collect();
+            // Only what a manager's join leaves is looked for; ten thousand workers are not to keep a list of nodes each.
+            let claims = self.board.get(index).is_some_and(StepRun::joins_as_manager);
+            let before = if claims { self.listed.iter().chain(self.seen.keys()).cloned().collect() } else { BTreeSet::new() };
             let address = Some(request.advertise);
             self.board.change(index, |run| {
                 run.claim.before = before;

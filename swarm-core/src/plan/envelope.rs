@@ -85,18 +85,19 @@ impl Step {
 impl Envelope {
     /// What is agreed to with these steps: each of them once, and the removal of what a host's failed attempts to enter leave behind.
     pub fn of(steps: &[Step]) -> Self {
-        let mut all: Vec<Allowance> = Vec::new();
-        let mut add = |verb: &str, target: Target, times: u32| match all.iter_mut().find(|a| a.verb == verb && a.target == target) {
-            Some(one) => one.times += times,
-            None => all.push(Allowance { verb: verb.to_owned(), target, times }),
-        };
+        let mut all: BTreeMap<(&str, Target), u32> = BTreeMap::new();
         for step in steps {
-            add(step.action.verb(), step.target(), 1);
+            *all.entry((step.action.verb(), step.target())).or_default() += 1;
             if step.may_leave_an_entry() {
-                add("remove-node", Target::LeftBy(step.host.clone()), ENTRIES_LEFT);
+                *all.entry(("remove-node", Target::LeftBy(step.host.clone()))).or_default() += ENTRIES_LEFT;
             }
         }
-        Self(all)
+        Self(all.into_iter().map(|((verb, target), times)| Allowance { verb: verb.to_owned(), target, times }).collect())
+    }
+
+    /// Each allowance by its verb and target, with its place.
+    pub(super) fn index(&self) -> BTreeMap<(&str, &Target), usize> {
+        self.0.iter().enumerate().map(|(place, a)| ((a.verb.as_str(), &a.target), place)).collect()
     }
 }
 
@@ -104,6 +105,7 @@ impl Envelope {
 #[derive(Debug)]
 pub struct Ledger<'a> {
     envelope: &'a Envelope,
+    index: BTreeMap<(&'a str, &'a Target), usize>,
     spent: Vec<u32>,
     /// The nodes that were listed before the run: none of them was left behind by it.
     listed: BTreeSet<NodeId>,
@@ -116,19 +118,21 @@ impl<'a> Ledger<'a> {
     pub fn new(envelope: &'a Envelope, before: &Observed) -> Self {
         let listed = before.view().iter().flat_map(|v| &v.nodes).map(|n| n.id.clone()).collect();
         let was = before.hosts.iter().filter_map(|(name, host)| Some((name.clone(), host.node.as_ref()?.id.clone()))).collect();
-        Self { envelope, spent: vec![0; envelope.0.len()], listed, was }
+        Self { envelope, index: envelope.index(), spent: vec![0; envelope.0.len()], listed, was }
     }
 
     /// Which allowance a step would use; `None` where it is outside.
     fn allowance(&self, step: &Step, more: &[u32]) -> Option<usize> {
-        let left = |node: &NodeId| !self.listed.contains(node) || self.was.get(&step.host) == Some(node);
-        let fits = |allowed: &Allowance| {
-            allowed.verb == step.action.verb()
-                && (allowed.target == step.target()
-                    || matches!((&allowed.target, &step.action), (Target::LeftBy(host), Action::RemoveNode { node, .. }) if *host == step.host && left(node)))
+        let room = |place: &usize| {
+            let used = self.spent.get(*place).into_iter().chain(more.get(*place)).sum::<u32>();
+            self.envelope.0.get(*place).is_some_and(|allowed| used < allowed.times)
         };
-        let used = |index: usize| self.spent.get(index).into_iter().chain(more.get(index)).sum::<u32>();
-        self.envelope.0.iter().enumerate().find(|(index, allowed)| fits(allowed) && used(*index) < allowed.times).map(|(index, _)| index)
+        let of = |target: &Target| self.index.get(&(step.action.verb(), target)).copied().filter(room);
+        let left = |node: &NodeId| !self.listed.contains(node) || self.was.get(&step.host) == Some(node);
+        of(&step.target()).or_else(|| match &step.action {
+            Action::RemoveNode { node, .. } if left(node) => of(&Target::LeftBy(step.host.clone())),
+            _ => None,
+        })
     }
 
     /// Whether a step is inside, with what was used up so far.

@@ -32,6 +32,7 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
     let mut findings = Vec::new();
     let mut say = |step: Option<&Step>, what: &str| findings.push(LintFinding { step: step.map(|s| s.id.clone()), what: what.into() });
     let mut earlier: BTreeSet<&StepId> = BTreeSet::new();
+    let envelope = plan.envelope.index();
     for step in &plan.steps {
         if step.needs.iter().any(|n| !earlier.contains(n)) {
             say(Some(step), "needs a step that does not come before it");
@@ -39,7 +40,7 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
         if !earlier.insert(&step.id) {
             say(Some(step), "is in the plan twice");
         }
-        let agreed = plan.envelope.0.iter().any(|a| a.verb == step.action.verb() && a.target == step.target() && a.times > 0);
+        let agreed = envelope.contains_key(&(step.action.verb(), &step.target()));
         let cleans_up = matches!(step.action, Action::RemoveNode { .. });
         if !agreed && !cleans_up {
             say(Some(step), "is not in what the plan says it may do");

@@ -26,7 +26,7 @@ use crate::observe::Basis;
 use crate::spec::{Availability, Role};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// The format of a saved plan.
@@ -78,9 +78,9 @@ impl Plan {
         self.steps.is_empty()
     }
 
-    /// One step.
-    pub fn step(&self, id: &StepId) -> Option<&Step> {
-        self.steps.iter().find(|s| s.id == *id)
+    /// All steps by their ids.
+    pub fn by_id(&self) -> BTreeMap<&StepId, &Step> {
+        self.steps.iter().map(|s| (&s.id, s)).collect()
     }
 
     /// The steps of one host.
