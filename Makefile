@@ -1,4 +1,4 @@
-# make install PREFIX=… · make up · make test · make test-all · make down · make bench · make explore · make explore-real N=… · make fuzz · make mutants SHARD=k/n
+# make install PREFIX=… · make up · make test · make test-all · make down · make bench · make small · make explore · make explore-real N=… · make fuzz · make mutants SHARD=k/n
 # make verify (never writes) · make fix (may write)
 CARGO ?= cargo
 SWARM := target/release/swarm
@@ -6,7 +6,7 @@ LAB := .lab/lab/swarm.yaml
 # Stories wait more than they compute: so many labs run side by side.
 LABS ?= 6
 
-.PHONY: install up down test test-all units bench verify fix setup build deny explore explore-real fuzz mutants
+.PHONY: install small up down test test-all units bench verify fix setup build deny explore explore-real fuzz mutants
 export CARGO LABS
 
 up: setup build
@@ -78,6 +78,16 @@ verify: setup
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --target-dir target/doc-check
 	$(MAKE) deny
 	$(MAKE) test
+
+# The small program for images: one static file where the target for it is installed.
+MUSL := $(shell uname -m)-unknown-linux-musl
+small:
+	@if rustup target list --installed 2>/dev/null | grep -qx $(MUSL); then \
+		$(CARGO) build --locked --profile small --package swarm-bootstrap --target $(MUSL); ls -l target/$(MUSL)/small/swarm-bootstrap; \
+	else \
+		echo "the target $(MUSL) is not installed, so the program is linked dynamically"; \
+		$(CARGO) build --locked --profile small --package swarm-bootstrap; ls -l target/small/swarm-bootstrap; \
+	fi
 
 deny:
 	@command -v cargo-deny >/dev/null 2>&1 || { echo "deny: cargo-deny is not installed (cargo install --locked cargo-deny)" >&2; exit 1; }

@@ -55,20 +55,8 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => USAGE,
-            Self::Stopped => ending(Ending::Interrupted),
+            Self::Stopped => Ending::Interrupted.exit_code(),
             _ => 1,
         }
-    }
-}
-
-/// The exit code of a run.
-pub(crate) fn ending(ending: Ending) -> u8 {
-    match ending {
-        Ending::Converged => 0,
-        Ending::Failed => 1,
-        Ending::Degraded => NOT_CONVERGED,
-        Ending::Partial => 4,
-        Ending::InDoubt => 5,
-        Ending::Interrupted => 130,
     }
 }

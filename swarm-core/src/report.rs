@@ -24,6 +24,20 @@ pub enum Ending {
     Interrupted,
 }
 
+impl Ending {
+    /// The exit code of a program that ran it, the same for every verb.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Converged => 0,
+            Self::Failed => 1,
+            Self::Degraded => 3,
+            Self::Partial => 4,
+            Self::InDoubt => 5,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
 /// One step's row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StepReport {

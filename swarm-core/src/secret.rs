@@ -1,7 +1,7 @@
 //! Text that must never be shown: join tokens, unlock keys, passwords.
 
+use hmac_sha256::Hash;
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// A secret text. It has no `Display` and no `Serialize`, its `Debug` is redacted, and its memory is cleared on drop.
@@ -18,7 +18,7 @@ impl Secret {
 
     /// What tells this secret from another: the beginning of its SHA-256. Only for secrets that nobody could guess.
     pub fn fingerprint(&self) -> String {
-        Sha256::digest(self.expose()).iter().take(8).map(|b| format!("{b:02x}")).collect()
+        Hash::hash(self.expose().as_bytes()).iter().take(8).map(|b| format!("{b:02x}")).collect()
     }
 
     /// The text itself. Hand it to a request body or a file of mode 0600, to nothing else.

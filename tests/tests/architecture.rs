@@ -172,3 +172,14 @@ fn the_documents_name_what_is_there() {
         assert!(architecture.contains(&format!("{member}/")), "ARCHITECTURE.md has no room {member}/");
     }
 }
+
+/// What an embedder builds for the rules alone, and the least that a program over them takes.
+#[test]
+fn the_rules_are_light_and_the_small_program_is_small() {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let tree = swarm_tests::lab::sh(&[&cargo, "tree", "--locked", "-p", "swarm-core", "-e", "normal", "--prefix", "none"]);
+    let crates: std::collections::BTreeSet<&str> = tree.lines().collect();
+    assert!(crates.len() < 40, "{} lines: {crates:?}", crates.len());
+    let small = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../swarm-bootstrap/src/main.rs")).unwrap();
+    assert!(small.lines().count() < 60, "{} lines", small.lines().count());
+}

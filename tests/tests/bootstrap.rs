@@ -101,3 +101,51 @@ async fn an_engine_of_this_machine_and_an_address_that_is_translated() {
     converge(&lab.text(&[("m1", "manager", &format!("{more}, nat: true"))])).await;
     assert_eq!(lab.nodes("m1"), ["m1 manager Ready Active"]);
 }
+
+/// The small program for images, and the web service: the same library, events as they happen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_small_program_and_the_web_service_bring_clusters_up() {
+    use std::io::BufRead;
+    let lab = TestLab::up(1, 1);
+    let file = lab.file(&lab.text(&lab.all("")));
+    let small = |verb: &str| {
+        let program = swarm_tests::cli::binary().with_file_name("swarm-bootstrap");
+        let output = std::process::Command::new(program).arg(verb).arg(&file).output().unwrap();
+        let events: Vec<serde_json::Value> =
+            String::from_utf8_lossy(&output.stdout).lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        (output.status.code().unwrap(), events)
+    };
+    let last = |events: &[serde_json::Value]| events.last().unwrap()["event"].as_str().unwrap().to_owned();
+    let (code, events) = small("plan");
+    assert_eq!((code, last(&events)), (2, "planned".into()));
+    let (code, events) = small("verify");
+    assert_eq!((code, last(&events)), (3, "verified".into()));
+    let (code, events) = small("apply");
+    assert_eq!((code, last(&events)), (0, "ended".into()), "{events:?}");
+    assert!(events.iter().any(|e| e["event"] == "step-finished" && e["step"] == "w1/join"), "{events:?}");
+    assert_eq!(events.last().unwrap()["report"]["ending"], "converged");
+    assert_eq!((small("verify").0, small("plan").0, small("destroy").0), (0, 0, 64));
+
+    // The web service goes on from there: a label is new.
+    let web = swarm_tests::cli::example("web");
+    let mut web = std::process::Command::new(web).arg("127.0.0.1:0").stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(web.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().rsplit(' ').next().unwrap().to_owned();
+    let post = |text: String| {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(&address).unwrap();
+        write!(stream, "POST /clusters HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{text}", text.len()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let wrong = post("hosts: {}".into());
+    let right = post(lab.text(&[("m1", "manager", ""), ("w1", "worker", "labels: { rack: a }")]));
+    web.kill().unwrap();
+    web.wait().unwrap();
+    assert!(wrong.starts_with("HTTP/1.1 422") && wrong.contains("name"), "{wrong}");
+    assert!(right.starts_with("HTTP/1.1 200") && right.contains("data: {") && right.contains("w1/configure"), "{right}");
+    assert!(right.contains("\"ending\":\"converged\""), "{right}");
+    assert_eq!(lab.docker("m1", &["node", "inspect", "w1", "--format", "{{.Spec.Labels.rack}}"]).trim(), "a");
+}

@@ -150,7 +150,7 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
     if format == Format::Text {
         whats_next(&report, &args.common.file);
     }
-    Ok(failure::ending(report.ending))
+    Ok(report.ending.exit_code())
 }
 
 pub(super) async fn destroy(args: &DestroyArgs, format: Format) -> Result<u8, Failure> {
@@ -170,7 +170,7 @@ pub(super) async fn destroy(args: &DestroyArgs, format: Format) -> Result<u8, Fa
     }
     let report = apply.run(&plan, &observed).await;
     tell("destroy", &report, format);
-    Ok(failure::ending(report.ending))
+    Ok(report.ending.exit_code())
 }
 
 /// How long an answer may take for the plan to be what is still there.

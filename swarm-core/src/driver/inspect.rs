@@ -8,6 +8,7 @@ use crate::id::{HostName, NodeId};
 use crate::observe::{HostReport, LocalState, Observation, ReachError, ReachErrorKind, identity_from_pem};
 use crate::spec::{ClusterSpec, HostSpec, Role};
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -44,8 +45,9 @@ pub(super) async fn inspect_after(
     progress.report(&ProgressEvent::InspectStarted { hosts: spec.hosts().len() });
     let concurrency = spec.policy().concurrency;
     let began = Instant::now();
-    let looked: Looked = stream::iter(spec.hosts())
-        .map(|host| async move {
+    // Boxed: a future whose type names its closure cannot be spawned by an embedder (rust-lang/rust#102211).
+    let looks = spec.hosts().map(|host| -> BoxFuture<'_, _> {
+        Box::pin(async move {
             let whole = spec.policy().timeout;
             let patience = if silent.contains(&host.name) { whole.min(SHORT) } else { whole };
             let (report, reader) = timeout(patience, look(host, fleet)).await.unwrap_or_else(|_| {
@@ -56,9 +58,8 @@ pub(super) async fn inspect_after(
             progress.report(&ProgressEvent::HostInspected { host: host.name.clone(), error });
             (host.name.clone(), report, reader)
         })
-        .buffer_unordered(concurrency)
-        .collect()
-        .await;
+    });
+    let looked: Looked = stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(concurrency).collect().await;
     let looked = list_again(looked, began, concurrency).await;
     let known = listed(&looked);
     let hosts: BTreeMap<HostName, HostReport> = stream::iter(looked)

@@ -24,8 +24,8 @@ use crate::engine::{Force, InitRequest, NodeChange, SwarmChange};
 use crate::id::{ClusterId, HostName, NodeId, StepId};
 use crate::observe::Basis;
 use crate::spec::{Availability, Role};
+use hmac_sha256::Hash;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -225,7 +225,7 @@ impl Action {
 
 /// The fingerprint of a file's meaning and the facts a plan stands on.
 pub fn fingerprint(spec: &crate::spec::ClusterSpec, basis: &Basis) -> String {
-    let mut hash = Sha256::new();
+    let mut hash = Hash::new();
     hash.update(serde_json::to_vec(spec).unwrap_or_default());
     hash.update([0]);
     hash.update(serde_json::to_vec(basis).unwrap_or_default());
