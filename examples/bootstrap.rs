@@ -17,5 +17,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (plan, observed) = apply.plan().await?;
     let report = apply.run(&plan, &observed).await;
     println!("{} steps, {:?}", report.steps.len(), report.ending);
-    if report.ending == Ending::Converged { Ok(()) } else { Err("the cluster is not as the file says".into()) }
+    if report.ending == Ending::Converged { Ok(()) } else { Err("the cluster does not match the file".into()) }
 }

@@ -72,6 +72,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cluster = swarm_file::parse(&std::fs::read_to_string(path)?, &|name| std::env::var(name).ok())?.spec;
     let fleet = CountingFleet { connections: Connections::default(), asked: Arc::default() };
     let (verdict, _) = settle(&cluster, &fleet, &NoProgress, None, &std::collections::BTreeSet::new(), tokio::time::Instant::now()).await;
-    println!("as the file says: {}, asked {} times", verdict.converged, fleet.asked.load(Ordering::Relaxed));
+    println!("matches the file: {}, asked {} times", verdict.converged, fleet.asked.load(Ordering::Relaxed));
     Ok(())
 }

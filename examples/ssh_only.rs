@@ -2,13 +2,13 @@
 #![allow(clippy::print_stdout, reason = "a program shows its result")]
 
 use std::sync::Arc;
-use swarm_ssh::{AskNobody, Command, Host, SshConnector, SshError, SshSpec};
+use swarm_ssh::{Command, Host, NoPrompt, SshConnector, SshError, SshSpec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let destination = std::env::args().nth(1).ok_or("usage: ssh_only [USER@]HOST[:PORT]")?;
-    let connector = SshConnector::new(Arc::new(AskNobody));
+    let connector = SshConnector::new(Arc::new(NoPrompt));
     // What is not set here is as ssh_config says.
     let host = connector.to(&destination, SshSpec::default())?;
     match host.connect().await {

@@ -2,7 +2,7 @@
 
 use swarm_core::report::{Ending, Report};
 use swarm_core::{Apply, ClusterSpec, Fleet};
-use swarm_sim::{Befall, CallFault, CallKind, World};
+use swarm_sim::{CallFault, CallKind, Incident, World};
 
 /// What the product does: it works over any fleet, so that a test can hand it a simulated one.
 async fn bring_up<F: Fleet>(cluster: &ClusterSpec, fleet: &F) -> Result<Report, swarm_core::ApplyError> {
@@ -25,7 +25,7 @@ hosts:
         world.record();
         // The answer to one join is lost, and one host has no power.
         world.fault(Some("w1"), CallKind::Join, 0, CallFault::AnswerLost);
-        world.befall(&Befall::PowerCut("w2".into()));
+        world.cause(&Incident::PowerCut("w2".into()));
         let first = bring_up(&cluster, &world.fleet("first run")).await?;
         assert_eq!(first.ending, Ending::Partial, "{}", world.story());
         // The power is back: the second run finishes the work.

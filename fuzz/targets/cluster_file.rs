@@ -4,7 +4,7 @@
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     match swarm_file::parse_bytes(data, &|name| (name.len() % 2 == 0).then(|| "value".to_owned())) {
         Ok(read) => {
-            // What was read can be told, and tells the same.
+            // What was read can be written, and means the same.
             let text = serde_json::to_string(&read.spec).expect("a spec is JSON");
             assert!(text.contains(&serde_json::to_string(read.spec.name()).expect("a name is JSON")));
             assert!(read.spec.managers().count() > 0, "a cluster without a manager");

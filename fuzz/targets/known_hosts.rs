@@ -1,4 +1,4 @@
-//! known_hosts as somebody else wrote it.
+//! known_hosts as someone else wrote it.
 #![no_main]
 
 use swarm_ssh::{HostKeyVerdict, KnownHosts, Trust};
@@ -8,7 +8,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     known.add(data, "known_hosts");
     let mut trust = Trust::default();
     (trust.name, trust.port, trust.known) = ("host.example".into(), 2222, known);
-    // A key that nobody could have recorded is never accepted.
+    // A key that no one could have recorded is never accepted.
     let mut key = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".to_vec();
     key.extend([0xa5; 32]);
     let unrecorded = trust.judge_key(&key);

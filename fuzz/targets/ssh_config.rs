@@ -1,4 +1,4 @@
-//! ssh_config as somebody else wrote it, read by our own reader.
+//! ssh_config as someone else wrote it, read by our own reader.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -101,7 +101,7 @@ impl Ask for AskTerminal {
         terminal::ask(question)
     }
 
-    fn somebody_is_there(&self) -> bool {
+    fn can_ask(&self) -> bool {
         terminal::is_there()
     }
 }

@@ -109,7 +109,7 @@ pub(crate) fn error(text: &str) {
     note(&format!("error: {text}"));
 }
 
-/// Asks for a yes on the terminal; `None` where there is nobody to ask.
+/// Asks for a yes on the terminal; `None` where there is no one to ask.
 pub(crate) fn confirm(question: &str) -> Option<bool> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return None;

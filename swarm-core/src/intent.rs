@@ -135,7 +135,7 @@ pub(crate) fn waits(spec: &ClusterSpec, observed: &Observed, so_far: SoFar) -> O
     (so_far.waited < budget).then_some(Next::Waiting { why, budget })
 }
 
-/// Whether an entry of a host of the file is still to count as down: only then is it proven that nobody is that node.
+/// Whether an entry of a host of the file is still to count as down: only then is it proven that no one is that node.
 fn something_is_left_behind(observed: &Observed) -> bool {
     let names: BTreeSet<&str> =
         observed.hosts.values().filter_map(|h| h.report.engine.as_ref().ok()).map(|e| e.hostname.as_str()).collect();

@@ -12,7 +12,7 @@ use serde::Serialize;
 pub enum Ending {
     /// Everything is as the file wants it, and a fresh look showed it.
     Converged,
-    /// Something was done, and something is not as it shall be.
+    /// Something was done, and something is not as it is to be.
     Partial,
     /// Nothing was changed, and something is not as it is to be.
     Failed,

@@ -16,7 +16,7 @@ impl Secret {
         Self(SecretString::from(text.into()))
     }
 
-    /// What tells this secret from another: the beginning of its SHA-256. Only for secrets that nobody could guess.
+    /// What tells this secret from another: the beginning of its SHA-256. Only for secrets that no one could guess.
     pub fn fingerprint(&self) -> String {
         Hash::hash(self.expose().as_bytes()).iter().take(8).map(|b| format!("{b:02x}")).collect()
     }

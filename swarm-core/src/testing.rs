@@ -1,4 +1,4 @@
-//! Mocks of the traits, for unit tests: a host and an engine that answer what they are told to.
+//! Mocks of the traits, for unit tests: a host and an engine that answer what a test sets up.
 //!
 //! For anything about how a swarm behaves, use a real engine: a mock proves only what its author believed.
 #![allow(missing_docs, clippy::indexing_slicing, clippy::panic, reason = "most of this is written by mockall")]

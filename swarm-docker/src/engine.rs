@@ -45,7 +45,7 @@ impl DockerEngine {
     /// The engine behind a unix socket of this machine.
     ///
     /// # Errors
-    /// [`ReachError`]: no socket, no permission, nobody answers, or an API older than 1.41.
+    /// [`ReachError`]: no socket, no permission, no one answers, or an API older than 1.41.
     pub async fn local(socket: &str) -> Result<Self, ReachError> {
         Self::connect(Target::Local(socket.to_owned())).await
     }
@@ -78,7 +78,7 @@ impl DockerEngine {
         self.client.prefix().trim_start_matches("/v")
     }
 
-    /// What is about to change something: what was told before does not count any more.
+    /// What is about to change something: what it said before does not count any more.
     fn change(&self, what: &'static str) -> Doing {
         if let Ok(mut first) = self.first.lock() {
             *first = None;
@@ -259,7 +259,7 @@ impl Engine for DockerEngine {
 }
 
 fn already_so(doing: Doing) -> EngineError {
-    EngineError { doing: doing.what, class: ErrorClass::AlreadySo, reason: Reason::Other, message: "it is so already".into() }
+    EngineError { doing: doing.what, class: ErrorClass::AlreadySo, reason: Reason::Other, message: "already up to date".into() }
 }
 
 /// Puts the wanted options into a specification of the engine; all others stay.

@@ -7,7 +7,7 @@ mod local;
 
 pub use key_file::KeyFile;
 pub use local::LocalHost;
-pub use swarm_ssh::{Ask, AskNobody};
+pub use swarm_ssh::{Ask, NoPrompt};
 
 use async_trait::async_trait;
 use std::collections::HashMap;
@@ -47,7 +47,7 @@ impl fmt::Debug for Connections {
 
 impl Default for Connections {
     fn default() -> Self {
-        Self::new(Arc::new(AskNobody))
+        Self::new(Arc::new(NoPrompt))
     }
 }
 

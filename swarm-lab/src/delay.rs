@@ -91,14 +91,14 @@ pub(crate) fn serve(pid: i32, each_way: Duration) -> Result<(), LabError> {
 }
 
 fn serve_in_thread(pid: i32, each_way: Duration) -> Result<(), LabError> {
-    let (told, heard) = mpsc::channel();
+    let (reported, heard) = mpsc::channel();
     thread::spawn(move || match listen_inside(pid) {
         Ok(listener) => {
-            let _ = told.send(Ok(()));
+            let _ = reported.send(Ok(()));
             accept(&listener, each_way);
         }
         Err(error) => {
-            let _ = told.send(Err(error));
+            let _ = reported.send(Err(error));
         }
     });
     heard.recv().unwrap_or_else(|_| Err(LabError::Command { command: "forwarder".into(), message: "it ended".into() }))

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Where hosts live. Short, because the path of a unix socket has at most 107 bytes.
 const ROOT: &str = "/var/lib/swarm-lab";
 
-/// What a lab shall be.
+/// What a lab is to be.
 #[derive(Debug, Clone)]
 pub struct LabOptions {
     /// Its name; labs with different names run side by side.

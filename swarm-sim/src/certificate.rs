@@ -4,7 +4,7 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use std::sync::OnceLock;
 use swarm_core::spec::Role;
 
-/// One key signs them all: nobody checks the signature, only the subject is read.
+/// One key signs them all: no one checks the signature, only the subject is read.
 fn key() -> Option<&'static KeyPair> {
     static KEY: OnceLock<Option<KeyPair>> = OnceLock::new();
     KEY.get_or_init(|| KeyPair::generate().ok()).as_ref()

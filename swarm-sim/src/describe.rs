@@ -8,7 +8,7 @@
 //! services: 1                                      # each runs on every node
 //! ```
 
-use crate::{Befall, HostOptions, World};
+use crate::{HostOptions, Incident, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use swarm_core::id::HostName;
@@ -91,20 +91,20 @@ impl Description {
             }
         }
         for _ in 0..self.services {
-            world.befall(&Befall::ServiceAppears);
+            world.cause(&Incident::ServiceAppears);
         }
         for host in self.in_state("other-swarm") {
-            world.befall(&Befall::JoinsForeign(host.clone()));
+            world.cause(&Incident::JoinsForeign(host.clone()));
         }
         for host in self.in_state("unreachable") {
-            world.befall(&Befall::OperatorCutOff(host.clone()));
+            world.cause(&Incident::OperatorCutOff(host.clone()));
         }
         for host in self.in_state("engine-down") {
-            world.befall(&Befall::EngineStops(host.clone()));
+            world.cause(&Incident::EngineStops(host.clone()));
         }
         for (host, described) in &self.hosts {
             if let Some(slow) = described.slow {
-                world.befall(&Befall::Slow(host.clone(), slow));
+                world.cause(&Incident::Slow(host.clone(), slow));
             }
         }
         world

@@ -117,7 +117,7 @@ impl Engine for SimHost {
         let secret = parse_token(token.expose()).map(|(_, secret)| secret);
         let role = self.with(|state| {
             let is = |role: Role| state.swarms.iter().any(|s| Some(s.token(role)) == Some(token.expose().to_owned()));
-            // A token that was rotated away is told by its first letter, which says what it was made for.
+            // A token that was rotated away is recognised by its first letter, which says what it was made for.
             let was = secret.as_ref().is_some_and(|s| s.starts_with('m'));
             if is(Role::Manager) || was { Role::Manager } else { Role::Worker }
         });
@@ -153,7 +153,7 @@ impl Engine for SimHost {
         match self.call(asked, |state| state.update_swarm(&self.name, change)).await? {
             true => Ok(()),
             false => {
-                let message = "it is so already".into();
+                let message = "already up to date".into();
                 Err(EngineError { doing, class: ErrorClass::AlreadySo, reason: Reason::Other, message })
             }
         }

@@ -64,9 +64,9 @@ impl fmt::Display for CallKind {
 pub enum CallFault {
     /// It never reaches the engine, and the caller knows.
     FailBefore,
-    /// The engine does nothing and answers with an error nobody has seen before.
+    /// The engine does nothing and answers with an error no one has seen before.
     Odd,
-    /// The engine does it and answers with an error nobody has seen before.
+    /// The engine does it and answers with an error no one has seen before.
     DoneButFailed,
     /// It is done, and the answer never arrives.
     AnswerLost,

@@ -29,7 +29,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 
 /// One operator's connections to the hosts of a [`World`].
 ///
-/// Hosts are found by the name they have in the cluster file. Each fleet is a process of its own: a new one connects anew.
+/// Hosts are found by the name they have in the cluster file. Each fleet is a process of its own: a new one connects again.
 #[derive(Clone)]
 pub struct SimFleet {
     shared: Arc<Shared>,
@@ -154,7 +154,7 @@ pub(crate) struct SimHost {
     unchecked: bool,
 }
 
-/// A call whose answer somebody waits for.
+/// A call whose answer someone waits for.
 struct Awaited<'a> {
     host: &'a SimHost,
     number: Option<u64>,
@@ -193,7 +193,7 @@ impl SimHost {
         answer
     }
 
-    /// The way there. What fails here was not done, or nobody knows.
+    /// The way there. What fails here was not done, or no one knows.
     async fn set_out(&self, asked: &Asked<'_>, awaited: &mut Awaited<'_>) -> Result<(u64, Option<CallFault>), EngineError> {
         let (number, fault, way) = self.with(|state| {
             let (number, fault) = state.faults.strike(&self.name, asked.kind);

@@ -10,7 +10,7 @@
 //! # }
 //! use swarm_core::Apply;
 //! use swarm_core::report::Ending;
-//! use swarm_sim::{Befall, World};
+//! use swarm_sim::{Incident, World};
 //!
 //! let spec = spec();
 //! let ending = swarm_sim::run(async {
@@ -36,7 +36,7 @@ pub use describe::Description;
 pub use fault::{CallFault, CallKind, CrashPoint, FaultRule};
 pub use fleet::SimFleet;
 pub use invariant::{Purpose, Violation};
-pub use world::{Befall, HostOptions, World};
+pub use world::{HostOptions, Incident, World};
 
 /// Runs a future on one thread, with a clock that stands still while anything can be done and jumps to the next thing when nothing
 /// can: minutes of a simulated cluster take milliseconds.

@@ -23,20 +23,20 @@ const TRIES_BEFORE_PASSWORD: usize = 5;
 
 /// Asks a person, where there is one.
 pub trait Ask: Send + Sync {
-    /// Asks for a secret; `None` if nobody can be asked. The question names what it is for.
+    /// Asks for a secret; `None` if no one can be asked. The question names what it is for.
     fn ask(&self, question: &str) -> Option<Secret>;
 
-    /// Whether there is somebody to ask.
-    fn somebody_is_there(&self) -> bool {
+    /// Whether there is someone to ask.
+    fn can_ask(&self) -> bool {
         false
     }
 }
 
-/// Nobody can be asked.
+/// No one can be asked.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct AskNobody;
+pub struct NoPrompt;
 
-impl Ask for AskNobody {
+impl Ask for NoPrompt {
     fn ask(&self, _question: &str) -> Option<Secret> {
         None
     }

@@ -1,4 +1,4 @@
-//! The parsers of text that somebody else wrote, each for its fuzz target.
+//! The parsers of text that someone else wrote, each for its fuzz target.
 
 use std::path::Path;
 

@@ -46,8 +46,8 @@ impl SshConnector {
     ///
     /// ```
     /// # use std::sync::Arc;
-    /// use swarm_ssh::{AskNobody, SshConnector, SshSpec};
-    /// let connector = SshConnector::new(Arc::new(AskNobody));
+    /// use swarm_ssh::{NoPrompt, SshConnector, SshSpec};
+    /// let connector = SshConnector::new(Arc::new(NoPrompt));
     /// assert!(connector.to("admin@web.example.org:2200", SshSpec::default()).is_ok());
     /// assert!(connector.to("-oProxyCommand=reboot", SshSpec::default()).is_err());
     /// ```
@@ -118,7 +118,7 @@ impl Line {
 
 /// A host over SSH: one TCP connection, many channels.
 ///
-/// A lost connection is made again at the next use; what was under way is told as [`HostError::Lost`]. A dropped call closes its
+/// A lost connection is made again at the next use; what was under way is reported as [`HostError::Lost`]. A dropped call closes its
 /// channel and leaves the connection.
 pub struct SshHost {
     name: HostName,

@@ -88,9 +88,7 @@ async fn read(file: PathBuf, passphrase: Option<Secret>) -> Result<PrivateKey, U
             }
             (pem::Pem::Unknown(cipher), _) => {
                 let file = file.display();
-                Err(Unread::Broken(format!(
-                    "it is encrypted with {cipher}, which is not read here; `ssh-keygen -p -f {file}` makes it anew"
-                )))
+                Err(Unread::Broken(format!("it is encrypted with {cipher}, which is not read here; `ssh-keygen -p -f {file}` rewrites it")))
             }
         }
     };

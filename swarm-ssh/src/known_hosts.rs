@@ -71,7 +71,7 @@ impl KnownHosts {
             match read() {
                 Ok((meta, bytes)) => {
                     if meta.is_file() {
-                        ours(&meta, &file.display().to_string()).map_err(|why| format!("{why}, so no host key is trusted for its sake"))?;
+                        ours(&meta, &file.display().to_string()).map_err(|why| format!("{why}, so it is not used"))?;
                     }
                     known.add(&bytes, &file.display().to_string());
                 }

@@ -27,7 +27,7 @@ mod session;
 mod stage;
 mod words;
 
-pub use auth::{Ask, AskNobody};
+pub use auth::{Ask, NoPrompt};
 pub use error::SshError;
 pub use host::{SshConnector, SshHost};
 pub use host_key::{HostKeyVerdict, Trust};

@@ -62,7 +62,7 @@ impl Folder {
         let base = base.unwrap_or_else(|| "/tmp".into());
         let chance = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), ()) & 0xff_ffff;
         let dir = base.join(format!("swarm-{}-{}-{chance:x}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst)));
-        // Not made if it is there: whoever made it is somebody else.
+        // Not made if it is there: whoever made it is someone else.
         std::fs::DirBuilder::new().mode(0o700).create(&dir)?;
         Ok(Self(dir))
     }

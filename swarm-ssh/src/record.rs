@@ -101,7 +101,7 @@ fn check(open: &mut File, file: &Path) -> Result<bool, String> {
     Ok(bytes.last().is_some_and(|last| *last != b'\n'))
 }
 
-/// Nobody but this user and root can change it.
+/// No one but this user and root can change it.
 pub(crate) fn ours(meta: &std::fs::Metadata, what: &str) -> Result<(), String> {
     let me = rustix::process::geteuid().as_raw();
     if meta.uid() != me && meta.uid() != 0 {

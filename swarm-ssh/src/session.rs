@@ -34,7 +34,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub(crate) const OPEN: Duration = Duration::from_secs(10);
 /// How long a connection is tried again where sshd closes it because too many knock at once.
 const KNOCKING: Duration = Duration::from_secs(8);
-/// How long a channel that nobody uses is trusted to be open still.
+/// How long a channel that no one uses is trusted to be open still.
 const SPARE: Duration = Duration::from_secs(5);
 /// Handshakes at once: more only makes each slower, and sshd's MaxStartups begins to drop them.
 const HANDSHAKES: usize = 16;
@@ -70,7 +70,7 @@ impl Shared {
         Self {
             keys: KeyStore::default(),
             answers: Answers::default(),
-            person: ask.somebody_is_there(),
+            person: ask.can_ask(),
             clock: Clock::new(ask),
             handshakes: Semaphore::new(HANDSHAKES),
             bastions: Mutex::default(),
@@ -78,7 +78,7 @@ impl Shared {
         }
     }
 
-    /// Whether there is somebody to ask.
+    /// Whether there is someone to ask.
     pub(crate) fn person(&self) -> bool {
         self.person
     }
@@ -113,7 +113,7 @@ pub(crate) struct Session {
     pub(crate) handle: Handle<Keeper>,
     label: String,
     primed: AtomicBool,
-    /// A session channel that nobody has used yet, and when it was opened.
+    /// A session channel that no one has used yet, and when it was opened.
     spare: std::sync::Mutex<Option<(Instant, Channel<Msg>)>>,
     /// The connection this one goes through.
     _through: Option<Arc<Session>>,
@@ -267,7 +267,7 @@ fn late(hop: &Hop, stage: Stage) -> SshError {
     }
 }
 
-/// A number from 0 to 1 that differs between tasks: every hasher is seeded anew.
+/// A number from 0 to 1 that differs between tasks: every hasher is seeded again.
 fn chance() -> f64 {
     let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), ());
     (seed % 1000) as f64 / 1000.0
@@ -425,11 +425,11 @@ impl Handler for Keeper {
         match self.trust.judge(shown, now) {
             HostKeyVerdict::Ok => {}
             HostKeyVerdict::Revoked { place } => {
-                return refuse(format!("its host key {print} is marked as revoked in {place}; somebody may be in between"));
+                return refuse(format!("its host key {print} is marked as revoked in {place}; someone may be in between"));
             }
             HostKeyVerdict::Changed { place, recorded } => {
                 return refuse(format!(
-                    "its host key has changed: it shows {algorithm} {print}, and {place} has {recorded}; somebody may be in between. If the host was reinstalled, remove that line and run again"
+                    "its host key has changed: it shows {algorithm} {print}, and {place} has {recorded}; someone may be in between. If the host was reinstalled, remove that line and run again"
                 ));
             }
             HostKeyVerdict::Refused { why } => return refuse(format!("its host key {algorithm} {print} is not accepted: {why}")),

@@ -204,7 +204,7 @@ impl Clock {
         done
     }
 
-    /// Whether somebody is being asked.
+    /// Whether someone is being asked.
     pub(crate) fn is_asking(&self) -> bool {
         self.waiting.load(Ordering::SeqCst) > 0
     }

@@ -9,7 +9,7 @@ use swarm_core::plan::{PlanOptions, render_text};
 use swarm_core::report::Ending;
 use swarm_core::spec::Role;
 use swarm_core::{Apply, ApplyError, ClusterSpec};
-use swarm_sim::{Befall, World};
+use swarm_sim::{Incident, World};
 use swarm_tests::sim::{Drawer, THREE, cluster, one_more, spec};
 
 /// What a run of the tool says, whether it refuses, leaves hosts out, or fails, and whether all is well.
@@ -73,7 +73,7 @@ async fn try_out(advice: &Advice) {
     match advice {
         Advice::ForceLeave { host } => {
             let wanted = one_more(&world).await;
-            world.befall(&Befall::JoinsForeign(host.clone()));
+            world.cause(&Incident::JoinsForeign(host.clone()));
             works(&world, &wanted, advice.clone(), &[host.as_str()], None, none).await;
         }
         Advice::KeepAManager { .. } => {
@@ -93,9 +93,9 @@ async fn try_out(advice: &Advice) {
         }
         Advice::Unlock { hosts, .. } => {
             let wanted = three(&world).await;
-            world.befall(&Befall::AutolockOn);
+            world.cause(&Incident::AutolockOn);
             for host in hosts {
-                world.befall(&Befall::Reboot(host.clone()));
+                world.cause(&Incident::Reboot(host.clone()));
             }
             let key = world.unlock_key("m1").unwrap();
             let unlock = async |world: &World| {
@@ -103,21 +103,21 @@ async fn try_out(advice: &Advice) {
                     engine(world, host.as_str()).unlock(&key).await.unwrap();
                 }
                 // A swarm that someone locked stays a finding until its key has a place: here it is unlocked for good.
-                world.befall(&Befall::AutolockOff);
+                world.cause(&Incident::AutolockOff);
             };
             works(&world, &wanted, advice.clone(), &[], None, unlock).await;
         }
         Advice::BringBack { hosts } => {
             for host in hosts {
-                world.befall(&Befall::PowerCut(host.clone()));
+                world.cause(&Incident::PowerCut(host.clone()));
             }
-            let back = async |world: &World| hosts.iter().for_each(|h| assert!(world.befall(&Befall::PowerOn(h.clone()))));
+            let back = async |world: &World| hosts.iter().for_each(|h| assert!(world.cause(&Incident::PowerOn(h.clone()))));
             works(&world, &spec(THREE), advice.clone(), &[], None, back).await;
         }
         Advice::RemoveManager { .. } => {
             three(&world).await;
             let gone = node(&world, "m3").await;
-            world.befall(&Befall::PowerCut("m3".into()));
+            world.cause(&Incident::PowerCut("m3".into()));
             tokio::time::sleep(Duration::from_secs(30)).await;
             // m3 is given up and out of the file, and w1 is to take its place.
             let text = THREE
@@ -135,19 +135,19 @@ async fn try_out(advice: &Advice) {
         Advice::RemoveEntry { .. } => {
             let wanted = one_more(&world).await;
             let gone = node(&world, "w1").await;
-            world.befall(&Befall::PowerCut("w1".into()));
+            world.cause(&Incident::PowerCut("w1".into()));
             tokio::time::sleep(Duration::from_secs(30)).await;
-            world.befall(&Befall::RootRotated);
+            world.cause(&Incident::RootRotated);
             let remove = async |world: &World| {
                 engine(world, "m1").remove_node(&gone, Force::No).await.unwrap();
-                world.befall(&Befall::PowerOn("w1".into()));
+                world.cause(&Incident::PowerOn("w1".into()));
             };
             works(&world, &wanted, Advice::RemoveEntry { node: node(&world, "w1").await }, &[], None, remove).await;
         }
         Advice::WaitForLeader => {
             let wanted = three(&world).await;
             for host in ["m1", "m2", "m3"] {
-                world.befall(&Befall::Isolated(host.into()));
+                world.cause(&Incident::Isolated(host.into()));
             }
             tokio::time::sleep(Duration::from_secs(30)).await;
             let wait = async |world: &World| {
@@ -163,14 +163,14 @@ async fn try_out(advice: &Advice) {
             }
             tokio::time::sleep(Duration::from_secs(30)).await;
             let force = async |world: &World| {
-                assert!(world.befall(&Befall::ForcedNewCluster(host.clone())));
+                assert!(world.cause(&Incident::ForcedNewCluster(host.clone())));
                 tokio::time::sleep(Duration::from_secs(30)).await;
             };
             let keys = Drawer::default();
             let (text, _) = said(&world, &wanted, &keys, &[]).await;
             assert!(text.contains(&advice.to_string()), "{text}");
             force(&world).await;
-            // The workers are in the swarm as it was; the one that was made anew knows them, and they come back to it or join it.
+            // The workers are in the swarm as it was; the one that was made again knows them, and they come back to it or join it.
             assert!(!said(&world, &wanted, &keys, &[]).await.0.contains("quorum lost"));
         }
         Advice::DestroyByForce => {
@@ -189,24 +189,24 @@ async fn try_out(advice: &Advice) {
         }
         Advice::RestartEngine { host } => {
             let wanted = three(&world).await;
-            world.befall(&Befall::Isolated(host.clone()));
+            world.cause(&Incident::Isolated(host.clone()));
             tokio::time::sleep(Duration::from_secs(40)).await;
             let restart = async |world: &World| {
                 world.heal();
-                world.befall(&Befall::Reboot(host.clone()));
+                world.cause(&Incident::Reboot(host.clone()));
             };
             works(&world, &wanted, advice.clone(), &[], None, restart).await;
         }
         Advice::NewEngineId { host } => {
             let wanted = spec(THREE);
-            world.befall(&Befall::EngineCopied(host.clone(), "m1".into()));
-            let renew = async |world: &World| assert!(world.befall(&Befall::EngineIdNew(host.clone())));
+            world.cause(&Incident::EngineCopied(host.clone(), "m1".into()));
+            let renew = async |world: &World| assert!(world.cause(&Incident::EngineIdNew(host.clone())));
             works(&world, &wanted, advice.clone(), &[], None, renew).await;
         }
         Advice::FreeDisk { host } => {
             cluster(&world, &THREE.replace(&format!("  {host}: {{ address: 10.0.0.3, role: manager }}\n"), "")).await;
-            world.befall(&Befall::DiskFull(host.clone()));
-            let free = async |world: &World| assert!(world.befall(&Befall::DiskFree(host.clone())));
+            world.cause(&Incident::DiskFull(host.clone()));
+            let free = async |world: &World| assert!(world.cause(&Incident::DiskFree(host.clone())));
             works(&world, &spec(THREE), advice.clone(), &[], None, free).await;
         }
         Advice::OpenPort { host } => {
@@ -219,11 +219,11 @@ async fn try_out(advice: &Advice) {
                 None => one_more(&world).await,
             };
             for manager in if host.is_some() { vec![closed] } else { vec!["m1".into(), "m2".into(), "m3".into()] } {
-                world.befall(&Befall::PortClosed(manager));
+                world.cause(&Incident::PortClosed(manager));
             }
             let open = async |world: &World| {
                 for host in world.hosts() {
-                    world.befall(&Befall::PortFree(host));
+                    world.cause(&Incident::PortFree(host));
                 }
                 tokio::time::sleep(Duration::from_secs(30)).await;
             };
@@ -231,7 +231,7 @@ async fn try_out(advice: &Advice) {
         }
         Advice::ReadUnlockKey | Advice::NameAKeyFile => {
             let wanted = three(&world).await;
-            world.befall(&Befall::AutolockOn);
+            world.cause(&Incident::AutolockOn);
             let with = spec(&format!("{THREE}swarm: {{ autolock: true, unlock_key_file: /nowhere }}\n"));
             let read = async |world: &World| {
                 let key = engine(world, "m1").unlock_key().await.unwrap().unwrap();

@@ -80,7 +80,7 @@ async fn the_example_of_twenty_lines_makes_a_cluster() {
         ("bootstrap", "2 steps, Converged"),
         ("plan_only", "Nothing to do."),
         ("events", "Converged"),
-        ("custom_engine", "as the file says: true"),
+        ("custom_engine", "matches the file: true"),
     ] {
         let output = std::process::Command::new(examples.join(name)).arg(lab.lab.file()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);

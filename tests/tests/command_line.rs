@@ -95,7 +95,7 @@ async fn plans_are_saved_done_exactly_and_refused_when_stale() {
     assert_eq!(run(&["plan", "-f", file, "-o", saved]).code, 2);
     assert_eq!(std::fs::read(saved).unwrap(), bytes, "the same input gives the same plan, byte for byte");
 
-    // Without a terminal somebody must say yes.
+    // Without a terminal someone must say yes.
     let ran = run(&["apply", "-f", file]);
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("--yes"), "{ran:?}");
@@ -339,7 +339,7 @@ async fn two_operators_at_once_make_one_cluster() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_look_is_given_up_at_once() {
     let lab = TestLab::up(1, 0);
-    // Nobody answers on this port, so the look takes until its deadline.
+    // No one answers on this port, so the look takes until its deadline.
     lab.host("m1").drop_port(22).unwrap();
     let file = lab.file(&lab.text(&lab.all("")));
     let mut run = begin(&["apply", "-f", file.to_str().unwrap(), "--yes"]);
@@ -379,7 +379,7 @@ fn on_a_terminal_progress_is_live_and_the_question_names_the_cluster() {
     assert_eq!(code, 0, "{said}");
     // Lines are drawn and drawn over, one for each host, and the result stays.
     assert!(said.contains("\u{1b}[2K") || said.contains("\u{1b}[1A"), "{said:?}");
-    assert!(said.contains("m1") && said.contains("w1") && said.contains("is as the file says"), "{said}");
+    assert!(said.contains("m1") && said.contains("w1") && said.contains("matches the file"), "{said}");
     // Without a terminal there is none of that.
     let plain = run(&["apply", "-f", file.to_str().unwrap(), "--yes"]);
     assert!(!plain.out.contains('\u{1b}') && !plain.err.contains('\u{1b}'), "{plain:?}");
@@ -407,13 +407,13 @@ fn every_verb_works_in_a_simulated_world_and_says_so() {
     let applied = run(&["apply", "-f", &file, "--simulate", "--yes"]);
     assert_eq!(applied.code, 0, "{applied:?}");
     says(&applied);
-    assert!(applied.out.contains("cluster prod is as the file says"), "{applied:?}");
+    assert!(applied.out.contains("cluster prod matches the file"), "{applied:?}");
     let all = format!("--simulate={all}");
     let some = format!("--simulate={some}");
     for (args, code, word) in [
         (vec!["plan", "-f", &file, "--simulate"], 2, "5 steps"),
         (vec!["plan", "-f", &file, &all], 0, "nothing"),
-        (vec!["verify", "-f", &file, &all], 0, "is as the file says"),
+        (vec!["verify", "-f", &file, &all], 0, "matches the file"),
         (vec!["verify", "-f", &file, "--simulate"], 3, "there is no swarm"),
         (vec!["status", "-f", &file, &all], 0, "3 managers, tolerates 1 failure"),
         (vec!["status", "-f", &file, &some], 3, "m3"),
@@ -437,7 +437,7 @@ fn every_verb_works_in_a_simulated_world_and_says_so() {
     let stale = run(&["apply", plan, "-f", &file, &all, "--yes"]);
     assert_eq!(stale.code, 1, "{stale:?}");
     assert!(stale.err.contains("the plan is stale"), "{stale:?}");
-    // A description that is wrong is told as a file is.
+    // A description that is wrong is reported as a file is.
     let wrong = at("wrong.yaml", "hosts:\n  m9: { state: member }\n  m2: { state: memer }\n");
     let wrong = run(&["plan", "-f", &file, &format!("--simulate={wrong}")]);
     assert_eq!(wrong.code, 1);

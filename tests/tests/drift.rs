@@ -1,4 +1,4 @@
-//! A cluster that is there and not as the file says.
+//! A cluster that is there and does not match the file.
 
 use swarm_core::Apply;
 use swarm_core::driver::{Progress, ProgressEvent};

@@ -29,7 +29,7 @@ fn is<T: std::fmt::Debug>(result: Result<T, EngineError>, class: ErrorClass, rea
     assert_eq!((error.class, error.reason), (class, reason), "{error}");
 }
 
-/// An engine's version and state are asked for at once, and what came along so is never told after a change.
+/// An engine's version and state are asked for at once, and what came along so is never reported after a change.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_state_that_comes_with_the_version_is_told_once_and_not_after_a_change() {
     let lab = TestLab::up(1, 0);
@@ -145,7 +145,7 @@ async fn the_engines_answers_are_classed_as_the_table_says() {
         .unwrap_err();
     assert_ne!(error.class, ErrorClass::AlreadySo, "{error}");
 
-    // Nobody there: nothing was done.
+    // No one there: nothing was done.
     m1.kill(true).unwrap();
     let error = e1.init(&init(m1)).await.unwrap_err();
     assert_eq!(error.class, ErrorClass::Unreachable, "{error}");

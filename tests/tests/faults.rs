@@ -17,7 +17,7 @@ fn is_one_cluster(lab: &TestLab) {
         .map(|h| lab.docker(&h.name, &["info", "--format", "{{.Swarm.Cluster.ID}}"]))
         .collect();
     assert_eq!(ids.len(), 1, "{ids:?}");
-    // No entry that nobody is, no entry twice.
+    // No entry that no one is, no entry twice.
     assert_eq!(lab.nodes("m1").len(), lab.lab.hosts.len(), "{:?}", lab.nodes("m1"));
 }
 
@@ -148,7 +148,7 @@ async fn a_join_that_hangs_is_left_and_made_again() {
     let lab = TestLab::up(1, 1);
     converge(&lab.text(&[("m1", "manager", "")])).await;
     let token = lab.docker("m1", &["swarm", "join-token", "-q", "worker"]);
-    // Nobody answers there: after 20 s the engine says so, and goes on in the background.
+    // No one answers there: after 20 s the engine says so, and goes on in the background.
     lab.host("m1").drop_port(2377).unwrap();
     let remote = format!("{}:2377", lab.host("m1").address);
     let _ = lab.host("w1").exec(&["timeout", "2", "docker", "swarm", "join", "--token", token.trim(), &remote]);
@@ -182,14 +182,14 @@ async fn a_dropped_run_leaves_nothing_running() {
     is_one_cluster(&lab);
 }
 
-/// The exit codes of runs that end in between: 5 where nobody knows, 4 where some of it was done.
+/// The exit codes of runs that end in between: 5 where no one knows, 4 where some of it was done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_doubt_and_a_part_have_exit_codes_of_their_own() {
     let lab = TestLab::up(1, 1);
     let record = Arc::new(Record::default());
     let _proxy = Proxy::start(lab.host("w1"), &record);
     converge(&lab.text(&[("m1", "manager", "")])).await;
-    // The host dies with the join in its engine: whether it is in the swarm nobody can say.
+    // The host dies with the join in its engine: whether it is in the swarm no one can say.
     let pid = lab.host("w1").pid().unwrap();
     record.watch(move |seen, answered| {
         if seen.path == "/swarm/join" && !answered {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use swarm_core::host::{Command, Host, HostError};
 use swarm_core::spec::SshSpec;
-use swarm_ssh::{AskNobody, SshConnector, SshError, SshHost};
+use swarm_ssh::{NoPrompt, SshConnector, SshError, SshHost};
 use swarm_tests::lab::TestLab;
 
 /// A second beyond a layer's deadline, and what a busy machine adds.
@@ -35,7 +35,7 @@ fn drain(mut stream: &TcpStream) {
 
 fn host_at(port: u16, spec: SshSpec) -> SshHost {
     let spec = SshSpec { port: Some(port), user: Some("root".into()), ..spec };
-    SshConnector::new(Arc::new(AskNobody)).host("h".into(), "127.0.0.1".parse().unwrap(), spec)
+    SshConnector::new(Arc::new(NoPrompt)).host("h".into(), "127.0.0.1".parse().unwrap(), spec)
 }
 
 fn layer(error: &SshError) -> &'static str {
@@ -168,7 +168,7 @@ async fn hostile_servers_end_in_time_with_their_layer_named() {
             known_hosts: Some(lab.lab.known_hosts()),
             ..SshSpec::default()
         };
-        let host = SshConnector::new(Arc::new(AskNobody)).host("m1".into(), m1.address.to_string().parse().unwrap(), spec);
+        let host = SshConnector::new(Arc::new(NoPrompt)).host("m1".into(), m1.address.to_string().parse().unwrap(), spec);
         host.run(&Command::new(["true"])).await.unwrap();
         assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     };

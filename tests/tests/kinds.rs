@@ -171,7 +171,7 @@ fn private_keys_of_every_format_are_opened_with_their_passphrase() {
 /// dropbear: another server, which forwards no sockets.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_with_dropbear_is_worked_on() {
-    use swarm_ssh::{AskNobody, Command as Run, Host, HostKeyPolicy, SshConnector, SshSpec};
+    use swarm_ssh::{Command as Run, Host, HostKeyPolicy, NoPrompt, SshConnector, SshSpec};
     let lab = TestLab::up(1, 0);
     let host = lab.host("m1");
     for kind in ["ed25519", "ecdsa", "rsa"] {
@@ -196,7 +196,7 @@ async fn a_host_with_dropbear_is_worked_on() {
             host_key: HostKeyPolicy::default(),
             ..SshSpec::default()
         };
-        let connector = SshConnector::new(std::sync::Arc::new(AskNobody));
+        let connector = SshConnector::new(std::sync::Arc::new(NoPrompt));
         let to = connector.to(&format!("{}:{port}", host.address), settings).unwrap();
         to.connect().await.unwrap_or_else(|e| panic!("{kind}: {e}"));
         assert_eq!(to.by_openssh().await, None, "{kind}");
@@ -213,7 +213,7 @@ async fn a_host_with_dropbear_is_worked_on() {
     }
 }
 
-/// A key in a PKCS#11 token is for `ssh` itself, which asks for no PIN where nobody is to be asked; an agent that holds it opens the door.
+/// A key in a PKCS#11 token is for `ssh` itself, which asks for no PIN where no one is to be asked; an agent that holds it opens the door.
 #[test]
 fn a_key_in_a_token_is_used_by_ssh_itself() {
     let dir = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use swarm_core::host::Host;
 use swarm_core::spec::{Jump, SshSpec};
-use swarm_ssh::{AskNobody, SshConnector};
+use swarm_ssh::{NoPrompt, SshConnector};
 use swarm_tests::lab::{TestLab, sh};
 use swarm_tests::openssh::servers::Keys;
 use swarm_tests::openssh::{Bench, Layout, Verdict};
@@ -149,7 +149,7 @@ async fn a_jump_host_is_shared_only_where_its_settings_are_equal() {
         jump: Some(vec![jump]),
         ..SshSpec::default()
     };
-    let connector = SshConnector::new(Arc::new(AskNobody));
+    let connector = SshConnector::new(Arc::new(NoPrompt));
     let host = |name: &str, spec: SshSpec| connector.host(name.into(), target.address.to_string().parse().unwrap(), spec);
     let first = host("first", base.clone());
     first.run(&swarm_core::host::Command::new(["true"])).await.unwrap();

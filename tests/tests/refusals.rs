@@ -1,4 +1,4 @@
-//! Where acting could hurt: nothing is changed, and the reason is told.
+//! Where acting could hurt: nothing is changed, and the reason is reported.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use swarm_core::fleet::Fleet;
 use swarm_core::plan::{Action, Plan, PlanOptions, Planned, Risk, Step, build_destroy};
 use swarm_core::report::Ending;
 use swarm_core::{Apply, ClusterSpec};
-use swarm_sim::{Befall, CallFault, CallKind, FaultRule, World};
+use swarm_sim::{CallFault, CallKind, FaultRule, Incident, World};
 use swarm_tests::sim::mutants::{Broken, Mutant};
 use swarm_tests::sim::{Drawer, Mutate, THREE, Tool, cluster, no_violations, one_more, spec};
 
@@ -29,7 +29,7 @@ async fn nothing_yet(_: &World) -> ClusterSpec {
 /// Two managers run, and the third has room for a certificate and none for a log; its engine's first answer is lost.
 async fn manager_without_room(world: &World) -> ClusterSpec {
     cluster(world, &THREE.replace("  m3: { address: 10.0.0.3, role: manager }\n", "")).await;
-    world.befall(&Befall::DiskLow("m3".into()));
+    world.cause(&Incident::DiskLow("m3".into()));
     world.fault_rule(FaultRule { host: Some("m3".into()), call: Some(CallKind::Join), skip: 0, times: 9, fault: CallFault::DoneButFailed });
     spec(THREE)
 }
@@ -40,7 +40,7 @@ fn a_broken_rule_is_caught_by_its_number() {
         (
             "I1",
             caught(Broken::UnreachableIsStandalone, async |world| {
-                world.befall(&Befall::OperatorCutOff("w1".into()));
+                world.cause(&Incident::OperatorCutOff("w1".into()));
                 spec(THREE)
             }),
         ),
@@ -50,15 +50,15 @@ fn a_broken_rule_is_caught_by_its_number() {
                 // A fresh replacement of m1, while m2 and m3 lead a swarm and cannot be asked.
                 let two = "name: c\nhosts:\n  m2: { address: 10.0.0.2, role: manager }\n  m3: { address: 10.0.0.3, role: manager }\n";
                 cluster(world, two).await;
-                world.befall(&Befall::OperatorCutOff("m2".into()));
-                world.befall(&Befall::SshRefused("m3".into()));
+                world.cause(&Incident::OperatorCutOff("m2".into()));
+                world.cause(&Incident::SshRefused("m3".into()));
                 spec(THREE)
             }),
         ),
         (
             "I2",
             caught(Broken::WorkersAreStandalone, async |world| {
-                world.befall(&Befall::JoinsForeign("w1".into()));
+                world.cause(&Incident::JoinsForeign("w1".into()));
                 spec(THREE)
             }),
         ),
@@ -66,7 +66,7 @@ fn a_broken_rule_is_caught_by_its_number() {
             "I5",
             caught(Broken::WorkersAreStandalone, async |world| {
                 let wanted = one_more(world).await;
-                world.befall(&Befall::JoinsForeign("w2".into()));
+                world.cause(&Incident::JoinsForeign("w2".into()));
                 wanted
             }),
         ),
@@ -75,14 +75,14 @@ fn a_broken_rule_is_caught_by_its_number() {
             caught(Broken::WorkersAreDown, async |world| {
                 // w1 left; its old entry goes once it counts as down, and not before.
                 cluster(world, THREE).await;
-                world.befall(&Befall::SomebodyLeaves("w1".into()));
+                world.cause(&Incident::OperatorLeaves("w1".into()));
                 spec(THREE)
             }),
         ),
         (
             "I7",
             caught(Broken::EveryLeaveIsForced, async |world| {
-                world.befall(&Befall::PortClosed("m1".into()));
+                world.cause(&Incident::PortClosed("m1".into()));
                 spec(THREE)
             }),
         ),
@@ -99,14 +99,14 @@ fn a_broken_rule_is_caught_by_its_number() {
         (
             "I11",
             caught(Broken::JoinsAreTriedFiveTimes, async |world| {
-                world.befall(&Befall::Cut("m1".into(), "w1".into()));
+                world.cause(&Incident::Cut("m1".into(), "w1".into()));
                 spec(THREE)
             }),
         ),
         (
             "I12",
             caught(Broken::TokensAreQuoted, async |world| {
-                world.befall(&Befall::DiskFull("w1".into()));
+                world.cause(&Incident::DiskFull("w1".into()));
                 spec(THREE)
             }),
         ),
@@ -115,7 +115,7 @@ fn a_broken_rule_is_caught_by_its_number() {
         (
             "I14",
             caught(Broken::HostKeysAreIgnored, async |world| {
-                world.befall(&Befall::HostKeyChanges("w1".into()));
+                world.cause(&Incident::HostKeyChanges("w1".into()));
                 spec(THREE)
             }),
         ),
@@ -124,8 +124,8 @@ fn a_broken_rule_is_caught_by_its_number() {
             "I19",
             caught(Broken::RotationIsIgnored, async |world| {
                 let wanted = one_more(world).await;
-                world.befall(&Befall::PowerCut("w1".into()));
-                world.befall(&Befall::RootRotated);
+                world.cause(&Incident::PowerCut("w1".into()));
+                world.cause(&Incident::RootRotated);
                 wanted
             }),
         ),
@@ -290,7 +290,7 @@ fn a_run_that_outlasts_its_deadline_is_seen() {
     assert_eq!(rules(Some(Duration::from_secs(1))), ["L4"]);
 }
 
-/// M1 holds by construction; M2, M3 and M5, broken: a tool that goes by names or forgets what it saw is told from one that does not.
+/// M1 holds by construction; M2, M3 and M5, broken: a tool that goes by names or forgets what it saw is distinguished from one that does not.
 #[test]
 fn what_the_metamorphic_rules_compare_differs_for_a_broken_tool() {
     let mut lines: Vec<&str> = THREE.lines().skip(2).collect();
@@ -336,7 +336,7 @@ fn of_two_operators_a_broken_one_is_told_from_the_other() {
         let (wanted, keys) = (spec(THREE), Drawer::default());
         let tool = |who| Tool { alone: false, ..Tool::new(&world, who, &wanted, &keys) };
         let broken = Mutant { honest: world.fleet("one"), broken: Broken::OneFailureSpoilsAll };
-        world.befall(&Befall::OperatorCutOff("w1".into()));
+        world.cause(&Incident::OperatorCutOff("w1".into()));
         let (one, two) = (tool("one"), tool("two"));
         let (first, second) = tokio::join!(one.apply_over(&broken), two.apply());
         assert!(!first.converged() && !second.converged(), "{first:?} {second:?}");

@@ -46,8 +46,8 @@ async fn a_manager_without_room_for_its_log_costs_no_vote() {
     // The leader takes m4 in, and then m4 cannot write its log. The disk fills after the look, which would have seen it.
     let report = apply_after(&all, || lab.host("m4").fill(30_000_000).unwrap()).await;
     assert_ne!(report.ending, Ending::Converged, "{report:#?}");
-    let told = format!("{report:?}");
-    assert!(told.contains("no space left on device") && !told.contains("open 2377"), "the root cause is named: {told}");
+    let reported = format!("{report:?}");
+    assert!(reported.contains("no space left on device") && !reported.contains("open 2377"), "the root cause is named: {reported}");
     assert_eq!(managers(&lab, "m1"), ["m1 Leader", "m2 Reachable", "m3 Reachable"]);
     assert_eq!(entries(&lab, "m1"), 4, "nothing nameless is left: {:?}", lab.nodes("m1"));
     // The next run sees the disk and leaves the host out, with the reason.
@@ -61,11 +61,11 @@ async fn a_manager_without_room_for_its_log_costs_no_vote() {
     let promoted =
         lab.text(&[("m1", "manager", ""), ("m2", "manager", ""), ("m3", "manager", ""), ("m4", "manager", ""), ("w1", "manager", "")]);
     let report = apply_after(&promoted, || lab.host("w1").fill(1_000_000).unwrap()).await;
-    let told = format!("{report:?}");
-    assert!(report.ending != Ending::Converged && told.contains("no space left on device"), "{told}");
+    let reported = format!("{report:?}");
+    assert!(report.ending != Ending::Converged && reported.contains("no space left on device"), "{reported}");
     assert_eq!(managers(&lab, "m1").iter().filter(|m| m.ends_with("Unreachable")).count(), 0, "{:?}", managers(&lab, "m1"));
     lab.host("w1").heal().unwrap();
-    eventually("everything is as the file says", Duration::from_secs(150), || {
+    eventually("everything matches the file", Duration::from_secs(150), || {
         let file = lab.file(&promoted);
         run(&["apply", "-f", file.to_str().unwrap(), "--yes"]).code == 0
     })
@@ -344,8 +344,8 @@ async fn what_another_operator_joins_in_the_same_second_survives_the_clean_up() 
     let apply = Apply::new(&wanted, &fleet).progress(&join);
     let (plan, observed) = apply.plan().await.unwrap();
     let report = apply.run(&plan, &observed).await;
-    let told = format!("{report:?}");
-    assert!(report.ending != Ending::Converged && told.contains("no space left on device"), "{told}");
+    let reported = format!("{report:?}");
+    assert!(report.ending != Ending::Converged && reported.contains("no space left on device"), "{reported}");
     for joined in joining.lock().unwrap().drain(..) {
         joined.join().unwrap().unwrap();
     }

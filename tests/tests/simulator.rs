@@ -6,7 +6,7 @@ use std::time::Duration;
 use swarm_core::driver::{NoProgress, settle};
 use swarm_core::plan::Plan;
 use swarm_core::report::Ending;
-use swarm_sim::{Befall, CallFault, CallKind, World};
+use swarm_sim::{CallFault, CallKind, Incident, World};
 use swarm_tests::sim::mutants::{Broken, Mutant};
 use swarm_tests::sim::random::play;
 use swarm_tests::sim::stories::{POINTS, STORIES};
@@ -38,8 +38,8 @@ fn weather(part: u64) -> BTreeMap<String, u64> {
     for seed in (0..SCHEDULES).filter(|s| s % 2 == part) {
         let played = play(seed, false);
         if !played.violations.is_empty() {
-            let told = play(seed, true);
-            panic!("seed {seed}:\n{}\nstory:\n{}", told.violations.join("\n"), told.story);
+            let reported = play(seed, true);
+            panic!("seed {seed}:\n{}\nstory:\n{}", reported.violations.join("\n"), reported.story);
         }
         for (kind, times) in played.happened {
             *happened.entry(kind).or_default() += times;
@@ -55,7 +55,7 @@ fn in_any_weather_no_rule_is_broken() {
     for (kind, times) in other.join().unwrap() {
         *happened.entry(kind).or_default() += times;
     }
-    // Kinds of calls by kinds of faults are many; each kind of fault counts, and each thing that can befall a world.
+    // Kinds of calls by kinds of faults are many; each kind of fault counts, and each thing that can happen to a world.
     let kinds: BTreeMap<&String, &u64> = happened.iter().filter(|(kind, _)| !kind.contains(" at ")).collect();
     let seldom: Vec<_> = kinds.iter().filter(|(_, times)| ***times < OFTEN).collect();
     assert!(seldom.is_empty(), "too seldom to have shown anything: {seldom:?}");
@@ -94,11 +94,11 @@ fn a_node_that_is_down_though_its_engine_answers_is_told_with_what_to_do() {
     swarm_sim::run(async {
         let world = World::of(&spec(THREE), 3);
         let wanted = cluster(&world, THREE).await;
-        world.befall(&Befall::Isolated("w1".into()));
+        world.cause(&Incident::Isolated("w1".into()));
         tokio::time::sleep(Duration::from_secs(40)).await;
         let ended = Tool::new(&world, "me", &wanted, &Drawer::default()).apply().await;
-        let told = format!("{ended:?}");
-        assert!(!ended.converged() && told.contains("no manager hears it: open 2377/tcp"), "{told}");
+        let reported = format!("{ended:?}");
+        assert!(!ended.converged() && reported.contains("no manager hears it: open 2377/tcp"), "{reported}");
     });
 }
 
@@ -184,15 +184,15 @@ fn a_dropped_run_makes_no_call_any_more() {
     }
 }
 
-/// I22 and M4: what befalls a worker is that worker's alone.
+/// I22 and M4: what happens to a worker is that worker's alone.
 #[test]
 fn a_failing_worker_changes_nothing_for_the_others() {
-    let outcomes = |befall: Option<Befall>, broken: Option<Broken>| {
+    let outcomes = |incident: Option<Incident>, broken: Option<Broken>| {
         swarm_sim::run(async {
             let world = World::of(&spec(THREE), 3);
             let wanted = spec(THREE);
-            if let Some(what) = befall {
-                world.befall(&what);
+            if let Some(what) = incident {
+                world.cause(&what);
             }
             let keys = Drawer::default();
             let tool = Tool::new(&world, "me", &wanted, &keys);
@@ -206,19 +206,19 @@ fn a_failing_worker_changes_nothing_for_the_others() {
         })
     };
     let calm = outcomes(None, None);
-    let befalls = [
-        Befall::PowerCut("w1".into()),
-        Befall::OperatorCutOff("w1".into()),
-        Befall::EngineStops("w1".into()),
-        Befall::SocketForbidden("w1".into()),
-        Befall::DiskFull("w1".into()),
-        Befall::Cut("m1".into(), "w1".into()),
-        Befall::ClockSkew("w1".into(), -4000),
+    let incidents = [
+        Incident::PowerCut("w1".into()),
+        Incident::OperatorCutOff("w1".into()),
+        Incident::EngineStops("w1".into()),
+        Incident::SocketForbidden("w1".into()),
+        Incident::DiskFull("w1".into()),
+        Incident::Cut("m1".into(), "w1".into()),
+        Incident::ClockSkew("w1".into(), -4000),
     ];
-    for what in befalls {
+    for what in incidents {
         assert_eq!(outcomes(Some(what.clone()), None), calm, "{what:?}");
     }
-    assert_ne!(outcomes(Some(Befall::DiskFull("w1".into())), Some(Broken::OneFailureSpoilsAll)), calm);
+    assert_ne!(outcomes(Some(Incident::DiskFull("w1".into())), Some(Broken::OneFailureSpoilsAll)), calm);
 }
 
 /// M1, M2, M3, M5.
@@ -308,7 +308,7 @@ fn a_split_swarm_is_a_contradiction_and_not_touched() {
     swarm_sim::run(async {
         let world = World::of(&spec(THREE), 11);
         let wanted = cluster(&world, THREE).await;
-        world.befall(&Befall::ForcedNewCluster("m3".into()));
+        world.cause(&Incident::ForcedNewCluster("m3".into()));
         tokio::time::sleep(Duration::from_secs(60)).await;
         let keys = Drawer::default();
         let before = world.calls().1;
@@ -372,7 +372,7 @@ proptest! {
             let keys = Drawer::default();
             cluster(&world, &first).await;
             if services {
-                world.befall(&Befall::ServiceAppears);
+                world.cause(&Incident::ServiceAppears);
             }
             let plan = plan_of(&world, &second).await;
             assert_eq!(plan_of(&world, &second).await, plan);

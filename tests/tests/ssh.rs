@@ -9,7 +9,7 @@ use swarm_core::observe::ReachErrorKind;
 use swarm_core::spec::{HostKeyPolicy, Jump, SshSpec};
 use swarm_docker::DockerEngine;
 use swarm_lab::LabHost;
-use swarm_ssh::{AskNobody, SshConnector, SshHost};
+use swarm_ssh::{NoPrompt, SshConnector, SshHost};
 use swarm_tests::lab::{TestLab, eventually, sh};
 use tempfile::TempDir;
 
@@ -25,7 +25,7 @@ pub(crate) fn spec(lab: &TestLab) -> SshSpec {
 }
 
 pub(crate) fn connect(host: &LabHost, spec: SshSpec) -> SshHost {
-    SshConnector::new(Arc::new(AskNobody)).host(host.name.as_str().into(), host.address.to_string().parse().unwrap(), spec)
+    SshConnector::new(Arc::new(NoPrompt)).host(host.name.as_str().into(), host.address.to_string().parse().unwrap(), spec)
 }
 
 pub(crate) async fn echo(host: &SshHost, text: &str) -> Result<String, HostError> {
@@ -130,7 +130,7 @@ async fn host_keys_are_judged_before_anything_is_said() {
     let found = sh(&["ssh-keygen", "-F", &host.address.to_string(), "-f", dir.path().join("known").to_str().unwrap()]);
     assert!(found.contains(right.split_whitespace().nth(2).unwrap()), "{found}");
 
-    // Changed, of the same and of another type: told with its place, under either policy, and the file stays.
+    // Changed, of the same and of another type: reported with its place, under either policy, and the file stays.
     for kind in ["ed25519", "ecdsa"] {
         for policy in [HostKeyPolicy::Strict, HostKeyPolicy::AcceptNew] {
             let wrong = other_key(kind);
@@ -164,7 +164,7 @@ async fn a_wrong_key_is_told_with_what_was_tried() {
     let text = message(&echo(&connect(lab.host("m1"), SshSpec { identity_file: Some(key.clone()), ..spec(&lab) }), "x").await.unwrap_err());
     assert!(text.contains("login as root was refused") && text.contains("stranger") && text.contains("authorized_keys"), "{text}");
 
-    // A key with a passphrase: nobody can be asked, then the environment knows it.
+    // A key with a passphrase: no one can be asked, then the environment knows it.
     let locked = dir.path().join("locked");
     sh(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "poison-passphrase", "-f", locked.to_str().unwrap()]);
     let public = std::fs::read_to_string(locked.with_extension("pub")).unwrap();
@@ -286,7 +286,7 @@ async fn a_sshd_that_forwards_no_sockets_or_has_one_session_is_enough() {
 async fn a_sshd_that_drops_connections_by_chance_is_tried_again() {
     let lab = TestLab::up(1, 0);
     reconfigure(lab.host("m1"), "MaxStartups 1:90:3");
-    let connector = SshConnector::new(Arc::new(AskNobody));
+    let connector = SshConnector::new(Arc::new(NoPrompt));
     let address: swarm_core::addr::HostAddress = lab.host("m1").address.to_string().parse().unwrap();
     let tasks: Vec<_> = (0..12)
         .map(|i| {
@@ -309,7 +309,7 @@ async fn jump_hosts_are_checked_and_shared() {
     }
     let jump = Jump { user: Some("root".into()), address: bastion.address.to_string().parse().unwrap(), port: Some(22) };
     let through = SshSpec { jump: Some(vec![jump]), ..spec(&lab) };
-    let connector = SshConnector::new(Arc::new(AskNobody));
+    let connector = SshConnector::new(Arc::new(NoPrompt));
     for name in ["w1", "w2"] {
         let host = connector.host(name.into(), lab.host(name).address.to_string().parse().unwrap(), through.clone());
         assert_eq!(host.run(&Command::new(["hostname"])).await.unwrap().stdout, format!("{name}\n").as_bytes());
@@ -354,7 +354,7 @@ async fn why_an_engine_is_not_reached() {
     let error = reach(connect(m1, op.clone())).await;
     assert_eq!(error.kind, ReachErrorKind::NoPermission, "{error:?}");
     assert!(error.message.contains("usermod -aG docker op") && error.message.contains("sudo: true"), "{error:?}");
-    // sudo that wants a password is told as such; sudo that does not is enough for the whole way.
+    // sudo that wants a password is reported as such; sudo that does not is enough for the whole way.
     let with_sudo = SshSpec { sudo: true, ..op };
     let error = reach(connect(m1, with_sudo.clone())).await;
     assert_eq!(error.kind, ReachErrorKind::NoPermission, "{error:?}");

@@ -43,7 +43,7 @@ pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure>
     Ok(if plan.is_empty() { as_wished(&spec, &observed, limit, keys.as_ref(), format) } else { failure::CHANGES })
 }
 
-/// There is nothing to do: whether that is because everything is as the file says. What is not so is named last.
+/// There is nothing to do: whether that is because everything matches the file. What is not so is named last.
 fn as_wished(spec: &ClusterSpec, observed: &Observed, limit: Option<&BTreeSet<HostName>>, keys: &dyn KeyKeeper, format: Format) -> u8 {
     let mut findings = verify(spec, observed, limit).findings;
     findings.extend(verify_key(spec, observed, keys.fingerprint().as_deref()));
@@ -52,7 +52,7 @@ fn as_wished(spec: &ClusterSpec, observed: &Observed, limit: Option<&BTreeSet<Ho
     }
     let lines: Vec<String> = findings.iter().map(output::finding).collect();
     if format == Format::Text {
-        output::data(&format!("not as the file says, and no run can change it now: {}", lines.join("; ")));
+        output::data(&format!("does not match the file, and no run can change it now: {}", lines.join("; ")));
     }
     failure::NOT_CONVERGED
 }
@@ -131,7 +131,7 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
         if args.yes || shown_at.elapsed() < ANSWER_HOLDS {
             break;
         }
-        // The answer took its time: hosts are looked at again, and what is different then is shown and asked anew.
+        // The answer took its time: hosts are looked at again, and what is different then is shown and asked again.
         let (now, seen) = match &saved {
             Some(plan) => (plan.clone(), unless_stopped(&stop, async { Ok(apply.recheck(plan).await?) }).await?),
             None => unless_stopped(&stop, async { Ok(apply.plan().await?) }).await?,
@@ -266,28 +266,28 @@ fn tell(command: &str, report: &Report, format: Format) {
     for blocked in &report.blocked {
         output::note(&format!("{}: left out: {}", blocked.host, blocked.why));
     }
-    let told = |host: &Option<HostName>| report.blocked.iter().any(|b| Some(&b.host) == host.as_ref());
-    for finding in report.verdict.iter().flat_map(|v| &v.findings).filter(|f| !told(&f.host)) {
+    let reported = |host: &Option<HostName>| report.blocked.iter().any(|b| Some(&b.host) == host.as_ref());
+    for finding in report.verdict.iter().flat_map(|v| &v.findings).filter(|f| !reported(&f.host)) {
         output::note(&output::finding(finding));
     }
     let quorum = report.verdict.iter().flat_map(|v| &v.notes).next().cloned().unwrap_or_default();
     output::data(&match report.ending {
         Ending::Converged if command == "destroy" => format!("cluster {} is gone", report.cluster),
-        Ending::Converged => format!("cluster {} is as the file says ({quorum})", report.cluster),
+        Ending::Converged => format!("cluster {} matches the file ({quorum})", report.cluster),
         Ending::Partial if command == "destroy" => {
             format!("cluster {}: what was reached is out; running again goes on from here", report.cluster)
         }
         Ending::Partial => {
-            format!("cluster {}: some of it was done, and some is not as the file says; running again goes on from here", report.cluster)
+            format!("cluster {}: some of it was done, and some does not match the file; running again goes on from here", report.cluster)
         }
         Ending::Degraded if command == "destroy" => {
             format!("cluster {}: no host was taken out, and not every host is known to be out", report.cluster)
         }
-        Ending::Degraded => format!("cluster {}: not as the file says, and nothing could be done now", report.cluster),
+        Ending::Degraded => format!("cluster {}: does not match the file, and nothing could be done now", report.cluster),
         Ending::InDoubt => {
             format!("cluster {}: the outcome of a change is not known; running again looks first and goes on", report.cluster)
         }
         Ending::Interrupted => format!("cluster {}: stopped; running again goes on from here", report.cluster),
-        _ => format!("cluster {}: nothing was changed, and it is not as the file says", report.cluster),
+        _ => format!("cluster {}: nothing was changed, and it does not match the file", report.cluster),
     });
 }

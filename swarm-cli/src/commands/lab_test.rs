@@ -110,7 +110,7 @@ fn said(ran: &Output) -> String {
     format!("{}\n{}", ran.status, all.trim())
 }
 
-/// The leader loses its power; another one leads; it comes back and everything is as the file says.
+/// The leader loses its power; another one leads; it comes back and everything matches the file.
 fn failover(lab: &Lab, file: &Path) -> Result<(), Failure> {
     let leader = || -> Result<Option<String>, Failure> {
         let ran = swarm(&["status", "--format", "json"], file)?;

@@ -31,7 +31,7 @@ pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Fail
             output::note(note);
         }
         if verdict.converged {
-            output::data(&format!("cluster {} is as the file says", spec.name()));
+            output::data(&format!("cluster {} matches the file", spec.name()));
         } else {
             for finding in &verdict.findings {
                 output::data(&output::finding(finding));

@@ -17,7 +17,7 @@ pub(super) fn new(args: &NewArgs, format: Format) -> Result<u8, Failure> {
         hosts.push(NewHost { name: name.to_owned(), user, address: address.to_owned(), role });
     }
     let text = swarm_file::example(&args.name, &hosts);
-    // A file with wrong names or addresses is told now, not at the next command.
+    // A file with wrong names or addresses is reported now, not at the next command.
     if let Err(problems) = swarm_file::parse(&text, &|_| None) {
         return Err(Failure::Usage(problems.to_string()));
     }

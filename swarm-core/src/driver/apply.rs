@@ -136,7 +136,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
         let mut progress = self.progress;
         let began = Instant::now();
         let mut pause = Duration::from_millis(100);
-        let mut told = false;
+        let mut reported = false;
         loop {
             self.looks();
             let observation = inspect_after(self.spec, fleet, progress, &silent).await;
@@ -145,7 +145,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
             match ask(&observed, SoFar { waited: began.elapsed() + pause, ..SoFar::default() }) {
                 Ok(answer) => return (Some(answer), observed),
                 Err(_) if self.stop.is_stopped() => return (None, observed),
-                Err((what, _)) if !std::mem::replace(&mut told, true) => self.progress.report(&ProgressEvent::Waiting { what }),
+                Err((what, _)) if !std::mem::replace(&mut reported, true) => self.progress.report(&ProgressEvent::Waiting { what }),
                 Err(_) => {}
             }
             (silent, progress) = (silent_hosts(&observation), &super::NoProgress);
@@ -321,7 +321,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
     ) -> Option<(Plan, Observed)> {
         let fleet: &dyn FleetRead = self.fleet;
         let began = Instant::now();
-        let mut told = false;
+        let mut reported = false;
         let mut silent = before.silent();
         loop {
             let observed = merge(self.spec, &inspect_after(self.spec, fleet, &super::NoProgress, &silent).await, &self.options.force_leave);
@@ -336,7 +336,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
                     return (!inside.is_empty() && self.check(&inside, &observed).is_ok()).then_some((inside, observed));
                 }
                 Next::Waiting { why, .. } if Instant::now() < deadline && !self.stop.is_stopped() => {
-                    if !std::mem::replace(&mut told, true) {
+                    if !std::mem::replace(&mut reported, true) {
                         self.progress.report(&ProgressEvent::Waiting { what: why });
                     }
                     sleep(Duration::from_secs(1)).await;

@@ -42,13 +42,13 @@ impl<F: Fleet> Apply<'_, F> {
         }
         let mut under_way: FuturesUnordered<BoxFuture<'_, (EffectId, StepId, Answer)>> = FuturesUnordered::new();
         let steps: BTreeMap<&StepId, &Step> = plan.steps.iter().map(|s| (&s.id, s)).collect();
-        let mut told: BTreeSet<StepId> = BTreeSet::new();
+        let mut reported: BTreeSet<StepId> = BTreeSet::new();
         let mut troubles: BTreeMap<StepId, String> = BTreeMap::new();
         let mut give_up: Option<Instant> = None;
         loop {
             while let Some(effect) = run.poll_effect(began.elapsed()) {
                 if let Some(step) = effect.step.as_ref().and_then(|id| steps.get(id)) {
-                    self.tell_started(step, &mut told);
+                    self.tell_started(step, &mut reported);
                 }
                 let performer = &performer;
                 under_way.push(Box::pin(async move {
@@ -125,8 +125,8 @@ impl<F: Fleet> Apply<'_, F> {
         Start { managers, nodes: nodes.into_iter().collect(), listed, concurrency: self.spec.policy().concurrency }
     }
 
-    fn tell_started(&self, step: &Step, told: &mut BTreeSet<StepId>) {
-        if told.insert(step.id.clone()) {
+    fn tell_started(&self, step: &Step, reported: &mut BTreeSet<StepId>) {
+        if reported.insert(step.id.clone()) {
             let event = ProgressEvent::StepStarted { step: step.id.clone(), host: step.host.clone(), verb: step.action.verb().into() };
             self.progress.report(&event);
         }

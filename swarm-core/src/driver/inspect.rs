@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 /// How much of a certificate file is read.
 const CERTIFICATE_LIMIT: usize = 64 * 1024;
 
-/// How long what was seen may be taken for what is. After that, as when somebody thought about a plan before saying yes, managers are asked
+/// How long what was seen may be taken for what is. After that, as when someone thought about a plan before saying yes, managers are asked
 /// again before anything is decided by their word.
 pub(super) const FRESH: Duration = Duration::from_secs(2);
 
@@ -125,7 +125,7 @@ async fn ask(host: &HostSpec, reader: &Reader) -> HostReport {
         let mut info = pin!(reader.engine.info());
         match info.as_mut().now_or_never() {
             Some(info) => info,
-            // A host that shall be a manager probably is one: what only managers tell is asked for without waiting for the answer.
+            // A host that is to be a manager probably is one: what only managers tell is asked for without waiting for the answer.
             None if host.role == Role::Manager => loop {
                 tokio::select! {
                     biased;

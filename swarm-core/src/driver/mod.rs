@@ -1,7 +1,7 @@
 //! The only part that waits: it performs what the machine asks for, with bounded concurrency and one deadline.
 //!
 //! Everything runs inside the future of the call. Dropping it leaves nothing running here; a change that an engine was asked for
-//! goes on in that engine, and the next run sees what came of it.
+//! goes on in that engine, and the next run sees the outcome.
 
 mod apply;
 mod carry;

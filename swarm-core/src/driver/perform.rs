@@ -59,7 +59,7 @@ impl Performer<'_> {
             }
         });
         futures_util::future::try_join_all(asked).await?;
-        // While the slowest of them thought, somebody else may have made the swarm here, and others may be joining it already.
+        // While the slowest of them thought, someone else may have made the swarm here, and others may be joining it already.
         let seen = first.info().await.map_err(not_sent)?.swarm;
         if *seen.state() == LocalState::Inactive {
             return Ok(());
@@ -188,13 +188,13 @@ impl Performer<'_> {
     }
 }
 
-/// A swarm that does not carry our name was made by somebody else.
+/// A swarm that does not carry our name was made by someone else.
 fn is_ours(cluster: &ClusterFacts, name: &str) -> Result<(), EngineError> {
     let carries = cluster.labels.get(NAME_LABEL).map_or("", String::as_str);
     if carries == name {
         return Ok(());
     }
-    let message = format!("the host is in swarm {} now, which is not the one that was to be made: somebody else was faster", cluster.id);
+    let message = format!("the host is in swarm {} now, which is not the one that was to be made: someone else was faster", cluster.id);
     Err(EngineError { doing: "looking at the new swarm", class: ErrorClass::Refused, reason: Reason::AlreadyInSwarm, message })
 }
 

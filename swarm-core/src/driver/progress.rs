@@ -69,7 +69,7 @@ pub trait Progress: Send + Sync {
     fn report(&self, event: &ProgressEvent);
 }
 
-/// Nobody looks on.
+/// No one looks on.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoProgress;
 

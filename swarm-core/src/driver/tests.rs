@@ -255,7 +255,7 @@ impl Progress for Heard {
 
 #[tokio::test]
 async fn a_look_asks_and_changes_nothing_and_silence_is_not_standalone() {
-    // A worker of which nobody knows the swarm: its certificate is read. A host that has no mock cannot be reached.
+    // A worker of which no one knows the swarm: its certificate is read. A host that has no mock cannot be reached.
     let facts = |name: &'static str, is: Is| {
         let report = world(&[("m1", Is::Manager), (name, is)]).hosts[&HostName::new(name)].clone();
         move || report.engine.clone().map_err(|_| failure(ErrorClass::Unreachable))

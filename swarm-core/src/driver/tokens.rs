@@ -26,7 +26,7 @@ impl Tokens {
         Self { wanted: plan.steps.iter().filter_map(|s| role(&s.action)).collect(), swarm, kept: Mutex::default() }
     }
 
-    /// The token for a role, from a manager. Nobody waits for anybody else's question: a manager that is slow holds up only those who
+    /// The token for a role, from a manager. No one waits for anybody else's question: a manager that is slow holds up only those who
     /// ask it.
     pub(super) async fn take(&self, via: &HostName, manager: &dyn Engine, role: Role) -> Result<Secret, EngineError> {
         let key = (via.clone(), role);
@@ -48,7 +48,7 @@ impl Tokens {
         if is == *planned {
             return Ok(());
         }
-        let message = format!("the manager is in swarm {is} now, and was in swarm {planned} when this was planned: somebody made it anew");
+        let message = format!("the manager is in swarm {is} now, and was in swarm {planned} when this was planned: someone made a new one");
         Err(EngineError { doing: "asking which swarm it is", class: ErrorClass::Refused, reason: Reason::Other, message })
     }
 

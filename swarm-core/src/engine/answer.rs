@@ -70,7 +70,7 @@ pub fn classify_answer(status: u16, message: &str, mutating: bool) -> (ErrorClas
     use ErrorClass::{AlreadySo, Conflict, Refused, Unknown, Unreachable};
     let in_doubt = if mutating { Unknown } else { Unreachable };
     let table: &[(&str, ErrorClass, Reason)] = &[
-        // The root cause first: what an engine says around it is what came of it.
+        // The root cause first: what an engine says around it is the outcome.
         ("no space left on device", in_doubt, Reason::NoSpace),
         ("can't find manager in raft memberlist", Conflict, Reason::NotInRaft),
         ("Timeout was reached before node joined", Unknown, Reason::JoinGoesOn),

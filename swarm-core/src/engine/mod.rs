@@ -71,7 +71,7 @@ pub struct JoinRequest {
     pub remote: String,
 }
 
-/// What shall change on a node. What is not named stays.
+/// What is to change on a node. What is not named stays.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NodeChange {
     /// New role.
@@ -106,7 +106,7 @@ impl NodeChange {
     }
 }
 
-/// What shall change on the swarm object. What is not named stays.
+/// What is to change on the swarm object. What is not named stays.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SwarmChange {
     /// Options to set.

@@ -20,7 +20,7 @@ pub(super) struct Board {
     viewing: BTreeSet<usize>,
     /// Steps that have not ended.
     open: usize,
-    /// Steps that ended and were not told yet.
+    /// Steps that ended and were not reported yet.
     ended: VecDeque<usize>,
     /// Steps that may be able to begin.
     candidates: VecDeque<usize>,

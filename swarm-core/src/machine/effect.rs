@@ -1,4 +1,4 @@
-//! What the driver must do now, and what came of it. Effects carry ids, never secrets: the driver fetches a token when it joins.
+//! What the driver must do now, and the outcome. Effects carry ids, never secrets: the driver fetches a token when it joins.
 
 use crate::engine::{EngineError, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason, SwarmChange};
 use crate::id::{HostName, NodeId, StepId};
@@ -49,7 +49,7 @@ pub enum Call {
     UpdateNode {
         /// The node.
         node: NodeId,
-        /// What it shall have.
+        /// What it is to have.
         change: NodeChange,
     },
     /// Take a node out of raft that no host is any more.
@@ -72,7 +72,7 @@ pub enum Call {
     },
     /// Look at the engine's own part.
     LookHost,
-    /// The same after an init: a swarm that somebody else made there meanwhile is told from ours by its name.
+    /// The same after an init: a swarm that someone else made there meanwhile is recognised by its name as not ours.
     LookMade {
         /// The name ours carries.
         name: String,
@@ -102,14 +102,14 @@ impl Call {
     }
 }
 
-/// What came of an effect.
+/// The outcome of an effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// Done.
     Done,
     /// There was nothing to do.
     AlreadySo,
-    /// Not done, or nobody knows.
+    /// Not done, or no one knows.
     Failed(EngineError),
     /// The engine's own part.
     SawHost(LocalSwarm),

@@ -128,7 +128,7 @@ impl Run {
         self.board.next_timer().into_iter().chain(look).min()
     }
 
-    /// Tells the run what came of an effect. An answer nobody waits for is dropped.
+    /// Tells the run the outcome of an effect. An answer no one waits for is dropped.
     pub fn handle_answer(&mut self, now: Duration, id: EffectId, answer: &Answer) {
         let Some(flight) = self.in_flight.remove(&id) else { return };
         match flight {

@@ -20,7 +20,7 @@ pub(super) const JOIN_ATTEMPTS: u32 = 3;
 const UPDATE_ATTEMPTS: u32 = 40;
 /// How long a join may go on behind our back. The engine gives up after about 26 s where nothing answers.
 pub(super) const PENDING_BUDGET: Duration = Duration::from_secs(75);
-/// How long managers may take to see a joined or promoted node as it shall be.
+/// How long managers may take to see a joined or promoted node as it is to be.
 pub(super) const CONFIRM_BUDGET: Duration = Duration::from_secs(90);
 /// How much longer the managers' last word may take to come.
 pub(super) const LAST_WORD: Duration = Duration::from_secs(5);
@@ -266,7 +266,7 @@ impl StepRun {
                 self.not_cleared(after, format!("node {node} still counts as a manager"))
             }
             (Stage::Removing { after }, Input::Answer(_)) => self.after_clearing(after, now),
-            // Nothing else moves a step: an answer that nobody waits for is old.
+            // Nothing else moves a step: an answer that no one waits for is old.
             (same, _) => (same, Todo::Nothing),
         };
         self.stage = stage;
@@ -348,7 +348,7 @@ impl StepRun {
 
     fn confirm(&mut self, until: Duration, node: Option<&NodeFacts>, now: Duration) -> (Stage, Todo) {
         let unmet = match &self.step.action {
-            // Somebody else removed it meanwhile.
+            // Someone else removed it meanwhile.
             Action::RemoveNode { .. } if node.is_none() => return (self.done(), Todo::Nothing),
             Action::RemoveNode { .. } => node.filter(|n| n.manager.is_some()).map(|_| "it is still counted as a manager".to_owned()),
             _ => self.expected().and_then(|c| c.unmet(node)),

@@ -131,12 +131,12 @@ fn a_bootstrap_call_by_call() {
     for look in looks.iter().filter(|e| matches!(e.call, Call::LookHost | Call::LookMade { .. })) {
         play.answer(look, local(look.host.as_str(), LocalState::Active, look.host.as_str() == "m2"));
     }
-    // Done only when a manager lists both as they shall be.
+    // Done only when a manager lists both as they is to be.
     let watch = looks.iter().find(|e| matches!(e.call, Call::LookCluster | Call::LookNew { .. })).expect("the managers are asked").clone();
     let mut half = managers(&["m1", "m2", "w1"]);
     half[1].manager = None;
     play.answer(&watch, Answer::SawCluster(half));
-    assert_eq!(play.outcomes()[1], None, "a manager that nobody reaches is not there yet");
+    assert_eq!(play.outcomes()[1], None, "a manager that no one reaches is not there yet");
     play.wait();
     let watch = play.one();
     play.answer(&watch, Answer::SawCluster(managers(&["m1", "m2", "w1"])));
@@ -355,7 +355,7 @@ fn a_swarm_that_somebody_else_made_meanwhile_is_not_taken_for_ours() {
     let look = play.one();
     assert_eq!(look.call, Call::LookMade { name: "c".into() });
     play.answer(&look, fails(ErrorClass::Refused, Reason::AlreadyInSwarm));
-    assert!(play.run.is_over(), "nobody joins it");
+    assert!(play.run.is_over(), "no one joins it");
     let outcomes = play.outcomes();
     assert!(matches!(&outcomes[..], [Some(Outcome::Failed { .. }), Some(Outcome::Blocked { .. })]), "{outcomes:?}");
 }

@@ -43,7 +43,7 @@ pub enum HostState {
     },
     /// It is in another swarm.
     ForeignSwarm {
-        /// Which one, if it can be told.
+        /// Which one, if it is known.
         cluster: Option<ClusterId>,
         /// Its role there.
         role: Role,
@@ -208,7 +208,7 @@ fn no_certificate(report: &HostReport) -> String {
     }
 }
 
-/// Whether the address managers see is the one the file wants; `None` where that cannot be told.
+/// Whether the address managers see is the one the file wants; `None` where that is not known.
 pub fn address_matches(host: &HostSpec, report: &HostReport, node: &NodeFacts) -> Option<(IpAddr, bool)> {
     let selector = host.advertise_selector()?;
     let wanted = match (&selector, &report.machine) {

@@ -102,7 +102,7 @@ pub enum NodeState {
     Ready,
     /// It missed its heartbeats.
     Down,
-    /// Nobody knows: after a change of leader every node is `unknown` for some seconds. This is not `down`.
+    /// No one knows: after a change of leader every node is `unknown` for some seconds. This is not `down`.
     Unknown,
     /// It said good-bye for now.
     Disconnected,
@@ -242,9 +242,9 @@ pub struct ReachError {
 pub struct HostReport {
     /// The engine's word.
     pub engine: Result<EngineFacts, ReachError>,
-    /// The machine's word; `None` where nobody asked.
+    /// The machine's word; `None` where no one asked.
     pub machine: Option<Result<MachineFacts, String>>,
-    /// The node certificate's word; `None` where nobody asked.
+    /// The node certificate's word; `None` where no one asked.
     pub identity: Option<Result<NodeIdentity, String>>,
     /// The cluster, if this engine is a manager; `Err` says why it could not tell.
     pub view: Option<Result<ClusterView, String>>,

@@ -204,7 +204,7 @@ impl Observed {
     }
 }
 
-/// Puts one look together. What the hosts of `given_up` lead is not taken for the cluster: their swarm shall be left.
+/// Puts one look together. What the hosts of `given_up` lead is not taken for the cluster: their swarm is to be left.
 pub fn merge(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeSet<HostName>) -> Observed {
     let swarms = swarms_seen(observation, given_up);
     let named: Vec<&Swarm<'_>> = swarms.iter().filter(|s| s.name() == Some(spec.name())).collect();

@@ -62,15 +62,15 @@ pub(super) struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     fn finish(mut self) -> Planned {
-        // One fact can stand in the way of two steps: it is told once.
-        let mut told: Vec<Refusal> = Vec::new();
+        // One fact can stand in the way of two steps: it is reported once.
+        let mut reported: Vec<Refusal> = Vec::new();
         for refusal in self.refusals.drain(..) {
-            if !told.contains(&refusal) {
-                told.push(refusal);
+            if !reported.contains(&refusal) {
+                reported.push(refusal);
             }
         }
-        if !told.is_empty() {
-            return Planned::Refused(told);
+        if !reported.is_empty() {
+            return Planned::Refused(reported);
         }
         self.tolerance();
         let basis = self.observed.basis();
@@ -310,7 +310,7 @@ impl<'a> Builder<'a> {
         self.spec.unlock_key_file().map(|path| path.display().to_string())
     }
 
-    /// The swarm object: what can change is changed, what is fixed at init is told.
+    /// The swarm object: what can change is changed, what is fixed at init is noted.
     fn swarm_object(&mut self, view: &ClusterView, live: &[HostName]) {
         let mut settings = self.spec.settings().missing_in(&view.cluster.settings);
         // Locking has a step of its own, beside that of its key; unlocking is an option like any other.

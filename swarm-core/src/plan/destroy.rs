@@ -128,16 +128,16 @@ impl<'a> Destroy<'a> {
         chain
     }
 
-    /// No manager can be asked: each host that is in this swarm by its own word leaves it.
+    /// No manager can be asked: each host that is in this swarm as it reports itself leaves it.
     fn by_force(&mut self, swarm: &ClusterId) {
         for (host, seen) in self.hosts() {
             let certificate = seen.report.identity.as_ref().and_then(|i| i.as_ref().ok());
             let in_it = certificate.is_some_and(|c| c.cluster == *swarm);
             let reached = seen.report.engine.is_ok() && !matches!(seen.state, HostState::Standalone);
             if in_it && reached {
-                let told = seen.report.engine.as_ref().ok().and_then(|e| e.swarm.node.clone());
+                let reported = seen.report.engine.as_ref().ok().and_then(|e| e.swarm.node.clone());
                 let role = certificate.map_or(Role::Worker, |c| c.role);
-                self.leave(host, told, role, Vec::new());
+                self.leave(host, reported, role, Vec::new());
             }
         }
         self.leave_out_the_rest();

@@ -261,7 +261,7 @@ mod tests {
             (vec![], step("m3", update(), &[]), true),
             (vec![step("m1", update(), &[])], step("m3", update(), &[]), false),
             (vec![], step("m1", Action::StoreUnlockKey, &[]), true),
-            // An entry that was named; one that was listed before and is somebody's; one that appeared since, by whose host.
+            // An entry that was named; one that was listed before and is someone's; one that appeared since, by whose host.
             (vec![], step("w3", remove("node-old"), &[]), true),
             (vec![step("w3", remove("node-old"), &[])], step("w3", remove("node-old"), &[]), false),
             (vec![], step("w1", remove("node-m3"), &[]), false),

@@ -121,8 +121,8 @@ impl<'a> Builder<'a> {
                     return Vec::new();
                 }
                 // An engine in error tells no node id (moby `daemon/cluster/swarm.go`, Info), so none can be compared when it leaves.
-                let told = seen.report.engine.as_ref().ok().and_then(|e| e.swarm.node.clone());
-                (force_if(was_manager || forced), told, format!("its engine is in error: {error}"))
+                let reported = seen.report.engine.as_ref().ok().and_then(|e| e.swarm.node.clone());
+                (force_if(was_manager || forced), reported, format!("its engine is in error: {error}"))
             }
             HostState::ForeignSwarm { cluster, role: Role::Worker, running, managers } if !forced && ours.is_none() => {
                 let (gone, managers) = gone_managers(self.spec, self.observed, managers);

@@ -156,7 +156,7 @@ pub(super) fn disk_too_full(host: &HostSpec, seen: &ObservedHost) -> Option<Stri
     })
 }
 
-/// The node that an engine in error was: by its own word, or by its certificate.
+/// The node that an engine in error was: as it reports itself, or by its certificate.
 pub(super) fn broken_node(seen: &ObservedHost) -> Option<NodeId> {
     let HostState::Broken { node, .. } = &seen.state else { return None };
     let certificate = seen.report.identity.as_ref().and_then(|i| i.as_ref().ok());

@@ -1,4 +1,4 @@
-//! What shall be done. A plan is so exact that carrying it out decides nothing.
+//! What is to be done. A plan is so exact that carrying it out decides nothing.
 
 mod build;
 mod destroy;

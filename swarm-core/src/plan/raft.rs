@@ -7,7 +7,7 @@ use crate::observe::{ClusterView, NodeState};
 use crate::spec::HostSpec;
 use std::collections::BTreeMap;
 
-/// The managers as raft counts them, while the plan grows. A voter nobody reaches counts as lost.
+/// The managers as raft counts them, while the plan grows. A voter no one reaches counts as lost.
 #[derive(Debug, Clone)]
 pub(super) struct Raft {
     voters: BTreeMap<NodeId, bool>,

@@ -23,7 +23,7 @@ pub enum Refusal {
         host: HostName,
         /// The swarm of the file, if it is there.
         ours: Option<ClusterId>,
-        /// The swarm it is in, if it can be told.
+        /// The swarm it is in, if it is known.
         theirs: Option<ClusterId>,
         /// Its role there.
         role: Role,
@@ -34,7 +34,7 @@ pub enum Refusal {
     ManagersElsewhere {
         /// The worker.
         host: HostName,
-        /// Its swarm, if it can be told.
+        /// Its swarm, if it is known.
         swarm: Option<ClusterId>,
         /// The managers of that swarm that are not in the file, as the worker's engine knows them: `ADDRESS:PORT`.
         managers: Vec<String>,

@@ -264,7 +264,7 @@ impl ClusterSpec {
         self.hosts.get(name)
     }
 
-    /// The hosts that shall be managers, by name.
+    /// The hosts that is to be managers, by name.
     pub fn managers(&self) -> impl Iterator<Item = &HostSpec> {
         self.hosts().filter(|h| h.role == Role::Manager)
     }

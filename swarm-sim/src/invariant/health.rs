@@ -21,8 +21,8 @@ impl Watch {
             let engine = state.host(of);
             let abandoned = engine.is_some_and(|h| h.runs() && h.node().is_none_or(|(_, is)| is != id) && h.local != Local::Pending);
             // A member that has just died still counts as reached for a moment, and no list says otherwise.
-            let told = self.listed(id).is_none_or(|n| !n.is_reachable_manager());
-            if abandoned && told && !state.lives(swarm, id) {
+            let reported = self.listed(id).is_none_or(|n| !n.is_reachable_manager());
+            if abandoned && reported && !state.lives(swarm, id) {
                 found.push(("I24", format!("{host} joins as a manager while {id}, which a join of {of} left in raft, is dead")));
             }
         }

@@ -1,6 +1,6 @@
 //! What must never happen, watched at every effect of every run. The numbers are those of `docs/failure-model.md`.
 //!
-//! A watch knows what its operator was told, and judges each call by that: what nobody could know is nobody's fault, and what was
+//! A watch knows what its operator saw, and judges each call by that: what no one could know is no one's fault, and what was
 //! known and not minded is.
 
 mod health;
@@ -70,9 +70,9 @@ pub(crate) struct Watches {
     pub(crate) born: Vec<(usize, HostName)>,
     /// When an init was last sent to each host.
     pub(crate) init_sent: BTreeMap<HostName, Duration>,
-    /// When somebody took each host out of its swarm by hand.
+    /// When someone took each host out of its swarm by hand.
     pub(crate) taken_out: BTreeMap<HostName, Duration>,
-    /// Somebody else acts: births are not ours.
+    /// Someone else acts: births are not ours.
     pub(crate) elsewhere: bool,
     /// When the world last changed by itself.
     pub(crate) disturbed: Duration,
@@ -83,14 +83,14 @@ impl Watches {
         for watch in self.by_operator.values_mut() {
             watch.swarm_born(host, swarm, self.elsewhere);
         }
-        // It is nobody's fault either if a host is taken out of the first swarm while another init is on its way to it.
+        // It is no one's fault either if a host is taken out of the first swarm while another init is on its way to it.
         let sent = self.init_sent.get(host);
         if self.elsewhere || sent.is_some_and(|sent| self.taken_out.get(host).is_some_and(|out| out > sent)) {
             return;
         }
         self.born.push((swarm, host.clone()));
         let mut found = Vec::new();
-        // Two births among the hosts of one file, and nobody destroyed the first.
+        // Two births among the hosts of one file, and no one destroyed the first.
         let agreed = self.by_operator.values().all(|w| self.by_operator.values().all(|o| w.agrees_with(o)));
         for watch in self.by_operator.values().filter(|w| agreed && !w.allows_new()) {
             let ours = self.born.iter().filter(|(_, h)| watch.names(h)).count();
@@ -105,7 +105,7 @@ impl Watches {
         self.made.entry(host.clone()).or_default().push(node.clone());
     }
 
-    /// Somebody else labels a node: what lands on it afterwards is judged by nobody's file.
+    /// Someone else labels a node: what lands on it afterwards is judged by no one's file.
     pub(crate) fn relabelled(&mut self, host: &HostName) {
         for watch in self.by_operator.values_mut() {
             watch.forget_join(host);

@@ -17,7 +17,7 @@ impl State {
         let Some((index, ..)) = spec.managers().find_map(|m| of(&m.name)) else { return vec!["no manager is in a swarm".into()] };
         let Some(swarm) = self.swarms.get(index) else { return wrong };
         if self.leads(index).is_none() {
-            wrong.push("nobody leads".into());
+            wrong.push("no one leads".into());
         }
         if swarm.labels.get(NAME_LABEL).map(String::as_str) != Some(spec.name()) {
             wrong.push("it does not carry the name".into());

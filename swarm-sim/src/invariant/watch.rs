@@ -1,4 +1,4 @@
-//! One operator's run, and what it was told.
+//! One operator's run, and what it saw.
 
 use super::Sent;
 use crate::world::host::Local;
@@ -42,16 +42,16 @@ pub(crate) struct Watch {
     /// The nodes that were listed when the plan was shown.
     before: BTreeSet<NodeId>,
     infos: BTreeMap<HostName, LocalSwarm>,
-    /// Every node that a host ever was, by its own word.
+    /// Every node that a host ever was, as it reports itself.
     was: BTreeMap<NodeId, HostName>,
-    /// The last list of each swarm that told one: the hosts may be in several.
+    /// The last list of each swarm that reported one: the hosts may be in several.
     pub(super) lists: BTreeMap<usize, BTreeMap<NodeId, NodeFacts>>,
     known: BTreeSet<NodeId>,
     versions: BTreeMap<NodeId, BTreeSet<u64>>,
     pub(super) cluster: Option<ClusterId>,
     /// Whether the newest version of the swarm object says that the root is being replaced.
     rotating: (u64, bool),
-    /// Whether the operator was told of services.
+    /// Whether the operator saw the services.
     services: bool,
     doubts: BTreeSet<Object>,
     joins: BTreeMap<HostName, u32>,
@@ -95,7 +95,7 @@ impl Watch {
         self.before = self.lists.values().flat_map(BTreeMap::keys).cloned().collect();
         let enters = |a: &Action| matches!(a, Action::Init { .. } | Action::Join { .. });
         let unseen = plan.steps.iter().filter(|s| enters(&s.action) && !self.infos.contains_key(&s.host));
-        let found = unseen.map(|s| ("I1", format!("{} is to enter a swarm, and its engine told nothing", s.host))).collect();
+        let found = unseen.map(|s| ("I1", format!("{} is to enter a swarm, and its engine reported nothing", s.host))).collect();
         self.plan = Some(plan.clone());
         found
     }
@@ -118,7 +118,7 @@ impl Watch {
         !self.forced.is_empty() || self.purpose == Purpose::Destroy
     }
 
-    /// A swarm that somebody else made after this run was told that the host is in none is as new as one of its own.
+    /// A swarm that someone else made after this run saw that the host is in none is as new as one of its own.
     pub(crate) fn swarm_born(&mut self, host: &HostName, swarm: usize, elsewhere: bool) {
         let in_none = self.infos.get(host).is_some_and(|i| *i.state() == LocalState::Inactive);
         if self.names(host) && (in_none || !elsewhere) {
@@ -136,7 +136,7 @@ impl Watch {
         Some(format!("a task landed on {host} before its label {} was there", missing.0))
     }
 
-    // ---- what the operator is told
+    // ---- what the operator sees
 
     pub(crate) fn told_info(&mut self, host: &HostName, facts: &EngineFacts) {
         self.doubts.remove(&Object::Host(host.clone()));
@@ -155,7 +155,7 @@ impl Watch {
 
     pub(crate) fn told_cluster(&mut self, facts: &ClusterFacts) {
         self.cluster = Some(facts.id.clone());
-        // A rotation that somebody begins while joins are under way is nobody's fault, and harmless: tokens stay good until it ends.
+        // A rotation that someone begins while joins are under way is no one's fault, and harmless: tokens stay good until it ends.
         if self.purpose == Purpose::Look {
             self.rotating = self.rotating.max((facts.version, facts.root_rotation_in_progress));
         }
@@ -193,7 +193,7 @@ impl Watch {
         self.services = count > 0;
     }
 
-    /// The engine of a host took a join. What nobody knew of when it was sent cannot be held back from it.
+    /// The engine of a host took a join. What no one knew of when it was sent cannot be held back from it.
     pub(crate) fn took_join(&mut self, host: &HostName) {
         if self.services {
             self.brought_in.insert(host.clone());
@@ -333,7 +333,7 @@ impl Watch {
 
     fn looked_into(&self, object: &Object, found: &mut Found) {
         if self.doubts.contains(object) {
-            found.push(("I10", format!("{object:?} was changed again while nobody knew what came of the last change")));
+            found.push(("I10", format!("{object:?} was changed again while no one knew what came of the last change")));
         }
     }
 
@@ -409,12 +409,12 @@ impl Watch {
 
     fn leave(&mut self, host: &HostName, force: Force, state: &State, found: &mut Found) {
         self.looked_into(&Object::Host(host.clone()), found);
-        let told = self.infos.get(host);
-        let proven = told.and_then(|i| i.node.as_ref()).is_some_and(|n| self.listed(n).is_none()) && !self.lists.is_empty();
+        let reported = self.infos.get(host);
+        let proven = reported.and_then(|i| i.node.as_ref()).is_some_and(|n| self.listed(n).is_none()) && !self.lists.is_empty();
         if force == Force::Yes && !self.forced.contains(host) && self.purpose != Purpose::Destroy && !proven {
             found.push(("I7", format!("{host} leaves by force, and nothing proves that it is no member")));
         }
-        // The truth, not what was told: nothing of another swarm is ever ended unasked.
+        // The truth, not what was reported: nothing of another swarm is ever ended unasked.
         if let Some(Local::Active { swarm, node, .. }) = state.host(host).map(|h| &h.local)
             && let Some(books) = state.swarms.get(*swarm)
             && !self.forced.contains(host)
@@ -441,9 +441,9 @@ impl Watch {
     fn update(&mut self, host: &HostName, id: &NodeId, version: u64, change: &NodeChange, found: &mut Found) {
         self.looked_into(&Object::Node(id.clone()), found);
         if !self.known.contains(id) {
-            found.push(("I6", format!("node {id} is changed, and nobody told this run of it")));
+            found.push(("I6", format!("node {id} is changed, and this run never saw it")));
         }
-        if !self.versions.get(id).is_some_and(|told| told.contains(&version)) {
+        if !self.versions.get(id).is_some_and(|reported| reported.contains(&version)) {
             found.push(("I8", format!("node {id} is changed with version {version}, which was not read for this")));
         }
         if let Some(role) = change.role {

@@ -23,7 +23,7 @@ pub(crate) enum EngineState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Door {
     Open,
-    /// Nobody answers.
+    /// No one answers.
     Silent,
     /// The connection is refused.
     Refused,
@@ -91,7 +91,7 @@ pub(crate) struct Host {
     pub(crate) joined_through: Option<IpAddr>,
     /// Seconds its clock is ahead of ours.
     pub(crate) skew: i64,
-    /// Somebody else listens on 2377.
+    /// Someone else listens on 2377.
     pub(crate) port_taken: bool,
     /// 2377 does not let anybody in.
     pub(crate) port_closed: bool,

@@ -14,7 +14,7 @@ use swarm_core::spec::Role;
 /// Five tries, two seconds apart (swarmkit `ca/config.go`, DownloadRootCA).
 const REMOTE_TRIES: u32 = 5;
 const REMOTE_PAUSE: Duration = Duration::from_secs(2);
-/// When a join that nobody answers ends in an error.
+/// When a join that no one answers ends in an error.
 const JOIN_GIVES_UP: Duration = Duration::from_secs(26);
 
 /// An init or a join that an engine carries out, whether or not anybody waits for it.

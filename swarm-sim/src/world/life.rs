@@ -293,7 +293,7 @@ impl State {
             if let Some(h) = self.hosts.get_mut(&host) {
                 (h.stumbled, h.joined_through) = (true, None);
             }
-            self.say(&host, "dials the manager it joined through in vain, and its node starts again");
+            self.say(&host, "dials the manager it joined through without success, and its node starts again");
             return false;
         }
         let text = super::words::old_manager_gone(&format!("{through}:2377"));

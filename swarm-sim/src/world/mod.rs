@@ -1,8 +1,8 @@
-//! The world: hosts, the links between them, and what can befall them.
+//! The world: hosts, the links between them, and what can happen to them.
 
 pub(crate) mod api;
-mod befall;
 pub(crate) mod host;
+mod incident;
 pub(crate) mod join;
 mod life;
 mod options;
@@ -12,7 +12,7 @@ mod verbs;
 pub(crate) mod words;
 
 pub use options::HostOptions;
-pub use verbs::Befall;
+pub use verbs::Incident;
 
 use crate::fault::CrashPoint;
 use crate::fleet::SimFleet;

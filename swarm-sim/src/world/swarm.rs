@@ -23,7 +23,7 @@ pub(crate) struct Node {
     pub(crate) host: HostName,
     pub(crate) version: u64,
     pub(crate) created: Duration,
-    /// What the node told of itself; empty until it registered.
+    /// What the node reported of itself; empty until it registered.
     pub(crate) hostname: String,
     pub(crate) address: Option<IpAddr>,
     pub(crate) advertise: IpAddr,
@@ -116,7 +116,7 @@ impl Swarm {
         node.state == NodeState::Ready && node.availability == Availability::Active
     }
 
-    /// Places tasks anew: away from nodes that are drained, down or gone, and onto those that can take them
+    /// Places tasks again: away from nodes that are drained, down or gone, and onto those that can take them
     /// (swarmkit `manager/scheduler`, `manager/orchestrator`). Gives the tasks that are new.
     pub(crate) fn place(&mut self) -> Vec<Task> {
         if self.services.is_empty() {

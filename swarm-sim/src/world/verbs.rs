@@ -1,4 +1,4 @@
-//! What can befall a world: verbs for tests, each at one moment.
+//! What can happen to a world: verbs for tests, each at one moment.
 
 use super::World;
 use super::host::{Door, EngineState, Host, Local};
@@ -17,10 +17,10 @@ use swarm_core::plan::Plan;
 use swarm_core::secret::Secret;
 use swarm_core::spec::Role;
 
-/// Something that befalls a host, or two, or a swarm.
+/// Something that happens to a host, or two, or a swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Befall {
+pub enum Incident {
     /// The power goes.
     PowerCut(HostName),
     /// The power comes back.
@@ -37,7 +37,7 @@ pub enum Befall {
     EngineFreezes(HostName),
     /// It answers again.
     EngineThaws(HostName),
-    /// Nobody answers the operator.
+    /// No one answers the operator.
     OperatorCutOff(HostName),
     /// The operator's connections are refused.
     SshRefused(HostName),
@@ -53,13 +53,13 @@ pub enum Befall {
     OneWayCut(HostName, HostName),
     /// Packets between two hosts are dropped.
     Cut(HostName, HostName),
-    /// Nobody reaches the host, and it reaches nobody; the operator does.
+    /// No one reaches the host, and it reaches no one; the operator does.
     Isolated(HostName),
     /// All cuts end.
     Heal,
-    /// 2377 lets nobody in.
+    /// 2377 lets no one in.
     PortClosed(HostName),
-    /// Somebody else listens on 2377.
+    /// Someone else listens on 2377.
     PortTaken(HostName),
     /// 2377 is free and open again.
     PortFree(HostName),
@@ -77,22 +77,22 @@ pub enum Befall {
     LiveRestore(HostName, bool),
     /// A host that is in no swarm makes one of its own.
     MakesOwnSwarm(HostName),
-    /// A host that is in no swarm joins somebody else's.
+    /// A host that is in no swarm joins someone else's.
     JoinsForeign(HostName),
-    /// Somebody promotes the node of a host.
-    SomebodyPromotes(HostName),
-    /// Somebody demotes it.
-    SomebodyDemotes(HostName),
-    /// Somebody drains it.
-    SomebodyDrains(HostName),
-    /// Somebody labels it.
-    SomebodyLabels(HostName),
-    /// Somebody touches its object: its version changes and nothing else.
-    SomebodyTouches(HostName),
-    /// Somebody removes it, after it was demoted and by force.
-    SomebodyRemoves(HostName),
-    /// Somebody takes the host out of its swarm by force.
-    SomebodyLeaves(HostName),
+    /// Someone promotes the node of a host.
+    OperatorPromotes(HostName),
+    /// Someone demotes it.
+    OperatorDemotes(HostName),
+    /// Someone drains it.
+    OperatorDrains(HostName),
+    /// Someone labels it.
+    OperatorLabels(HostName),
+    /// Someone touches its object: its version changes and nothing else.
+    OperatorTouches(HostName),
+    /// Someone removes it, after it was demoted and by force.
+    OperatorRemoves(HostName),
+    /// Someone takes the host out of its swarm by force.
+    OperatorLeaves(HostName),
     /// Join tokens are rotated.
     TokensRotated,
     /// The root is being replaced.
@@ -101,7 +101,7 @@ pub enum Befall {
     AutolockOn,
     /// They do not any more.
     AutolockOff,
-    /// Somebody changes an option of the swarm.
+    /// Someone changes an option of the swarm.
     OptionsChanged,
     /// A service appears that runs on every node.
     ServiceAppears,
@@ -162,9 +162,9 @@ impl World {
     }
 
     /// Lets something happen. Gives whether it changed anything.
-    pub fn befall(&self, what: &Befall) -> bool {
+    pub fn cause(&self, what: &Incident) -> bool {
         self.with(|state| {
-            let changed = state.befall(what);
+            let changed = state.cause(what);
             if changed {
                 state.trace.add(state.now, "world", format!("{what:?}"));
                 state.watches.disturbed = state.now;
@@ -176,47 +176,47 @@ impl World {
 
     /// Drops everything between two hosts.
     pub fn cut(&self, a: &str, b: &str) {
-        self.befall(&Befall::Cut(a.into(), b.into()));
+        self.cause(&Incident::Cut(a.into(), b.into()));
     }
 
     /// Undoes every cut.
     pub fn heal(&self) {
-        self.befall(&Befall::Heal);
+        self.cause(&Incident::Heal);
     }
 
     /// Cuts a host's power.
     pub fn kill(&self, host: &str) {
-        self.befall(&Befall::PowerCut(host.into()));
+        self.cause(&Incident::PowerCut(host.into()));
     }
 
     /// Starts it again.
     pub fn start(&self, host: &str) {
-        self.befall(&Befall::PowerOn(host.into()));
+        self.cause(&Incident::PowerOn(host.into()));
     }
 
     /// Restarts it.
     pub fn reboot(&self, host: &str) {
-        self.befall(&Befall::Reboot(host.into()));
+        self.cause(&Incident::Reboot(host.into()));
     }
 
     /// Makes calls to a host take longer.
     pub fn slow(&self, host: &str, by: Duration) {
-        self.befall(&Befall::Slow(host.into(), by));
+        self.cause(&Incident::Slow(host.into(), by));
     }
 
     /// Fills a host's disk.
     pub fn fill_disk(&self, host: &str) {
-        self.befall(&Befall::DiskFull(host.into()));
+        self.cause(&Incident::DiskFull(host.into()));
     }
 
     /// Sets a host's clock off.
     pub fn clock_skew(&self, host: &str, seconds: i64) {
-        self.befall(&Befall::ClockSkew(host.into(), seconds));
+        self.cause(&Incident::ClockSkew(host.into(), seconds));
     }
 
     /// Makes one host the only manager of a swarm of its own.
     pub fn foreign_swarm(&self, host: &str) {
-        self.befall(&Befall::MakesOwnSwarm(host.into()));
+        self.cause(&Incident::MakesOwnSwarm(host.into()));
     }
 
     /// A host's address.
@@ -290,16 +290,16 @@ impl World {
         for host in self.hosts() {
             let gone = self.with(|state| state.host(&host).is_some_and(|h| !h.powered));
             if gone {
-                self.befall(&Befall::PowerOn(host.clone()));
+                self.cause(&Incident::PowerOn(host.clone()));
             }
-            self.befall(&Befall::EngineThaws(host.clone()));
-            self.befall(&Befall::EngineStarts(host.clone()));
-            self.befall(&Befall::DoorOpens(host.clone()));
-            self.befall(&Befall::PortFree(host.clone()));
-            self.befall(&Befall::DiskFree(host.clone()));
-            self.befall(&Befall::Slow(host.clone(), Duration::ZERO));
-            self.befall(&Befall::ClockSkew(host.clone(), 0));
-            self.befall(&Befall::LiveRestore(host, false));
+            self.cause(&Incident::EngineThaws(host.clone()));
+            self.cause(&Incident::EngineStarts(host.clone()));
+            self.cause(&Incident::DoorOpens(host.clone()));
+            self.cause(&Incident::PortFree(host.clone()));
+            self.cause(&Incident::DiskFree(host.clone()));
+            self.cause(&Incident::Slow(host.clone(), Duration::ZERO));
+            self.cause(&Incident::ClockSkew(host.clone(), 0));
+            self.cause(&Incident::LiveRestore(host, false));
         }
     }
 
@@ -335,7 +335,7 @@ impl World {
         self.with(|state| state.watches.violations.clone())
     }
 
-    /// Another rule was broken, as somebody outside found.
+    /// Another rule was broken, as someone outside found.
     pub fn accuse(&self, rule: &'static str, what: String) {
         self.with(|state| {
             let at = state.now;

@@ -189,7 +189,7 @@ pub(crate) fn wrong_key() -> Words {
     words(401, "swarm could not be unlocked: invalid key provided")
 }
 
-/// An answer that nobody has seen before.
+/// An answer that no one has seen before.
 pub(crate) fn odd() -> Words {
     words(500, "something went wrong in a way that is not written down anywhere")
 }

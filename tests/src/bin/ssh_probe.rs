@@ -1,4 +1,4 @@
-//! Tries to log in to hosts with our client, each as `ssh` would, and prints what came of it: host, verdict, who connected, what was said.
+//! Tries to log in to hosts with our client, each as `ssh` would, and prints the outcome: host, verdict, who connected, what was said.
 //!
 //! `ssh_probe auto|native|openssh HOST...`
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a testing program")]
@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use swarm_core::host::{Command, Host};
 use swarm_core::spec::{SshClient, SshSpec};
-use swarm_ssh::{AskNobody, SshConnector, SshError};
+use swarm_ssh::{NoPrompt, SshConnector, SshError};
 use tokio::sync::Semaphore;
 
 fn main() {
@@ -18,7 +18,7 @@ fn main() {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let connector = SshConnector::new(Arc::new(AskNobody));
+        let connector = SshConnector::new(Arc::new(NoPrompt));
         let turns = Arc::new(Semaphore::new(4));
         let tasks: Vec<_> = args
             .map(|name| {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use swarm_core::engine::Engine;
 use swarm_docker::DockerEngine;
-use swarm_sim::{Befall, HostOptions, SimFleet, World};
+use swarm_sim::{HostOptions, Incident, SimFleet, World};
 
 /// Hosts of a lab.
 pub struct Real(pub TestLab);
@@ -144,44 +144,44 @@ impl Bed for Simulated {
         self.world.heal();
         for host in self.world.hosts().into_iter().filter(|h| !but.contains(&h.as_str())) {
             for undone in [
-                Befall::PortFree(host.clone()),
-                Befall::DiskFree(host.clone()),
-                Befall::Slow(host.clone(), std::time::Duration::ZERO),
-                Befall::EngineThaws(host),
+                Incident::PortFree(host.clone()),
+                Incident::DiskFree(host.clone()),
+                Incident::Slow(host.clone(), std::time::Duration::ZERO),
+                Incident::EngineThaws(host),
             ] {
-                self.world.befall(&undone);
+                self.world.cause(&undone);
             }
         }
     }
 
     async fn freeze(&self, host: &str) {
-        self.world.befall(&Befall::EngineFreezes(host.into()));
+        self.world.cause(&Incident::EngineFreezes(host.into()));
     }
 
     /// TCP repeats what is lost: slower, and no more than that.
     async fn lose(&self, host: &str) {
-        self.world.befall(&Befall::Slow(host.into(), std::time::Duration::from_millis(200)));
+        self.world.cause(&Incident::Slow(host.into(), std::time::Duration::from_millis(200)));
     }
 
     async fn fill(&self, host: &str) {
         self.world.reboot(host);
-        self.world.befall(&Befall::DiskLow(host.into()));
+        self.world.cause(&Incident::DiskLow(host.into()));
     }
 
     async fn wipe(&self, host: &str) {
-        self.world.befall(&Befall::StateLost(host.into()));
+        self.world.cause(&Incident::StateLost(host.into()));
     }
 
     async fn close_port(&self, host: &str) {
-        self.world.befall(&Befall::PortClosed(host.into()));
+        self.world.cause(&Incident::PortClosed(host.into()));
     }
 
     async fn rotate_tokens(&self, _manager: &str) {
-        assert!(self.world.befall(&Befall::TokensRotated));
+        assert!(self.world.cause(&Incident::TokensRotated));
     }
 
     async fn rotate_root(&self, _manager: &str) {
-        assert!(self.world.befall(&Befall::RootRotated));
+        assert!(self.world.cause(&Incident::RootRotated));
     }
 
     async fn service(&self, manager: &str) {

@@ -41,7 +41,7 @@ pub trait Bed: Send + Sync {
     async fn fill(&self, host: &str);
     /// Restarts its engine without the state it kept.
     async fn wipe(&self, host: &str);
-    /// Lets nobody in on 2377.
+    /// Lets no one in on 2377.
     async fn close_port(&self, host: &str);
     /// `docker swarm join-token --rotate` for both roles.
     async fn rotate_tokens(&self, manager: &str);
@@ -192,19 +192,19 @@ impl<'a> Suite<'a> {
     pub async fn growing(&self, c: &mut Cases) {
         let bed = self.bed;
         let (e1, e2, w1) = (bed.engine("m1").await, bed.engine("m2").await, bed.engine("w1").await);
-        let nobody: NodeId = "nosuchnode".into();
+        let no_node: NodeId = "nosuchnode".into();
 
         c.is("an engine alone is inactive", e1.info().await.unwrap().swarm.reported == LocalState::Inactive, &"");
         c.is("an engine alone has no node id", e1.info().await.unwrap().swarm.node.is_none(), &"");
         let alone = "not a swarm manager. Use \"docker swarm init\"";
         c.no("nodes of an engine alone", e1.nodes().await, NOT_MANAGER.0, NOT_MANAGER.1, alone);
         c.no("the swarm of an engine alone", e1.cluster().await, NOT_MANAGER.0, NOT_MANAGER.1, alone);
-        c.no("a node of an engine alone", e1.node(&nobody).await, NOT_MANAGER.0, NOT_MANAGER.1, alone);
+        c.no("a node of an engine alone", e1.node(&no_node).await, NOT_MANAGER.0, NOT_MANAGER.1, alone);
         c.no("the unlock key of an engine alone", e1.unlock_key().await, NOT_MANAGER.0, NOT_MANAGER.1, alone);
         c.no("the services of an engine alone", e1.service_count().await, NOT_MANAGER.0, NOT_MANAGER.1, alone);
         c.no("a token of an engine alone", e1.join_token(Role::Worker).await, NOT_MANAGER.0, NOT_MANAGER.1, alone);
         c.no("a change of the swarm of an engine alone", e1.update_swarm(&history(3)).await, NOT_MANAGER.0, NOT_MANAGER.1, alone);
-        c.no("removing a node of an engine alone", e1.remove_node(&nobody, Force::No).await, NOT_MANAGER.0, NOT_MANAGER.1, alone);
+        c.no("removing a node of an engine alone", e1.remove_node(&no_node, Force::No).await, NOT_MANAGER.0, NOT_MANAGER.1, alone);
         let nothing = "not part of a swarm";
         c.no("leaving nothing", e1.leave(Force::No).await, ErrorClass::AlreadySo, Reason::NotManager, nothing);
         c.no("leaving nothing by force", e1.leave(Force::Yes).await, ErrorClass::AlreadySo, Reason::NotManager, nothing);
@@ -217,7 +217,7 @@ impl<'a> Suite<'a> {
         let own = e1.info().await.unwrap().swarm;
         c.is("the first manager is active and in control", own.reported == LocalState::Active && own.control_available, &own);
         let advertised = own.address.as_deref() == Some(bed.address("m1").to_string().as_str());
-        c.is("it advertises what it was told", advertised, &own);
+        c.is("it advertises what it was given", advertised, &own);
         let cluster = c.yes("the swarm object", e1.cluster().await);
         c.is("info names the swarm", own.cluster.as_ref() == Some(&cluster.id), &own);
         c.is("labels of init are there", cluster.labels.get("a").map(String::as_str) == Some("b"), &cluster);
@@ -246,10 +246,10 @@ impl<'a> Suite<'a> {
         c.no("the last manager is demoted", answer, ErrorClass::Refused, Reason::Quorum, "demote the last manager");
         let answer = e1.remove_node(&id, Force::Yes).await;
         c.no("a manager is removed by force", answer, ErrorClass::Conflict, Reason::NodeInUse, "is a member of the raft cluster");
-        c.no("a node that is not there", e1.node(&nobody).await, ErrorClass::Conflict, Reason::NotFound, "not found");
-        let answer = e1.update_node(&nobody, 1, &role(Role::Manager)).await;
+        c.no("a node that is not there", e1.node(&no_node).await, ErrorClass::Conflict, Reason::NotFound, "not found");
+        let answer = e1.update_node(&no_node, 1, &role(Role::Manager)).await;
         c.no("a change of a node that is not there", answer, ErrorClass::Conflict, Reason::NotFound, "not found");
-        let answer = e1.remove_node(&nobody, Force::No).await;
+        let answer = e1.remove_node(&no_node, Force::No).await;
         c.no("removing a node that is not there", answer, ErrorClass::Conflict, Reason::NotFound, "not found");
         c.is("no unlock key without autolock", e1.unlock_key().await.unwrap().is_none(), &"");
         let answer = e1.unlock(&Secret::new("SWMKEY-1-xx")).await;
@@ -274,8 +274,8 @@ impl<'a> Suite<'a> {
         let answer = w1.join(&self.join("w1", "m1"), &tokens.0).await;
         c.no("a worker joins again", answer, ErrorClass::Conflict, Reason::AlreadyInSwarm, already);
         let identity = identity_from_pem(&bed.certificate("w1").await).unwrap();
-        let told = (identity.cluster == cluster.id, identity.node == worker_id, identity.role == Role::Worker);
-        c.is("the worker's certificate names swarm, node and role", told == (true, true, true), &identity);
+        let reported = (identity.cluster == cluster.id, identity.node == worker_id, identity.role == Role::Worker);
+        c.is("the worker's certificate names swarm, node and role", reported == (true, true, true), &identity);
         let answer = e1.remove_node(&worker_id, Force::No).await;
         c.no("a node that is up is removed", answer, ErrorClass::Conflict, Reason::NodeInUse, "is not down and can't be removed");
 
@@ -334,7 +334,7 @@ impl<'a> Suite<'a> {
         until("the new one is ready", 20, || async { self.node("m1", &new_id).await.state == NodeState::Ready }).await;
         c.yes("a worker that is up is removed by force", e1.remove_node(&new_id, Force::Yes).await);
         c.is("it still says that it is active", self.state("w1").await == LocalState::Active, &"");
-        c.is("nobody lists it", e1.nodes().await.unwrap().iter().all(|n| n.id != new_id), &"");
+        c.is("no one lists it", e1.nodes().await.unwrap().iter().all(|n| n.id != new_id), &"");
         c.yes("it leaves without force", w1.leave(Force::No).await);
     }
 
@@ -369,10 +369,10 @@ impl<'a> Suite<'a> {
         let word = "A valid join token is necessary";
         c.no("a join with a rotated token", rotated.0, ErrorClass::Conflict, Reason::TokenRejected, word);
         c.is("it is refused after ten seconds", (8..=14).contains(&rotated.1), &rotated.1);
-        c.no("a join where nobody listens", refused.0, ErrorClass::Unknown, Reason::RemoteUnreachable, "connection refused");
+        c.no("a join where no one listens", refused.0, ErrorClass::Unknown, Reason::RemoteUnreachable, "connection refused");
         c.is("it fails after ten seconds", (8..=14).contains(&refused.1), &refused.1);
         let word = "Timeout was reached before node joined";
-        c.no("a join that nobody answers", silent.0, ErrorClass::Unknown, Reason::JoinGoesOn, word);
+        c.no("a join that no one answers", silent.0, ErrorClass::Unknown, Reason::JoinGoesOn, word);
         c.is("the engine answers after twenty seconds", (19..=23).contains(&silent.1), &silent.1);
         let word = "remote CA does not match fingerprint";
         c.no("a join with another root's token", other.0, ErrorClass::Conflict, Reason::ForeignCa, word);
@@ -392,8 +392,8 @@ impl<'a> Suite<'a> {
         c.is("a join that goes on is pending, or failed by now", matches!(state, LocalState::Pending | LocalState::Error), &state);
         let w3 = bed.engine("w3").await;
         until("it gives up", 30, || async { self.state("w3").await == LocalState::Error }).await;
-        let told = w3.info().await.unwrap().swarm.error;
-        c.is("it says why", told.as_deref().is_some_and(|t| t.contains("timeout") || t.contains("deadline")), &told);
+        let reported = w3.info().await.unwrap().swarm.error;
+        c.is("it says why", reported.as_deref().is_some_and(|t| t.contains("timeout") || t.contains("deadline")), &reported);
         let answer = w3.join(&self.join("w3", "m1"), &token).await;
         c.no("an engine in error joins", answer, ErrorClass::Conflict, Reason::AlreadyInSwarm, "already part of a swarm");
         c.yes("an engine in error leaves without force", w3.leave(Force::No).await);

@@ -88,7 +88,7 @@ pub struct Tool<'a> {
     pub stop: Stop,
     /// Hosts for which force was allowed.
     pub forced: Vec<&'a str>,
-    /// Whether somebody else changes things at the same time.
+    /// Whether someone else changes things at the same time.
     pub alone: bool,
     /// How long it is held to at most, where that is not the file's own deadline.
     pub promised: Option<Duration>,
@@ -100,7 +100,7 @@ pub struct Tool<'a> {
 pub type Mutate = fn(&mut Plan);
 
 impl<'a> Tool<'a> {
-    /// A tool that nobody disturbs.
+    /// A tool that no one disturbs.
     pub fn new(world: &'a World, operator: &'a str, spec: &'a ClusterSpec, keys: &'a Drawer) -> Self {
         Self {
             world,
@@ -187,30 +187,30 @@ impl<'a> Tool<'a> {
         let calm = self.alone && (world.disturbed() + AFTERMATH < from || world.disturbed() == Duration::ZERO);
         if converged && calm {
             for wrong in world.differs_from(self.spec) {
-                world.accuse("I23", format!("converged was told, and {wrong}"));
+                world.accuse("I23", format!("converged was reported, and {wrong}"));
             }
         }
         if converged && report.steps.iter().any(|s| !s.outcome.is_done()) && report.verdict.as_ref().is_none_or(|v| !v.converged) {
-            world.accuse("I23", "converged was told, and no verdict says so".into());
+            world.accuse("I23", "converged was reported, and no verdict says so".into());
         }
         if converged && self.spec.settings().autolock == Some(true) && self.keys.fingerprint().is_none() && self.alone {
             world.accuse("I18", "managers lock themselves, and the key is nowhere".into());
         }
         if converged && calm {
-            let told = format!("{report:?}");
+            let reported = format!("{report:?}");
             for ghost in world.left_behind() {
-                if !told.contains(ghost.as_str()) {
-                    world.accuse("I11", format!("entry {ghost} was left behind and not told"));
+                if !reported.contains(ghost.as_str()) {
+                    world.accuse("I11", format!("entry {ghost} was left behind and not reported"));
                 }
             }
         }
     }
 
-    /// I12: no secret in anything that is told.
+    /// I12: no secret in anything that is reported.
     fn no_secret(&self, text: &str) {
         for secret in self.world.secrets() {
             if text.contains(secret.expose()) {
-                self.world.accuse("I12", "a secret was told".into());
+                self.world.accuse("I12", "a secret was reported".into());
             }
         }
     }

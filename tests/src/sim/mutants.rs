@@ -1,4 +1,4 @@
-//! A tool that is broken on purpose, one rule at a time: what it is told and what it sends are bent on the way, as a wrong line in it would.
+//! A tool that is broken on purpose, one rule at a time: what it hears and what it sends are bent on the way, as a wrong line in it would.
 
 use async_trait::async_trait;
 use std::sync::Arc;

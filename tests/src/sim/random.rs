@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 use swarm_core::plan::Refusal;
 use swarm_core::{ClusterSpec, Stop};
-use swarm_sim::{Befall, CallFault, CallKind, CrashPoint, FaultRule, World};
+use swarm_sim::{CallFault, CallKind, CrashPoint, FaultRule, Incident, World};
 use tokio::time::sleep;
 
 /// How often each kind of fault came to pass.
@@ -20,15 +20,15 @@ pub struct Played {
     pub violations: Vec<String>,
     /// Which faults came to pass.
     pub happened: Counter,
-    /// What happened, if it was to be told.
+    /// What happened, if it was to be reported.
     pub story: String,
     /// Whether the last run arrived; the others were refused with a reason that fits.
     pub arrived: bool,
 }
 
 /// Plays one seed.
-pub fn play(seed: u64, told: bool) -> Played {
-    swarm_sim::run(Schedule::new(seed).play(told))
+pub fn play(seed: u64, reported: bool) -> Played {
+    swarm_sim::run(Schedule::new(seed).play(reported))
 }
 
 /// A random host of the file.
@@ -74,7 +74,7 @@ fn text(hosts: &[Wanted], options: &str) -> String {
 
 impl Schedule {
     fn new(seed: u64) -> Self {
-        // Not the world's own seed: what befalls it and what it is like are two things.
+        // Not the world's own seed: what happens to it and what it is like are two things.
         Self { seed, rng: fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xfa17), happened: Counter::new() }
     }
 
@@ -132,11 +132,11 @@ impl Schedule {
         other
     }
 
-    async fn play(mut self, told: bool) -> Played {
+    async fn play(mut self, reported: bool) -> Played {
         let hosts = self.hosts();
         let spec = super::spec(&text(&hosts, &self.options()));
         let world = World::of(&spec, self.seed);
-        if told {
+        if reported {
             world.record();
         }
         for host in spec.hosts() {
@@ -149,12 +149,12 @@ impl Schedule {
         if self.one_in(2) {
             self.earlier(&world, &hosts, &keys).await;
         }
-        let mut befallen = Vec::new();
+        let mut incidents = Vec::new();
         for _ in 0..self.rng.usize(1..3) {
-            self.stormy_run(&world, &spec, &hosts, &keys, &mut befallen).await;
+            self.stormy_run(&world, &spec, &hosts, &keys, &mut incidents).await;
         }
         world.mend();
-        let arrived = self.calm_runs(&world, &spec, &keys, &befallen).await;
+        let arrived = self.calm_runs(&world, &spec, &keys, &incidents).await;
         for ((call, fault), times) in world.hits() {
             *self.happened.entry(format!("{fault:?}")).or_default() += times;
             *self.happened.entry(format!("{fault:?} at {call}")).or_default() += times;
@@ -177,12 +177,12 @@ impl Schedule {
             world.accuse("L1", format!("a calm first run did not arrive: {ended:?}"));
         }
         if self.one_in(2) {
-            world.befall(&Befall::ServiceAppears);
+            world.cause(&Incident::ServiceAppears);
         }
     }
 
     /// A run, or two at once, while things go wrong.
-    async fn stormy_run(&mut self, world: &World, spec: &ClusterSpec, hosts: &[Wanted], keys: &Drawer, befallen: &mut Vec<Befall>) {
+    async fn stormy_run(&mut self, world: &World, spec: &ClusterSpec, hosts: &[Wanted], keys: &Drawer, incidents: &mut Vec<Incident>) {
         let before = world.calls().0;
         for _ in 0..self.rng.usize(0..4) {
             let calls = [
@@ -212,7 +212,7 @@ impl Schedule {
             world.crash_at(self.rng.u64(1..80), point);
             point
         });
-        let mut events: Vec<(Duration, Befall)> = (0..self.rng.usize(0..7)).map(|_| self.event(hosts)).collect();
+        let mut events: Vec<(Duration, Incident)> = (0..self.rng.usize(0..7)).map(|_| self.event(hosts)).collect();
         for index in 0..events.len() {
             if let Some(cure) = cure(&events[index].1).filter(|_| self.one_in(2)) {
                 events.push((events[index].0 + Duration::from_millis(self.rng.u64(1..20_000)), cure));
@@ -235,7 +235,7 @@ impl Schedule {
                 for (at, what) in events {
                     sleep(at - now).await;
                     now = at;
-                    if world.befall(&what) {
+                    if world.cause(&what) {
                         happened.push(what);
                     }
                 }
@@ -278,7 +278,7 @@ impl Schedule {
         }
         for what in happened {
             self.count(kind(&what));
-            befallen.push(what);
+            incidents.push(what);
         }
         if world.calls().0 == before {
             world.accuse("schedule", "a run made no call".into());
@@ -286,7 +286,7 @@ impl Schedule {
     }
 
     /// When, and what.
-    fn event(&mut self, hosts: &[Wanted]) -> (Duration, Befall) {
+    fn event(&mut self, hosts: &[Wanted]) -> (Duration, Incident) {
         let within = [800, 2_500, 40_000][self.rng.usize(0..3)];
         let at = Duration::from_millis(self.rng.u64(0..within));
         let host = || hosts[fastrand::Rng::with_seed(self.rng.clone().u64(..)).usize(0..hosts.len())].name.as_str().into();
@@ -294,51 +294,51 @@ impl Schedule {
         self.rng.u64(..);
         let b = hosts[self.rng.usize(0..hosts.len())].name.as_str().into();
         let what = match self.rng.usize(0..44) {
-            0 | 1 => Befall::PowerCut(a),
-            2 => Befall::Reboot(a),
-            3 => Befall::EngineStops(a),
-            4 => Befall::EngineFreezes(a),
-            5 => Befall::OperatorCutOff(a),
-            6 => Befall::SshRefused(a),
-            7 => Befall::LoginRefused(a),
-            8 => Befall::HostKeyChanges(a),
-            9 => Befall::SocketForbidden(a),
-            10 => Befall::OneWayCut(a, b),
-            11 | 12 => Befall::Cut(a, b),
-            13 => Befall::Isolated(a),
-            14 => Befall::PortClosed(a),
-            15 => Befall::PortTaken(a),
-            16 if self.one_in(2) => Befall::DiskLow(a),
-            16 => Befall::DiskFull(a),
-            17 => Befall::Slow(a, Duration::from_millis(self.rng.u64(50..4000))),
-            18 => Befall::ClockSkew(a, [-4000, -60, 60, 4000][self.rng.usize(0..4)]),
-            19 => Befall::LiveRestore(a, true),
-            20 => Befall::MakesOwnSwarm(a),
-            21 => Befall::JoinsForeign(a),
-            22 => Befall::SomebodyPromotes(a),
-            23 => Befall::SomebodyDemotes(a),
-            24 => Befall::SomebodyDrains(a),
-            25 => Befall::SomebodyLabels(a),
-            26 | 27 => Befall::SomebodyTouches(a),
-            28 => Befall::SomebodyRemoves(a),
-            29 => Befall::SomebodyLeaves(a),
-            30 => Befall::TokensRotated,
-            31 => Befall::RootRotated,
-            32 => Befall::AutolockOn,
-            33 => Befall::OptionsChanged,
-            34 => Befall::ServiceAppears,
-            35 | 36 => Befall::LeaderPowerCut,
-            37..=39 => Befall::AutolockOff,
-            40 if self.one_in(2) => Befall::StateLost(a),
-            40 => Befall::MakesOwnSwarm(a),
-            41 | 42 => Befall::SomebodyRemoves(a),
-            _ => Befall::PowerCut(b),
+            0 | 1 => Incident::PowerCut(a),
+            2 => Incident::Reboot(a),
+            3 => Incident::EngineStops(a),
+            4 => Incident::EngineFreezes(a),
+            5 => Incident::OperatorCutOff(a),
+            6 => Incident::SshRefused(a),
+            7 => Incident::LoginRefused(a),
+            8 => Incident::HostKeyChanges(a),
+            9 => Incident::SocketForbidden(a),
+            10 => Incident::OneWayCut(a, b),
+            11 | 12 => Incident::Cut(a, b),
+            13 => Incident::Isolated(a),
+            14 => Incident::PortClosed(a),
+            15 => Incident::PortTaken(a),
+            16 if self.one_in(2) => Incident::DiskLow(a),
+            16 => Incident::DiskFull(a),
+            17 => Incident::Slow(a, Duration::from_millis(self.rng.u64(50..4000))),
+            18 => Incident::ClockSkew(a, [-4000, -60, 60, 4000][self.rng.usize(0..4)]),
+            19 => Incident::LiveRestore(a, true),
+            20 => Incident::MakesOwnSwarm(a),
+            21 => Incident::JoinsForeign(a),
+            22 => Incident::OperatorPromotes(a),
+            23 => Incident::OperatorDemotes(a),
+            24 => Incident::OperatorDrains(a),
+            25 => Incident::OperatorLabels(a),
+            26 | 27 => Incident::OperatorTouches(a),
+            28 => Incident::OperatorRemoves(a),
+            29 => Incident::OperatorLeaves(a),
+            30 => Incident::TokensRotated,
+            31 => Incident::RootRotated,
+            32 => Incident::AutolockOn,
+            33 => Incident::OptionsChanged,
+            34 => Incident::ServiceAppears,
+            35 | 36 => Incident::LeaderPowerCut,
+            37..=39 => Incident::AutolockOff,
+            40 if self.one_in(2) => Incident::StateLost(a),
+            40 => Incident::MakesOwnSwarm(a),
+            41 | 42 => Incident::OperatorRemoves(a),
+            _ => Incident::PowerCut(b),
         };
         (at, what)
     }
 
     /// The storm is over: one, two, at most three runs, and then either everything is so, or a typed reason that fits what happened.
-    async fn calm_runs(&mut self, world: &World, spec: &ClusterSpec, keys: &Drawer, befallen: &[Befall]) -> bool {
+    async fn calm_runs(&mut self, world: &World, spec: &ClusterSpec, keys: &Drawer, incidents: &[Incident]) -> bool {
         let mut last = None;
         for run in 0..4 {
             let before = world.calls().1;
@@ -353,7 +353,7 @@ impl Schedule {
             if let Ended::Refused(refusals) = &ended
                 && run >= 2
             {
-                for refusal in refusals.iter().filter(|r| !fits(r, befallen, spec)) {
+                for refusal in refusals.iter().filter(|r| !fits(r, incidents, spec)) {
                     world.accuse("L5", format!("nothing that happened explains: {refusal}"));
                 }
                 return false;
@@ -364,14 +364,15 @@ impl Schedule {
             {
                 let blocked: BTreeSet<&str> = report.blocked.iter().map(|b| b.host.as_str()).collect();
                 let findings = report.verdict.iter().flat_map(|v| &v.findings);
-                let explained = report.blocked.iter().all(|b| explains(&b.why, befallen))
+                let explained = report.blocked.iter().all(|b| explains(&b.why, incidents))
                     && findings
                         .clone()
-                        .all(|f| f.host.as_ref().is_none_or(|h| blocked.contains(h.as_str()) || lasting(&f.message, befallen)));
+                        .all(|f| f.host.as_ref().is_none_or(|h| blocked.contains(h.as_str()) || lasting(&f.message, incidents)));
                 // A root that was made while a clock was ahead is valid only from then on.
                 // While a locked manager counts as lost, the others may be too few for what is left to do.
-                let locked = report.blocked.iter().any(|b| b.why.starts_with("locked") && explains(&b.why, befallen));
-                let clocks = befallen.iter().any(|b| matches!(b, Befall::ClockSkew(..))) && format!("{report:?}").contains("not yet valid");
+                let locked = report.blocked.iter().any(|b| b.why.starts_with("locked") && explains(&b.why, incidents));
+                let clocks =
+                    incidents.iter().any(|b| matches!(b, Incident::ClockSkew(..))) && format!("{report:?}").contains("not yet valid");
                 if !explained && !clocks && !locked {
                     world.accuse("L1", format!("run {run} in calm did not arrive: {report:?}"));
                 }
@@ -387,43 +388,43 @@ impl Schedule {
 }
 
 /// What ends a trouble while the run still goes on.
-fn cure(what: &Befall) -> Option<Befall> {
+fn cure(what: &Incident) -> Option<Incident> {
     Some(match what.clone() {
-        Befall::PowerCut(host) => Befall::PowerOn(host),
-        Befall::EngineStops(host) => Befall::EngineStarts(host),
-        Befall::EngineFreezes(host) => Befall::EngineThaws(host),
-        Befall::OperatorCutOff(host)
-        | Befall::SshRefused(host)
-        | Befall::LoginRefused(host)
-        | Befall::HostKeyChanges(host)
-        | Befall::SocketForbidden(host) => Befall::DoorOpens(host),
-        Befall::OneWayCut(..) | Befall::Cut(..) | Befall::Isolated(_) => Befall::Heal,
-        Befall::PortClosed(host) | Befall::PortTaken(host) => Befall::PortFree(host),
-        Befall::DiskFull(host) | Befall::DiskLow(host) => Befall::DiskFree(host),
+        Incident::PowerCut(host) => Incident::PowerOn(host),
+        Incident::EngineStops(host) => Incident::EngineStarts(host),
+        Incident::EngineFreezes(host) => Incident::EngineThaws(host),
+        Incident::OperatorCutOff(host)
+        | Incident::SshRefused(host)
+        | Incident::LoginRefused(host)
+        | Incident::HostKeyChanges(host)
+        | Incident::SocketForbidden(host) => Incident::DoorOpens(host),
+        Incident::OneWayCut(..) | Incident::Cut(..) | Incident::Isolated(_) => Incident::Heal,
+        Incident::PortClosed(host) | Incident::PortTaken(host) => Incident::PortFree(host),
+        Incident::DiskFull(host) | Incident::DiskLow(host) => Incident::DiskFree(host),
         _ => return None,
     })
 }
 
 /// The kind of something that befell, for the counter.
-fn kind(what: &Befall) -> String {
+fn kind(what: &Incident) -> String {
     let text = format!("{what:?}");
     text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned()
 }
 
 /// Whether a refusal is what these events lead to, and is for a person to decide.
-fn fits(refusal: &Refusal, befallen: &[Befall], _spec: &ClusterSpec) -> bool {
-    let happened = |fits: fn(&Befall) -> bool| befallen.iter().any(fits);
-    let strangers = happened(|b| matches!(b, Befall::MakesOwnSwarm(_) | Befall::JoinsForeign(_)));
-    let locked = happened(|b| matches!(b, Befall::AutolockOn))
-        || happened(|b| matches!(b, Befall::Reboot(_) | Befall::PowerCut(_) | Befall::EngineStops(_) | Befall::LeaderPowerCut));
+fn fits(refusal: &Refusal, incidents: &[Incident], _spec: &ClusterSpec) -> bool {
+    let happened = |fits: fn(&Incident) -> bool| incidents.iter().any(fits);
+    let strangers = happened(|b| matches!(b, Incident::MakesOwnSwarm(_) | Incident::JoinsForeign(_)));
+    let locked = happened(|b| matches!(b, Incident::AutolockOn))
+        || happened(|b| matches!(b, Incident::Reboot(_) | Incident::PowerCut(_) | Incident::EngineStops(_) | Incident::LeaderPowerCut));
     let lost = happened(|b| {
         matches!(
             b,
-            Befall::SomebodyLeaves(_)
-                | Befall::SomebodyRemoves(_)
-                | Befall::SomebodyPromotes(_)
-                | Befall::SomebodyDemotes(_)
-                | Befall::StateLost(_)
+            Incident::OperatorLeaves(_)
+                | Incident::OperatorRemoves(_)
+                | Incident::OperatorPromotes(_)
+                | Incident::OperatorDemotes(_)
+                | Incident::StateLost(_)
         )
     });
     match refusal {
@@ -431,7 +432,7 @@ fn fits(refusal: &Refusal, befallen: &[Befall], _spec: &ClusterSpec) -> bool {
         Refusal::InitInDoubt { .. } => strangers || locked,
         Refusal::Locked { .. } => locked,
         // Where one manager becomes two, nothing can take a second one back that dies as it comes.
-        Refusal::NoLeader { .. } => lost || locked || happened(|b| matches!(b, Befall::DiskLow(_))),
+        Refusal::NoLeader { .. } => lost || locked || happened(|b| matches!(b, Incident::DiskLow(_))),
         Refusal::Unknown { .. } => strangers || locked,
         Refusal::ManagersElsewhere { .. } => strangers || lost,
         Refusal::QuorumAtRisk { .. } => lost || locked,
@@ -440,20 +441,23 @@ fn fits(refusal: &Refusal, befallen: &[Befall], _spec: &ClusterSpec) -> bool {
     }
 }
 
-fn explains(why: &str, befallen: &[Befall]) -> bool {
-    // An entry of a join that was cut off before it had a name holds the root up until somebody removes it: the text says which.
+fn explains(why: &str, incidents: &[Incident]) -> bool {
+    // An entry of a join that was cut off before it had a name holds the root up until someone removes it: the text says which.
     if why.contains("root certificate") && why.contains("docker node rm") {
-        return befallen.iter().any(|b| matches!(b, Befall::RootRotated));
+        return incidents.iter().any(|b| matches!(b, Incident::RootRotated));
     }
-    let locked = befallen.iter().any(|b| {
-        matches!(b, Befall::AutolockOn | Befall::Reboot(_) | Befall::PowerCut(_) | Befall::EngineStops(_) | Befall::LeaderPowerCut)
+    let locked = incidents.iter().any(|b| {
+        matches!(
+            b,
+            Incident::AutolockOn | Incident::Reboot(_) | Incident::PowerCut(_) | Incident::EngineStops(_) | Incident::LeaderPowerCut
+        )
     });
     why.starts_with("locked") && locked
 }
 
 /// What a run cannot put right, whoever runs it.
-fn lasting(message: &str, befallen: &[Befall]) -> bool {
-    let _ = (message, befallen);
+fn lasting(message: &str, incidents: &[Incident]) -> bool {
+    let _ = (message, incidents);
     false
 }
 
@@ -466,9 +470,9 @@ mod tests {
     fn a_refusal_is_explained_by_what_happened_only() {
         let spec = super::super::spec(super::super::THREE);
         let locked = Refusal::Locked { hosts: vec!["m1".into()], key_file: None };
-        assert!(!fits(&locked, &[Befall::ServiceAppears], &spec));
-        assert!(fits(&locked, &[Befall::AutolockOn], &spec));
+        assert!(!fits(&locked, &[Incident::ServiceAppears], &spec));
+        assert!(fits(&locked, &[Incident::AutolockOn], &spec));
         let other = Refusal::OtherName { cluster: "x".into(), name: "a".into(), wanted: "b".into() };
-        assert!(!fits(&other, &[Befall::AutolockOn], &spec));
+        assert!(!fits(&other, &[Incident::AutolockOn], &spec));
     }
 }

@@ -1,10 +1,10 @@
-//! Stories that are cut off at every single call, and told again.
+//! Stories that are cut off at every single call, and played again.
 
 use super::{Drawer, Ended, Tool, no_violations, spec};
 use swarm_core::ClusterSpec;
 use swarm_sim::{CrashPoint, World};
 
-/// A cluster as it is, and as it shall be.
+/// A cluster as it is, and as it is to be.
 pub struct Story {
     /// Its name.
     pub name: &'static str,
@@ -98,7 +98,7 @@ impl Story {
     }
 
     /// The world before the story.
-    async fn world(&self, seed: u64, keys: &Drawer, told: bool) -> World {
+    async fn world(&self, seed: u64, keys: &Drawer, reported: bool) -> World {
         let wanted = self.spec();
         let world = World::of(&wanted, seed);
         if let Some(before) = self.before {
@@ -109,7 +109,7 @@ impl Story {
                 assert!(world.service("m1", "everywhere", None, None));
             }
         }
-        if told {
+        if reported {
             world.record();
         }
         world
@@ -137,9 +137,9 @@ impl Story {
         }
     }
 
-    async fn play(&self, seed: u64, cuts: &[(u64, CrashPoint)], told: bool) -> Option<String> {
+    async fn play(&self, seed: u64, cuts: &[(u64, CrashPoint)], reported: bool) -> Option<String> {
         let keys = Drawer::default();
-        let world = self.world(seed, &keys, told).await;
+        let world = self.world(seed, &keys, reported).await;
         let wanted = self.spec();
         let tool = || Tool::new(&world, "me", &wanted, &keys);
         for (call, point) in cuts {

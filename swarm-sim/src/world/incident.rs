@@ -1,6 +1,6 @@
-//! How each thing that befalls a world changes it.
+//! How each thing that happens to a world changes it.
 
-use super::Befall;
+use super::Incident;
 use super::host::{Door, EngineState, Host, Local};
 use super::state::State;
 use super::swarm::{HostName, NodeId, Service};
@@ -75,14 +75,14 @@ impl State {
         live.is_some_and(|index| change(self, index))
     }
 
-    pub(super) fn befall(&mut self, what: &Befall) -> bool {
+    pub(super) fn cause(&mut self, what: &Incident) -> bool {
         match what {
-            Befall::PowerCut(host) => {
+            Incident::PowerCut(host) => {
                 let changed = self.change(host, |h| std::mem::replace(&mut h.powered, false));
                 self.ends(host);
                 changed
             }
-            Befall::PowerOn(host) => {
+            Incident::PowerOn(host) => {
                 let changed = self.change(host, |h| !std::mem::replace(&mut h.powered, true));
                 if changed {
                     self.change(host, |h| {
@@ -93,7 +93,7 @@ impl State {
                 }
                 changed
             }
-            Befall::Reboot(host) => {
+            Incident::Reboot(host) => {
                 let up = self.change(host, |h| h.powered && h.engine != EngineState::Missing);
                 if up {
                     self.ends(host);
@@ -105,7 +105,7 @@ impl State {
                 }
                 up
             }
-            Befall::StateLost(host) => {
+            Incident::StateLost(host) => {
                 let up = self.change(host, |h| h.powered && h.engine != EngineState::Missing);
                 if up {
                     self.ends(host);
@@ -121,7 +121,7 @@ impl State {
                 }
                 up
             }
-            Befall::EngineStops(host) => {
+            Incident::EngineStops(host) => {
                 let changed = self.change(host, |h| {
                     let runs = h.engine == EngineState::Running;
                     if runs {
@@ -134,7 +134,7 @@ impl State {
                 }
                 changed
             }
-            Befall::EngineStarts(host) => {
+            Incident::EngineStarts(host) => {
                 let changed = self.change(host, |h| {
                     let stopped = h.engine == EngineState::Stopped;
                     if stopped {
@@ -147,54 +147,54 @@ impl State {
                 }
                 changed
             }
-            Befall::EngineFreezes(host) => self.engine(host, EngineState::Running, EngineState::Frozen),
-            Befall::EngineThaws(host) => self.engine(host, EngineState::Frozen, EngineState::Running),
-            Befall::OperatorCutOff(host) => self.door(host, Door::Silent),
-            Befall::SshRefused(host) => self.door(host, Door::Refused),
-            Befall::LoginRefused(host) => self.door(host, Door::NoLogin),
-            Befall::HostKeyChanges(host) => self.door(host, Door::KeyChanged),
-            Befall::SocketForbidden(host) => self.door(host, Door::NoPermission),
-            Befall::DoorOpens(host) => self.door(host, Door::Open),
-            Befall::OneWayCut(a, b) => a != b && self.cuts.insert((a.clone(), b.clone())),
-            Befall::Cut(a, b) => a != b && self.cuts.insert((a.clone(), b.clone())) | self.cuts.insert((b.clone(), a.clone())),
-            Befall::Isolated(host) => {
+            Incident::EngineFreezes(host) => self.engine(host, EngineState::Running, EngineState::Frozen),
+            Incident::EngineThaws(host) => self.engine(host, EngineState::Frozen, EngineState::Running),
+            Incident::OperatorCutOff(host) => self.door(host, Door::Silent),
+            Incident::SshRefused(host) => self.door(host, Door::Refused),
+            Incident::LoginRefused(host) => self.door(host, Door::NoLogin),
+            Incident::HostKeyChanges(host) => self.door(host, Door::KeyChanged),
+            Incident::SocketForbidden(host) => self.door(host, Door::NoPermission),
+            Incident::DoorOpens(host) => self.door(host, Door::Open),
+            Incident::OneWayCut(a, b) => a != b && self.cuts.insert((a.clone(), b.clone())),
+            Incident::Cut(a, b) => a != b && self.cuts.insert((a.clone(), b.clone())) | self.cuts.insert((b.clone(), a.clone())),
+            Incident::Isolated(host) => {
                 let others: Vec<HostName> = self.hosts.keys().filter(|h| *h != host).cloned().collect();
                 others.into_iter().fold(false, |changed, other| changed | self.cuts.insert((host.clone(), other)))
             }
-            Befall::Heal => !std::mem::take(&mut self.cuts).is_empty(),
-            Befall::PortClosed(host) => self.change(host, |h| !std::mem::replace(&mut h.port_closed, true)),
-            Befall::PortTaken(host) => self.change(host, |h| h.local == Local::Inactive && !std::mem::replace(&mut h.port_taken, true)),
-            Befall::PortFree(host) => {
+            Incident::Heal => !std::mem::take(&mut self.cuts).is_empty(),
+            Incident::PortClosed(host) => self.change(host, |h| !std::mem::replace(&mut h.port_closed, true)),
+            Incident::PortTaken(host) => self.change(host, |h| h.local == Local::Inactive && !std::mem::replace(&mut h.port_taken, true)),
+            Incident::PortFree(host) => {
                 self.change(host, |h| std::mem::replace(&mut h.port_closed, false) | std::mem::replace(&mut h.port_taken, false))
             }
-            Befall::DiskFull(host) => self.change(host, |h| !std::mem::replace(&mut h.disk_full, true)),
-            Befall::DiskLow(host) => self.change(host, |h| !std::mem::replace(&mut h.disk_low, true)),
-            Befall::DiskFree(host) => {
+            Incident::DiskFull(host) => self.change(host, |h| !std::mem::replace(&mut h.disk_full, true)),
+            Incident::DiskLow(host) => self.change(host, |h| !std::mem::replace(&mut h.disk_low, true)),
+            Incident::DiskFree(host) => {
                 self.change(host, |h| std::mem::replace(&mut h.disk_full, false) | std::mem::replace(&mut h.disk_low, false))
             }
-            Befall::Slow(host, by) => self.change(host, |h| std::mem::replace(&mut h.slow, *by) != *by),
-            Befall::ClockSkew(host, seconds) => self.change(host, |h| std::mem::replace(&mut h.skew, *seconds) != *seconds),
-            Befall::LiveRestore(host, on) => {
+            Incident::Slow(host, by) => self.change(host, |h| std::mem::replace(&mut h.slow, *by) != *by),
+            Incident::ClockSkew(host, seconds) => self.change(host, |h| std::mem::replace(&mut h.skew, *seconds) != *seconds),
+            Incident::LiveRestore(host, on) => {
                 self.change(host, |h| (!on || h.local == Local::Inactive) && std::mem::replace(&mut h.live_restore, *on) != *on)
             }
-            Befall::MakesOwnSwarm(host) => self.makes_own_swarm(host),
-            Befall::JoinsForeign(host) => self.joins_foreign(host),
-            Befall::SomebodyPromotes(host) => self.on_node(host, NodeChange { role: Some(Role::Manager), ..NodeChange::default() }),
-            Befall::SomebodyDemotes(host) => self.on_node(host, NodeChange { role: Some(Role::Worker), ..NodeChange::default() }),
-            Befall::SomebodyDrains(host) => {
+            Incident::MakesOwnSwarm(host) => self.makes_own_swarm(host),
+            Incident::JoinsForeign(host) => self.joins_foreign(host),
+            Incident::OperatorPromotes(host) => self.on_node(host, NodeChange { role: Some(Role::Manager), ..NodeChange::default() }),
+            Incident::OperatorDemotes(host) => self.on_node(host, NodeChange { role: Some(Role::Worker), ..NodeChange::default() }),
+            Incident::OperatorDrains(host) => {
                 self.on_node(host, NodeChange { availability: Some(Availability::Drain), ..NodeChange::default() })
             }
-            Befall::SomebodyLabels(host) => {
+            Incident::OperatorLabels(host) => {
                 self.watches.relabelled(host);
-                let labels = [("somebody".to_owned(), Some("else".to_owned())), ("rack".to_owned(), Some("z".to_owned()))].into();
+                let labels = [("someone".to_owned(), Some("else".to_owned())), ("rack".to_owned(), Some("z".to_owned()))].into();
                 self.on_node(host, NodeChange { labels, ..NodeChange::default() })
             }
-            Befall::SomebodyTouches(host) => self.on_node(host, NodeChange::default()),
-            Befall::SomebodyRemoves(host) => self.somebody_removes(host),
-            Befall::SomebodyLeaves(host) => {
+            Incident::OperatorTouches(host) => self.on_node(host, NodeChange::default()),
+            Incident::OperatorRemoves(host) => self.somebody_removes(host),
+            Incident::OperatorLeaves(host) => {
                 let node = self.host(host).and_then(|h| h.node().map(|(s, n)| (s, n.clone())));
                 let Some((swarm, node)) = node else { return false };
-                // Nobody who knows what he does takes the majority away.
+                // No one who knows what he does takes the majority away.
                 let voter = self.swarms.get(swarm).is_some_and(|s| s.raft.contains_key(&node));
                 let left = (!voter || self.may_remove(swarm, &node)) && self.leave(host, swarm_core::engine::Force::Yes).is_ok();
                 if left {
@@ -202,18 +202,18 @@ impl State {
                 }
                 left
             }
-            Befall::TokensRotated => {
+            Incident::TokensRotated => {
                 let tokens = (self.id('w'), self.id('m'));
                 self.some_swarm(|state, index| state.swarms.get_mut(index).map(|s| s.tokens = tokens).is_some())
             }
-            Befall::RootRotated => self.some_swarm(|state, index| {
+            Incident::RootRotated => self.some_swarm(|state, index| {
                 state.swarms.get_mut(index).is_some_and(|s| {
                     // The object's version tells a manager that lags behind from one that knows.
                     s.version += 1;
                     s.rotating_to.is_none() && s.rotating_to.replace(s.root + 1).is_none()
                 })
             }),
-            Befall::AutolockOn => {
+            Incident::AutolockOn => {
                 let key = format!("SWMKEY-1-{}", self.id('k'));
                 self.some_swarm(|state, index| {
                     state.swarms.get_mut(index).is_some_and(|s| {
@@ -223,21 +223,21 @@ impl State {
                     })
                 })
             }
-            Befall::AutolockOff => self.some_swarm(|state, index| {
+            Incident::AutolockOff => self.some_swarm(|state, index| {
                 state.swarms.get_mut(index).is_some_and(|s| {
                     s.unlock_key = None;
                     s.version += 1;
                     s.settings.autolock.replace(false) == Some(true)
                 })
             }),
-            Befall::OptionsChanged => self.some_swarm(|state, index| {
+            Incident::OptionsChanged => self.some_swarm(|state, index| {
                 let history = Some(i64::from(state.rng.u8(1..9)));
                 state.swarms.get_mut(index).is_some_and(|s| {
                     s.version += 1;
                     std::mem::replace(&mut s.settings.task_history_limit, history) != history
                 })
             }),
-            Befall::ServiceAppears => self.some_swarm(|state, index| {
+            Incident::ServiceAppears => self.some_swarm(|state, index| {
                 let name = state.id('s');
                 if let Some(s) = state.swarms.get_mut(index) {
                     s.services.push(Service { name, replicas: None, constraint: None });
@@ -245,18 +245,18 @@ impl State {
                 state.replace_tasks(index);
                 true
             }),
-            Befall::EngineCopied(copy, from) => {
+            Incident::EngineCopied(copy, from) => {
                 let daemon = self.host(from).map(|h| h.daemon.clone());
                 daemon.is_some_and(|daemon| self.change(copy, |h| std::mem::replace(&mut h.daemon, daemon.clone()) != daemon))
             }
-            Befall::EngineIdNew(host) => {
+            Incident::EngineIdNew(host) => {
                 let daemon = DaemonId::new(format!("daemon-{host}-new"));
                 self.change(host, |h| std::mem::replace(&mut h.daemon, daemon.clone()) != daemon)
             }
-            Befall::ForcedNewCluster(host) => self.forced_new_cluster(host),
-            Befall::LeaderPowerCut => {
+            Incident::ForcedNewCluster(host) => self.forced_new_cluster(host),
+            Incident::LeaderPowerCut => {
                 let leader = (0..self.swarms.len()).rev().find_map(|i| self.host_of(i, &self.leads(i)?));
-                leader.is_some_and(|host| self.befall(&Befall::PowerCut(host)))
+                leader.is_some_and(|host| self.cause(&Incident::PowerCut(host)))
             }
         }
     }
@@ -284,7 +284,7 @@ impl State {
         };
         let now = self.now;
         let Ok(id) = self.init(host, &request) else { return false };
-        // At once: nobody of ours asked for it, so it is no birth of ours.
+        // At once: no one of ours asked for it, so it is no birth of ours.
         self.watches.elsewhere = true;
         self.finish(id);
         self.watches.elsewhere = false;
@@ -294,7 +294,7 @@ impl State {
 
     /// A machine that is in no file, and a swarm on it.
     fn joins_foreign(&mut self, host: &HostName) -> bool {
-        let foreigner = HostName::new("somebody-elses-manager");
+        let foreigner = HostName::new("someone-elses-manager");
         if !self.hosts.get(host).is_some_and(|h| h.runs() && h.local == Local::Inactive) {
             return false;
         }
@@ -305,7 +305,7 @@ impl State {
             other.hostname = foreigner.to_string();
             other.address = address;
             other.interfaces = vec![InterfaceAddress { interface: "eth0".into(), address }];
-            other.daemon = DaemonId::new("daemon-of-somebody-else");
+            other.daemon = DaemonId::new("daemon-of-someone-else");
             (other.port_taken, other.port_closed, other.disk_full, other.live_restore, other.skew) = (false, false, false, false, 0);
             self.by_address.insert(address, foreigner.clone());
             self.hosts.insert(foreigner.clone(), other);
