@@ -6,7 +6,7 @@ LAB := .lab/lab/swarm.yaml
 # Stories wait more than they compute: so many labs run side by side.
 LABS ?= 6
 
-.PHONY: install small up down test test-all units bench verify fix setup build deny explore explore-real fuzz mutants
+.PHONY: messages install small up down test test-all units bench verify fix setup build deny explore explore-real fuzz mutants
 export CARGO LABS
 
 up: setup build
@@ -88,6 +88,10 @@ small:
 		echo "the target $(MUSL) is not installed, so the program is linked dynamically"; \
 		$(CARGO) build --locked --profile small --package swarm-bootstrap; ls -l target/small/swarm-bootstrap; \
 	fi
+
+# docs/messages.md: every text that a user can see.
+messages:
+	$(CARGO) run --quiet --package swarm-tests --bin messages
 
 deny:
 	@command -v cargo-deny >/dev/null 2>&1 || { echo "deny: cargo-deny is not installed (cargo install --locked cargo-deny)" >&2; exit 1; }

@@ -12,6 +12,7 @@ pub mod conformance;
 pub mod differ;
 pub mod engines;
 pub mod lab;
+pub mod messages;
 pub mod openssh;
 pub mod proxy;
 pub mod sim;

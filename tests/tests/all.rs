@@ -15,6 +15,7 @@ mod faults;
 mod hostile;
 mod kinds;
 mod logins;
+mod messages;
 mod openssh;
 mod refusals;
 mod rules;

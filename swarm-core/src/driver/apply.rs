@@ -302,7 +302,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
                     continue;
                 }
                 let left: Vec<&str> = next.steps.iter().map(|s| s.id.as_str()).collect();
-                let message = format!("{} is left to do, and was not agreed to: run again", left.join(", "));
+                let message = format!("{} is left to do and not part of what was agreed to: run again", left.join(", "));
                 verdict.findings.push(Finding { host: None, kind: FindingKind::Left, message });
             }
             verdict.converged = verdict.findings.is_empty();

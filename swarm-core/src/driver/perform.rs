@@ -53,7 +53,7 @@ impl Performer<'_> {
             let info = timeout(AGAIN, async { engine_of(self.spec, self.fleet, name).await?.info().await }).await;
             match info {
                 Ok(Ok(facts)) if *facts.swarm.state() == LocalState::Inactive => Ok(()),
-                Ok(Ok(_)) => Err(refused(format!("{name} was in no swarm when this was planned, and is not so any more"))),
+                Ok(Ok(_)) => Err(refused(format!("{name} was in no swarm when this was planned, and is in one now"))),
                 Ok(Err(error)) => Err(refused(format!("{name} could not be asked again whether it is in no swarm: {}", error.message))),
                 Err(_) => Err(refused(format!("{name} did not say again within {} s that it is in no swarm", AGAIN.as_secs()))),
             }

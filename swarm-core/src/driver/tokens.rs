@@ -26,7 +26,7 @@ impl Tokens {
         Self { wanted: plan.steps.iter().filter_map(|s| role(&s.action)).collect(), swarm, kept: Mutex::default() }
     }
 
-    /// The token for a role, from a manager. No one waits for anybody else's question: a manager that is slow holds up only those who
+    /// The token for a role, from a manager. No one waits for anyone else's question: a manager that is slow holds up only those who
     /// ask it.
     pub(super) async fn take(&self, via: &HostName, manager: &dyn Engine, role: Role) -> Result<Secret, EngineError> {
         let key = (via.clone(), role);

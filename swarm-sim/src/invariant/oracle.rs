@@ -1,4 +1,4 @@
-//! The truth: whether a world is what a file wants, judged from what is there and not from what anybody says.
+//! The truth: whether a world is what a file wants, judged from what is there and not from what anyone says.
 
 use crate::world::host::Local;
 use crate::world::state::State;

@@ -333,7 +333,7 @@ impl Watch {
 
     fn looked_into(&self, object: &Object, found: &mut Found) {
         if self.doubts.contains(object) {
-            found.push(("I10", format!("{object:?} was changed again while no one knew what came of the last change")));
+            found.push(("I10", format!("{object:?} was changed again while the outcome of the last change was not known")));
         }
     }
 

@@ -93,7 +93,7 @@ pub(crate) struct Host {
     pub(crate) skew: i64,
     /// Someone else listens on 2377.
     pub(crate) port_taken: bool,
-    /// 2377 does not let anybody in.
+    /// 2377 does not let anyone in.
     pub(crate) port_closed: bool,
     pub(crate) live_restore: bool,
 }

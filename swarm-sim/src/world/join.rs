@@ -17,7 +17,7 @@ const REMOTE_PAUSE: Duration = Duration::from_secs(2);
 /// When a join that no one answers ends in an error.
 const JOIN_GIVES_UP: Duration = Duration::from_secs(26);
 
-/// An init or a join that an engine carries out, whether or not anybody waits for it.
+/// An init or a join that an engine carries out, whether or not anyone waits for it.
 #[derive(Debug, Clone)]
 pub(crate) struct Op {
     pub(crate) host: HostName,
@@ -452,7 +452,7 @@ impl State {
     }
 }
 
-/// What came of asking a remote manager to join.
+/// The outcome of asking a remote manager to join.
 enum Knock {
     In { swarm: usize, role: Role },
     Refused(Words),

@@ -175,7 +175,7 @@ impl State {
         steady
     }
 
-    /// Raft counts a member as reached if anybody answers on its address: a dead one looks alive where its successor has the same
+    /// Raft counts a member as reached if anyone answers on its address: a dead one looks alive where its successor has the same
     /// address (moby#34722).
     fn answers_for(&self, index: usize, id: &NodeId) -> bool {
         let Some(entry) = self.swarms.get(index).and_then(|s| s.nodes.get(id)) else { return false };
