@@ -185,4 +185,54 @@ mod tests {
             let _ = tree(&text);
         }
     }
+
+    /// What a program says with the builder is what a file says, and is judged by the same rules.
+    #[test]
+    fn a_builder_says_what_a_file_says() {
+        use std::path::Path;
+        use std::time::Duration;
+        use swarm_core::spec::{Availability, ClusterSpec, HostKeyPolicy, HostSpec, SshBuilder, SshClient};
+        let text = "name: prod
+ssh: { user: ops, port: 2222, identity_file: /k, known_hosts: /h, host_key: accept-new, jump: [a@b:22], sudo: true, client: native }
+hosts:
+  m1: { address: 10.0.0.1, role: manager, availability: drain, labels: { rack: a, old: null } }
+  w1: { address: w1.example.org, role: worker, advertise: eth0, data_path: 10.1.0.0/16, ssh: { user: root } }
+  w2: { address: 10.0.0.3, role: worker, connection: docker, engine: \"tcp://10.0.0.3:2376\", tls_ca: /a, tls_cert: /c, tls_key: /d }
+swarm:
+  autolock: true
+  unlock_key_file: /u
+  task_history_limit: 3
+  cert_expiry: 720h
+  dispatcher_heartbeat: 7s
+  default_addr_pool: [10.20.0.0/16]
+  data_path_port: 5000
+policy: { concurrency: 4, timeout: 90s }
+";
+        let ssh = SshBuilder::new()
+            .user("ops")
+            .port(2222)
+            .identity_file(Path::new("/k"))
+            .known_hosts(Path::new("/h"))
+            .host_key(HostKeyPolicy::AcceptNew)
+            .jump(["a@b:22"])
+            .sudo()
+            .client(SshClient::Native);
+        let builder = ClusterSpec::builder("prod")
+            .ssh(ssh)
+            .host(HostSpec::manager("m1", "10.0.0.1").availability(Availability::Drain).label("rack", "a").without_label("old"))
+            .host(HostSpec::worker("w1", "w1.example.org").advertise("eth0").data_path("10.1.0.0/16").ssh(SshBuilder::new().user("root")))
+            .host(HostSpec::worker("w2", "10.0.0.3").docker("tcp://10.0.0.3:2376", Path::new("/a"), Path::new("/c"), Path::new("/d")))
+            .autolock(Path::new("/u"))
+            .task_history_limit(3)
+            .cert_expiry(Duration::from_secs(720 * 3600))
+            .dispatcher_heartbeat(Duration::from_secs(7))
+            .default_addr_pool(["10.20.0.0/16"])
+            .data_path_port(5000)
+            .concurrency(4)
+            .timeout(Duration::from_secs(90));
+        assert_eq!(builder.clone().build().unwrap(), crate::parse(text, &|_| None).unwrap().spec);
+        // The same host twice is found, as it is in a file.
+        let twice = builder.host(HostSpec::manager("m1", "10.0.0.9")).build().unwrap_err();
+        assert!(twice.to_string().contains("m1"), "{twice}");
+    }
 }

@@ -131,7 +131,7 @@ fn a_bootstrap_call_by_call() {
     for look in looks.iter().filter(|e| matches!(e.call, Call::LookHost | Call::LookMade { .. })) {
         play.answer(look, local(look.host.as_str(), LocalState::Active, look.host.as_str() == "m2"));
     }
-    // Done only when a manager lists both as they is to be.
+    // Done only when a manager lists both as they are to be.
     let watch = looks.iter().find(|e| matches!(e.call, Call::LookCluster | Call::LookNew { .. })).expect("the managers are asked").clone();
     let mut half = managers(&["m1", "m2", "w1"]);
     half[1].manager = None;

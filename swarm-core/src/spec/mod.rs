@@ -1,5 +1,6 @@
 //! What the user wants. Values here are valid by construction and never change.
 
+mod builder;
 mod fields;
 mod keys;
 mod problem;
@@ -11,6 +12,7 @@ mod tree;
 mod useless;
 mod values;
 
+pub use builder::{ClusterBuilder, HostBuilder, SshBuilder};
 pub use keys::{Key, Kind, Section, sections};
 pub use problem::{Problem, Problems, Severity};
 pub use read::{ReadSpec, read};
@@ -264,7 +266,7 @@ impl ClusterSpec {
         self.hosts.get(name)
     }
 
-    /// The hosts that is to be managers, by name.
+    /// The hosts that are to be managers, by name.
     pub fn managers(&self) -> impl Iterator<Item = &HostSpec> {
         self.hosts().filter(|h| h.role == Role::Manager)
     }

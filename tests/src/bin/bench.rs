@@ -241,7 +241,7 @@ async fn reset(lab: &TestLab) {
     }
 }
 
-/// What the engines themselves need: the init, then all joins at once, until a manager lists all as they is to be.
+/// What the engines themselves need: the init, then all joins at once, until a manager lists all as they are to be.
 async fn by_hand(lab: &TestLab) -> Duration {
     let engines = engines(lab).await;
     let hosts = &lab.lab.hosts;
