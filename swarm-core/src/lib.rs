@@ -23,6 +23,7 @@ pub mod intent;
 pub mod machine;
 pub mod observe;
 pub mod plan;
+pub mod quorum;
 pub mod report;
 pub mod secret;
 pub mod spec;

@@ -9,8 +9,7 @@ use std::time::Duration;
 use swarm_core::driver::{NoProgress, settle};
 use swarm_core::id::ClusterId;
 use swarm_core::id::HostName;
-use swarm_core::observe::{NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost, Reachability};
-use swarm_core::plan::quorum;
+use swarm_core::observe::{NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost, Reachability, unhealthy};
 use swarm_core::spec::Role;
 use swarm_core::verify::verify_key;
 use swarm_core::{Apply, ClusterSpec};
@@ -66,7 +65,7 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> Result<u8, Fail
 fn is_healthy(hosts: &[(&HostName, &ObservedHost)], observed: &Observed) -> bool {
     let Some(view) = observed.view() else { return false };
     let ready = |h: &ObservedHost| h.node.as_ref().is_some_and(|n| n.state == NodeState::Ready);
-    quorum::unhealthy(&view.nodes, None).is_none() && hosts.iter().all(|(_, h)| ready(h))
+    unhealthy(&view.nodes, None).is_none() && hosts.iter().all(|(_, h)| ready(h))
 }
 
 fn json_row(name: &HostName, host: &ObservedHost) -> Value {
@@ -86,7 +85,7 @@ fn quorum_line(observed: &Observed) -> String {
         Some(view) => {
             let managers: Vec<&NodeFacts> = view.nodes.iter().filter(|n| n.manager.is_some()).collect();
             let reachable = managers.iter().filter(|n| n.is_reachable_manager()).count();
-            swarm_core::plan::quorum::summary(managers.len(), reachable)
+            swarm_core::quorum::summary(managers.len(), reachable)
         }
         None => match &observed.cluster {
             ObservedCluster::None => "no swarm".into(),

@@ -7,8 +7,7 @@ use crate::engine::{Engine, EngineError, ErrorClass, Force, NodeChange, Reason};
 use crate::fleet::Fleet;
 use crate::id::{HostName, NodeId};
 use crate::machine::{Answer, Call, Effect};
-use crate::observe::{ClusterFacts, LocalState, NodeFacts, NodeState, ReachError};
-use crate::plan::quorum;
+use crate::observe::{ClusterFacts, LocalState, NodeFacts, NodeState, ReachError, survives_without, unhealthy};
 use crate::spec::{ClusterSpec, NAME_LABEL, Role};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -204,7 +203,7 @@ fn not_sent(error: EngineError) -> EngineError {
 
 /// Managers are changed only while all others are healthy. What is dying as this is asked shows at the next change.
 fn all_healthy(nodes: &[NodeFacts], changing: Option<&NodeId>) -> Result<(), EngineError> {
-    let Some(node) = quorum::unhealthy(nodes, changing) else { return Ok(()) };
+    let Some(node) = unhealthy(nodes, changing) else { return Ok(()) };
     let name = if node.hostname.is_empty() { "no host name" } else { node.hostname.as_str() };
     let message = format!(
         "manager {} ({name}) is not reached, and managers are changed only while all others are healthy: one more that fails could cost the quorum; {}",
@@ -222,7 +221,7 @@ async fn take_back(engine: &dyn Engine, id: &NodeId) -> Result<Answer, EngineErr
         return Ok(Answer::AlreadySo);
     }
     let doing = "taking a dead manager back";
-    if !quorum::survives_without(&nodes, id) {
+    if !survives_without(&nodes, id) {
         let message = format!("the managers without node {id} are no majority that is reached");
         return Err(EngineError { doing, class: ErrorClass::Refused, reason: Reason::Quorum, message });
     }
@@ -234,12 +233,12 @@ async fn take_back(engine: &dyn Engine, id: &NodeId) -> Result<Answer, EngineErr
 /// looks at the same thing, and has the last word.
 fn changeable(nodes: Vec<NodeFacts>, id: &NodeId, role: Role) -> Result<NodeFacts, EngineError> {
     let doing = if role == Role::Worker { "demoting a manager" } else { "promoting a worker" };
-    let dead = quorum::unhealthy(&nodes, None).is_some_and(|n| n.id == *id);
+    let dead = unhealthy(&nodes, None).is_some_and(|n| n.id == *id);
     let changes = nodes.iter().any(|n| n.id == *id && (n.role != role || n.manager.is_some() != (role == Role::Manager)));
     if changes && !dead {
         all_healthy(&nodes, Some(id))?;
     }
-    if role == Role::Worker && !quorum::survives_without(&nodes, id) {
+    if role == Role::Worker && !survives_without(&nodes, id) {
         let message = "the managers that are left would be no majority: they are fewer now than when this was planned".into();
         return Err(EngineError { doing, class: ErrorClass::Refused, reason: Reason::Quorum, message });
     }

@@ -7,7 +7,7 @@ use crate::engine::{EngineError, ErrorClass, Force, Reason};
 use crate::id::NodeId;
 use crate::id::StepId;
 use crate::observe::NodeFacts;
-use crate::plan::quorum::is_unhealthy;
+use crate::observe::is_unhealthy;
 use crate::plan::{Action, Step};
 use crate::spec::Role;
 use serde::Serialize;

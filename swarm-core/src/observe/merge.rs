@@ -4,7 +4,7 @@ use super::classify::{HostState, Ours, classify};
 use super::facts::{ClusterView, HostReport, LocalState, NodeFacts, Observation, ReachErrorKind, RemoteManager};
 use crate::addr::{AddressSelector, ip_of};
 use crate::id::{ClusterId, DaemonId, HostName, NodeId};
-use crate::plan::quorum;
+use crate::quorum;
 use crate::spec::{ClusterSpec, HostSpec, NAME_LABEL, Role};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,6 +3,7 @@
 mod certificate;
 mod classify;
 mod facts;
+mod health;
 mod merge;
 mod probe;
 
@@ -12,5 +13,6 @@ pub use facts::{
     ClusterFacts, ClusterView, EngineFacts, HostReport, LocalState, LocalSwarm, MachineFacts, ManagerFacts, NodeFacts, NodeState,
     Observation, ReachError, ReachErrorKind, Reachability, RemoteManager,
 };
+pub use health::{is_unhealthy, survives_without, unhealthy};
 pub use merge::{Basis, Contradiction, Observed, ObservedCluster, ObservedHost, merge};
 pub use probe::{PROBE_SCRIPT, parse_probe};

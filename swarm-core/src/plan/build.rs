@@ -1,7 +1,6 @@
 //! From what is wanted and what is there to a plan, or to the reasons why not. Synchronous, total, deterministic.
 
 use super::managers::{disk_too_full, gone_managers};
-use super::quorum;
 use super::raft::Raft;
 use super::refusal::Refusal;
 use super::{Action, Blocked, Envelope, PLAN_VERSION, Plan, PlanPurpose, Risk, Step, fingerprint, order};
@@ -11,6 +10,7 @@ use crate::condition::Condition;
 use crate::engine::{InitRequest, SwarmChange};
 use crate::id::{HostName, StepId};
 use crate::observe::{ClusterView, HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost};
+use crate::quorum;
 use crate::spec::{Availability, ClusterSpec, HostSpec, NAME_LABEL, Role, SwarmSettings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -5,8 +5,7 @@ use super::{Action, Blocked, Envelope, PLAN_VERSION, Plan, PlanPurpose, Planned,
 use crate::condition::Condition;
 use crate::engine::Force;
 use crate::id::{ClusterId, NodeId, StepId};
-use crate::observe::{ClusterView, HostState, NodeFacts, Observed, ObservedCluster, ObservedHost};
-use crate::plan::quorum;
+use crate::observe::{ClusterView, HostState, NodeFacts, Observed, ObservedCluster, ObservedHost, unhealthy};
 use crate::spec::{ClusterSpec, HostSpec, Role};
 
 /// Plans to take every member out. What the swarm has besides the hosts of the file is named. With `force` a swarm without a leader is
@@ -99,7 +98,7 @@ impl<'a> Destroy<'a> {
         let Some(by) = by else { return Vec::new() };
         let mut chain = Vec::new();
         let mut left: Vec<NodeFacts> = view.nodes.clone();
-        while let Some(dead) = quorum::unhealthy(&left, None).cloned() {
+        while let Some(dead) = unhealthy(&left, None).cloned() {
             left.retain(|n| n.id != dead.id);
             let answers = ours.iter().any(|(_, node)| node.id == dead.id);
             let name = if dead.hostname.is_empty() { "no host name" } else { dead.hostname.as_str() };

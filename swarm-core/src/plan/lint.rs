@@ -1,10 +1,11 @@
 //! An independent look at a plan, before it is carried out. It shares no code with the builder: a finding is a bug of ours,
 //! or a plan file that someone edited.
 
-use super::{Action, Plan, PlanPurpose, Step, quorum};
+use super::{Action, Plan, PlanPurpose, Step};
 use crate::engine::Force;
 use crate::id::{HostName, StepId};
 use crate::observe::{HostState, Observed, ObservedCluster};
+use crate::quorum;
 use crate::spec::{ClusterSpec, Role};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -7,7 +7,6 @@ mod host_steps;
 mod lint;
 mod managers;
 mod order;
-pub mod quorum;
 mod raft;
 mod refusal;
 mod render;

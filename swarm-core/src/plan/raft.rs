@@ -1,9 +1,9 @@
 //! The managers while a plan grows: how many there are, and how many would surely answer.
 
-use super::quorum;
 use super::refusal::Refusal;
 use crate::id::NodeId;
 use crate::observe::{ClusterView, NodeState};
+use crate::quorum;
 use crate::spec::HostSpec;
 use std::collections::BTreeMap;
 

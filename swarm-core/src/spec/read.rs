@@ -7,7 +7,7 @@ use super::tree::{Entry, Node, Value};
 use super::{Availability, ClusterSpec, Connection, ExternalCa, HostSpec, InitSettings, Policy, Role, SshSpec, SwarmSettings};
 use crate::addr::{AddressSelector, HostAddress, ListenAddress, parse_network};
 use crate::id::HostName;
-use crate::plan::quorum;
+use crate::quorum;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;

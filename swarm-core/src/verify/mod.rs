@@ -4,7 +4,7 @@ use crate::advice::Advice;
 use crate::condition::Condition;
 use crate::id::HostName;
 use crate::observe::{HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost, address_matches};
-use crate::plan::quorum;
+use crate::quorum;
 use crate::spec::{ClusterSpec, HostSpec, NAME_LABEL, Role};
 use serde::Serialize;
 use std::collections::BTreeSet;

@@ -1,8 +1,5 @@
 //! Raft arithmetic: n voters need n/2+1 of them, and tolerate the loss of (n-1)/2.
 
-use crate::id::NodeId;
-use crate::observe::{NodeFacts, NodeState};
-
 /// How many of `voters` must be there for the swarm to change anything.
 pub fn needed(voters: usize) -> usize {
     voters / 2 + 1
@@ -11,27 +8,6 @@ pub fn needed(voters: usize) -> usize {
 /// How many of `voters` may be lost.
 pub fn tolerated(voters: usize) -> usize {
     voters.saturating_sub(1) / 2
-}
-
-/// Whether a majority of managers would surely be there if one of them were none any more. A node that has no vote costs none.
-pub fn survives_without(nodes: &[NodeFacts], id: &NodeId) -> bool {
-    if !nodes.iter().any(|n| n.id == *id && n.manager.is_some()) {
-        return true;
-    }
-    let rest = nodes.iter().filter(|n| n.manager.is_some() && n.id != *id);
-    let there = rest.clone().filter(|n| n.is_reachable_manager() && n.state != NodeState::Down).count();
-    let voters = rest.count();
-    voters > 0 && there >= needed(voters)
-}
-
-/// Whether a node is a member of raft that the others do not reach, or that does not report.
-pub fn is_unhealthy(node: &NodeFacts) -> bool {
-    node.manager.is_some() && (!node.is_reachable_manager() || node.state == NodeState::Down)
-}
-
-/// A member of raft that is not healthy, besides the one that is to be changed.
-pub fn unhealthy<'a>(nodes: &'a [NodeFacts], changing: Option<&NodeId>) -> Option<&'a NodeFacts> {
-    nodes.iter().find(|n| is_unhealthy(n) && Some(&n.id) != changing)
 }
 
 /// What to tell about a number of managers; `None` where there is nothing to tell.
@@ -75,20 +51,6 @@ mod tests {
     fn majorities() {
         let table: Vec<(usize, usize, usize)> = (1..=7).map(|n| (n, needed(n), tolerated(n))).collect();
         assert_eq!(table, [(1, 1, 0), (2, 2, 0), (3, 2, 1), (4, 3, 1), (5, 3, 2), (6, 4, 2), (7, 4, 3)]);
-    }
-
-    #[test]
-    fn a_demotion_that_leaves_no_majority_is_seen() {
-        use crate::spec::Role::{Manager, Worker};
-        use crate::testkit::node;
-        let three = [
-            node("m1", Manager, NodeState::Ready, true),
-            node("m2", Manager, NodeState::Ready, false),
-            node("m3", Manager, NodeState::Down, false),
-        ];
-        assert!(survives_without(&three, &"node-m3".into()) && !survives_without(&three, &"node-m2".into()));
-        let one = [node("m1", Manager, NodeState::Ready, true), node("w1", Worker, NodeState::Ready, false)];
-        assert!(!survives_without(&one, &"node-m1".into()) && survives_without(&one, &"node-w1".into()));
     }
 
     #[test]
