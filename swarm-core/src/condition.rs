@@ -57,11 +57,10 @@ impl Condition {
     }
 
     fn unmet_on(&self, node: &NodeFacts) -> Option<String> {
-        let state = |s: &NodeState| format!("{s:?}").to_lowercase();
         match self {
             Self::Ready => (node.state != NodeState::Ready).then(|| {
                 let said = if node.message.is_empty() { String::new() } else { format!(" ({})", node.message) };
-                format!("the node is {}{said}, not ready", state(&node.state))
+                format!("the node is {}{said}, not ready", node.state)
             }),
             Self::Role(role) if node.role != *role => Some(format!("the role is {}, not {role}", node.role)),
             Self::Role(Role::Manager) if !node.is_reachable_manager() => Some("it is not yet a manager that the others reach".into()),

@@ -182,12 +182,12 @@ fn short_version(version: &str, width: Width) -> &str {
 }
 
 fn node_row(name: &str, node: &NodeFacts, engine: &str, width: Width) -> Vec<String> {
-    let state = format!("{:?}", node.state).to_lowercase();
+    let state = node.state.to_string();
     // A manager that the others do not reach may still report as a node.
     let (role, state) = match &node.manager {
         Some(m) if m.leader => ("leader".to_owned(), state),
         Some(m) if m.reachability == Reachability::Reachable => (node.role.to_string(), state),
-        Some(m) => (node.role.to_string(), format!("{state}, {:?}", m.reachability).to_lowercase()),
+        Some(m) => (node.role.to_string(), format!("{state}, {}", m.reachability)),
         None if node.role == Role::Manager => (node.role.to_string(), format!("{state}, no manager yet")),
         None => (node.role.to_string(), state),
     };

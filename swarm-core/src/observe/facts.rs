@@ -6,6 +6,7 @@ use crate::id::{ClusterId, DaemonId, HostName, NodeId};
 use crate::spec::{Availability, InitSettings, Role, SwarmSettings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// What an engine says of its own part in a swarm (`LocalNodeState`, moby `api/types/swarm/node.go`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +109,17 @@ pub enum NodeState {
     Disconnected,
 }
 
+impl fmt::Display for NodeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ready => "ready",
+            Self::Down => "down",
+            Self::Unknown => "unknown",
+            Self::Disconnected => "disconnected",
+        })
+    }
+}
+
 /// Whether the other managers reach a manager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -118,6 +130,16 @@ pub enum Reachability {
     Unreachable,
     /// Not known yet.
     Unknown,
+}
+
+impl fmt::Display for Reachability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Reachable => "reachable",
+            Self::Unreachable => "unreachable",
+            Self::Unknown => "unknown",
+        })
+    }
 }
 
 /// A node's part in raft.
@@ -229,7 +251,8 @@ pub enum ReachErrorKind {
 }
 
 /// Why an engine was not reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
 pub struct ReachError {
     /// What kind of thing.
     pub kind: ReachErrorKind,

@@ -187,8 +187,10 @@ impl Observed {
             if let Some(node) = &host.node {
                 put("role", node.role.to_string());
                 put("availability", node.availability.to_string());
-                put("labels", format!("{:?}", node.labels));
-                put("manager", node.manager.as_ref().map_or("no".into(), |m| format!("{:?}", m.reachability).to_lowercase()));
+                put("manager", node.manager.as_ref().map_or("no".into(), |m| m.reachability.to_string()));
+                for (key, value) in &node.labels {
+                    put(&format!("labels.{key}"), value.clone());
+                }
             }
         }
         if let Some(view) = self.view() {

@@ -107,9 +107,7 @@ impl<'a> Builder<'a> {
                     };
                     self.notes.push(format!(
                         "node {} ({name}, {}, {}) is in the swarm and not in the file; it is left alone; to remove it, {advice}",
-                        node.id,
-                        node.role,
-                        format!("{:?}", node.state).to_lowercase()
+                        node.id, node.role, node.state
                     ));
                 }
             }
