@@ -123,7 +123,6 @@ async fn a_master_goes_with_us() {
 /// A question stops the clock, and the terminal is as it was however the question ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_question_waits_and_gives_the_terminal_back() {
-    use std::io::{Read, Write};
     let lab = TestLab::up(1, 0);
     let dir = tempfile::tempdir().unwrap();
     let locked = dir.path().join("locked");
@@ -132,29 +131,12 @@ async fn a_question_waits_and_gives_the_terminal_back() {
     std::fs::write(lab.host("m1").home_dir().join(".ssh/authorized_keys"), public).unwrap();
     let text = lab.text(&[("m1", "manager", "")]).replace(&lab.lab.key().display().to_string(), &locked.display().to_string());
     let program = swarm_tests::cli::command(&[]).get_program().to_string_lossy().into_owned();
-    let session = |end: &dyn Fn(&str, &mut std::process::ChildStdin)| -> String {
+    let session = |end: &dyn Fn(&str, &mut OnTerminal)| -> String {
         let file = lab.file(&text);
-        let line = format!("stty cols 500; trap : INT TERM HUP; '{program}' status -f {}; stty -a", file.display());
-        let mut child = std::process::Command::new("script")
-            .args(["-qfec", &line, "/dev/null"])
-            .env_remove("SSH_AUTH_SOCK")
-            .env("SHELL", "/bin/sh")
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut seen = Vec::new();
-        let mut buffer = [0; 1024];
-        while !String::from_utf8_lossy(&seen).contains("Passphrase for") {
-            let got = output.read(&mut buffer).unwrap();
-            assert!(got > 0, "{}", String::from_utf8_lossy(&seen));
-            seen.extend(&buffer[..got]);
-        }
-        end(file.to_str().unwrap(), &mut input);
-        output.read_to_end(&mut seen).unwrap();
-        child.wait().unwrap();
-        String::from_utf8_lossy(&seen).into_owned()
+        let mut terminal = OnTerminal::run(&format!("trap : INT TERM HUP; '{program}' status -f {}", file.display()));
+        terminal.until("it asks", |t| t.questions() == 1);
+        end(file.to_str().unwrap(), &mut terminal);
+        terminal.ends()
     };
     let echoes = |text: &str| text.contains(" echo ") && !text.contains("-echo ");
     for signal in ["INT", "TERM", "HUP"] {
@@ -162,12 +144,12 @@ async fn a_question_waits_and_gives_the_terminal_back() {
         assert!(echoes(&text), "{signal}: {text}");
     }
     // Longer than any deadline of a login.
-    let text = session(&|_, input| {
+    let text = session(&|_, terminal| {
         std::thread::sleep(Duration::from_secs(25));
-        input.write_all(b"poison-passphrase\n").unwrap();
+        terminal.types("poison-passphrase\n");
     });
     assert!(text.contains("standalone") && echoes(&text) && !text.contains("poison"), "{text}");
-    let text = session(&|_, input| input.write_all(b"wrong\n").unwrap());
+    let text = session(&|_, terminal| terminal.types("wrong\n"));
     assert!(text.contains("is wrong") && echoes(&text), "{text}");
 }
 
@@ -176,6 +158,7 @@ struct OnTerminal {
     child: std::process::Child,
     input: std::process::ChildStdin,
     seen: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
+    reader: Option<std::thread::JoinHandle<()>>,
 }
 
 impl OnTerminal {
@@ -191,14 +174,14 @@ impl OnTerminal {
         let (input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let keeps = std::sync::Arc::clone(&seen);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             use std::io::Read;
             let mut buffer = [0; 1024];
             while let Ok(got @ 1..) = output.read(&mut buffer) {
                 keeps.lock().unwrap().extend(&buffer[..got]);
             }
         });
-        Self { child, input, seen }
+        Self { child, input, seen, reader: Some(reader) }
     }
 
     fn text(&self) -> String {
@@ -207,6 +190,21 @@ impl OnTerminal {
 
     fn questions(&self) -> usize {
         self.text().matches("Passphrase for").count()
+    }
+
+    fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        while !is_so(self) {
+            assert!(std::time::Instant::now() < until, "not yet: {what}: {}", self.text());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits for its end; gives all it wrote.
+    fn ends(&mut self) -> String {
+        self.child.wait().unwrap();
+        self.reader.take().unwrap().join().unwrap();
+        self.text()
     }
 
     fn types(&mut self, text: &str) {
@@ -233,7 +231,7 @@ async fn a_question_survives_being_suspended() {
     let file = lab.file(&lab.text(&[("m1", "manager", &m1)]));
     let program = swarm_tests::cli::command(&[]).get_program().to_string_lossy().into_owned();
     let mut terminal = OnTerminal::run(&format!("'{program}' status -f {}", file.display()));
-    eventually("it asks", Duration::from_secs(20), || terminal.questions() == 1).await;
+    terminal.until("it asks", |t| t.questions() == 1);
     let pid = sh(&["pgrep", "-f", &format!("^{program} status -f {}", file.display())]).trim().to_owned();
     let device = std::fs::read_link(format!("/proc/{pid}/fd/0")).unwrap();
     let echoes = || sh(&["stty", "-a", "-F", device.to_str().unwrap()]).contains(" echo ");
@@ -248,9 +246,7 @@ async fn a_question_survives_being_suspended() {
         eventually("it asks again", Duration::from_secs(5), || terminal.questions() == before + 1 && !echoes()).await;
     }
     terminal.types("poison-passphrase\n");
-    assert!(terminal.child.wait().unwrap().code().is_some());
-    eventually("everything was read", Duration::from_secs(5), || terminal.text().contains(" echo ")).await;
-    let text = terminal.text();
+    let text = terminal.ends();
     assert!(text.contains("standalone") && !text.contains("poison") && !text.contains("-echo "), "{text}");
 }
 
@@ -263,7 +259,7 @@ async fn one_question_is_on_the_terminal_at_a_time() {
     let file = lab.file(&lab.text(&[("m1", "manager", &m1), ("m2", "manager", &m2)]));
     let program = swarm_tests::cli::command(&[]).get_program().to_string_lossy().into_owned();
     let mut terminal = OnTerminal::run(&format!("'{program}' status -f {}", file.display()));
-    eventually("one is asked", Duration::from_secs(20), || terminal.questions() >= 1).await;
+    terminal.until("one is asked", |t| t.questions() >= 1);
     let asked = std::time::Instant::now();
     // Both hosts are connected to at once, so a second question would be there long before this ends.
     while asked.elapsed() < Duration::from_secs(4) {
@@ -271,10 +267,8 @@ async fn one_question_is_on_the_terminal_at_a_time() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     terminal.types("poison-passphrase\n");
-    eventually("the other is asked", Duration::from_secs(10), || terminal.questions() == 2).await;
+    terminal.until("the other is asked", |t| t.questions() == 2);
     terminal.types("poison-passphrase\n");
-    assert!(terminal.child.wait().unwrap().code().is_some());
-    eventually("everything was read", Duration::from_secs(5), || terminal.text().contains(" echo ")).await;
-    let text = terminal.text();
+    let text = terminal.ends();
     assert!(text.matches("standalone").count() >= 2 && !text.contains("poison"), "{text}");
 }
