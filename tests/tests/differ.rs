@@ -9,7 +9,7 @@ const LABS: usize = 4;
 #[test]
 fn engines_and_the_simulator_go_the_same_way() {
     let differing = side_by_side(0..SEQUENCES, LABS, |_, _, _| {});
-    let texts: Vec<String> = differing.iter().map(|(seed, text)| format!("seed {seed}, twice: {text}")).collect();
+    let texts: Vec<String> = differing.iter().map(|(seed, text)| format!("seed {seed}, three times: {text}")).collect();
     assert!(texts.is_empty(), "{}", texts.join("\n"));
 }
 
