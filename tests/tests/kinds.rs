@@ -152,6 +152,17 @@ fn private_keys_of_every_format_are_opened_with_their_passphrase() {
     let plain = dir.path().join("plain").display().to_string();
     sh(&["openssl", "pkey", "-in", &pkcs8, "-passin", "pass:a phrase", "-out", &plain]);
     all.push((pkcs8, format!("{}\n", public_of_pkcs8(&plain))));
+    // What OpenSSL made in its old form, with keys of every length.
+    for (kind, cipher) in [("rsa", "-aes192"), ("rsa", "-aes256"), ("ec", "-aes256")] {
+        let from = dir.path().join(if kind == "rsa" { "rsaPEM" } else { "ecdsaPEM" }).display().to_string();
+        let path = dir.path().join(format!("{kind}{cipher}")).display().to_string();
+        let traditional = if kind == "rsa" { &["-traditional"][..] } else { &[] };
+        let pass = ["-passin", "pass:a phrase", "-passout", "pass:a phrase"];
+        sh(&[&["openssl", kind, "-in", &from, cipher, "-out", &path][..], traditional, &pass].concat());
+        sh(&["chmod", "600", &path]);
+        assert!(std::fs::read_to_string(&path).unwrap().contains("DEK-Info: AES-"), "{kind} {cipher}");
+        all.push((path, std::fs::read_to_string(format!("{from}.pub")).unwrap()));
+    }
     let host = lab.host("m1");
     for (path, public) in &all {
         let add = format!("echo '{}' >> /root/.ssh/authorized_keys", public.trim());
