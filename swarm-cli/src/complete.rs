@@ -3,18 +3,27 @@
 use clap_complete::CompletionCandidate;
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use swarm_core::ClusterSpec;
+use swarm_core::spec::{Entry, Value};
 
-/// The cluster file that a command without `-f` would read.
-fn spec() -> Option<ClusterSpec> {
+/// What a shell sets when it asks for completions; a name that no one uses for something else.
+pub(crate) const VARIABLE: &str = "_SWARM_COMPLETE";
+
+/// The hosts of the cluster file that a command without `-f` would read, also where the file has problems elsewhere. Standard input
+/// belongs to the shell.
+fn host_names() -> Option<Vec<String>> {
     let file = std::env::var_os("SWARM_FILE").map_or_else(|| PathBuf::from("swarm.yaml"), PathBuf::from);
-    let bytes = crate::source::read(&file, swarm_file::SIZE_LIMIT as u64).ok()?;
-    // Names of hosts stand in no variable.
-    swarm_file::parse_bytes(&bytes, &|_| Some(String::new())).ok().map(|read| read.spec)
+    let bytes = if file.as_os_str() == "-" { return None } else { crate::source::read(&file, swarm_file::SIZE_LIMIT as u64).ok()? };
+    let entries = |value: Value| match value {
+        Value::Map(entries) => entries,
+        _ => Vec::<Entry>::new(),
+    };
+    let whole = swarm_file::tree(&String::from_utf8_lossy(&bytes)).ok()?;
+    let hosts = entries(whole.value).into_iter().find(|e| e.key == "hosts")?;
+    Some(entries(hosts.node.value).into_iter().map(|e| e.key).collect())
 }
 
 fn names(current: &str) -> Vec<String> {
-    spec().iter().flat_map(|s| s.hosts()).map(|h| h.name.to_string()).filter(|name| name.starts_with(current)).collect()
+    host_names().unwrap_or_default().into_iter().filter(|name| name.starts_with(current)).collect()
 }
 
 /// Hosts.

@@ -87,17 +87,22 @@ fn a_shell_completes_hosts_and_every_verb_has_its_manual_page() {
     let file = file(&dir, "");
     let completed = |words: &[&str]| -> Vec<String> {
         let mut command = command(&[&["--", "swarm"], words].concat());
-        command.env("SWARM_FILE", &file).env("COMPLETE", "bash").env("_CLAP_COMPLETE_COMP_TYPE", "9");
+        command.env("SWARM_FILE", &file).env("_SWARM_COMPLETE", "bash").env("_CLAP_COMPLETE_COMP_TYPE", "9");
         let ran: Ran = command.env("_CLAP_COMPLETE_INDEX", words.len().to_string()).env("IFS", "\n").output().unwrap().into();
         ran.out.split(['\n', '\u{b}']).map(str::to_owned).collect()
     };
     assert_eq!(completed(&["plan", "--limit", "w"]), ["w1", "w2", "w3"]);
     assert_eq!(completed(&["plan", "--limit", "m1,role=w"]), ["m1,role=worker"]);
     assert_eq!(completed(&["apply", "--force-leave", "m"]), ["m1", "m2", "m3"]);
+    // A file with a problem, or with a variable that is not set, has hosts all the same.
+    let text = std::fs::read_to_string(&file).unwrap().replacen("10.20.30.1", "\"${NOT_SET_ANYWHERE}\"", 1);
+    std::fs::write(&file, text).unwrap();
+    assert_eq!(run(&["validate", "-f", &file]).code, 1);
+    assert_eq!(completed(&["plan", "--limit", "m"]), ["m1", "m2", "m3"]);
     assert!(completed(&["st"]).contains(&"status".to_owned()));
     for shell in ["bash", "zsh", "fish"] {
         let ran = run(&["completions", shell]);
-        assert!(ran.code == 0 && ran.out.contains("COMPLETE"), "{shell}: {ran:?}");
+        assert!(ran.code == 0 && ran.out.contains("_SWARM_COMPLETE"), "{shell}: {ran:?}");
     }
     let pages = dir.path().join("man");
     assert_eq!(run(&["man", pages.to_str().unwrap()]).code, 0);

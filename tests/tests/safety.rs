@@ -247,6 +247,14 @@ async fn managers_that_someone_locked_have_their_key_stored() {
     assert!(lab.docker("m1", &["info", "--format", "{{json .Swarm.Cluster.Spec}}"]).contains("\"AutoLockManagers\":false"));
 }
 
+/// Applies, and lets something happen when a step begins.
+async fn apply_while(text: &str, step: &str, happens: &(dyn Fn() + Sync)) -> Report {
+    let (wanted, fleet, happens) = (spec(text), Connections::default(), Before(step, happens));
+    let apply = Apply::new(&wanted, &fleet).progress(&happens);
+    let (plan, observed) = apply.plan().await.unwrap();
+    apply.run(&plan, &observed).await
+}
+
 /// Does something as soon as a step begins.
 struct Before<'a>(&'a str, &'a (dyn Fn() + Sync));
 
@@ -268,7 +276,6 @@ async fn an_engine_that_dies_as_it_joins_costs_no_vote() {
     let four = lab.text(&[&three[..], &[("m4", "manager", "")]].concat());
     // The engine dies some tenths of a second into its join, wherever the join is then.
     for after in [100, 400, 900] {
-        let wanted = spec(&four);
         let killing = std::sync::Mutex::new(None);
         let kill = || {
             let engine = lab.host("m4").clone();
@@ -277,10 +284,7 @@ async fn an_engine_that_dies_as_it_joins_costs_no_vote() {
                 engine.signal_engine("KILL").unwrap();
             }));
         };
-        let (fleet, dies) = (Connections::default(), Before("m4/join", &kill));
-        let apply = Apply::new(&wanted, &fleet).progress(&dies);
-        let (plan, observed) = apply.plan().await.unwrap();
-        apply.run(&plan, &observed).await;
+        apply_while(&four, "m4/join", &kill).await;
         // A quick join may have ended before.
         killing.lock().unwrap().take().unwrap().join().unwrap();
         let dead = managers(&lab, "m1").iter().filter(|m| m.ends_with("Unreachable")).count();
@@ -308,11 +312,7 @@ async fn a_manager_that_joins_over_a_link_that_loses_packets_costs_no_vote() {
     converge(&lab.text(&three)).await;
     let four = lab.text(&[&three[..], &[("m4", "manager", "")]].concat());
     // A fifth of all packets between m4 and the others is lost from the moment its join is sent.
-    let loses = || lab.host("m4").lose(20).unwrap();
-    let (wanted, fleet, loses) = (spec(&four), Connections::default(), Before("m4/join", &loses));
-    let apply = Apply::new(&wanted, &fleet).progress(&loses);
-    let (plan, observed) = apply.plan().await.unwrap();
-    let report = apply.run(&plan, &observed).await;
+    let report = apply_while(&four, "m4/join", &|| lab.host("m4").lose(20).unwrap()).await;
     let seen = managers(&lab, "m1");
     let healthy = seen.iter().filter(|m| !m.ends_with("Unreachable")).count();
     assert!(healthy >= 3 && seen.len() <= 4, "{seen:?} {report:#?}");
@@ -339,11 +339,7 @@ async fn what_another_operator_joins_in_the_same_second_survives_the_clean_up() 
             joining.lock().unwrap().push(std::thread::spawn(move || host.exec(&["docker", "swarm", "join", "--token", &token, &remote])));
         }
     };
-    let wanted = spec(&lab.text(&[&three[..], &[("m4", "manager", "")]].concat()));
-    let (fleet, join) = (Connections::default(), Before("m4/join", &join));
-    let apply = Apply::new(&wanted, &fleet).progress(&join);
-    let (plan, observed) = apply.plan().await.unwrap();
-    let report = apply.run(&plan, &observed).await;
+    let report = apply_while(&lab.text(&[&three[..], &[("m4", "manager", "")]].concat()), "m4/join", &join).await;
     let reported = format!("{report:?}");
     assert!(report.ending != Ending::Converged && reported.contains("no space left on device"), "{reported}");
     for joined in joining.lock().unwrap().drain(..) {

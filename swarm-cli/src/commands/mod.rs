@@ -85,7 +85,9 @@ fn completions(shell: clap_complete::Shell) -> Result<String, Failure> {
         other => return Err(Failure::Usage(format!("there are no completions for {other}"))),
     };
     let mut text = Vec::new();
-    completer.write_registration("COMPLETE", "swarm", "swarm", "swarm", &mut text).map_err(|e| Failure::Other(e.to_string()))?;
+    completer
+        .write_registration(crate::complete::VARIABLE, "swarm", "swarm", "swarm", &mut text)
+        .map_err(|e| Failure::Other(e.to_string()))?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 

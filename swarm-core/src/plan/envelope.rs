@@ -96,7 +96,7 @@ impl Envelope {
     }
 
     /// Each allowance by its verb and target, with its place.
-    pub(super) fn index(&self) -> BTreeMap<(&str, &Target), usize> {
+    fn index(&self) -> BTreeMap<(&str, &Target), usize> {
         self.0.iter().enumerate().map(|(place, a)| ((a.verb.as_str(), &a.target), place)).collect()
     }
 }
@@ -279,6 +279,24 @@ mod tests {
             begun.iter().for_each(|s| ledger.begun(s));
             assert_eq!(ledger.allows(asked), *inside, "row {row}: {} after {} steps", asked.id, begun.len());
         }
+    }
+
+    /// A saved plan that someone wrote a step into, or whose envelope was cut down, breaks a rule.
+    #[test]
+    fn a_plan_that_goes_beyond_its_own_envelope_is_found() {
+        let (before, spec) = (before(), spec(&["m1", "m3", "w1", "w2", "w3", "w4"]));
+        let Planned::Plan(plan) = build(&spec, &before, &PlanOptions::default()) else { panic!("a plan") };
+        let found = |plan: &Plan| {
+            let findings = crate::plan::lint(plan, &spec, &before, &BTreeSet::new());
+            findings.into_iter().filter(|f| f.what.contains("may do")).filter_map(|f| f.step).map(|s| s.to_string()).collect::<Vec<_>>()
+        };
+        assert!(!plan.is_empty() && found(&plan).is_empty(), "{plan:#?}");
+        let mut more = plan.clone();
+        more.steps.extend([step("m3", Action::Demote, &[]), step("w1", remove("node-old"), &[])]);
+        assert_eq!(found(&more), ["m3/demote", "w1/remove-node"]);
+        let mut none_left = plan.clone();
+        none_left.envelope.0.iter_mut().for_each(|allowed| allowed.times = 0);
+        assert_eq!(found(&none_left).len(), plan.steps.len());
     }
 
     #[test]

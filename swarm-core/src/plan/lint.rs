@@ -1,7 +1,7 @@
 //! An independent look at a plan, before it is carried out. It shares no code with the builder: a finding is a bug of ours,
 //! or a plan file that someone edited.
 
-use super::{Action, Plan, PlanPurpose, Step};
+use super::{Action, Plan, PlanPurpose, Step, Target};
 use crate::engine::Force;
 use crate::id::{HostName, StepId};
 use crate::observe::{HostState, Observed, ObservedCluster};
@@ -33,7 +33,10 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
     let mut findings = Vec::new();
     let mut say = |step: Option<&Step>, what: &str| findings.push(LintFinding { step: step.map(|s| s.id.clone()), what: what.into() });
     let mut earlier: BTreeSet<&StepId> = BTreeSet::new();
-    let envelope = plan.envelope.index();
+    let mut agreed: BTreeMap<(&str, Target), u32> = BTreeMap::new();
+    for one in &plan.envelope.0 {
+        *agreed.entry((one.verb.as_str(), one.target.clone())).or_default() += one.times;
+    }
     for step in &plan.steps {
         if step.needs.iter().any(|n| !earlier.contains(n)) {
             say(Some(step), "needs a step that does not come before it");
@@ -41,10 +44,9 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
         if !earlier.insert(&step.id) {
             say(Some(step), "is in the plan twice");
         }
-        let agreed = envelope.contains_key(&(step.action.verb(), &step.target()));
-        let cleans_up = matches!(step.action, Action::RemoveNode { .. });
-        if !agreed && !cleans_up {
-            say(Some(step), "is not in what the plan says it may do");
+        match agreed.get_mut(&(step.action.verb(), step.target())) {
+            Some(times) if *times > 0 => *times -= 1,
+            _ => say(Some(step), "is not in what the plan says it may do"),
         }
         if spec.host(&step.host).is_none() {
             say(Some(step), "is about a host that is not in the file");
