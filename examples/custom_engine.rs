@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use swarm_core::Secret;
 use swarm_core::driver::{NoProgress, settle};
-use swarm_core::engine::{EngineError, EngineRead};
+use swarm_core::engine::{EngineError, EngineRead, MembershipRead, Object, ObjectsRead, Query};
 use swarm_core::fleet::{FleetRead, Reader};
 use swarm_core::id::NodeId;
 use swarm_core::observe::{ClusterFacts, EngineFacts, NodeFacts, ReachError};
@@ -27,7 +27,7 @@ impl Counting {
 }
 
 #[async_trait]
-impl EngineRead for Counting {
+impl MembershipRead for Counting {
     async fn info(&self) -> Result<EngineFacts, EngineError> {
         self.count().info().await
     }
@@ -50,6 +50,13 @@ impl EngineRead for Counting {
 
     async fn service_count(&self) -> Result<usize, EngineError> {
         self.count().service_count().await
+    }
+}
+
+#[async_trait]
+impl ObjectsRead for Counting {
+    async fn list(&self, query: &Query) -> Result<Vec<Object>, EngineError> {
+        self.count().list(query).await
     }
 }
 

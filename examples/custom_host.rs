@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use std::process::Stdio;
 use std::sync::Arc;
-use swarm_core::engine::EngineRead;
+use swarm_core::engine::MembershipRead;
 use swarm_core::host::{BoxStream, Command, Host, HostError, HostRead, Output};
 use swarm_core::id::HostName;
 use swarm_core::observe::{MachineFacts, PROBE_SCRIPT, parse_probe};

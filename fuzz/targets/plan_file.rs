@@ -9,7 +9,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     assert_eq!(serde_json::from_slice::<Plan>(&text).expect("what was written can be read"), plan);
     assert!(!render_text(&plan).is_empty());
     // Carried out step by step, it ends, whatever is in it.
-    let mut run = swarm_core::machine::Run::new(&plan, swarm_core::machine::Start { concurrency: 4, ..Default::default() });
+    let start = swarm_core::machine::Start { concurrency: 4, ..Default::default() };
+    let mut run = swarm_core::machine::Run::new(&plan, start, Default::default());
     let mut now = std::time::Duration::ZERO;
     for _ in 0..200 {
         while run.poll_effect(now).is_some() {}

@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::time::Duration;
 use swarm_core::driver::{Progress, ProgressEvent};
-use swarm_core::id::HostName;
+use swarm_core::id::{HostName, StepId};
 use swarm_core::machine::Outcome;
 
 /// A progress sink for a format. With `-v` every event is in the log as well.
@@ -53,7 +53,7 @@ impl Progress for Plain {
 /// One spinning line for each host that is being worked on.
 struct Live {
     area: MultiProgress,
-    lines: Mutex<BTreeMap<HostName, ProgressBar>>,
+    lines: Mutex<BTreeMap<String, ProgressBar>>,
 }
 
 impl Live {
@@ -61,9 +61,9 @@ impl Live {
         Self { area: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()), lines: Mutex::default() }
     }
 
-    fn spin(&self, host: &HostName, text: &str) {
+    fn spin(&self, host: &str, text: &str) {
         let Ok(mut lines) = self.lines.lock() else { return };
-        let line = lines.entry(host.clone()).or_insert_with(|| {
+        let line = lines.entry(host.to_owned()).or_insert_with(|| {
             let line = self.area.add(ProgressBar::new_spinner());
             // The template is ours and whole.
             let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner());
@@ -74,7 +74,7 @@ impl Live {
         line.set_message(output::clean(text));
     }
 
-    fn end(&self, host: &HostName) {
+    fn end(&self, host: &str) {
         if let Ok(mut lines) = self.lines.lock()
             && let Some(line) = lines.remove(host)
         {
@@ -86,10 +86,13 @@ impl Live {
 impl Progress for Live {
     fn report(&self, event: &ProgressEvent) {
         match event {
-            ProgressEvent::StepStarted { host, verb, .. } => self.spin(host, &format!("{host}  {verb}")),
-            ProgressEvent::StepTrouble { host, message, .. } => self.spin(host, &format!("{host}  {message}")),
-            ProgressEvent::StepFinished { host, .. } => {
-                self.end(host);
+            ProgressEvent::StepStarted { step, host, verb } => self.spin(line_of(step, host), &format!("{}  {verb}", line_of(step, host))),
+            ProgressEvent::StepTrouble { step, host, message } => {
+                self.spin(line_of(step, host), &format!("{}  {message}", line_of(step, host)));
+            }
+            ProgressEvent::StepProgress { step, message } => self.spin(step.as_str(), &format!("{step}  {message}")),
+            ProgressEvent::StepFinished { step, host, .. } => {
+                self.end(line_of(step, host));
                 if let Some(line) = describe(event) {
                     let _ = self.area.println(output::clean(&line));
                 }
@@ -104,12 +107,18 @@ impl Progress for Live {
     }
 }
 
+/// The line of a step: its host's, or its own.
+fn line_of<'a>(step: &'a StepId, host: &'a Option<HostName>) -> &'a str {
+    host.as_ref().map_or(step.as_str(), HostName::as_str)
+}
+
 fn describe(event: &ProgressEvent) -> Option<String> {
     match event {
         ProgressEvent::InspectStarted { hosts } => Some(format!("looking at {hosts} host{}", if *hosts == 1 { "" } else { "s" })),
         ProgressEvent::HostInspected { host, error: Some(error) } => Some(format!("{host}: {error}")),
         ProgressEvent::StepStarted { step, .. } => Some(format!("{step}: started")),
         ProgressEvent::StepTrouble { step, message, .. } => Some(format!("{step}: {message}")),
+        ProgressEvent::StepProgress { step, message } => Some(format!("{step}: {message}")),
         ProgressEvent::StepFinished { step, outcome, .. } => Some(format!("{step}: {}", outcome_text(outcome))),
         ProgressEvent::Waiting { what } => Some(format!("waiting: {what}")),
         ProgressEvent::VerifyStarted => Some("verifying from a fresh look".into()),

@@ -1,7 +1,7 @@
 //! What a run is for, asked round by round: look, ask what comes next, do that, look again, until nothing comes. Pure, total and
 //! deterministic: the same observation gives the same answer.
 
-use crate::engine::Force;
+use crate::engine::{Force, Query};
 use crate::observe::{HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost};
 use crate::plan::{Action, Plan, PlanOptions, Planned, Refusal, build, build_destroy};
 use crate::spec::ClusterSpec;
@@ -57,6 +57,25 @@ pub trait Intent: Send + Sync {
 
     /// What of it does not hold.
     fn verify(&self, observed: &Observed) -> Verdict;
+
+    /// The objects of the swarm that it must know of: each look asks for them.
+    fn wants(&self) -> Vec<Query> {
+        Vec::new()
+    }
+}
+
+impl<T: Intent + ?Sized> Intent for &T {
+    fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
+        (**self).next(observed, so_far)
+    }
+
+    fn verify(&self, observed: &Observed) -> Verdict {
+        (**self).verify(observed)
+    }
+
+    fn wants(&self) -> Vec<Query> {
+        (**self).wants()
+    }
 }
 
 /// To bring the cluster of a file about.
@@ -129,7 +148,7 @@ fn next(plan: Plan) -> Next {
 }
 
 /// Before the first round, what is between two states is waited for: at most for its budget, and a quarter of the file's deadline.
-pub(crate) fn waits(spec: &ClusterSpec, observed: &Observed, so_far: SoFar) -> Option<Next> {
+pub fn waits(spec: &ClusterSpec, observed: &Observed, so_far: SoFar) -> Option<Next> {
     let (why, budget) = between(observed).filter(|_| so_far.rounds == 0)?;
     let budget = budget.min(spec.policy().timeout / 4);
     (so_far.waited < budget).then_some(Next::Waiting { why, budget })

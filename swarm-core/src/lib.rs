@@ -16,6 +16,7 @@ pub mod advice;
 pub mod condition;
 pub mod driver;
 pub mod engine;
+pub mod family;
 pub mod fleet;
 pub mod host;
 pub mod id;

@@ -43,8 +43,8 @@ impl Ending {
 pub struct StepReport {
     /// The step.
     pub id: StepId,
-    /// Its host.
-    pub host: HostName,
+    /// Its host; `None` for an object of the swarm.
+    pub host: Option<HostName>,
     /// What it does.
     pub verb: String,
     /// How it ended.

@@ -3,7 +3,10 @@
 //! For anything about how a swarm behaves, use a real engine: a mock proves only what its author believed.
 #![allow(missing_docs, clippy::indexing_slicing, clippy::panic, reason = "most of this is written by mockall")]
 
-use crate::engine::{Engine, EngineError, EngineRead, Force, InitRequest, JoinRequest, NodeChange, SwarmChange};
+use crate::engine::{
+    EngineError, Force, InitRequest, JoinRequest, Kind, Membership, MembershipRead, NodeChange, Object, Objects, ObjectsRead, Query,
+    Sealed, SwarmChange,
+};
 use crate::host::{BoxStream, Command, Host, HostError, HostRead, Output};
 use crate::id::{HostName, NodeId};
 use crate::observe::{ClusterFacts, EngineFacts, MachineFacts, NodeFacts};
@@ -16,7 +19,7 @@ mockall::mock! {
     pub Docker {}
 
     #[async_trait]
-    impl EngineRead for Docker {
+    impl MembershipRead for Docker {
         async fn info(&self) -> Result<EngineFacts, EngineError>;
         async fn cluster(&self) -> Result<ClusterFacts, EngineError>;
         async fn nodes(&self) -> Result<Vec<NodeFacts>, EngineError>;
@@ -26,7 +29,7 @@ mockall::mock! {
     }
 
     #[async_trait]
-    impl Engine for Docker {
+    impl Membership for Docker {
         async fn init(&self, request: &InitRequest) -> Result<(), EngineError>;
         async fn join(&self, request: &JoinRequest, token: &Secret) -> Result<(), EngineError>;
         async fn leave(&self, force: Force) -> Result<(), EngineError>;
@@ -35,6 +38,19 @@ mockall::mock! {
         async fn update_swarm(&self, change: &SwarmChange) -> Result<(), EngineError>;
         async fn update_node(&self, id: &NodeId, version: u64, change: &NodeChange) -> Result<(), EngineError>;
         async fn remove_node(&self, id: &NodeId, force: Force) -> Result<(), EngineError>;
+    }
+
+    #[async_trait]
+    impl ObjectsRead for Docker {
+        async fn list(&self, query: &Query) -> Result<Vec<Object>, EngineError>;
+        async fn get(&self, kind: Kind, id: &str) -> Result<Object, EngineError>;
+    }
+
+    #[async_trait]
+    impl Objects for Docker {
+        async fn create(&self, kind: Kind, body: &Sealed) -> Result<String, EngineError>;
+        async fn update(&self, kind: Kind, id: &str, version: u64, body: &Sealed, rollback: bool) -> Result<(), EngineError>;
+        async fn remove(&self, kind: Kind, id: &str) -> Result<(), EngineError>;
     }
 }
 

@@ -17,6 +17,7 @@ use std::pin::pin;
 use std::time::Duration;
 use swarm_core::engine::{EngineError, ErrorClass, Reason, classify_answer};
 use swarm_core::observe::{ReachError, ReachErrorKind};
+use swarm_core::secret::Secret;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Body = UnsyncBoxBody<Bytes, BoxError>;
@@ -220,7 +221,19 @@ impl EngineClient {
 
     /// A call that does not pass through bollard. `None` is given for an empty answer.
     pub(crate) async fn call(&self, doing: Doing, method: Method, path: &str, body: Option<&Value>) -> Result<Option<Value>, EngineError> {
-        let bytes = doing.within(self.bytes(doing, method, path, body)).await?;
+        self.call_as(doing, method, path, body, None).await
+    }
+
+    /// The same with a login to an image's registry, which the engine takes from a header.
+    pub(crate) async fn call_as(
+        &self,
+        doing: Doing,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        login: Option<&Secret>,
+    ) -> Result<Option<Value>, EngineError> {
+        let bytes = doing.within(self.bytes(doing, method, path, body, login)).await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(None);
         }
@@ -238,19 +251,29 @@ impl EngineClient {
     where
         W: serde::de::DeserializeOwned,
     {
-        let bytes = doing.within(self.bytes(doing, Method::GET, path, None)).await?;
+        let bytes = doing.within(self.bytes(doing, Method::GET, path, None, None)).await?;
         list::read(&bytes, least, each).map_err(|e| doing.unusable(&format!("the engine's answer is not such a list: {e}")))
     }
 
-    async fn bytes(&self, doing: Doing, method: Method, path: &str, body: Option<&Value>) -> Result<Bytes, EngineError> {
+    async fn bytes(
+        &self,
+        doing: Doing,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        login: Option<&Secret>,
+    ) -> Result<Bytes, EngineError> {
         let bytes = body.map(|b| Bytes::from(b.to_string())).unwrap_or_default();
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("http://engine{}{path}", self.prefix))
             .header("host", "engine")
-            .header("content-type", "application/json")
-            .body(Full::new(bytes).map_err(|never| match never {}).boxed_unsync())
-            .map_err(|e| doing.unusable(&e.to_string()))?;
+            .header("content-type", "application/json");
+        if let Some(login) = login {
+            request = request.header("x-registry-auth", login.expose());
+        }
+        let request =
+            request.body(Full::new(bytes).map_err(|never| match never {}).boxed_unsync()).map_err(|e| doing.unusable(&e.to_string()))?;
         let answer = self.http.request(request).await.map_err(|error| match not_reached(&error) {
             Some(not_reached) => doing.not_reached(not_reached),
             None => doing.lost(&chain(&error)),

@@ -12,7 +12,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use swarm_core::addr::HostAddress;
-use swarm_core::engine::{Engine, EngineError, EngineRead, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason, SwarmChange};
+use swarm_core::engine::{
+    EngineError, ErrorClass, Force, InitRequest, JoinRequest, Membership, MembershipRead, NodeChange, Reason, SwarmChange,
+};
 use swarm_core::host::Host;
 use swarm_core::id::NodeId;
 use swarm_core::observe::{ClusterFacts, EngineFacts, NodeFacts, ReachError, ReachErrorKind};
@@ -79,7 +81,7 @@ impl DockerEngine {
     }
 
     /// What is about to change something: what it said before does not count any more.
-    fn change(&self, what: &'static str) -> Doing {
+    pub(crate) fn change(&self, what: &'static str) -> Doing {
         if let Ok(mut first) = self.first.lock() {
             *first = None;
         }
@@ -90,13 +92,18 @@ impl DockerEngine {
         doing.within(async { call.await.map_err(|e| doing.bollard_error(&e)) }).await
     }
 
-    async fn read(&self, doing: Doing, path: &str) -> Result<Value, EngineError> {
+    /// The client.
+    pub(crate) fn client(&self) -> &EngineClient {
+        &self.client
+    }
+
+    pub(crate) async fn read(&self, doing: Doing, path: &str) -> Result<Value, EngineError> {
         self.client.call(doing, Method::GET, path, None).await?.ok_or_else(|| doing.unusable("the engine's answer is empty"))
     }
 }
 
 #[async_trait]
-impl EngineRead for DockerEngine {
+impl MembershipRead for DockerEngine {
     async fn info(&self) -> Result<EngineFacts, EngineError> {
         let doing = Doing::read("asking the engine for its state");
         let first = self.first.lock().ok().and_then(|mut first| first.take());
@@ -141,7 +148,7 @@ impl EngineRead for DockerEngine {
 }
 
 #[async_trait]
-impl Engine for DockerEngine {
+impl Membership for DockerEngine {
     async fn init(&self, request: &InitRequest) -> Result<(), EngineError> {
         let mut spec = json!({ "Name": "default", "Labels": request.labels });
         apply_settings(&mut spec, &request.settings);

@@ -9,7 +9,10 @@ use crate::world::state::{REQUEST_TIMEOUT, State};
 use crate::world::words;
 use async_trait::async_trait;
 use std::time::Duration;
-use swarm_core::engine::{Engine, EngineError, EngineRead, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason, SwarmChange};
+use swarm_core::engine::{
+    EngineError, ErrorClass, Force, InitRequest, JoinRequest, Membership, MembershipRead, NodeChange, Objects, ObjectsRead, Reason,
+    SwarmChange,
+};
 use swarm_core::host::{BoxStream, Command, Host, HostError, HostRead, Output};
 use swarm_core::id::{HostName, NodeId};
 use swarm_core::observe::{ClusterFacts, EngineFacts, MachineFacts, NodeFacts, ReachErrorKind};
@@ -58,7 +61,7 @@ impl Host for SimHost {
 }
 
 #[async_trait]
-impl EngineRead for SimHost {
+impl MembershipRead for SimHost {
     async fn info(&self) -> Result<EngineFacts, EngineError> {
         let began = tokio::time::Instant::now();
         let asked = Asked { kind: CallKind::Info, doing: "asking the engine for its state", sent: Sent::Read(CallKind::Info) };
@@ -106,8 +109,11 @@ impl EngineRead for SimHost {
     }
 }
 
+impl ObjectsRead for SimHost {}
+impl Objects for SimHost {}
+
 #[async_trait]
-impl Engine for SimHost {
+impl Membership for SimHost {
     async fn init(&self, request: &InitRequest) -> Result<(), EngineError> {
         let asked = Asked { kind: CallKind::Init, doing: "making the swarm", sent: Sent::Init };
         self.operate(asked, |state| state.init(&self.name, request)).await

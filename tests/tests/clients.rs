@@ -4,7 +4,7 @@ use crate::ssh::{SOCKET, connect, echo, reconfigure, spec};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use swarm_core::engine::EngineRead;
+use swarm_core::engine::MembershipRead;
 use swarm_core::host::{Command, Host, HostRead};
 use swarm_core::spec::{Jump, SshClient, SshSpec};
 use swarm_docker::DockerEngine;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use swarm_core::engine::{Engine, EngineError, EngineRead, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason, SwarmChange};
+use swarm_core::engine::{
+    EngineError, ErrorClass, Force, InitRequest, JoinRequest, Membership, MembershipRead, NodeChange, Reason, SwarmChange,
+};
 use swarm_core::observe::{LocalState, NodeState};
 use swarm_core::spec::{Role, SwarmSettings};
 use swarm_core::{Secret, secret};

@@ -3,16 +3,18 @@
 use super::inspect::{inspect_after, silent as silent_hosts};
 use super::judge::undone;
 use super::keys::KeyKeeper;
+use super::objects::add_objects;
 use super::progress::{Progress, ProgressEvent};
 use super::settle::Settling;
 use super::stop::Stop;
-use crate::engine::Force;
+use crate::engine::{Force, NoPayloads, Payloads, Query};
+use crate::family::Families;
 use crate::fleet::{Fleet, FleetRead};
 use crate::id::HostName;
 use crate::intent::{Converge, Destroy, Intent, Next, SoFar, waits};
 use crate::machine::Outcome;
 use crate::observe::{Observed, merge};
-use crate::plan::{Action, Ledger, LintFinding, Plan, PlanOptions, PlanPurpose, Refusal, lint};
+use crate::plan::{Action, Ledger, LintFinding, Plan, PlanOptions, PlanPurpose, Refusal};
 use crate::report::{Report, StepReport};
 use crate::spec::ClusterSpec;
 use crate::verify::{Finding, FindingKind, Verdict};
@@ -58,6 +60,8 @@ pub struct Apply<'a, F: Fleet + ?Sized> {
     pub(super) progress: &'a dyn Progress,
     pub(super) keys: &'a dyn KeyKeeper,
     pub(super) stop: Stop,
+    pub(super) families: Families<'a>,
+    pub(super) payloads: &'a dyn Payloads,
     /// When the last look began.
     pub(super) looked: Mutex<Option<Instant>>,
 }
@@ -72,6 +76,8 @@ impl<'a, F: Fleet> Apply<'a, F> {
             progress: &super::NoProgress,
             keys: &super::NoKeyKeeper,
             stop: Stop::default(),
+            families: Families::default(),
+            payloads: &NoPayloads,
             looked: Mutex::new(None),
         }
     }
@@ -106,6 +112,20 @@ impl<'a, F: Fleet> Apply<'a, F> {
         self
     }
 
+    /// The families whose steps plans may hold.
+    #[must_use]
+    pub fn families(mut self, families: Families<'a>) -> Self {
+        self.families = families;
+        self
+    }
+
+    /// Who gives the data of secrets and configs, and logins to registries.
+    #[must_use]
+    pub fn payloads(mut self, payloads: &'a dyn Payloads) -> Self {
+        self.payloads = payloads;
+        self
+    }
+
     /// Why the unlock key could not be stored, where the file has one to store.
     fn place_for_key(&self) -> Option<String> {
         self.spec.unlock_key_file()?;
@@ -121,7 +141,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
     /// Looks at all hosts and judges them. What is between two states is looked at again for a while: an election, and a join or an
     /// init that goes on in an engine because its client went away.
     pub async fn observe(&self) -> Observed {
-        self.observe_while(|observed, so_far| match waits(self.spec, observed, so_far) {
+        self.observe_while(&[], |observed, so_far| match waits(self.spec, observed, so_far) {
             Some(Next::Waiting { why, budget }) => Err((why, budget)),
             _ => Ok(()),
         })
@@ -130,7 +150,11 @@ impl<'a, F: Fleet> Apply<'a, F> {
     }
 
     /// Looks until an answer is found. What is waited for is said once.
-    async fn observe_while<R>(&self, ask: impl Fn(&Observed, SoFar) -> Result<R, (String, Duration)>) -> (Option<R>, Observed) {
+    async fn observe_while<R>(
+        &self,
+        wants: &[Query],
+        ask: impl Fn(&Observed, SoFar) -> Result<R, (String, Duration)>,
+    ) -> (Option<R>, Observed) {
         let fleet: &dyn FleetRead = self.fleet;
         let mut silent = BTreeSet::new();
         let mut progress = self.progress;
@@ -140,7 +164,8 @@ impl<'a, F: Fleet> Apply<'a, F> {
         loop {
             self.looks();
             let observation = inspect_after(self.spec, fleet, progress, &silent).await;
-            let observed = merge(self.spec, &observation, &self.options.force_leave);
+            let mut observed = merge(self.spec, &observation, &self.options.force_leave);
+            add_objects(self.spec, fleet, &mut observed, wants).await;
             // Once the budget is used up, the answer is what can be said now.
             match ask(&observed, SoFar { waited: began.elapsed() + pause, ..SoFar::default() }) {
                 Ok(answer) => return (Some(answer), observed),
@@ -171,9 +196,12 @@ impl<'a, F: Fleet> Apply<'a, F> {
     }
 
     /// The first round of an intent; it may have no steps.
-    async fn plan_for(&self, intent: &dyn Intent) -> Result<(Plan, Observed), ApplyError> {
+    ///
+    /// # Errors
+    /// [`ApplyError::Refused`] with every reason, [`ApplyError::Lint`] if a planner has a bug.
+    pub async fn plan_for(&self, intent: &dyn Intent) -> Result<(Plan, Observed), ApplyError> {
         let (next, observed) = self
-            .observe_while(|observed, so_far| match intent.next(observed, so_far) {
+            .observe_while(&intent.wants(), |observed, so_far| match intent.next(observed, so_far) {
                 Next::Waiting { why, budget } => Err((why, budget)),
                 next => Ok(next),
             })
@@ -211,17 +239,19 @@ impl<'a, F: Fleet> Apply<'a, F> {
     }
 
     fn check(&self, plan: &Plan, observed: &Observed) -> Result<(), ApplyError> {
-        let findings = lint(plan, self.spec, observed, &self.options.force_leave);
+        let findings = self.families.lint(plan, self.spec, observed, &self.options.force_leave);
         if findings.is_empty() { Ok(()) } else { Err(ApplyError::Lint(findings)) }
     }
 
     /// Why a plan is not carried out on what was observed: it was made from another observation, or the observation has become old and
     /// hosts are not what they were.
-    async fn outdated(&self, plan: &Plan, observed: &Observed) -> Vec<String> {
+    async fn outdated(&self, wants: &[Query], plan: &Plan, observed: &Observed) -> Vec<String> {
         let mut changes = plan.basis.differences(&observed.basis());
         let old = self.looked.lock().is_ok_and(|at| at.is_some_and(|at| at.elapsed() > STALE));
         if changes.is_empty() && old && !plan.is_empty() && !self.stop.is_stopped() {
-            changes = plan.basis.differences(&self.observe().await.basis());
+            let mut now = self.observe().await;
+            add_objects(self.spec, self.fleet, &mut now, wants).await;
+            changes = plan.basis.differences(&now.basis());
         }
         changes
     }
@@ -235,18 +265,27 @@ impl<'a, F: Fleet> Apply<'a, F> {
     /// A plan that was made from another observation, or whose facts have changed since, is not carried out: every step of the report is
     /// not started, and its findings say what changed.
     pub async fn run(&self, plan: &Plan, observed: &Observed) -> Report {
-        let changes = self.outdated(plan, observed).await;
+        let intent = Destroy { spec: self.spec, force: Force::No };
+        match plan.purpose {
+            PlanPurpose::Destroy => self.run_fresh(&|| Box::new(intent.clone()), plan, observed).await,
+            PlanPurpose::Converge => self.run_fresh(&|| Box::new(self.converge()), plan, observed).await,
+            PlanPurpose::Work => {
+                Report::outdated(plan, vec!["  its purpose: work of another family is carried out with what it is for (run_for)".into()])
+            }
+        }
+    }
+
+    /// The same for a plan that [`Apply::plan_for`] made for an intent of any family.
+    pub async fn run_for(&self, intent: &'a dyn Intent, plan: &Plan, observed: &Observed) -> Report {
+        self.run_fresh(&|| Box::new(intent), plan, observed).await
+    }
+
+    async fn run_fresh(&self, intent: &(dyn Fn() -> Box<dyn Intent + 'a> + Sync), plan: &Plan, observed: &Observed) -> Report {
+        let changes = self.outdated(&intent().wants(), plan, observed).await;
         if !changes.is_empty() {
             return Report::outdated(plan, changes);
         }
-        let deadline = Instant::now() + self.spec.policy().timeout;
-        match plan.purpose {
-            PlanPurpose::Destroy => {
-                let intent = Destroy { spec: self.spec, force: Force::No };
-                self.run_rounds(&|| Box::new(intent.clone()), plan, observed, deadline).await
-            }
-            PlanPurpose::Converge => self.run_rounds(&|| Box::new(self.converge()), plan, observed, deadline).await,
-        }
+        self.run_rounds(intent, plan, observed, Instant::now() + self.spec.policy().timeout).await
     }
 
     /// The intent of [`Apply::plan`], as the unlock key is kept now.
@@ -324,7 +363,9 @@ impl<'a, F: Fleet> Apply<'a, F> {
         let mut reported = false;
         let mut silent = before.silent();
         loop {
-            let observed = merge(self.spec, &inspect_after(self.spec, fleet, &super::NoProgress, &silent).await, &self.options.force_leave);
+            let mut observed =
+                merge(self.spec, &inspect_after(self.spec, fleet, &super::NoProgress, &silent).await, &self.options.force_leave);
+            add_objects(self.spec, fleet, &mut observed, &intent.wants()).await;
             silent = observed.silent();
             so_far.waited = began.elapsed();
             match intent.next(&observed, so_far) {
@@ -361,6 +402,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
         let until = deadline.min(Instant::now() + patience);
         let is_undone = |after: &Observed| !undone(plan, steps, after).is_empty();
         let verify = |after: &Observed| intent().verify(after);
+        let wants = intent().wants();
         let settling = Settling {
             spec: self.spec,
             fleet: self.fleet,
@@ -368,6 +410,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
             verify: &verify,
             given_up: &given_up,
             undone: &is_undone,
+            wants: &wants,
         };
         tokio::select! {
             biased;

@@ -31,12 +31,13 @@ impl<F: Fleet> Apply<'_, F> {
             spec: self.spec,
             fleet: self.fleet,
             keys: self.keys,
+            payloads: self.payloads,
             tokens: Tokens::new(plan, observed.view().map(|v| v.cluster.id.clone())),
             in_none: said_to_be_in_none(self.spec, observed),
             ask_again: old.into(),
             in_one: Mutex::default(),
         };
-        let mut run = Run::new(plan, self.start(observed));
+        let mut run = Run::new(plan, self.start(observed), self.families);
         if self.stop.is_stopped() {
             run.stop();
         }
@@ -59,6 +60,9 @@ impl<F: Fleet> Apply<'_, F> {
             while let Some((step, outcome)) = run.poll_ended() {
                 let (step, host, outcome) = (step.id.clone(), step.host.clone(), outcome.clone());
                 self.progress.report(&ProgressEvent::StepFinished { step, host, outcome });
+            }
+            while let Some((step, message)) = run.poll_progress() {
+                self.progress.report(&ProgressEvent::StepProgress { step, message });
             }
             if run.is_over() {
                 break;

@@ -17,7 +17,10 @@ pub(super) fn undone(plan: &Plan, steps: &[StepReport], after: &Observed) -> Vec
         let step = by_id.get(&report.id)?;
         let (host, unmet) = match &step.action {
             Action::UpdateSwarm { change } => (None, undone_settings(change, &after.view()?.cluster)?),
-            _ => (Some(step.host.clone()), step.expect.as_ref()?.undone(after.hosts.get(&step.host)?.node.as_ref()?)?),
+            _ => {
+                let node = after.hosts.get(step.host.as_ref()?)?.node.as_ref()?;
+                (step.host.clone(), step.expect.as_ref()?.undone(node)?)
+            }
         };
         let message =
             format!("{}: this run changed it and it is different again ({unmet}): another operator, or another file, is at work", step.id);

@@ -4,10 +4,12 @@
 //! goes on in that engine, and the next run sees the outcome.
 
 mod apply;
+mod asks;
 mod carry;
 mod inspect;
 mod judge;
 mod keys;
+mod objects;
 mod perform;
 mod progress;
 mod settle;

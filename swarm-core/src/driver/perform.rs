@@ -3,7 +3,7 @@
 use super::keys::KeyKeeper;
 use super::tokens::Tokens;
 use crate::advice::Advice;
-use crate::engine::{Engine, EngineError, ErrorClass, Force, NodeChange, Reason};
+use crate::engine::{Engine, EngineError, ErrorClass, Force, NodeChange, Payloads, Reason};
 use crate::fleet::Fleet;
 use crate::id::{HostName, NodeId};
 use crate::machine::{Answer, Call, Effect};
@@ -23,6 +23,7 @@ pub(super) struct Performer<'a> {
     pub(super) spec: &'a ClusterSpec,
     pub(super) fleet: &'a dyn Fleet,
     pub(super) keys: &'a dyn KeyKeeper,
+    pub(super) payloads: &'a dyn Payloads,
     pub(super) tokens: Tokens,
     /// Managers that said that they are in no swarm.
     pub(super) in_none: Vec<HostName>,
@@ -96,6 +97,9 @@ impl Performer<'_> {
 
     async fn perform_or_fail(&self, effect: &Effect) -> Result<Answer, EngineError> {
         let Self { spec, fleet, keys, tokens, .. } = self;
+        if let Call::Ask(asks) = &effect.call {
+            return self.ask(&effect.host, asks).await.map(Answer::Replies);
+        }
         let engine = engine_of(spec, *fleet, &effect.host).await?;
         match &effect.call {
             Call::Init(request) => {
@@ -161,6 +165,7 @@ impl Performer<'_> {
                 }
                 engine.remove_node(node, Force::No).await?;
             }
+            Call::Ask(_) => {}
             Call::LookHost => {
                 let seen = engine.info().await?.swarm;
                 self.note_state(&effect.host, seen.state());
@@ -197,7 +202,7 @@ fn is_ours(cluster: &ClusterFacts, name: &str) -> Result<(), EngineError> {
     Err(EngineError { doing: "looking at the new swarm", class: ErrorClass::Refused, reason: Reason::AlreadyInSwarm, message })
 }
 
-fn not_sent(error: EngineError) -> EngineError {
+pub(super) fn not_sent(error: EngineError) -> EngineError {
     EngineError { class: not_begun(error.class), ..error }
 }
 
@@ -291,7 +296,7 @@ fn not_begun(class: ErrorClass) -> ErrorClass {
     if class == ErrorClass::Unknown { ErrorClass::Unreachable } else { class }
 }
 
-async fn engine_of(spec: &ClusterSpec, fleet: &dyn Fleet, name: &HostName) -> Result<Arc<dyn Engine>, EngineError> {
+pub(super) async fn engine_of(spec: &ClusterSpec, fleet: &dyn Fleet, name: &HostName) -> Result<Arc<dyn Engine>, EngineError> {
     let unreachable = |message: String| EngineError { doing: "connecting", class: ErrorClass::Unreachable, reason: Reason::Other, message };
     let host = spec.host(name).ok_or_else(|| unreachable(format!("{name} is not in the file")))?;
     let actor = fleet.actor(host).await.map_err(|e: ReachError| unreachable(e.message))?;

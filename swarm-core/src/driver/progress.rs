@@ -25,8 +25,8 @@ pub enum ProgressEvent {
     StepStarted {
         /// The step.
         step: StepId,
-        /// Its host.
-        host: HostName,
+        /// Its host; `None` for an object of the swarm.
+        host: Option<HostName>,
         /// What it does.
         verb: String,
     },
@@ -34,8 +34,15 @@ pub enum ProgressEvent {
     StepTrouble {
         /// The step.
         step: StepId,
-        /// Its host.
-        host: HostName,
+        /// Its host; `None` for an object of the swarm.
+        host: Option<HostName>,
+        /// In words for people.
+        message: String,
+    },
+    /// How far a step is.
+    StepProgress {
+        /// The step.
+        step: StepId,
         /// In words for people.
         message: String,
     },
@@ -43,8 +50,8 @@ pub enum ProgressEvent {
     StepFinished {
         /// The step.
         step: StepId,
-        /// Its host.
-        host: HostName,
+        /// Its host; `None` for an object of the swarm.
+        host: Option<HostName>,
         /// How.
         #[serde(flatten)]
         outcome: Outcome,

@@ -1,7 +1,9 @@
 //! Looks again until everything holds, or the time is over.
 
 use super::inspect::inspect_after;
+use super::objects::add_objects;
 use super::progress::{Progress, ProgressEvent};
+use crate::engine::Query;
 use crate::fleet::FleetRead;
 use crate::id::HostName;
 use crate::observe::{Observed, merge};
@@ -22,7 +24,7 @@ pub async fn settle(
     deadline: Instant,
 ) -> (Verdict, Observed) {
     let verify = |observed: &Observed| verify(spec, observed, limit);
-    Settling { spec, fleet, progress, verify: &verify, given_up, undone: &|_| false }.until(BTreeSet::new(), deadline).await
+    Settling { spec, fleet, progress, verify: &verify, given_up, undone: &|_| false, wants: &[] }.until(BTreeSet::new(), deadline).await
 }
 
 /// How long a change of this run may look undone: a manager that lags behind the leader says so for a moment.
@@ -38,6 +40,8 @@ pub(super) struct Settling<'a> {
     pub(super) given_up: &'a BTreeSet<HostName>,
     /// Whether someone has undone what this run changed: then nothing is waited for.
     pub(super) undone: &'a (dyn Fn(&Observed) -> bool + Sync),
+    /// The objects that must be known.
+    pub(super) wants: &'a [Query],
 }
 
 impl Settling<'_> {
@@ -47,7 +51,8 @@ impl Settling<'_> {
         let mut undone_since: Option<Instant> = None;
         self.progress.report(&ProgressEvent::VerifyStarted);
         loop {
-            let observed = merge(self.spec, &inspect_after(self.spec, self.fleet, &super::NoProgress, &silent).await, &BTreeSet::new());
+            let mut observed = merge(self.spec, &inspect_after(self.spec, self.fleet, &super::NoProgress, &silent).await, &BTreeSet::new());
+            add_objects(self.spec, self.fleet, &mut observed, self.wants).await;
             silent = observed.silent();
             let verdict = (self.verify)(&observed);
             self.progress.report(&ProgressEvent::VerifyLooked { findings: verdict.findings.len() });

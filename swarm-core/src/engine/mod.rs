@@ -3,8 +3,12 @@
 //! The two are different traits, so that a dry run is a type: what holds an [`EngineRead`] cannot change anything.
 
 mod answer;
+mod api;
+mod objects;
 
 pub use answer::{ErrorClass, Reason, classify_answer};
+pub use api::{Api, ConfigFacts, NodeObject, Resource};
+pub use objects::{Body, Kind, NoPayloads, Object, Objects, ObjectsRead, Payloads, Query, Sealed};
 
 use crate::id::NodeId;
 use crate::observe::{ClusterFacts, EngineFacts, NodeFacts};
@@ -126,9 +130,9 @@ pub enum Force {
     Yes,
 }
 
-/// Questions to an engine. Each has a deadline of its own; none changes anything.
+/// Questions to an engine about its part in a swarm. Each has a deadline of its own; none changes anything.
 #[async_trait]
-pub trait EngineRead: Send + Sync {
+pub trait MembershipRead: Send + Sync {
     /// The engine itself and its part in a swarm. Slow while a quorum is lost: up to 40 s.
     async fn info(&self) -> Result<EngineFacts, EngineError>;
 
@@ -153,7 +157,7 @@ pub trait EngineRead: Send + Sync {
 /// A call that fails with [`ErrorClass::Unknown`] may have been carried out: look again before anything else. A dropped future
 /// does not take a call back either; the engine goes on with an init or a join (moby `cluster_routes.go`).
 #[async_trait]
-pub trait Engine: EngineRead {
+pub trait Membership: MembershipRead {
     /// Makes this engine the first manager of a new swarm.
     async fn init(&self, request: &InitRequest) -> Result<(), EngineError>;
 
@@ -178,3 +182,11 @@ pub trait Engine: EngineRead {
     /// Removes a node from the list. The engine refuses nodes that are up, and members of raft.
     async fn remove_node(&self, id: &NodeId, force: Force) -> Result<(), EngineError>;
 }
+
+/// Everything that can be asked of an engine. What holds one cannot change anything.
+pub trait EngineRead: MembershipRead + ObjectsRead {}
+impl<T: MembershipRead + ObjectsRead + ?Sized> EngineRead for T {}
+
+/// Everything that can be asked of an engine and changed through it.
+pub trait Engine: EngineRead + Membership + Objects {}
+impl<T: EngineRead + Membership + Objects + ?Sized> Engine for T {}

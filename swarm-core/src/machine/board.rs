@@ -1,14 +1,76 @@
 //! The steps of a run and where each is, kept so that an event costs what it touches and not what the plan is long.
 
+use super::families::{FamilyRun, Place};
 use super::state::{HEALTH_BUDGET, LAST_WORD, Outcome, Stage, StepRun, Why};
+use crate::family::Families;
 use crate::id::StepId;
 use crate::plan::{Action, Plan, Step};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+/// A step under way: of membership, or of another family.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "they live in one list for as long as the run")]
+pub(super) enum Seat {
+    Member(StepRun),
+    Family(FamilyRun),
+}
+
+impl Seat {
+    fn new(step: &Step, families: &Families<'_>) -> Self {
+        match (&step.action, &step.host) {
+            (Action::Work(_), _) | (_, None) => Self::Family(FamilyRun::new(step.clone(), families)),
+            (_, Some(host)) => Self::Member(StepRun::new(step.clone(), host.clone())),
+        }
+    }
+
+    pub(super) fn step(&self) -> &Step {
+        match self {
+            Self::Member(run) => &run.step,
+            Self::Family(run) => &run.step,
+        }
+    }
+
+    pub(super) fn outcome(&self) -> Option<&Outcome> {
+        match self {
+            Self::Member(run) => run.outcome(),
+            Self::Family(run) => run.outcome(),
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        match self {
+            Self::Member(run) => run.stage == Stage::Waiting,
+            Self::Family(run) => matches!(run.place, Place::Waiting),
+        }
+    }
+
+    fn timer(&self) -> Option<Duration> {
+        match self {
+            Self::Member(run) => timer(run),
+            Self::Family(run) => run.timer(),
+        }
+    }
+
+    fn is_viewing(&self) -> bool {
+        matches!(self, Self::Member(run) if is_viewing(run))
+    }
+
+    fn is_established(&self) -> bool {
+        matches!(self, Self::Member(run) if is_established(run))
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        match self {
+            Self::Member(run) => run.stage = Stage::Ended(outcome),
+            Self::Family(run) => run.place = Place::Ended(outcome),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Board {
-    steps: Vec<StepRun>,
+    steps: Vec<Seat>,
     /// For each step, those it needs.
     needs: Vec<BTreeSet<usize>>,
     /// For each step, those that need it.
@@ -27,7 +89,7 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub(super) fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &Plan, families: &Families<'_>) -> Self {
         let by_id: BTreeMap<&StepId, usize> = plan.steps.iter().enumerate().map(|(index, s)| (&s.id, index)).collect();
         let mut waiters = vec![Vec::new(); plan.steps.len()];
         let needs: Vec<BTreeSet<usize>> =
@@ -40,7 +102,7 @@ impl Board {
             }
         }
         Self {
-            steps: plan.steps.iter().cloned().map(StepRun::new).collect(),
+            steps: plan.steps.iter().map(|step| Seat::new(step, families)).collect(),
             waiters,
             unmet: needs.iter().map(BTreeSet::len).collect(),
             needs,
@@ -52,32 +114,67 @@ impl Board {
         }
     }
 
+    /// A step of membership.
     pub(super) fn get(&self, index: usize) -> Option<&StepRun> {
-        self.steps.get(index)
+        match self.steps.get(index)? {
+            Seat::Member(run) => Some(run),
+            Seat::Family(_) => None,
+        }
     }
 
-    pub(super) fn steps(&self) -> &[StepRun] {
+    pub(super) fn is_family(&self, index: usize) -> bool {
+        matches!(self.steps.get(index), Some(Seat::Family(_)))
+    }
+
+    pub(super) fn id(&self, index: usize) -> Option<StepId> {
+        self.steps.get(index).map(|seat| seat.step().id.clone())
+    }
+
+    pub(super) fn take_progress(&mut self, index: usize) -> Option<(StepId, String)> {
+        match self.steps.get_mut(index)? {
+            Seat::Family(run) => Some((run.step.id.clone(), run.progress.take()?)),
+            Seat::Member(_) => None,
+        }
+    }
+
+    pub(super) fn steps(&self) -> &[Seat] {
         &self.steps
     }
 
-    /// Changes a step, and what is known about where it is.
+    /// Changes a step of membership.
     pub(super) fn change<R>(&mut self, index: usize, change: impl FnOnce(&mut StepRun) -> R) -> Option<R> {
+        self.change_seat(index, |seat| match seat {
+            Seat::Member(run) => Some(change(run)),
+            Seat::Family(_) => None,
+        })?
+    }
+
+    /// Changes a step of another family.
+    pub(super) fn change_family<R>(&mut self, index: usize, change: impl FnOnce(&mut FamilyRun) -> R) -> Option<R> {
+        self.change_seat(index, |seat| match seat {
+            Seat::Family(run) => Some(change(run)),
+            Seat::Member(_) => None,
+        })?
+    }
+
+    /// Changes a step, and what is known about where it is.
+    fn change_seat<R>(&mut self, index: usize, change: impl FnOnce(&mut Seat) -> R) -> Option<R> {
         let run = self.steps.get_mut(index)?;
-        let (had_ended, was_established) = (run.outcome().is_some(), is_established(run));
-        if let Some(until) = timer(run) {
+        let (had_ended, was_established) = (run.outcome().is_some(), run.is_established());
+        if let Some(until) = run.timer() {
             self.timers.remove(&(until, index));
         }
         let result = change(run);
-        if let Some(until) = timer(run) {
+        if let Some(until) = run.timer() {
             self.timers.insert((until, index));
         }
-        if is_viewing(run) {
+        if run.is_viewing() {
             self.viewing.insert(index);
         } else {
             self.viewing.remove(&index);
         }
         let done = run.outcome().map(Outcome::is_done);
-        let established = !was_established && is_established(run);
+        let established = !was_established && run.is_established();
         if let (false, Some(done)) = (had_ended, done) {
             self.open -= 1;
             self.ended.push_back(index);
@@ -96,21 +193,23 @@ impl Board {
     /// A step that may begin now, or that never will: then it ends here.
     pub(super) fn next_to_begin(&mut self) -> Option<usize> {
         while let Some(index) = self.candidates.pop_front() {
-            let Some(run) = self.steps.get(index).filter(|r| r.stage == Stage::Waiting) else { continue };
+            let Some(run) = self.steps.get(index).filter(|seat| seat.is_waiting()) else { continue };
             match self.unmet.get(index) {
                 Some(0) => return Some(index),
-                Some(1) if matches!(run.step.action, Action::Join { .. }) && self.needs(index).any(is_established) => return Some(index),
+                Some(1) if matches!(run.step().action, Action::Join { .. }) && self.needs(index).any(Seat::is_established) => {
+                    return Some(index);
+                }
                 _ => {}
             }
-            let bad = self.needs(index).find(|n| n.outcome().is_some_and(|o| !o.is_done())).map(|n| n.step.id.clone());
+            let bad = self.needs(index).find(|n| n.outcome().is_some_and(|o| !o.is_done())).map(|n| n.step().id.clone());
             if let Some(by) = bad {
-                self.change(index, |run| run.stage = Stage::Ended(Outcome::Blocked { by }));
+                self.change_seat(index, |seat| seat.end(Outcome::Blocked { by }));
             }
         }
         None
     }
 
-    fn needs(&self, index: usize) -> impl Iterator<Item = &StepRun> {
+    fn needs(&self, index: usize) -> impl Iterator<Item = &Seat> {
         self.needs.get(index).into_iter().flatten().filter_map(|need| self.steps.get(*need))
     }
 
@@ -134,7 +233,7 @@ impl Board {
     /// The next step that ended since this was asked last.
     pub(super) fn poll_ended(&mut self) -> Option<(&Step, &Outcome)> {
         let run = self.steps.get(self.ended.pop_front()?)?;
-        Some((&run.step, run.outcome()?))
+        Some((run.step(), run.outcome()?))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the driver must do now, and the outcome. Effects carry ids, never secrets: the driver fetches a token when it joins.
 
+use super::task::{Ask, Reply};
 use crate::engine::{EngineError, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason, SwarmChange};
 use crate::id::{HostName, NodeId, StepId};
 use crate::observe::{LocalSwarm, NodeFacts};
@@ -84,11 +85,16 @@ pub enum Call {
     },
     /// Look at all nodes.
     LookCluster,
+    /// What a step of a family asks for, side by side.
+    Ask(Vec<Ask>),
 }
 
 impl Call {
     /// Whether it changes anything.
     pub fn is_mutating(&self) -> bool {
+        if let Self::Ask(asks) = self {
+            return asks.iter().any(Ask::is_mutating);
+        }
         matches!(
             self,
             Self::Init(_)
@@ -115,6 +121,8 @@ pub enum Answer {
     SawHost(LocalSwarm),
     /// All nodes.
     SawCluster(Vec<NodeFacts>),
+    /// The replies to everything that a step of a family asked for, in order.
+    Replies(Vec<Reply>),
 }
 
 impl Answer {

@@ -9,16 +9,20 @@
 //! ```
 
 mod board;
+mod calls;
 mod clear;
 mod effect;
+mod families;
 mod look;
 mod promote;
 mod run;
 mod state;
+mod task;
 
 pub use effect::{Answer, Call, Effect, EffectId};
 pub use run::{Run, Start};
 pub use state::Outcome;
+pub use task::{Ask, Event, Move, Reply, Task};
 
 #[cfg(test)]
 mod tests;

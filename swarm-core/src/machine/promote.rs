@@ -76,8 +76,8 @@ impl StepRun {
         }
         let advice = match classify_answer(500, &words, true).1 {
             Reason::RemoteUnreachable | Reason::NoLeader | Reason::NotManager | Reason::DialBack => None,
-            Reason::NoSpace => Some(Advice::FreeDisk { host: self.step.host.clone() }),
-            _ => Some(Advice::RestartEngine { host: self.step.host.clone() }),
+            Reason::NoSpace => Some(Advice::FreeDisk { host: self.host.clone() }),
+            _ => Some(Advice::RestartEngine { host: self.host.clone() }),
         };
         if let (None, Some(other)) = (&advice, &self.unhealthy) {
             let why = format!("it does not leave and join again while manager {other} is not reached");
@@ -123,7 +123,7 @@ impl StepRun {
     pub(super) fn with_trouble(&self, why: String) -> String {
         match &self.trouble {
             Some((_, words)) => {
-                format!("{why}; its engine is in error: {words}; {}", Advice::RestartEngine { host: self.step.host.clone() })
+                format!("{why}; its engine is in error: {words}; {}", Advice::RestartEngine { host: self.host.clone() })
             }
             None => why,
         }

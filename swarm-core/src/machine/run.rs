@@ -1,15 +1,18 @@
 //! A run of a whole plan: which step may begin, through which manager, and who gets which answer.
 
 use super::board::Board;
+use super::calls::join_address;
 use super::effect::{Answer, Call, Effect, EffectId};
+use super::families::{FamilyRun, Place};
 use super::state::{Input, Outcome, PEEK_AT_JOIN, Rejoining, Stage, StepRun, Todo, Why};
-use crate::engine::{ErrorClass, InitRequest, JoinRequest, NodeChange, Reason};
-use crate::id::{HostName, NodeId};
+use super::task::Event;
+use crate::engine::{ErrorClass, Reason};
+use crate::family::Families;
+use crate::id::{HostName, NodeId, StepId};
 use crate::observe::NodeFacts;
 use crate::plan::{Action, Plan, Step};
-use crate::spec::{Availability, Role};
+use crate::spec::Role;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,20 +43,22 @@ const SHORT_LIST: usize = 50;
 /// A plan being carried out. Times are durations since the run began.
 #[derive(Debug)]
 pub struct Run {
-    board: Board,
+    pub(super) board: Board,
     /// Managers to ask, the one to ask first in front.
-    managers: VecDeque<(HostName, String)>,
-    nodes: BTreeMap<HostName, NodeId>,
+    pub(super) managers: VecDeque<(HostName, String)>,
+    pub(super) nodes: BTreeMap<HostName, NodeId>,
     concurrency: usize,
     next_id: u64,
     in_flight: BTreeMap<EffectId, Flight>,
-    queue: VecDeque<(usize, Todo)>,
+    pub(super) queue: VecDeque<(usize, Todo)>,
     look_at: Duration,
     look_pause: Duration,
     looked_at: Duration,
+    /// How far steps are, for onlookers.
+    pub(super) progress: VecDeque<(StepId, String)>,
     looking: bool,
     looks_at_init: u32,
-    stopped: bool,
+    pub(super) stopped: bool,
     failed_joins: u32,
     /// What managers said last, and when they were asked.
     seen: Arc<BTreeMap<NodeId, NodeFacts>>,
@@ -61,12 +66,12 @@ pub struct Run {
     /// The nodes that were listed before the run.
     listed: BTreeSet<NodeId>,
     /// Whether the swarm was there before the run.
-    running: bool,
+    pub(super) running: bool,
 }
 
 /// What an effect under way is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flight {
+pub(super) enum Flight {
     /// A look at the whole cluster.
     View,
     /// The step's own call.
@@ -77,9 +82,10 @@ enum Flight {
 
 impl Run {
     /// A run at its beginning.
-    pub fn new(plan: &Plan, start: Start) -> Self {
+    pub fn new(plan: &Plan, start: Start, families: Families<'_>) -> Self {
         let mut run = Self {
-            board: Board::new(plan),
+            board: Board::new(plan, &families),
+            progress: VecDeque::new(),
             managers: start.managers.into(),
             nodes: start.nodes,
             concurrency: start.concurrency.max(1),
@@ -137,6 +143,7 @@ impl Run {
                 self.learn(index, answer);
                 self.advance(index, &Input::Peeked(answer), now);
             }
+            Flight::Step(index) if self.board.is_family(index) => self.family_answered(index, answer, now),
             Flight::Step(index) => {
                 self.learn(index, answer);
                 self.advance(index, &Input::Answer(answer), now);
@@ -153,7 +160,11 @@ impl Run {
     /// Tells the run that time has passed.
     pub fn handle_timeout(&mut self, now: Duration) {
         for index in self.board.due(now) {
-            self.advance(index, &Input::Time, now);
+            if self.board.is_family(index) {
+                self.hear(index, Event::Time, now);
+            } else {
+                self.advance(index, &Input::Time, now);
+            }
         }
         self.begin_what_can(now);
     }
@@ -172,6 +183,13 @@ impl Run {
                 _ if queued.contains(&index) => run.stage = Stage::Ended(unconfirmed()),
                 _ => {}
             });
+            // What one of another family asked for is answered first.
+            self.board.change_family(index, |run| {
+                if !matches!(run.place, Place::Asking) || queued.contains(&index) {
+                    run.begun &= !queued.contains(&index);
+                    run.stop();
+                }
+            });
         }
     }
 
@@ -186,6 +204,7 @@ impl Run {
                     run.stage = Stage::Ended(if begun { doubt } else { Outcome::NotStarted });
                 }
             });
+            self.board.change_family(index, FamilyRun::stop);
         }
     }
 
@@ -196,7 +215,7 @@ impl Run {
 
     /// How steps ended, in the plan's order; `None` for those that have not.
     pub fn outcomes(&self) -> impl Iterator<Item = (&Step, Option<&Outcome>)> {
-        self.board.steps().iter().map(|s| (&s.step, s.outcome()))
+        self.board.steps().iter().map(|seat| (seat.step(), seat.outcome()))
     }
 
     /// A step that ended since this was asked last, for onlookers.
@@ -204,18 +223,23 @@ impl Run {
         self.board.poll_ended()
     }
 
+    /// How far a step is, if that has changed since this was asked last.
+    pub fn poll_progress(&mut self) -> Option<(StepId, String)> {
+        self.progress.pop_front()
+    }
+
     /// Joins that failed: each may have left an entry in the node list.
     pub fn failed_joins(&self) -> u32 {
         self.failed_joins
     }
 
-    fn emit(&mut self, host: HostName, flight: Flight, call: Call) -> Effect {
+    pub(super) fn emit(&mut self, host: HostName, flight: Flight, call: Call) -> Effect {
         self.next_id += 1;
         let id = EffectId(self.next_id);
         self.in_flight.insert(id, flight);
         let step = match flight {
             Flight::View => None,
-            Flight::Step(index) | Flight::Peek(index) => self.board.get(index).map(|s| s.step.id.clone()),
+            Flight::Step(index) | Flight::Peek(index) => self.board.id(index),
         };
         Effect { id, host, step, call }
     }
@@ -234,7 +258,7 @@ impl Run {
         let new = || {
             let run = self.making()?;
             let Action::Init { request } = &run.step.action else { return None };
-            Some((run.step.host.clone(), Call::LookNew { name: request.name().to_owned() }))
+            Some((run.host.clone(), Call::LookNew { name: request.name().to_owned() }))
         };
         self.managers.front().map(|(host, _)| (host.clone(), Call::LookCluster)).or_else(new)
     }
@@ -249,7 +273,7 @@ impl Run {
         let step = &self.board.get(index)?.step;
         match &step.action {
             Action::RemoveNode { node, .. } => Some(node.clone()),
-            _ => self.nodes.get(&step.host).cloned(),
+            _ => self.nodes.get(step.host.as_ref()?).cloned(),
         }
     }
 
@@ -283,11 +307,15 @@ impl Run {
     }
 
     /// Begins every step whose needs have ended well, and ends those whose needs have not.
-    fn begin_what_can(&mut self, now: Duration) {
+    pub(super) fn begin_what_can(&mut self, now: Duration) {
         while !self.stopped
             && let Some(index) = self.board.next_to_begin()
         {
-            self.advance(index, &Input::Begin, now);
+            if self.board.is_family(index) {
+                self.hear(index, Event::Begin, now);
+            } else {
+                self.advance(index, &Input::Begin, now);
+            }
         }
     }
 
@@ -295,10 +323,13 @@ impl Run {
         if *todo == Todo::CallElsewhere {
             self.managers.rotate_left(usize::from(self.managers.len() > 1));
         }
+        if let Todo::Ask(asks) = todo {
+            return self.ask(index, asks.clone(), now);
+        }
         let run = self.board.get(index)?;
-        let host = run.step.host.clone();
+        let host = run.host.clone();
         let (at, call) = match todo {
-            Todo::Nothing => return None,
+            Todo::Nothing | Todo::Ask(_) => return None,
             Todo::Peek => return Some(self.emit(host, Flight::Peek(index), Call::LookHost)),
             Todo::Demote(node) => (self.manager_for(&run.step)?, Call::TakeBack { node: node.clone(), of: host }),
             Todo::Remove(node) => (self.manager_for(&run.step)?, Call::RemoveNode { node: node.clone(), of: host }),
@@ -338,58 +369,10 @@ impl Run {
         Some(self.emit(at, Flight::Step(index), call))
     }
 
-    /// The call of a step, and the engine it goes to.
-    fn call_of(&self, run: &StepRun) -> Option<(HostName, Call)> {
-        let host = run.step.host.clone();
-        let node = self.nodes.get(&host).cloned();
-        let update = |change: NodeChange| Some((self.manager_for(&run.step)?, Call::UpdateNode { node: node.clone()?, change }));
-        match &run.step.action {
-            Action::Init { request } => Some((host, Call::Init(request.clone()))),
-            Action::Join { role, advertise, listen, data_path, availability } => {
-                let (via, remote) = self.managers.front()?.clone();
-                let (listen, availability) = (listen.clone(), *availability);
-                let request = JoinRequest { advertise: *advertise, listen, data_path: *data_path, availability, remote };
-                let guarded = *role == Role::Manager && (self.running || run.attempts > 1);
-                Some((host, Call::Join { role: *role, via, request, guarded }))
-            }
-            Action::Leave { force, node } => Some((host, Call::Leave { force: *force, node: node.clone() })),
-            Action::Configure { change } => update(change.clone()),
-            Action::Promote { rejoin } => match run.rejoin {
-                Rejoining::No => update(NodeChange { role: Some(Role::Manager), ..NodeChange::default() }),
-                Rejoining::Dresses => update(rejoin.node.clone()),
-                Rejoining::Joins => {
-                    let (via, remote) = self.managers.front()?.clone();
-                    // Labels steer tasks: none lands before they are there.
-                    let held = !rejoin.node.labels.is_empty();
-                    let wanted = rejoin.node.availability.unwrap_or(Availability::Active);
-                    let availability = if held && wanted == Availability::Active { Availability::Drain } else { wanted };
-                    let (advertise, listen, data_path) = (rejoin.advertise, rejoin.listen.clone(), rejoin.data_path);
-                    let request = JoinRequest { advertise, listen, data_path, availability, remote };
-                    Some((host, Call::Join { role: Role::Manager, via, request, guarded: true }))
-                }
-            },
-            Action::Demote => update(NodeChange { role: Some(Role::Worker), ..NodeChange::default() }),
-            Action::UpdateSwarm { change } => Some((self.manager_for(&run.step)?, Call::UpdateSwarm(change.clone()))),
-            Action::StoreUnlockKey => Some((self.manager_for(&run.step)?, Call::StoreUnlockKey)),
-            Action::RemoveNode { node, demote } => {
-                let via = self.manager_for(&run.step)?;
-                let (node, of) = (node.clone(), host);
-                let call = if *demote && !run.demoted { Call::TakeBack { node, of } } else { Call::RemoveNode { node, of } };
-                Some((via, call))
-            }
-        }
-    }
-
-    /// The manager to ask; never the one that the step demotes, unless it is the only one.
-    fn manager_for(&self, step: &Step) -> Option<HostName> {
-        let other = self.managers.iter().find(|(m, _)| step.action != Action::Demote || *m != step.host);
-        other.or(self.managers.front()).map(|(m, _)| m.clone())
-    }
-
     /// Takes from an answer what other steps need to know.
     fn learn(&mut self, index: usize, answer: &Answer) {
         let Some(run) = self.board.get(index) else { return };
-        let host = run.step.host.clone();
+        let host = run.host.clone();
         let made_by = match (&run.step.action, answer) {
             (Action::Init { request }, Answer::Done) => Some(request),
             (Action::Init { request }, Answer::SawHost(swarm)) if swarm.control_available => Some(request),
@@ -424,7 +407,7 @@ impl Run {
         let (all, asked) = (Arc::clone(&self.seen), self.asked);
         self.advance(index, &Input::View { node, all: &all, asked }, now);
         let Some(run) = self.board.get(index).filter(|r| r.outcome().is_some_and(Outcome::is_done)) else { return };
-        let host = run.step.host.clone();
+        let host = run.host.clone();
         match &run.step.action {
             Action::Join { role: Role::Manager, .. } | Action::Promote { .. } => {
                 if let Some(manager) = node.and_then(|n| n.manager.as_ref()) {
@@ -466,7 +449,7 @@ impl Run {
     /// An engine that answers as the leader of a swarm has made it, whether or not it has answered the call: others can join.
     fn notice_the_swarm(&mut self, view: &[NodeFacts]) {
         let Some((host, address)) = self.making().and_then(|run| match &run.step.action {
-            Action::Init { request } => Some((run.step.host.clone(), join_address(request))),
+            Action::Init { request } => Some((run.host.clone(), join_address(request))),
             _ => None,
         }) else {
             return;
@@ -478,12 +461,6 @@ impl Run {
             self.board.change(index, |run| run.established = true);
         }
     }
-}
-
-/// Where others join a swarm that was made so.
-fn join_address(request: &InitRequest) -> String {
-    let port = request.listen.rsplit(':').next().and_then(|p| p.parse().ok()).unwrap_or(crate::addr::DEFAULT_LISTEN_PORT);
-    SocketAddr::new(request.advertise, port).to_string()
 }
 
 fn unconfirmed() -> Outcome {

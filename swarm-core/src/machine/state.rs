@@ -2,10 +2,10 @@
 
 use super::clear::{After, Claim};
 use super::effect::Answer;
+use super::task::Ask;
 use crate::advice::Advice;
 use crate::engine::{EngineError, ErrorClass, Force, Reason};
-use crate::id::NodeId;
-use crate::id::StepId;
+use crate::id::{HostName, NodeId, StepId};
 use crate::observe::NodeFacts;
 use crate::observe::is_unhealthy;
 use crate::plan::{Action, Step};
@@ -142,12 +142,16 @@ pub(super) enum Todo {
     Demote(NodeId),
     /// Remove a node from the list.
     Remove(NodeId),
+    /// Ask for what a family's step wants.
+    Ask(Vec<Ask>),
 }
 
 /// A step under way.
 #[derive(Debug, Clone)]
 pub(super) struct StepRun {
     pub(super) step: Step,
+    /// The host that it is about.
+    pub(super) host: HostName,
     pub(super) stage: Stage,
     pub(super) attempts: u32,
     /// A removal of a lost voter has two calls: demote, then remove.
@@ -187,9 +191,10 @@ pub(super) enum Rejoining {
 }
 
 impl StepRun {
-    pub(super) fn new(step: Step) -> Self {
+    pub(super) fn new(step: Step, host: HostName) -> Self {
         Self {
             step,
+            host,
             stage: Stage::Waiting,
             attempts: 0,
             demoted: false,
@@ -287,7 +292,7 @@ impl StepRun {
             }
             Answer::Failed(error) if self.enters() || matches!(self.step.action, Action::Leave { .. }) => self.host_call_failed(error, now),
             Answer::Failed(error) => self.manager_call_failed(error, now),
-            Answer::SawHost(_) | Answer::SawCluster(_) => (Stage::Calling, Todo::Nothing),
+            Answer::SawHost(_) | Answer::SawCluster(_) | Answer::Replies(_) => (Stage::Calling, Todo::Nothing),
         }
     }
 
@@ -307,7 +312,7 @@ impl StepRun {
         }
         match &self.step.action {
             Action::Init { .. } | Action::Join { .. } | Action::Leave { .. } => (Stage::Looking(Why::Confirm), Todo::Look),
-            Action::UpdateSwarm { .. } | Action::StoreUnlockKey => (self.done(), Todo::Nothing),
+            Action::UpdateSwarm { .. } | Action::StoreUnlockKey | Action::Work(_) => (self.done(), Todo::Nothing),
             Action::RemoveNode { demote, .. } if self.demoted || !*demote => (self.done(), Todo::Nothing),
             Action::Promote { .. } => self.promoted(now),
             Action::Configure { .. } | Action::Demote | Action::RemoveNode { .. } => {
@@ -373,9 +378,9 @@ impl StepRun {
             _ if error.message.contains("not yet valid") => {
                 "; the clocks differ: set this host's and the managers' clocks to the same time".to_owned()
             }
-            Reason::NoSpace => format!("; {}", Advice::FreeDisk { host: self.step.host.clone() }),
+            Reason::NoSpace => format!("; {}", Advice::FreeDisk { host: self.host.clone() }),
             Reason::DialBack | Reason::NoLeader if joins_as_manager => {
-                let open = Advice::OpenPort { host: Some(self.step.host.clone()) };
+                let open = Advice::OpenPort { host: Some(self.host.clone()) };
                 format!("; a manager could not reach this host on the address it advertises: {open}")
             }
             Reason::RemoteUnreachable | Reason::JoinGoesOn => {

@@ -2,7 +2,9 @@
 
 use super::classify::{HostState, Ours, classify};
 use super::facts::{ClusterView, HostReport, LocalState, NodeFacts, Observation, ReachErrorKind, RemoteManager};
+use super::objects::{Fact, ObjectFacts};
 use crate::addr::{AddressSelector, ip_of};
+use crate::engine::{Kind, Object, Query};
 use crate::id::{ClusterId, DaemonId, HostName, NodeId};
 use crate::quorum;
 use crate::spec::{ClusterSpec, HostSpec, NAME_LABEL, Role};
@@ -124,6 +126,8 @@ pub struct Observed {
     pub contradictions: Vec<Contradiction>,
     /// Nodes of the swarm that are no host of the file.
     pub strangers: Vec<NodeFacts>,
+    /// Objects of the swarm, where a run asked for them.
+    pub objects: ObjectFacts,
 }
 
 /// The facts a plan stands on, flat and ordered, so that two looks can be compared line by line.
@@ -202,7 +206,28 @@ impl Observed {
             let strangers: Vec<&str> = self.strangers.iter().map(|n| n.id.as_str()).collect();
             facts.insert("swarm.strangers".into(), strangers.join(","));
         }
+        for (query, found) in &self.objects {
+            // Tasks come and go by themselves.
+            let Fact::Known(objects) = found else { continue };
+            for object in objects.iter().filter(|_| query.kind != Kind::Task) {
+                let what = if query.kind == Kind::Network {
+                    object.id().to_owned()
+                } else {
+                    format!("{} version {}", object.id(), object.version())
+                };
+                facts.insert(format!("{}.{}", query.kind, object.name()), what);
+            }
+        }
         Basis(facts)
+    }
+
+    /// The objects that were asked for with a query, as far as they are known.
+    pub fn objects_of(&self, query: &Query) -> Fact<&[Object]> {
+        match self.objects.get(query) {
+            Some(Fact::Known(objects)) => Fact::Known(objects),
+            Some(Fact::Unknown(why)) => Fact::Unknown(why.clone()),
+            Some(Fact::NotAsked) | None => Fact::NotAsked,
+        }
     }
 }
 
@@ -277,7 +302,7 @@ pub fn merge(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeSet<
     let presumed: BTreeSet<&NodeId> = hosts.values().filter_map(|h| h.presumed.as_ref()).map(|n| &n.id).collect();
     let strangers = unknown.iter().filter(|n| !presumed.contains(&n.id)).map(|n| (*n).clone()).collect();
     let contradictions = contradictions(observation, &swarms);
-    Observed { hosts, cluster, contradictions, strangers }
+    Observed { hosts, cluster, contradictions, strangers, objects: ObjectFacts::new() }
 }
 
 /// Whether the managers see a node at the very address that the file has for a host.

@@ -5,6 +5,7 @@ mod classify;
 mod facts;
 mod health;
 mod merge;
+mod objects;
 mod probe;
 
 pub use certificate::{NodeIdentity, identity_from_pem};
@@ -15,4 +16,5 @@ pub use facts::{
 };
 pub use health::{is_unhealthy, survives_without, unhealthy};
 pub use merge::{Basis, Contradiction, Observed, ObservedCluster, ObservedHost, merge};
+pub use objects::{Fact, ObjectFacts};
 pub use probe::{PROBE_SCRIPT, parse_probe};

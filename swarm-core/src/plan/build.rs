@@ -108,7 +108,8 @@ impl<'a> Builder<'a> {
                 | Action::Leave { .. }
                 | Action::Configure { .. }
                 | Action::UpdateSwarm { .. }
-                | Action::StoreUnlockKey => {}
+                | Action::StoreUnlockKey
+                | Action::Work(_) => {}
             }
         }
         if voters != before.0 {
@@ -187,7 +188,7 @@ impl<'a> Builder<'a> {
         let init = self.id(first, "init");
         self.push(Step {
             id: init.clone(),
-            host: first.name.clone(),
+            host: Some(first.name.clone()),
             action: Action::Init {
                 request: InitRequest {
                     advertise,
@@ -333,7 +334,7 @@ impl<'a> Builder<'a> {
         let because = if change.labels.is_empty() { "the file says otherwise" } else { "the swarm does not carry the cluster's name yet" };
         self.push(Step {
             id: StepId::new("swarm/update"),
-            host: host.clone(),
+            host: Some(host.clone()),
             action: Action::UpdateSwarm { change: change.clone() },
             before: describe(&before, None),
             after: describe(&after, change.labels.get(NAME_LABEL)),
@@ -372,7 +373,7 @@ impl<'a> Builder<'a> {
             let id = StepId::new("swarm/autolock");
             self.push(Step {
                 id: id.clone(),
-                host: host.clone(),
+                host: Some(host.clone()),
                 action: Action::UpdateSwarm { change: SwarmChange { settings, labels: BTreeMap::new() } },
                 before: "managers start by themselves".into(),
                 after: "managers need the unlock key after a restart".into(),
@@ -387,7 +388,7 @@ impl<'a> Builder<'a> {
         }
         self.push(Step {
             id: StepId::new("swarm/store-key"),
-            host: host.clone(),
+            host: Some(host.clone()),
             action: Action::StoreUnlockKey,
             before: if self.options.stored_key.is_some() { "another key is stored" } else { "the key is not stored" }.into(),
             after: format!("in {}", file.display()),

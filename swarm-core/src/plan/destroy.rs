@@ -70,7 +70,7 @@ impl<'a> Destroy<'a> {
             let id = StepId::new(format!("{}/demote", host.name));
             self.steps.push(Step {
                 id: id.clone(),
-                host: host.name.clone(),
+                host: Some(host.name.clone()),
                 action: Action::Demote,
                 before: "manager".into(),
                 after: "worker".into(),
@@ -113,7 +113,7 @@ impl<'a> Destroy<'a> {
             let id = StepId::new(format!("{}/remove-{}", by.name, dead.id));
             self.steps.push(Step {
                 id: id.clone(),
-                host: by.name.clone(),
+                host: Some(by.name.clone()),
                 action: Action::RemoveNode { node: dead.id.clone(), demote: true },
                 before: format!("manager {} ({name}), not reached", dead.id),
                 after: "no such node".into(),
@@ -145,7 +145,7 @@ impl<'a> Destroy<'a> {
     /// Hosts that no step takes out and that are not known to be out.
     fn leave_out_the_rest(&mut self) {
         for (host, seen) in self.hosts() {
-            let worked_on = self.steps.iter().any(|s| s.host == host.name && matches!(s.action, Action::Leave { .. }));
+            let worked_on = self.steps.iter().any(|s| s.host.as_ref() == Some(&host.name) && matches!(s.action, Action::Leave { .. }));
             if worked_on || seen.state == HostState::Standalone {
                 continue;
             }
@@ -158,7 +158,7 @@ impl<'a> Destroy<'a> {
         let id = StepId::new(format!("{}/leave", host.name));
         self.steps.push(Step {
             id: id.clone(),
-            host: host.name.clone(),
+            host: Some(host.name.clone()),
             action: Action::Leave { force: Force::Yes, node },
             before: format!("{role} of {}", self.spec.name()),
             after: "in no swarm".into(),

@@ -72,7 +72,8 @@ impl Step {
             | Action::Leave { .. }
             | Action::Configure { .. }
             | Action::Promote { .. }
-            | Action::Demote => Target::Host(self.host.clone()),
+            | Action::Demote => self.host.clone().map_or(Target::Swarm, Target::Host),
+            Action::Work(work) => work.target.clone(),
         }
     }
 
@@ -88,8 +89,8 @@ impl Envelope {
         let mut all: BTreeMap<(&str, Target), u32> = BTreeMap::new();
         for step in steps {
             *all.entry((step.action.verb(), step.target())).or_default() += 1;
-            if step.may_leave_an_entry() {
-                *all.entry(("remove-node", Target::LeftBy(step.host.clone()))).or_default() += ENTRIES_LEFT;
+            if let Some(host) = step.host.as_ref().filter(|_| step.may_leave_an_entry()) {
+                *all.entry(("remove-node", Target::LeftBy(host.clone()))).or_default() += ENTRIES_LEFT;
             }
         }
         Self(all.into_iter().map(|((verb, target), times)| Allowance { verb: verb.to_owned(), target, times }).collect())
@@ -128,9 +129,10 @@ impl<'a> Ledger<'a> {
             self.envelope.0.get(*place).is_some_and(|allowed| used < allowed.times)
         };
         let of = |target: &Target| self.index.get(&(step.action.verb(), target)).copied().filter(room);
-        let left = |node: &NodeId| !self.listed.contains(node) || self.was.get(&step.host) == Some(node);
-        of(&step.target()).or_else(|| match &step.action {
-            Action::RemoveNode { node, .. } if left(node) => of(&Target::LeftBy(step.host.clone())),
+        of(&step.target()).or_else(|| match (&step.action, &step.host) {
+            (Action::RemoveNode { node, .. }, Some(host)) if !self.listed.contains(node) || self.was.get(host) == Some(node) => {
+                of(&Target::LeftBy(host.clone()))
+            }
             _ => None,
         })
     }
@@ -182,7 +184,7 @@ mod tests {
     fn step(host: &str, action: Action, needs: &[&str]) -> Step {
         Step {
             id: StepId::new(format!("{host}/{}", action.verb())),
-            host: host.into(),
+            host: Some(host.into()),
             action,
             before: String::new(),
             after: String::new(),

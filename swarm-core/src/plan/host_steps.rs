@@ -63,7 +63,7 @@ impl<'a> Builder<'a> {
         let id = self.id(host, "join");
         self.push(Step {
             id: id.clone(),
-            host: host.name.clone(),
+            host: Some(host.name.clone()),
             action: Action::Join { role: host.role, advertise, listen: host.listen.to_string(), data_path, availability },
             before: seen.state.word().into(),
             after: format!("{}, at {advertise}{}", host.role, if held { ", drained until its labels are set" } else { "" }),
@@ -149,7 +149,7 @@ impl<'a> Builder<'a> {
         let id = self.id(host, "leave");
         self.push(Step {
             id: id.clone(),
-            host: host.name.clone(),
+            host: Some(host.name.clone()),
             action: Action::Leave { force, node },
             before: seen.state.detail().unwrap_or_else(|| seen.state.word().into()),
             after: "in no swarm".into(),
@@ -213,7 +213,7 @@ impl<'a> Builder<'a> {
         let risk = if matches!(change.availability, Some(Availability::Drain)) { Risk::Tasks } else { Risk::None };
         self.push(Step {
             id: self.id(host, "configure"),
-            host: host.name.clone(),
+            host: Some(host.name.clone()),
             action: Action::Configure { change },
             before,
             after: after.join(", "),
@@ -249,7 +249,7 @@ impl<'a> Builder<'a> {
         needs.extend(self.has(&configure).then_some(configure));
         self.push(Step {
             id: id.clone(),
-            host: host.name.clone(),
+            host: Some(host.name.clone()),
             action,
             before: node.role.to_string(),
             after: host.role.to_string(),

@@ -48,8 +48,10 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
             Some(times) if *times > 0 => *times -= 1,
             _ => say(Some(step), "is not in what the plan says it may do"),
         }
-        if spec.host(&step.host).is_none() {
-            say(Some(step), "is about a host that is not in the file");
+        match &step.host {
+            Some(host) if spec.host(host).is_none() => say(Some(step), "is about a host that is not in the file"),
+            None if !matches!(step.action, Action::Work(_)) => say(Some(step), "is about no host"),
+            _ => {}
         }
     }
     let state_of = |host: &HostName| observed.hosts.get(host).map(|h| &h.state);
@@ -67,12 +69,13 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
         }
     }
     for step in &plan.steps {
-        match (&step.action, state_of(&step.host)) {
+        let Some(host) = &step.host else { continue };
+        match (&step.action, state_of(host)) {
             (Action::Leave { .. }, Some(HostState::Member { .. })) if plan.purpose == PlanPurpose::Destroy => {}
             (Action::Leave { .. }, Some(HostState::Member { .. } | HostState::Standalone)) => {
                 say(Some(step), "takes a healthy host out of its swarm")
             }
-            (Action::Leave { force: Force::Yes, .. }, Some(HostState::ForeignSwarm { .. })) if !forced.contains(&step.host) => {
+            (Action::Leave { force: Force::Yes, .. }, Some(HostState::ForeignSwarm { .. })) if !forced.contains(host) => {
                 say(Some(step), "takes a host out of another swarm without leave to do so");
             }
             (Action::Join { .. } | Action::Init { .. }, Some(state)) if !matches!(state, HostState::Standalone) => {
@@ -143,7 +146,7 @@ fn quorum_holds(plan: &Plan, observed: &Observed, say: &mut impl FnMut(Option<&S
                 there += 1;
             }
             Action::Demote => {
-                let node = observed.hosts.get(&step.host).and_then(|h| h.node.as_ref());
+                let node = step.host.as_ref().and_then(|host| observed.hosts.get(host)).and_then(|h| h.node.as_ref());
                 total = total.saturating_sub(usize::from(node.is_some_and(|n| n.manager.is_some())));
                 there = there.saturating_sub(usize::from(node.is_some_and(|n| n.is_reachable_manager())));
             }

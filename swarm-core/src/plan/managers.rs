@@ -67,7 +67,7 @@ impl<'a> Builder<'a> {
         let name = if node.hostname.is_empty() { "no host name" } else { node.hostname.as_str() };
         self.push(Step {
             id: id.clone(),
-            host: host.name.clone(),
+            host: Some(host.name.clone()),
             action: Action::RemoveNode { node: node.id.clone(), demote },
             before: format!("entry {} ({name})", node.id),
             after: "no such entry".into(),

@@ -10,6 +10,7 @@ mod order;
 mod raft;
 mod refusal;
 mod render;
+mod work;
 
 pub use build::{PlanOptions, Planned, build};
 pub use destroy::build_destroy;
@@ -17,6 +18,7 @@ pub use envelope::{Allowance, Envelope, Ledger, Target};
 pub use lint::{LintFinding, lint};
 pub use refusal::Refusal;
 pub use render::render_text;
+pub use work::Work;
 
 use crate::condition::Condition;
 use crate::engine::{Force, InitRequest, NodeChange, SwarmChange};
@@ -29,7 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// The format of a saved plan.
-pub const PLAN_VERSION: u32 = 3;
+pub const PLAN_VERSION: u32 = 4;
 
 /// What a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,8 @@ pub enum PlanPurpose {
     Converge,
     /// To take every host out of it.
     Destroy,
+    /// Work of other families: objects of the swarm.
+    Work,
 }
 
 /// An ordered list of steps, with what it stands on.
@@ -84,7 +88,7 @@ impl Plan {
 
     /// The steps of one host.
     pub fn steps_of<'a>(&'a self, host: &'a HostName) -> impl Iterator<Item = &'a Step> {
-        self.steps.iter().filter(move |s| s.host == *host)
+        self.steps.iter().filter(move |s| s.host.as_ref() == Some(host))
     }
 }
 
@@ -103,8 +107,9 @@ pub struct Blocked {
 pub struct Step {
     /// Its id.
     pub id: StepId,
-    /// The host it is about.
-    pub host: HostName,
+    /// The host it is about; `None` where it is about an object of the swarm.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub host: Option<HostName>,
     /// What to do.
     pub action: Action,
     /// What is there now.
@@ -203,11 +208,13 @@ pub enum Action {
         /// Whether it is still counted as a manager and must be demoted first.
         demote: bool,
     },
+    /// Work of another family.
+    Work(Work),
 }
 
 impl Action {
     /// One word, as it stands in step ids and tables.
-    pub fn verb(&self) -> &'static str {
+    pub fn verb(&self) -> &str {
         match self {
             Self::Init { .. } => "init",
             Self::Join { .. } => "join",
@@ -218,6 +225,7 @@ impl Action {
             Self::UpdateSwarm { .. } => "update-swarm",
             Self::StoreUnlockKey => "store-key",
             Self::RemoveNode { .. } => "remove-node",
+            Self::Work(work) => &work.verb,
         }
     }
 }

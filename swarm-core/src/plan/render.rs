@@ -11,8 +11,8 @@ pub fn render_text(plan: &Plan) -> String {
     let _ = writeln!(out, "cluster {} ({swarm})", plan.cluster);
     let mut hosts: Vec<&HostName> = Vec::new();
     for step in &plan.steps {
-        if !hosts.contains(&&step.host) {
-            hosts.push(&step.host);
+        if let Some(host) = step.host.as_ref().filter(|host| !hosts.contains(host)) {
+            hosts.push(host);
         }
     }
     let width = plan.steps.iter().map(|s| s.action.verb().len()).max().unwrap_or(0);
@@ -22,6 +22,17 @@ pub fn render_text(plan: &Plan) -> String {
             let _ = writeln!(out, "  {} {:width$}  {} -> {}", sign(step), step.action.verb(), step.before, step.after);
             let _ = writeln!(out, "    {:width$}  because {}{}", "", step.because, risk(step));
         }
+    }
+    let objects: Vec<&Step> = plan.steps.iter().filter(|s| s.host.is_none()).collect();
+    if !objects.is_empty() {
+        let _ = writeln!(out, "\nthe swarm");
+    }
+    for step in objects {
+        let _ = writeln!(out, "  {} {:width$}  {}", sign(step), step.action.verb(), step.target());
+        for line in step.after.lines() {
+            let _ = writeln!(out, "    {:width$}  {line}", "");
+        }
+        let _ = writeln!(out, "    {:width$}  because {}{}", "", step.because, risk(step));
     }
     for blocked in &plan.blocked {
         let _ = writeln!(out, "\n{}\n  ! left out: {}", blocked.host, blocked.why);
@@ -46,9 +57,11 @@ pub fn render_text(plan: &Plan) -> String {
 }
 
 fn sign(step: &Step) -> char {
-    match step.action {
+    match &step.action {
         Action::Init { .. } | Action::Join { .. } => '+',
         Action::Leave { .. } | Action::RemoveNode { .. } => '-',
+        Action::Work(work) if work.verb.starts_with("create-") => '+',
+        Action::Work(work) if work.verb.starts_with("remove-") => '-',
         _ => '~',
     }
 }

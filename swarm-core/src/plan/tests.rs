@@ -204,7 +204,7 @@ fn the_checker_finds_what_a_broken_planner_would_do() {
             .enumerate()
             .map(|(i, (host, action))| Step {
                 id: StepId::new(format!("{i}")),
-                host: HostName::new(host),
+                host: Some(HostName::new(host)),
                 action,
                 before: String::new(),
                 after: String::new(),

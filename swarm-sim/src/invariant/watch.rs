@@ -94,8 +94,9 @@ impl Watch {
     pub(crate) fn shown(&mut self, plan: &Plan) -> Found {
         self.before = self.lists.values().flat_map(BTreeMap::keys).cloned().collect();
         let enters = |a: &Action| matches!(a, Action::Init { .. } | Action::Join { .. });
-        let unseen = plan.steps.iter().filter(|s| enters(&s.action) && !self.infos.contains_key(&s.host));
-        let found = unseen.map(|s| ("I1", format!("{} is to enter a swarm, and its engine reported nothing", s.host))).collect();
+        let entering = plan.steps.iter().filter(|s| enters(&s.action)).filter_map(|s| s.host.as_ref());
+        let unseen = entering.filter(|host| !self.infos.contains_key(*host));
+        let found = unseen.map(|host| ("I1", format!("{host} is to enter a swarm, and its engine reported nothing"))).collect();
         self.plan = Some(plan.clone());
         found
     }
@@ -278,7 +279,9 @@ impl Watch {
             }
             return;
         };
-        let any = |fits: &dyn Fn(&Action, &HostName) -> bool| plan.steps.iter().any(|s| fits(&s.action, &s.host));
+        let any = |fits: &dyn Fn(&Action, &HostName) -> bool| {
+            plan.steps.iter().any(|s| s.host.as_ref().is_some_and(|host| fits(&s.action, host)))
+        };
         // What our own failed joins left is removed without having been shown: entries that were not there before.
         let new = |id: &NodeId| !self.before.contains(id);
         let own = |id: &NodeId| self.infos.iter().find(|(_, i)| i.node.as_ref() == Some(id)).map(|(h, _)| h.clone());

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use swarm_core::engine::{Engine, EngineRead, Force, InitRequest, JoinRequest};
+use swarm_core::engine::{Force, InitRequest, JoinRequest, Membership, MembershipRead};
 use swarm_core::observe::NodeState;
 use swarm_core::spec::{Availability, InitSettings, Role, SwarmSettings};
 use swarm_docker::DockerEngine;

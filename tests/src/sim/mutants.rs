@@ -2,7 +2,10 @@
 
 use async_trait::async_trait;
 use std::sync::Arc;
-use swarm_core::engine::{Engine, EngineError, EngineRead, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, SwarmChange};
+use swarm_core::engine::{
+    Engine, EngineError, ErrorClass, Force, InitRequest, JoinRequest, Membership, MembershipRead, NodeChange, Objects, ObjectsRead,
+    SwarmChange,
+};
 use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader};
 use swarm_core::id::{HostName, NodeId};
 use swarm_core::observe::{ClusterFacts, EngineFacts, LocalState, LocalSwarm, NodeFacts, NodeState, ReachError};
@@ -110,7 +113,7 @@ impl Bent {
 }
 
 #[async_trait]
-impl EngineRead for Bent {
+impl MembershipRead for Bent {
     async fn info(&self) -> Result<EngineFacts, EngineError> {
         if self.inner.is_none() {
             let swarm = LocalSwarm {
@@ -178,8 +181,11 @@ impl EngineRead for Bent {
     }
 }
 
+impl ObjectsRead for Bent {}
+impl Objects for Bent {}
+
 #[async_trait]
-impl Engine for Bent {
+impl Membership for Bent {
     async fn init(&self, request: &InitRequest) -> Result<(), EngineError> {
         self.inner()?.init(request).await
     }

@@ -1,0 +1,60 @@
+//! Performs what steps of other families ask for. Payloads are put in here, and go straight into the call.
+
+use super::perform::{Performer, engine_of};
+use crate::engine::{Engine, EngineError, ErrorClass, Reason, Sealed};
+use crate::host::{Command, HostError};
+use crate::id::HostName;
+use crate::machine::{Ask, Reply};
+use crate::secret::clean;
+use futures_util::future::{BoxFuture, try_join_all};
+
+/// How much of a program's output is kept.
+const OUTPUT: usize = 16 * 1024;
+
+impl Performer<'_> {
+    /// All of them side by side through one manager; the first that fails ends it.
+    pub(super) async fn ask(&self, at: &HostName, asks: &[Ask]) -> Result<Vec<Reply>, EngineError> {
+        if let [Ask::Run { host, argv }] = asks {
+            return Ok(vec![self.run_on(host, argv).await?]);
+        }
+        let engine = engine_of(self.spec, self.fleet, at).await?;
+        let calls = asks.iter().map(|ask| -> BoxFuture<'_, _> { Box::pin(self.ask_one(engine.as_ref(), ask)) });
+        try_join_all(calls.collect::<Vec<_>>()).await
+    }
+
+    async fn ask_one(&self, engine: &dyn Engine, ask: &Ask) -> Result<Reply, EngineError> {
+        if ask.is_mutating() {
+            self.tokens.same_swarm(engine).await.map_err(super::perform::not_sent)?;
+        }
+        Ok(match ask {
+            Ask::List(query) => Reply::Objects(engine.list(query).await?),
+            Ask::Get(kind, id) => Reply::Object(engine.get(*kind, id).await?),
+            Ask::Create(kind, body) => Reply::Created(engine.create(*kind, &Sealed::new(body, self.payloads)?).await?),
+            Ask::Update { kind, id, version, body, rollback } => {
+                engine.update(*kind, id, *version, &Sealed::new(body, self.payloads)?, *rollback).await?;
+                Reply::Done
+            }
+            Ask::Remove(kind, id) => {
+                engine.remove(*kind, id).await?;
+                Reply::Done
+            }
+            Ask::Run { host, argv } => self.run_on(host, argv).await?,
+        })
+    }
+
+    async fn run_on(&self, name: &HostName, argv: &[String]) -> Result<Reply, EngineError> {
+        let failed = |class, message: String| EngineError { doing: "running a program", class, reason: Reason::Other, message };
+        let spec = self.spec.host(name).ok_or_else(|| failed(ErrorClass::Refused, format!("{name} is not in the file")))?;
+        let actor = self.fleet.actor(spec).await.map_err(|e| failed(ErrorClass::Unreachable, e.message))?;
+        let host = actor.host.ok_or_else(|| failed(ErrorClass::Refused, format!("{name} is reached by its engine only")))?;
+        match host.run(&Command::new(argv.iter().cloned())).await {
+            Ok(ran) => {
+                let output = String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned();
+                Ok(Reply::Ran { status: ran.status, output: output.lines().map(|line| clean(line, OUTPUT) + "\n").collect() })
+            }
+            Err(error @ (HostError::Lost { .. } | HostError::TimedOut { .. })) => Err(failed(ErrorClass::Unknown, error.to_string())),
+            Err(error @ HostError::Unreachable { .. }) => Err(failed(ErrorClass::Unreachable, error.to_string())),
+            Err(error) => Err(failed(ErrorClass::Refused, error.to_string())),
+        }
+    }
+}

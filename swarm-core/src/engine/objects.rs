@@ -1,0 +1,246 @@
+//! The objects of a swarm, any kind of them: raw JSON with id, version and labels, so that a field which a newer engine adds survives a
+//! read and a write. A kind gets its types where its family needs them ([`super::Api`]).
+
+use super::{EngineError, ErrorClass, Reason};
+use crate::secret::Secret;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A kind of object that managers keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A node.
+    Node,
+    /// A service.
+    Service,
+    /// A task of a service. Only the engine makes and removes them.
+    Task,
+    /// A network.
+    Network,
+    /// A secret. Its data can be written and never read.
+    Secret,
+    /// A config.
+    Config,
+}
+
+impl Kind {
+    /// Where the engine has its objects, for example `/services`.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Node => "/nodes",
+            Self::Service => "/services",
+            Self::Task => "/tasks",
+            Self::Network => "/networks",
+            Self::Secret => "/secrets",
+            Self::Config => "/configs",
+        }
+    }
+
+    /// The word for one of it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Service => "service",
+            Self::Task => "task",
+            Self::Network => "network",
+            Self::Secret => "secret",
+            Self::Config => "config",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// An object as a manager has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Object(pub Value);
+
+impl Object {
+    /// Its id (`ID`; `Id` for networks).
+    pub fn id(&self) -> &str {
+        self.text("/ID").or_else(|| self.text("/Id")).unwrap_or_default()
+    }
+
+    /// Its version, needed to change it; 0 for networks, which cannot be changed.
+    pub fn version(&self) -> u64 {
+        self.0.pointer("/Version/Index").and_then(Value::as_u64).unwrap_or_default()
+    }
+
+    /// Its name; empty for tasks.
+    pub fn name(&self) -> &str {
+        self.text("/Spec/Name").or_else(|| self.text("/Name")).unwrap_or_default()
+    }
+
+    /// One of its labels.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        let labels = self.0.pointer("/Spec/Labels").or_else(|| self.0.get("Labels"))?;
+        labels.get(key)?.as_str()
+    }
+
+    /// Its specification; for kinds without one the object itself.
+    pub fn spec(&self) -> &Value {
+        self.0.get("Spec").unwrap_or(&self.0)
+    }
+
+    /// A text at a JSON pointer.
+    pub fn text(&self, pointer: &str) -> Option<&str> {
+        self.0.pointer(pointer)?.as_str()
+    }
+}
+
+/// Which objects are listed: all of a kind, or those that fit every filter of the engine's own (`label`, `name`, `service`, …).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Query {
+    /// The kind.
+    pub kind: Kind,
+    /// Filters by their names, with the values of which one must fit.
+    pub filters: BTreeMap<String, Vec<String>>,
+}
+
+impl Query {
+    /// All objects of a kind.
+    pub fn all(kind: Kind) -> Self {
+        Self { kind, filters: BTreeMap::new() }
+    }
+
+    /// Those of them that also fit this.
+    #[must_use]
+    pub fn with(mut self, filter: &str, value: impl Into<String>) -> Self {
+        self.filters.entry(filter.to_owned()).or_default().push(value.into());
+        self
+    }
+}
+
+/// What is sent for a change. Secrets are not in it: they are put in at the moment of sending, from where they are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Body {
+    /// The specification.
+    pub spec: Value,
+    /// The name of the payload that becomes its `Data`, in base64.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub data: Option<String>,
+    /// The name of the payload that is sent as the login to an image's registry (`X-Registry-Auth`).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub registry_auth: Option<String>,
+}
+
+impl Body {
+    /// A body without secrets.
+    pub fn of(spec: Value) -> Self {
+        Self { spec, data: None, registry_auth: None }
+    }
+}
+
+/// Gives what must not stand in a plan: the data of secrets and configs, logins to registries. Asked at the moment of sending.
+pub trait Payloads: Send + Sync {
+    /// The payload of a name that a step has; data is in base64.
+    ///
+    /// # Errors
+    /// Why it is not to be had, for people; never what it is.
+    fn payload(&self, name: &str) -> Result<Secret, String>;
+}
+
+/// There is no payload.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoPayloads;
+
+impl Payloads for NoPayloads {
+    fn payload(&self, name: &str) -> Result<Secret, String> {
+        Err(format!("this program has no payload {name}"))
+    }
+}
+
+/// A body with its secrets, ready to be sent. It is neither shown nor saved.
+pub struct Sealed {
+    spec: Value,
+    registry_auth: Option<Secret>,
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sealed(***)")
+    }
+}
+
+impl Sealed {
+    /// Puts the secrets in.
+    ///
+    /// # Errors
+    /// [`ErrorClass::Refused`]: a payload that is not to be had; nothing was sent.
+    pub fn new(body: &Body, payloads: &dyn Payloads) -> Result<Self, EngineError> {
+        let take = |name: &str| {
+            let refused =
+                |message| EngineError { doing: "reading what is to be sent", class: ErrorClass::Refused, reason: Reason::Other, message };
+            payloads.payload(name).map_err(refused)
+        };
+        let mut spec = body.spec.clone();
+        if let (Some(name), Some(map)) = (&body.data, spec.as_object_mut()) {
+            map.insert("Data".into(), Value::String(take(name)?.expose().to_owned()));
+        }
+        Ok(Self { spec, registry_auth: body.registry_auth.as_deref().map(take).transpose()? })
+    }
+
+    /// What is sent. It may hold a secret.
+    pub fn expose(&self) -> &Value {
+        &self.spec
+    }
+
+    /// The login to the registry, as the header has it.
+    pub fn registry_auth(&self) -> Option<&Secret> {
+        self.registry_auth.as_ref()
+    }
+}
+
+fn none<T>(doing: &'static str) -> Result<T, EngineError> {
+    let message = "this engine gives no access to the objects of its swarm".to_owned();
+    Err(EngineError { doing, class: ErrorClass::Refused, reason: Reason::Other, message })
+}
+
+/// Questions about the objects of a swarm. Managers only; none changes anything. An engine that does not implement it refuses.
+#[async_trait]
+pub trait ObjectsRead: Send + Sync {
+    /// The objects that fit.
+    async fn list(&self, _query: &Query) -> Result<Vec<Object>, EngineError> {
+        none("listing objects")
+    }
+
+    /// One object, by its id or name. [`Reason::NotFound`] where there is none.
+    async fn get(&self, _kind: Kind, _id: &str) -> Result<Object, EngineError> {
+        none("reading an object")
+    }
+
+    /// The digest and the platforms of an image as its registry has it (`GET /distribution/NAME/json`).
+    async fn distribution(&self, _image: &str, _auth: Option<&Secret>) -> Result<Value, EngineError> {
+        none("asking the registry")
+    }
+}
+
+/// Changes of the objects of a swarm. A call that fails with [`ErrorClass::Unknown`] may have been carried out: look again first.
+#[async_trait]
+pub trait Objects: ObjectsRead {
+    /// Makes one; gives its id. [`ErrorClass::Conflict`] where the name is taken.
+    async fn create(&self, _kind: Kind, _body: &Sealed) -> Result<String, EngineError> {
+        none("creating an object")
+    }
+
+    /// Replaces its specification, if its version is still this one: [`Reason::OutOfSequence`] if not. `rollback` puts the one before
+    /// back (services only).
+    async fn update(&self, _kind: Kind, _id: &str, _version: u64, _body: &Sealed, _rollback: bool) -> Result<(), EngineError> {
+        none("changing an object")
+    }
+
+    /// Removes it. The engine refuses what is in use.
+    async fn remove(&self, _kind: Kind, _id: &str) -> Result<(), EngineError> {
+        none("removing an object")
+    }
+}

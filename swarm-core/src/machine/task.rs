@@ -1,0 +1,103 @@
+//! A step of a family of work, under way: what it asks for, what it hears, and what it does next.
+
+use super::state::Outcome;
+use crate::engine::{Body, EngineError, Kind, Object, Query};
+use crate::id::HostName;
+use std::fmt;
+use std::time::Duration;
+
+/// One call that a task asks for. Those of the first five kinds go to any manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// List objects.
+    List(Query),
+    /// Read one.
+    Get(Kind, String),
+    /// Make one.
+    Create(Kind, Body),
+    /// Replace the specification of one, if its version is still this one.
+    Update {
+        /// Its kind.
+        kind: Kind,
+        /// Its id.
+        id: String,
+        /// The version it must have.
+        version: u64,
+        /// What it is to be.
+        body: Body,
+        /// Whether the specification before the present one is put back instead.
+        rollback: bool,
+    },
+    /// Remove one.
+    Remove(Kind, String),
+    /// Run a program on a host.
+    Run {
+        /// The host.
+        host: HostName,
+        /// The program and its arguments.
+        argv: Vec<String>,
+    },
+}
+
+impl Ask {
+    /// Whether it changes something.
+    pub fn is_mutating(&self) -> bool {
+        match self {
+            Self::List(_) | Self::Get(..) => false,
+            Self::Create(..) | Self::Update { .. } | Self::Remove(..) | Self::Run { .. } => true,
+        }
+    }
+}
+
+/// The reply to one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// The objects that fit.
+    Objects(Vec<Object>),
+    /// One object.
+    Object(Object),
+    /// It was made, and this is its id.
+    Created(String),
+    /// It was done.
+    Done,
+    /// A program ended.
+    Ran {
+        /// Its exit status; `None` where a signal ended it.
+        status: Option<u32>,
+        /// What it wrote to standard output and error, cleaned.
+        output: String,
+    },
+}
+
+/// What a task hears.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// The steps it needs have ended well.
+    Begin,
+    /// The answers to everything it asked for, in order; or the first of them that failed.
+    Answer(&'a Result<Vec<Reply>, EngineError>),
+    /// The time it waited for has come.
+    Time,
+}
+
+/// What a task does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Move {
+    /// All of these, side by side; their answers come together. Changes are asked for one at a time.
+    Ask(Vec<Ask>),
+    /// Wait until then.
+    Wait {
+        /// When, counted from the beginning of the run.
+        until: Duration,
+        /// What is to be shown meanwhile, if that has changed.
+        progress: Option<String>,
+    },
+    /// It has ended.
+    End(Outcome),
+}
+
+/// A step of a family under way. Pure: what happened goes in, what to do comes out, and time is an argument.
+pub trait Task: fmt::Debug + Send + Sync {
+    /// The one function of it. It is called again only after what it asked for was answered, or the time it waited for has come.
+    fn next(&mut self, event: Event<'_>, now: Duration) -> Move;
+}
