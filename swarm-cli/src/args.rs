@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::args_work::{ObjectCommand, ServiceCommand, StackCommand};
 use crate::complete::{hosts, selectors};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
@@ -37,6 +38,21 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Show the cluster's hosts and nodes.
     Status(StatusArgs),
+    /// Applications from Compose files: diff, deploy, list, remove.
+    #[command(subcommand)]
+    Stack(StackCommand),
+    /// Services of the swarm: list, look at, scale, restart, roll back.
+    #[command(subcommand)]
+    Service(ServiceCommand),
+    /// Networks of the swarm.
+    #[command(subcommand)]
+    Network(ObjectCommand),
+    /// Secrets of the swarm.
+    #[command(subcommand)]
+    Secret(ObjectCommand),
+    /// Configs of the swarm.
+    #[command(subcommand)]
+    Config(ObjectCommand),
     /// Take every host of the file out of the swarm. Everything the swarm runs ends.
     Destroy(DestroyArgs),
     /// Real hosts on this machine: network namespaces with their own sshd and dockerd.

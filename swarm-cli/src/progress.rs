@@ -133,6 +133,8 @@ pub(crate) fn outcome_text(outcome: &Outcome) -> String {
         Outcome::Done { changed: false } => "already up to date".into(),
         Outcome::Failed { message } => format!("failed: {message}"),
         Outcome::InDoubt { message } => format!("in doubt: {message}"),
+        Outcome::Paused { message } => format!("paused: {message}"),
+        Outcome::RolledBack { message } => format!("rolled back: {message}"),
         Outcome::Blocked { by } => format!("skipped: {by} failed"),
         Outcome::NotStarted => "not started".into(),
     }

@@ -28,6 +28,15 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
+/// Reads a file, or standard input for `-`; a larger one is an error.
+pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+    let bytes = read(path, limit)?;
+    if bytes.len() as u64 > limit {
+        return Err(Failure::Io(path.to_owned(), format!("the file is larger than {} MiB", limit >> 20)));
+    }
+    Ok(bytes)
+}
+
 /// Environment variables that a cluster file took a value from.
 static TAKEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 

@@ -72,6 +72,8 @@ pub enum Advice {
     },
     /// Read the unlock key on a manager and keep it.
     ReadUnlockKey,
+    /// Bring the cluster up first.
+    MakeTheSwarm,
     /// Name a place for the unlock key in the file.
     NameAKeyFile,
     /// Look at the engine's own report.
@@ -118,6 +120,7 @@ impl fmt::Display for Advice {
             Self::OpenPort { host: Some(host) } => write!(f, "open 2377/tcp on {host} for the managers, or correct `advertise`"),
             Self::OpenPort { host: None } => f.write_str("open 2377/tcp on the managers"),
             Self::ReadUnlockKey => f.write_str("read the key with `docker swarm unlock-key` on a manager and keep it"),
+            Self::MakeTheSwarm => f.write_str("bring it up with `swarm apply` first"),
             Self::NameAKeyFile => {
                 f.write_str("set swarm.unlock_key_file and swarm.autolock in the file; the next apply stores the key there")
             }

@@ -22,6 +22,10 @@ pub enum Ending {
     InDoubt,
     /// The run was stopped.
     Interrupted,
+    /// The engine stopped an update because tasks failed.
+    Paused,
+    /// The engine rolled an update back because tasks failed.
+    RolledBack,
 }
 
 impl Ending {
@@ -33,6 +37,8 @@ impl Ending {
             Self::Degraded => 3,
             Self::Partial => 4,
             Self::InDoubt => 5,
+            Self::Paused => 6,
+            Self::RolledBack => 7,
             Self::Interrupted => 130,
         }
     }
@@ -92,7 +98,10 @@ impl Report {
         let doubt = steps.iter().any(|s| matches!(s.outcome, Outcome::InDoubt { .. }));
         let converged = verdict.as_ref().is_some_and(|v| v.converged);
         let idle = steps.is_empty();
+        let any = |is: fn(&Outcome) -> bool| steps.iter().any(|s| is(&s.outcome));
         let ending = match (stopped, converged, doubt, changed) {
+            (false, ..) if any(|o| matches!(o, Outcome::Paused { .. })) => Ending::Paused,
+            (false, ..) if any(|o| matches!(o, Outcome::RolledBack { .. })) => Ending::RolledBack,
             (true, ..) => Ending::Interrupted,
             (_, true, ..) => Ending::Converged,
             (_, _, true, _) => Ending::InDoubt,

@@ -10,8 +10,7 @@ use crate::world::words;
 use async_trait::async_trait;
 use std::time::Duration;
 use swarm_core::engine::{
-    EngineError, ErrorClass, Force, InitRequest, JoinRequest, Membership, MembershipRead, NodeChange, Objects, ObjectsRead, Reason,
-    SwarmChange,
+    EngineError, ErrorClass, Force, InitRequest, JoinRequest, Membership, MembershipRead, NodeChange, Reason, SwarmChange,
 };
 use swarm_core::host::{BoxStream, Command, Host, HostError, HostRead, Output};
 use swarm_core::id::{HostName, NodeId};
@@ -108,9 +107,6 @@ impl MembershipRead for SimHost {
         Ok(count)
     }
 }
-
-impl ObjectsRead for SimHost {}
-impl Objects for SimHost {}
 
 #[async_trait]
 impl Membership for SimHost {

@@ -26,12 +26,22 @@ pub enum CallKind {
     UpdateSwarm,
     UpdateNode,
     RemoveNode,
+    ListObjects,
+    GetObject,
+    CreateObject,
+    UpdateObject,
+    RemoveObject,
 }
 
 impl CallKind {
     /// Whether the call changes anything.
     pub fn is_mutating(self) -> bool {
-        matches!(self, Self::Init | Self::Join | Self::Leave | Self::Unlock | Self::UpdateSwarm | Self::UpdateNode | Self::RemoveNode)
+        let objects = matches!(self, Self::CreateObject | Self::UpdateObject | Self::RemoveObject);
+        objects
+            || matches!(
+                self,
+                Self::Init | Self::Join | Self::Leave | Self::Unlock | Self::UpdateSwarm | Self::UpdateNode | Self::RemoveNode
+            )
     }
 }
 
@@ -55,6 +65,11 @@ impl fmt::Display for CallKind {
             Self::UpdateSwarm => "update-swarm",
             Self::UpdateNode => "update-node",
             Self::RemoveNode => "remove-node",
+            Self::ListObjects => "list-objects",
+            Self::GetObject => "get-object",
+            Self::CreateObject => "create-object",
+            Self::UpdateObject => "update-object",
+            Self::RemoveObject => "remove-object",
         })
     }
 }

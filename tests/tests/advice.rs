@@ -239,6 +239,14 @@ async fn try_out(advice: &Advice) {
             };
             works(&world, &wanted, advice.clone(), &[], Some(&with), read).await;
         }
+        Advice::MakeTheSwarm => {
+            let (wanted, fleet) = (spec(THREE), world.fleet("me"));
+            let intent = swarm_workload::Remove { spec: &wanted, stack: "app" };
+            let asked = async || Apply::new(&wanted, &fleet).plan_for(&intent).await.err().map_or(String::new(), |e| e.to_string());
+            assert!(asked().await.contains(&advice.to_string()));
+            three(&world).await;
+            assert!(!asked().await.contains(&advice.to_string()));
+        }
         // It changes nothing: the engine's own report is what it says.
         Advice::LookAtEngine { host } => {
             three(&world).await;
@@ -266,6 +274,7 @@ fn every_advice_works_when_it_is_followed() {
         Advice::OpenPort { host: None },
         Advice::ReadUnlockKey,
         Advice::NameAKeyFile,
+        Advice::MakeTheSwarm,
         Advice::LookAtEngine { host: "w1".into() },
     ];
     for advice in all {

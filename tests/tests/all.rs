@@ -22,4 +22,6 @@ mod rules;
 mod safety;
 mod simulator;
 mod ssh;
+mod stacks;
 mod versions;
+mod workloads;

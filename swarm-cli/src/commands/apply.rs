@@ -57,7 +57,7 @@ fn as_wished(spec: &ClusterSpec, observed: &Observed, limit: Option<&BTreeSet<Ho
     failure::NOT_CONVERGED
 }
 
-fn show(plan: &Plan, format: Format) {
+pub(super) fn show(plan: &Plan, format: Format) {
     match format {
         Format::Text => output::data(&render_text(plan)),
         Format::Json => output::json("plan", &json!({ "plan": plan })),
@@ -189,7 +189,7 @@ fn question(plan: &Plan) -> String {
     }
 }
 
-fn agree(yes: bool, question: &str) -> Result<(), Failure> {
+pub(super) fn agree(yes: bool, question: &str) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
@@ -201,7 +201,7 @@ fn agree(yes: bool, question: &str) -> Result<(), Failure> {
 }
 
 /// Looking can be given up at any moment: it changes nothing.
-async fn unless_stopped<T>(stop: &Stop, look: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(super) async fn unless_stopped<T>(stop: &Stop, look: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::select! {
         result = look => result,
         () = stop.stopped() => Err(Failure::Stopped),
@@ -209,7 +209,7 @@ async fn unless_stopped<T>(stop: &Stop, look: impl Future<Output = Result<T, Fai
 }
 
 /// The first signal stops the run in order, the second at once.
-fn listen(stop: &Stop) {
+pub(super) fn listen(stop: &Stop) {
     // A simulated run is over before anybody could press a key, and its clock knows no signals.
     if output::is_simulated() {
         return;
@@ -246,7 +246,7 @@ fn whats_next(report: &Report, file: &Path) {
         Ending::Converged if made => output::note(&format!(
             "next: `swarm status{file}` shows the swarm; after a change of the file, `swarm plan{file}` shows what it would do"
         )),
-        Ending::Partial | Ending::InDoubt | Ending::Interrupted => {
+        Ending::Partial | Ending::InDoubt | Ending::Paused | Ending::RolledBack | Ending::Interrupted => {
             output::note(&format!("next: `swarm status{file}` shows what is there; `swarm apply{file}` goes on"));
         }
         Ending::Failed | Ending::Degraded => output::note(&format!("next: put right what is named above, then `swarm plan{file}`")),

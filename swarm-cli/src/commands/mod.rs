@@ -5,12 +5,17 @@ mod lab;
 mod lab_test;
 mod look;
 mod new;
+mod service;
+mod stack;
+mod work;
 
 use crate::args::{Cli, Command, Common, Format, LabCommand};
+use crate::args_work::{ObjectCommand, ServiceCommand, StackCommand};
 use crate::failure::Failure;
 use crate::{output, source};
 use clap::CommandFactory;
 use std::sync::atomic::{AtomicBool, Ordering};
+use swarm_core::engine::Kind;
 
 /// Whether a signal stops a run in order.
 static STOPS_IN_ORDER: AtomicBool = AtomicBool::new(false);
@@ -23,8 +28,16 @@ pub(crate) fn stops_in_order() -> bool {
 /// Does what the command line says; gives the exit code.
 pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
     let format = cli.format;
-    if format == Format::Jsonl && !matches!(cli.command, Command::Apply(_) | Command::Lab(LabCommand::Up { .. })) {
-        return Err(Failure::Usage("--format jsonl is for apply and lab up".into()));
+    if format == Format::Jsonl
+        && !matches!(
+            cli.command,
+            Command::Apply(_)
+                | Command::Lab(LabCommand::Up { .. })
+                | Command::Stack(StackCommand::Deploy { .. } | StackCommand::Rm { .. })
+                | Command::Service(ServiceCommand::Scale { .. } | ServiceCommand::Restart { .. } | ServiceCommand::Rollback { .. })
+        )
+    {
+        return Err(Failure::Usage("--format jsonl is for verbs that change something step by step".into()));
     }
     match cli.command {
         Command::New(args) => new::new(&args, format),
@@ -52,6 +65,14 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Destroy(args) => wait(&args.common, apply::destroy(&args, format)),
         Command::Verify(args) => wait(&args.common, look::verify(&args, format)),
         Command::Status(args) => wait(&args.common, look::status(&args, format)),
+        Command::Stack(command) => match work_file(&command) {
+            Some(common) => wait(common, stack::run(&command, format)),
+            None => wait_for(stack::run(&command, format)),
+        },
+        Command::Service(command) => wait(service_file(&command), service::run(&command, format)),
+        Command::Network(command) => wait(object_file(&command), service::objects(Kind::Network, &command, format)),
+        Command::Secret(command) => wait(object_file(&command), service::objects(Kind::Secret, &command, format)),
+        Command::Config(command) => wait(object_file(&command), service::objects(Kind::Config, &command, format)),
         Command::Lab(command) => lab::run(command, format),
         Command::Completions { shell } => {
             output::data(&completions(shell)?);
@@ -91,10 +112,44 @@ fn completions(shell: clap_complete::Shell) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
+/// The file of a verb about stacks; none where no host is asked.
+fn work_file(command: &StackCommand) -> Option<&Common> {
+    match command {
+        StackCommand::Deploy { common, .. }
+        | StackCommand::Diff { common, .. }
+        | StackCommand::Ls { common }
+        | StackCommand::Ps { common, .. }
+        | StackCommand::Services { common, .. }
+        | StackCommand::Rm { common, .. } => Some(common),
+        StackCommand::Config { .. } => None,
+    }
+}
+
+fn service_file(command: &ServiceCommand) -> &Common {
+    match command {
+        ServiceCommand::Ls { common }
+        | ServiceCommand::Ps { common, .. }
+        | ServiceCommand::Inspect { common, .. }
+        | ServiceCommand::Scale { common, .. }
+        | ServiceCommand::Restart { common, .. }
+        | ServiceCommand::Rollback { common, .. } => common,
+    }
+}
+
+fn object_file(command: &ObjectCommand) -> &Common {
+    match command {
+        ObjectCommand::Ls { common } | ObjectCommand::Inspect { common, .. } => common,
+    }
+}
+
 fn wait(common: &Common, work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
     if common.simulate.is_some() {
         return swarm_sim::run(work);
     }
+    wait_for(work)
+}
+
+fn wait_for(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|e| Failure::Other(format!("the runtime could not be started: {e}")))?;
     let result = runtime.block_on(work);

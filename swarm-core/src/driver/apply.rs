@@ -149,6 +149,13 @@ impl<'a, F: Fleet> Apply<'a, F> {
         .1
     }
 
+    /// The same, and asks for objects of the swarm.
+    pub async fn observe_objects(&self, wants: &[Query]) -> Observed {
+        let mut observed = self.observe().await;
+        add_objects(self.spec, self.fleet, &mut observed, wants).await;
+        observed
+    }
+
     /// Looks until an answer is found. What is waited for is said once.
     async fn observe_while<R>(
         &self,

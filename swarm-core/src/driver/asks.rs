@@ -29,6 +29,16 @@ impl Performer<'_> {
         Ok(match ask {
             Ask::List(query) => Reply::Objects(engine.list(query).await?),
             Ask::Get(kind, id) => Reply::Object(engine.get(*kind, id).await?),
+            Ask::Distribution { image, login } => {
+                let refused = |message| EngineError {
+                    doing: "logging in to the registry",
+                    class: ErrorClass::Refused,
+                    reason: Reason::Other,
+                    message,
+                };
+                let login = login.as_deref().map(|name| self.payloads.payload(name).map_err(refused)).transpose()?;
+                Reply::Distribution(engine.distribution(image, login.as_ref()).await?)
+            }
             Ask::Create(kind, body) => Reply::Created(engine.create(*kind, &Sealed::new(body, self.payloads)?).await?),
             Ask::Update { kind, id, version, body, rollback } => {
                 engine.update(*kind, id, *version, &Sealed::new(body, self.payloads)?, *rollback).await?;

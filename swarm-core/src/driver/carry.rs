@@ -47,6 +47,14 @@ impl<F: Fleet> Apply<'_, F> {
         let mut troubles: BTreeMap<StepId, String> = BTreeMap::new();
         let mut give_up: Option<Instant> = None;
         loop {
+            // In the order of cause: what ended comes before what that lets begin.
+            while let Some((step, message)) = run.poll_progress() {
+                self.progress.report(&ProgressEvent::StepProgress { step, message });
+            }
+            while let Some((step, outcome)) = run.poll_ended() {
+                let (step, host, outcome) = (step.id.clone(), step.host.clone(), outcome.clone());
+                self.progress.report(&ProgressEvent::StepFinished { step, host, outcome });
+            }
             while let Some(effect) = run.poll_effect(began.elapsed()) {
                 if let Some(step) = effect.step.as_ref().and_then(|id| steps.get(id)) {
                     self.tell_started(step, &mut reported);
@@ -56,13 +64,6 @@ impl<F: Fleet> Apply<'_, F> {
                     let answer = performer.perform(&effect).await;
                     (effect.id, effect.step.unwrap_or(StepId::new("")), answer)
                 }));
-            }
-            while let Some((step, outcome)) = run.poll_ended() {
-                let (step, host, outcome) = (step.id.clone(), step.host.clone(), outcome.clone());
-                self.progress.report(&ProgressEvent::StepFinished { step, host, outcome });
-            }
-            while let Some((step, message)) = run.poll_progress() {
-                self.progress.report(&ProgressEvent::StepProgress { step, message });
             }
             if run.is_over() {
                 break;

@@ -67,6 +67,7 @@ impl FamilyRun {
             (Place::Asking, Event::Answer(answer)) => {
                 if let Err(error) = answer
                     && is_retried(error)
+                    && !self.asked.iter().any(|ask| matches!(ask, Ask::Distribution { .. }))
                     && self.tries < TRIES
                 {
                     let pause = Duration::from_millis(250 * u64::from(self.tries.min(8)));

@@ -50,6 +50,16 @@ pub enum Outcome {
         /// What is known.
         message: String,
     },
+    /// The engine stopped the update because tasks failed: some are new, and some are old.
+    Paused {
+        /// In words for people.
+        message: String,
+    },
+    /// The engine put back what was before the update, because tasks failed.
+    RolledBack {
+        /// In words for people.
+        message: String,
+    },
     /// It was not begun, because of another step.
     Blocked {
         /// That step.

@@ -3,16 +3,24 @@
 use super::state::Outcome;
 use crate::engine::{Body, EngineError, Kind, Object, Query};
 use crate::id::HostName;
+use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
 
-/// One call that a task asks for. Those of the first five kinds go to any manager.
+/// One call that a task asks for. All but a program go to any manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
     /// List objects.
     List(Query),
     /// Read one.
     Get(Kind, String),
+    /// The digest and the platforms of an image as its registry has it. A registry that is not reached is not asked again.
+    Distribution {
+        /// The image.
+        image: String,
+        /// The name of the payload that is the login to the registry.
+        login: Option<String>,
+    },
     /// Make one.
     Create(Kind, Body),
     /// Replace the specification of one, if its version is still this one.
@@ -43,7 +51,7 @@ impl Ask {
     /// Whether it changes something.
     pub fn is_mutating(&self) -> bool {
         match self {
-            Self::List(_) | Self::Get(..) => false,
+            Self::List(_) | Self::Get(..) | Self::Distribution { .. } => false,
             Self::Create(..) | Self::Update { .. } | Self::Remove(..) | Self::Run { .. } => true,
         }
     }
@@ -56,6 +64,8 @@ pub enum Reply {
     Objects(Vec<Object>),
     /// One object.
     Object(Object),
+    /// What a registry has of an image.
+    Distribution(Value),
     /// It was made, and this is its id.
     Created(String),
     /// It was done.

@@ -16,15 +16,15 @@ pub use build::{PlanOptions, Planned, build};
 pub use destroy::build_destroy;
 pub use envelope::{Allowance, Envelope, Ledger, Target};
 pub use lint::{LintFinding, lint};
-pub use refusal::Refusal;
+pub use refusal::{Refusal, of_cluster as refuse_cluster};
 pub use render::render_text;
 pub use work::Work;
 
 use crate::condition::Condition;
 use crate::engine::{Force, InitRequest, NodeChange, SwarmChange};
 use crate::id::{ClusterId, HostName, NodeId, StepId};
-use crate::observe::Basis;
-use crate::spec::{Availability, Role};
+use crate::observe::{Basis, Observed};
+use crate::spec::{Availability, ClusterSpec, Role};
 use hmac_sha256::Hash;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,6 +76,25 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// A plan of other families' steps, in the order they have; made from what was observed.
+    pub fn of_work(spec: &ClusterSpec, observed: &Observed, steps: Vec<Step>, notes: Vec<String>) -> Self {
+        let basis = observed.basis();
+        Self {
+            version: PLAN_VERSION,
+            purpose: PlanPurpose::Work,
+            force_leave: BTreeSet::new(),
+            limit: None,
+            cluster: spec.name().to_owned(),
+            swarm: observed.view().map(|v| v.cluster.id.clone()),
+            fingerprint: fingerprint(spec, &basis),
+            basis,
+            envelope: Envelope::of(&steps),
+            steps,
+            notes,
+            blocked: Vec::new(),
+        }
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()

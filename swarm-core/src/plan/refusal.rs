@@ -1,5 +1,6 @@
 //! Every "no" has a type, and says what to do.
 
+use super::envelope::Target;
 use crate::advice::Advice;
 use crate::id::{ClusterId, HostName, NodeId};
 use crate::observe::{Contradiction, ObservedCluster};
@@ -47,6 +48,15 @@ pub enum Refusal {
     SeveralSwarms {
         /// Each with its managers among the hosts, its nodes and services.
         swarms: Vec<(ClusterId, Vec<HostName>, usize, usize)>,
+    },
+    /// Work in a swarm is wanted, and there is none.
+    NoSwarm,
+    /// An object of the swarm stands in the way, or is missing.
+    Object {
+        /// The object.
+        object: Target,
+        /// What is wrong with it, and what to do.
+        why: String,
     },
     /// The swarm carries the name of another file.
     OtherName {
@@ -168,7 +178,8 @@ impl Refusal {
             Self::UnknownState { host, .. } => vec![Advice::LookAtEngine { host: host.clone() }],
             Self::NoPlaceForKey { .. } => vec![Advice::NameAKeyFile],
             Self::QuorumAtRisk { unhealthy, .. } => unhealthy.iter().map(|node| Advice::RemoveManager { node: node.clone() }).collect(),
-            Self::OtherName { .. } | Self::Address { .. } | Self::Unfit { .. } => Vec::new(),
+            Self::NoSwarm => vec![Advice::MakeTheSwarm],
+            Self::OtherName { .. } | Self::Address { .. } | Self::Unfit { .. } | Self::Object { .. } => Vec::new(),
         }
     }
 }
@@ -264,6 +275,8 @@ impl fmt::Display for Refusal {
             }
             Self::UnknownState { host, why } => write!(f, "{host}: {why}; {}", Advice::LookAtEngine { host: host.clone() }),
             Self::Address { host, why } => write!(f, "{host}: {why}; set `advertise` for it"),
+            Self::NoSwarm => write!(f, "there is no swarm; {}", Advice::MakeTheSwarm),
+            Self::Object { object, why } => write!(f, "{object}: {why}"),
             Self::Unfit { host, why } => write!(f, "{host}: {why}"),
             Self::NoPlaceForKey { why } => write!(f, "autolock: {why}; without the key no manager comes back after a restart of all"),
         }
@@ -271,7 +284,7 @@ impl fmt::Display for Refusal {
 }
 
 /// Why nothing is planned on a cluster that is not one with a leader; nothing for one that is.
-pub(super) fn of_cluster(spec: &ClusterSpec, cluster: &ObservedCluster) -> Option<Refusal> {
+pub fn of_cluster(spec: &ClusterSpec, cluster: &ObservedCluster) -> Option<Refusal> {
     match cluster {
         ObservedCluster::None | ObservedCluster::One { .. } => None,
         ObservedCluster::Unknown { doubts, swarms } => Some(Refusal::Unknown { doubts: doubts.clone(), swarms: swarms.clone() }),

@@ -209,7 +209,8 @@ fn suggestion(wrong: &str, keys: &[Key]) -> String {
     nearest_word(wrong, &names)
 }
 
-fn nearest_word(wrong: &str, words: &[&str]) -> String {
+/// What to write instead of a word that is none of these: the nearest of them, or all.
+pub fn nearest_word(wrong: &str, words: &[&str]) -> String {
     let nearest = words.iter().map(|w| (distance(wrong, w), *w)).min();
     match nearest {
         Some((edits, word)) if edits <= 1 + wrong.len() / 4 => format!("did you mean `{word}`?"),

@@ -13,6 +13,7 @@ mod useless;
 mod values;
 
 pub use builder::{ClusterBuilder, HostBuilder, SshBuilder};
+pub use fields::nearest_word;
 pub use keys::{Key, Kind, Section, sections};
 pub use problem::{Problem, Problems, Severity};
 pub use read::{ReadSpec, read};

@@ -43,6 +43,8 @@ pub enum FindingKind {
     Undone,
     /// A run would still change something.
     Left,
+    /// An object of the swarm is another, or what it runs does not run.
+    Object,
 }
 
 /// One thing that does not hold.

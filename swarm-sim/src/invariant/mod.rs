@@ -4,19 +4,22 @@
 //! known and not minded is.
 
 mod health;
+mod objects;
 mod oracle;
 mod watch;
 
+pub(crate) use objects::StackWatch;
 pub use watch::Purpose;
 pub(crate) use watch::Watch;
 
 use crate::fault::CallKind;
 use crate::world::host::Host;
 use crate::world::state::State;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
-use swarm_core::engine::{ErrorClass, Force, NodeChange, SwarmChange};
+use swarm_core::engine::{ErrorClass, Force, Kind, NodeChange, Object, SwarmChange};
 use swarm_core::id::{HostName, NodeId};
 use swarm_core::observe::{ClusterFacts, EngineFacts, NodeFacts};
 use swarm_core::plan::Plan;
@@ -51,9 +54,17 @@ pub(crate) enum Sent<'a> {
     UpdateSwarm { change: &'a SwarmChange },
     UpdateNode { id: &'a NodeId, version: u64, change: &'a NodeChange },
     RemoveNode { id: &'a NodeId, force: Force },
+    CreateObject { kind: Kind, spec: &'a Value },
+    UpdateObject { kind: Kind, id: &'a str, version: u64 },
+    RemoveObject { kind: Kind, id: &'a str },
 }
 
 impl Sent<'_> {
+    /// Whether it is about objects, which have rules of their own.
+    fn is_about_objects(&self) -> bool {
+        matches!(self, Self::CreateObject { .. } | Self::UpdateObject { .. } | Self::RemoveObject { .. })
+    }
+
     pub(crate) fn is_mutating(&self) -> bool {
         !matches!(self, Self::Read(_) | Self::Token { .. })
     }
@@ -63,6 +74,8 @@ impl Sent<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Watches {
     pub(crate) by_operator: BTreeMap<String, Watch>,
+    /// Operators that work on a stack.
+    pub(crate) stacks: BTreeMap<String, StackWatch>,
     pub(crate) violations: Vec<Violation>,
     /// Entries that joins made, by host.
     pub(crate) made: BTreeMap<HostName, Vec<NodeId>>,
@@ -154,7 +167,24 @@ impl State {
         if sent.is_mutating() {
             self.trace.add(self.now, operator, format!("-> {host}: {}", show(sent)));
         }
+        if let Some(watch) = self.watches.stacks.remove(operator) {
+            let at = self.now;
+            for (rule, what) in watch.sent(self, sent) {
+                self.trace.add(at, operator, format!("BREAKS {rule}: {what}"));
+                self.watches.violations.push(Violation { rule, at, what });
+            }
+            self.watches.stacks.insert(operator.to_owned(), watch);
+        }
+        if sent.is_about_objects() {
+            return;
+        }
         self.watched(operator, |watch, state| watch.sent(state, host, sent));
+    }
+
+    pub(crate) fn note_objects(&mut self, operator: &str, objects: &[Object]) {
+        if let Some(watch) = self.watches.stacks.get_mut(operator) {
+            watch.saw(objects);
+        }
     }
 
     pub(crate) fn note_done(&mut self, operator: &str, host: &HostName, sent: &Sent<'_>) {
@@ -220,5 +250,8 @@ fn show(sent: &Sent<'_>) -> String {
         Sent::UpdateSwarm { change } => format!("update the swarm: {:?}", change.settings.entries()),
         Sent::UpdateNode { id, change, .. } => format!("update node {id}: {change:?}"),
         Sent::RemoveNode { id, .. } => format!("remove node {id}"),
+        Sent::CreateObject { kind, spec } => format!("create {kind} {}", spec.get("Name").and_then(Value::as_str).unwrap_or_default()),
+        Sent::UpdateObject { kind, id, version } => format!("update {kind} {id} from version {version}"),
+        Sent::RemoveObject { kind, id } => format!("remove {kind} {id}"),
     }
 }

@@ -267,6 +267,8 @@ impl Watch {
             Sent::UpdateNode { id, version, change } => self.update(host, id, *version, change, &mut found),
             Sent::RemoveNode { id, force } => self.remove(id, *force, &mut found),
             Sent::UpdateSwarm { .. } | Sent::Unlock | Sent::Read(_) | Sent::Token { .. } => {}
+            // Objects have rules of their own.
+            Sent::CreateObject { .. } | Sent::UpdateObject { .. } | Sent::RemoveObject { .. } => {}
         }
         found
     }
@@ -326,6 +328,7 @@ impl Watch {
             Sent::RemoveNode { id, .. } => {
                 new(id) || promoted(id) || any(&|a, _| matches!(a, Action::RemoveNode { node, .. } if node == *id))
             }
+            Sent::CreateObject { .. } | Sent::UpdateObject { .. } | Sent::RemoveObject { .. } => true,
             Sent::UpdateSwarm { change } => any(&|a, _| matches!(a, Action::UpdateSwarm { change: c } if c == *change)),
             Sent::Unlock | Sent::Read(_) | Sent::Token { .. } => true,
         };

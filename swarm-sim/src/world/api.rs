@@ -58,6 +58,7 @@ impl Swarm {
             tokens,
             unlock_key: None,
             services: Vec::new(),
+            objects: super::objects::Objects::default(),
             tasks: BTreeSet::new(),
             ticking: false,
         }
@@ -76,7 +77,7 @@ impl Swarm {
 }
 
 impl State {
-    fn asked<T>(&self, host: &HostName, write: bool, answer: impl FnOnce(&Swarm, usize) -> T) -> Said<T> {
+    pub(super) fn asked<T>(&self, host: &HostName, write: bool, answer: impl FnOnce(&Swarm, usize) -> T) -> Said<T> {
         match self.control(host) {
             Control::No(words) => Said::No(words),
             Control::Wait => Said::Wait,

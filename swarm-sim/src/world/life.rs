@@ -29,7 +29,8 @@ impl State {
 
     pub(super) fn tick(&mut self, index: usize) {
         self.elections(index);
-        let steady = self.awake(index) & self.contacts(index) & self.heartbeats(index) & self.roles(index) & self.rotation(index);
+        let steady =
+            self.awake(index) & self.contacts(index) & self.heartbeats(index) & self.roles(index) & self.rotation(index) & self.work(index);
         let settled = self.leads(index).is_some() && self.swarms.get(index).is_some_and(|s| s.lost_since.is_none());
         let dead = self.swarms.get(index).is_some_and(|s| s.leader.is_none() && s.elect_at.is_none());
         if let Some(s) = self.swarms.get_mut(index) {

@@ -5,17 +5,20 @@ pub(crate) mod host;
 mod incident;
 pub(crate) mod join;
 mod life;
+pub(crate) mod objects;
 mod options;
 pub(crate) mod state;
 pub(crate) mod swarm;
 mod verbs;
 pub(crate) mod words;
 
+pub use objects::ImageKind;
 pub use options::HostOptions;
 pub use verbs::Incident;
 
 use crate::fault::CrashPoint;
 use crate::fleet::SimFleet;
+use crate::invariant::StackWatch;
 use state::State;
 use std::fmt;
 use std::future::pending;
@@ -144,6 +147,16 @@ impl World {
     /// What happened, line by line.
     pub fn story(&self) -> String {
         self.with(|state| state.trace.tell())
+    }
+
+    /// What becomes of tasks with an image. Tasks with any other image run.
+    pub fn image(&self, name: &str, kind: ImageKind) {
+        self.with(|state| state.images.insert(name.to_owned(), kind));
+    }
+
+    /// From now on what an operator does to objects is held against the rules for one stack.
+    pub fn watch_stack(&self, operator: &str, stack: &str) {
+        self.with(|state| state.watches.stacks.insert(operator.to_owned(), StackWatch::new(stack)));
     }
 
     /// The hosts, by name.

@@ -2,6 +2,7 @@
 
 use super::host::{Host, Local};
 use super::join::Op;
+use super::objects::ImageKind;
 use super::swarm::{HostName, NodeId, Swarm};
 use super::words::{self, Words};
 use crate::fault::Faults;
@@ -40,6 +41,8 @@ pub(crate) struct State {
     pub(crate) watches: Watches,
     /// How long the way to a host takes, at least.
     pub(crate) latency: Duration,
+    /// What becomes of tasks, by their images.
+    pub(crate) images: BTreeMap<String, ImageKind>,
 }
 
 impl State {
@@ -59,6 +62,7 @@ impl State {
             faults: Faults::default(),
             watches: Watches::default(),
             latency: Duration::from_micros(500),
+            images: BTreeMap::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! A swarm: its object, its nodes, its managers' raft, its tokens, its services.
 
+use super::objects::Objects;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -83,6 +84,7 @@ pub(crate) struct Swarm {
     pub(crate) unlock_key: Option<String>,
     pub(crate) services: Vec<Service>,
     pub(crate) tasks: BTreeSet<Task>,
+    pub(crate) objects: Objects,
     /// Whether a tick is under way.
     pub(crate) ticking: bool,
 }

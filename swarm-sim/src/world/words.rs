@@ -2,6 +2,7 @@
 //! conformance suite.
 
 use super::swarm::NodeId;
+use swarm_core::engine::Kind;
 
 /// An HTTP error answer of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,4 +193,26 @@ pub(crate) fn wrong_key() -> Words {
 /// An answer that no one has seen before.
 pub(crate) fn odd() -> Words {
     words(500, "something went wrong in a way that is not written down anywhere")
+}
+
+// Objects: moby `daemon/cluster`, swarmkit `manager/controlapi`.
+
+pub(crate) fn no_such_object(kind: Kind, id: &str) -> Words {
+    words(404, format!("{kind} {id} not found"))
+}
+
+pub(crate) fn no_such_reference(kind: Kind, id: &str) -> Words {
+    words(400, format!("rpc error: code = InvalidArgument desc = {kind} not found: {id}"))
+}
+
+pub(crate) fn name_taken(kind: Kind, name: &str) -> Words {
+    words(409, format!("rpc error: code = AlreadyExists desc = name conflicts with an existing object: {kind} {name} already exists"))
+}
+
+pub(crate) fn in_use(kind: Kind, name: &str, user: &str) -> Words {
+    words(400, format!("rpc error: code = InvalidArgument desc = {kind} '{name}' is in use by the following service: {user}"))
+}
+
+pub(crate) fn network_in_use(id: &str) -> Words {
+    words(400, format!("rpc error: code = FailedPrecondition desc = network {id} is in use by task"))
 }

@@ -1,0 +1,206 @@
+//! The command line of workloads: stacks, services, and what they need.
+
+use crate::args::Common;
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// When the registry is asked for an image's digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum ResolveImage {
+    /// For images that changed. A registry that is down then fails nothing else.
+    #[default]
+    Changed,
+    /// For every image.
+    Always,
+    /// For none.
+    Never,
+}
+
+/// Compose files and what is put into them.
+#[derive(Debug, Args)]
+pub(crate) struct ComposeArgs {
+    /// A Compose file; - is standard input. Later files are laid over earlier ones.
+    #[arg(short, long, required = true, value_name = "FILE")]
+    pub(crate) compose_file: Vec<PathBuf>,
+    /// A variable for `${NAME}` in the files, before the environment's own. Once for each.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// A file of NAME=VALUE lines with variables for the files.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+}
+
+/// How a deploy goes on.
+#[derive(Debug, Args)]
+pub(crate) struct DeployHow {
+    /// Remove services of the stack that the files no longer have.
+    #[arg(long)]
+    pub(crate) prune: bool,
+    /// When the registry is asked for an image's digest.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) resolve_image: ResolveImage,
+    /// Replace a secret by a new one with what its file has now; the services that use it are updated. Secrets cannot be read back, so
+    /// a changed file is not noticed by itself. Once for each secret, by its name in the swarm or in the file.
+    #[arg(long, value_name = "SECRET")]
+    pub(crate) rotate: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StackCommand {
+    /// Bring a stack up or up to date: show what differs, change that, and wait until its tasks run.
+    Deploy {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        compose: ComposeArgs,
+        /// Name of the stack.
+        name: String,
+        #[command(flatten)]
+        how: DeployHow,
+        /// Show what differs and stop, as `diff` does.
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not wait for tasks.
+        #[arg(short, long)]
+        detach: bool,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Show what a deploy would change. Changes nothing.
+    Diff {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        compose: ComposeArgs,
+        /// Name of the stack.
+        name: String,
+        #[command(flatten)]
+        how: DeployHow,
+    },
+    /// List stacks.
+    Ls {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// List the tasks of a stack, with what fails and why.
+    Ps {
+        #[command(flatten)]
+        common: Common,
+        /// Name of the stack.
+        name: String,
+        /// Tasks that ended too.
+        #[arg(short, long)]
+        all: bool,
+    },
+    /// List the services of a stack.
+    Services {
+        #[command(flatten)]
+        common: Common,
+        /// Name of the stack.
+        name: String,
+    },
+    /// Remove a stack: it ends when its tasks and networks are gone.
+    Rm {
+        #[command(flatten)]
+        common: Common,
+        /// Name of the stack.
+        name: String,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Check Compose files by themselves and print what they ask of the engine. No host is asked.
+    Config {
+        #[command(flatten)]
+        compose: ComposeArgs,
+        /// Name of the stack.
+        #[arg(default_value = "stack")]
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceCommand {
+    /// List services.
+    Ls {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// List the tasks of services, with what fails and why.
+    Ps {
+        #[command(flatten)]
+        common: Common,
+        /// Names of services.
+        #[arg(required = true)]
+        services: Vec<String>,
+        /// Tasks that ended too.
+        #[arg(short, long)]
+        all: bool,
+    },
+    /// Print a service as its manager has it.
+    Inspect {
+        #[command(flatten)]
+        common: Common,
+        /// Name of the service.
+        service: String,
+    },
+    /// Change the number of replicas, of several services at once if wanted.
+    Scale {
+        #[command(flatten)]
+        common: Common,
+        /// `SERVICE=REPLICAS` for each.
+        #[arg(required = true, value_name = "SERVICE=REPLICAS")]
+        scales: Vec<String>,
+        #[command(flatten)]
+        how: ChangeHow,
+    },
+    /// Replace every task of services by a new one, by their update policies.
+    Restart {
+        #[command(flatten)]
+        common: Common,
+        /// Names of services.
+        #[arg(required = true)]
+        services: Vec<String>,
+        #[command(flatten)]
+        how: ChangeHow,
+    },
+    /// Put the specification before the present one back.
+    Rollback {
+        #[command(flatten)]
+        common: Common,
+        /// Names of services.
+        #[arg(required = true)]
+        services: Vec<String>,
+        #[command(flatten)]
+        how: ChangeHow,
+    },
+}
+
+/// How a change goes on.
+#[derive(Debug, Args)]
+pub(crate) struct ChangeHow {
+    /// Show what would change and stop.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not wait for tasks.
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+}
+
+/// Networks, secrets and configs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ObjectCommand {
+    /// List them.
+    Ls {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Print one as its manager has it. The data of a secret is never there.
+    Inspect {
+        #[command(flatten)]
+        common: Common,
+        /// Its name.
+        name: String,
+    },
+}

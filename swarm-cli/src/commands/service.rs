@@ -1,0 +1,209 @@
+//! `swarm service`, and the lists of networks, secrets and configs.
+
+use super::work::{How, Session, carry, number, print_object, table};
+use crate::args::Format;
+use crate::args_work::{ChangeHow, ObjectCommand, ServiceCommand};
+use crate::failure::Failure;
+use crate::output;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use swarm_core::engine::{Kind, Object, Query};
+use swarm_core::observe::Observed;
+use swarm_workload::{Edit, EditServices, without_digest};
+
+pub(super) async fn run(command: &ServiceCommand, format: Format) -> Result<u8, Failure> {
+    match command {
+        ServiceCommand::Ls { common } => {
+            let session = Session::open(common).await?;
+            let (_, lists) = session.objects(&[Query::all(Kind::Service)]).await?;
+            service_table("service ls", lists.first().map_or(&[], Vec::as_slice), format);
+            Ok(0)
+        }
+        ServiceCommand::Ps { common, services, all } => {
+            let session = Session::open(common).await?;
+            let wants = [Query::all(Kind::Task), Query::all(Kind::Service)];
+            let (observed, lists) = session.objects(&wants).await?;
+            let [tasks, known] = lists.as_slice() else { return Ok(1) };
+            let chosen: Vec<Object> = known.iter().filter(|s| services.iter().any(|n| n == s.name() || n == s.id())).cloned().collect();
+            if let Some(missing) = services.iter().find(|n| !chosen.iter().any(|s| *n == s.name() || *n == s.id())) {
+                return Err(Failure::Other(format!("there is no service {missing}")));
+            }
+            let of = |t: &&Object| chosen.iter().any(|s| t.text("/ServiceID") == Some(s.id()));
+            let tasks: Vec<Object> = tasks.iter().filter(of).cloned().collect();
+            task_table("service ps", &tasks, &chosen, &observed, *all, format);
+            Ok(0)
+        }
+        ServiceCommand::Inspect { common, service } => {
+            let session = Session::open(common).await?;
+            let (_, lists) = session.objects(&[Query::all(Kind::Service)]).await?;
+            let found = lists.iter().flatten().find(|s| s.name() == service || s.id() == service);
+            let found = found.ok_or_else(|| Failure::Other(format!("there is no service {service}")))?;
+            print_object("service inspect", found, format);
+            Ok(0)
+        }
+        ServiceCommand::Scale { common, scales, how } => {
+            let mut edits = BTreeMap::new();
+            for scale in scales {
+                let parsed = scale.split_once('=').and_then(|(name, count)| Some((name.to_owned(), count.parse().ok()?)));
+                let (name, count) =
+                    parsed.ok_or_else(|| Failure::Usage(format!("`{scale}`: write SERVICE=REPLICAS, for example web=3")))?;
+                edits.insert(name, Edit::Scale(count));
+            }
+            edit(common, edits, how, "service scale", format).await
+        }
+        ServiceCommand::Restart { common, services, how } => {
+            let edits = services.iter().map(|name| (name.clone(), Edit::Restart)).collect();
+            edit(common, edits, how, "service restart", format).await
+        }
+        ServiceCommand::Rollback { common, services, how } => {
+            let edits = services.iter().map(|name| (name.clone(), Edit::Rollback)).collect();
+            edit(common, edits, how, "service rollback", format).await
+        }
+    }
+}
+
+async fn edit(
+    common: &crate::args::Common,
+    edits: BTreeMap<String, Edit>,
+    how: &ChangeHow,
+    command: &str,
+    format: Format,
+) -> Result<u8, Failure> {
+    let session = Session::open(common).await?;
+    let intent = EditServices { spec: &session.spec, edits, detach: how.detach };
+    carry(&session, &intent, How { dry_run: how.dry_run, ..How::new(command, format) }).await
+}
+
+/// Networks, secrets, configs.
+pub(super) async fn objects(kind: Kind, command: &ObjectCommand, format: Format) -> Result<u8, Failure> {
+    match command {
+        ObjectCommand::Ls { common } => {
+            let session = Session::open(common).await?;
+            let query = if kind == Kind::Network { Query::all(kind).with("scope", "swarm") } else { Query::all(kind) };
+            let (_, lists) = session.objects(&[query]).await?;
+            let mut objects: Vec<&Object> = lists.iter().flatten().collect();
+            objects.sort_by(|a, b| a.name().cmp(b.name()));
+            let stack = |o: &Object| o.label(swarm_workload::NAMESPACE_LABEL).unwrap_or_default().to_owned();
+            match format {
+                Format::Text => {
+                    let row =
+                        |o: &&Object| vec![short(o.id()), o.name().to_owned(), stack(o), o.text("/Driver").unwrap_or_default().to_owned()];
+                    let header: &[&str] = if kind == Kind::Network { &["ID", "NAME", "STACK", "DRIVER"] } else { &["ID", "NAME", "STACK"] };
+                    let rows = objects.iter().map(row).map(|mut row| {
+                        row.truncate(header.len());
+                        row
+                    });
+                    table(header, rows.collect());
+                }
+                _ => {
+                    let row = |o: &&Object| json!({ "id": o.id(), "name": o.name(), "stack": stack(o) });
+                    output::json(&format!("{kind} ls"), &json!({ format!("{kind}s"): objects.iter().map(row).collect::<Vec<_>>() }));
+                }
+            }
+            Ok(0)
+        }
+        ObjectCommand::Inspect { common, name } => {
+            let session = Session::open(common).await?;
+            let (_, lists) = session.objects(&[Query::all(kind)]).await?;
+            let found = lists.iter().flatten().find(|o| o.name() == name || o.id() == name);
+            let found = found.ok_or_else(|| Failure::Other(format!("there is no {kind} {name}")))?;
+            print_object(&format!("{kind} inspect"), found, format);
+            Ok(0)
+        }
+    }
+}
+
+fn short(id: &str) -> String {
+    id.get(..12).unwrap_or(id).to_owned()
+}
+
+/// Tasks that run and that are to run.
+pub(super) fn replicas(service: &Object) -> (u64, u64) {
+    (number(service, "/ServiceStatus/RunningTasks"), number(service, "/ServiceStatus/DesiredTasks"))
+}
+
+fn mode(service: &Object) -> String {
+    let mode = service.0.pointer("/Spec/Mode").and_then(Value::as_object);
+    let word = mode.and_then(|m| m.keys().next()).map_or("Replicated", String::as_str);
+    match word {
+        "Global" => "global",
+        "GlobalJob" => "global-job",
+        "ReplicatedJob" => "replicated-job",
+        _ => "replicated",
+    }
+    .to_owned()
+}
+
+/// Services with how many of their tasks run.
+pub(super) fn service_table(command: &str, services: &[Object], format: Format) {
+    let mut services: Vec<&Object> = services.iter().collect();
+    services.sort_by(|a, b| a.name().cmp(b.name()));
+    let image = |s: &Object| without_digest(s.text("/Spec/TaskTemplate/ContainerSpec/Image").unwrap_or_default()).to_owned();
+    let ports = |s: &Object| {
+        let all = s.0.pointer("/Endpoint/Ports").and_then(Value::as_array).cloned().unwrap_or_default();
+        let show = |p: &Value| {
+            let of = |key: &str| p.get(key).and_then(Value::as_u64).unwrap_or(0);
+            format!("{}->{}", of("PublishedPort"), of("TargetPort"))
+        };
+        all.iter().map(show).collect::<Vec<_>>().join(",")
+    };
+    match format {
+        Format::Text => {
+            let row = |s: &&Object| {
+                let (running, wanted) = replicas(s);
+                vec![s.name().to_owned(), mode(s), format!("{running}/{wanted}"), image(s), ports(s)]
+            };
+            table(&["NAME", "MODE", "TASKS", "IMAGE", "PORTS"], services.iter().map(row).collect());
+        }
+        _ => {
+            let row = |s: &&Object| {
+                let (running, wanted) = replicas(s);
+                json!({ "id": s.id(), "name": s.name(), "mode": mode(s), "running": running, "wanted": wanted, "image": image(s) })
+            };
+            output::json(command, &json!({ "services": services.iter().map(row).collect::<Vec<_>>() }));
+        }
+    }
+}
+
+/// Tasks, the newest of each place first; older ones where they are wanted.
+pub(super) fn task_table(command: &str, tasks: &[Object], services: &[Object], observed: &Observed, all: bool, format: Format) {
+    let names: BTreeMap<&str, &str> = services.iter().map(|s| (s.id(), s.name())).collect();
+    let nodes: BTreeMap<&str, &str> =
+        observed.view().map_or(&[][..], |v| &v.nodes).iter().map(|n| (n.id.as_str(), n.hostname.as_str())).collect();
+    let host = |id: &str| {
+        let id = swarm_core::id::NodeId::new(id);
+        observed.host_of(&id).map(|h| h.to_string()).unwrap_or_else(|| nodes.get(id.as_str()).copied().unwrap_or_default().to_owned())
+    };
+    let text = |t: &Object, pointer: &str| t.text(pointer).unwrap_or_default().to_owned();
+    let name = |t: &Object| {
+        let service = names.get(text(t, "/ServiceID").as_str()).copied().unwrap_or("?").to_owned();
+        match number(t, "/Slot") {
+            0 => service,
+            slot => format!("{service}.{slot}"),
+        }
+    };
+    let mut rows: Vec<&Object> = tasks.iter().collect();
+    rows.sort_by(|a, b| (name(a), text(b, "/CreatedAt")).cmp(&(name(b), text(a, "/CreatedAt"))));
+    if !all {
+        let mut seen = std::collections::BTreeSet::new();
+        rows.retain(|t| {
+            text(t, "/DesiredState") == "running" || seen.insert((name(t), text(t, "/NodeID"))) && !text(t, "/Status/Err").is_empty()
+        });
+    }
+    match format {
+        Format::Text => {
+            let row = |t: &&Object| {
+                let error = text(t, "/Status/Err");
+                vec![short(t.id()), name(t), host(&text(t, "/NodeID")), text(t, "/DesiredState"), text(t, "/Status/State"), error]
+            };
+            table(&["ID", "NAME", "NODE", "DESIRED", "STATE", "ERROR"], rows.iter().map(row).collect());
+        }
+        _ => {
+            let row = |t: &&Object| {
+                json!({ "id": t.id(), "name": name(t), "node": host(&text(t, "/NodeID")), "desired": text(t, "/DesiredState"),
+                    "state": text(t, "/Status/State"), "error": text(t, "/Status/Err") })
+            };
+            output::json(command, &json!({ "tasks": rows.iter().map(row).collect::<Vec<_>>() }));
+        }
+    }
+}

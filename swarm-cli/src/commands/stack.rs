@@ -1,0 +1,185 @@
+//! `swarm stack`.
+
+use super::service::{replicas, task_table};
+use super::work::{How, Session, carry, table};
+use crate::args::Format;
+use crate::args_work::{ComposeArgs, DeployHow, ResolveImage, StackCommand};
+use crate::failure::Failure;
+use crate::{output, source};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use swarm_compose::{Context, ReadStack, Source};
+use swarm_core::engine::{Kind, Object, Query};
+use swarm_workload::{Deploy, DeployOptions, NAMESPACE_LABEL, Remove, Resolve};
+
+/// The largest file that a stack is read from, and the largest that a secret or config is.
+const LIMIT: u64 = 8 << 20;
+
+pub(super) async fn run(command: &StackCommand, format: Format) -> Result<u8, Failure> {
+    match command {
+        StackCommand::Deploy { common, compose, name, how, dry_run, detach, yes } => {
+            let read = read(compose, name)?;
+            let session = Session::open(common).await?;
+            deploy(&session, &read, how, format, Going { dry_run: *dry_run, detach: *detach, yes: *yes }).await
+        }
+        StackCommand::Diff { common, compose, name, how } => {
+            let read = read(compose, name)?;
+            let session = Session::open(common).await?;
+            deploy(&session, &read, how, format, Going { dry_run: true, detach: false, yes: false }).await
+        }
+        StackCommand::Ls { common } => ls(&Session::open(common).await?, format).await,
+        StackCommand::Ps { common, name, all } => {
+            let session = Session::open(common).await?;
+            let label = format!("{NAMESPACE_LABEL}={name}");
+            let wants = [Query::all(Kind::Task).with("label", label.clone()), Query::all(Kind::Service).with("label", label)];
+            let (observed, lists) = session.objects(&wants).await?;
+            let [tasks, services] = lists.as_slice() else { return Ok(1) };
+            if services.is_empty() {
+                return Err(Failure::Other(format!("there is no stack {name}")));
+            }
+            task_table("stack ps", tasks, services, &observed, *all, format);
+            Ok(0)
+        }
+        StackCommand::Services { common, name } => {
+            let session = Session::open(common).await?;
+            let wants = [Query::all(Kind::Service).with("label", format!("{NAMESPACE_LABEL}={name}"))];
+            let (_, lists) = session.objects(&wants).await?;
+            super::service::service_table("stack services", lists.first().map_or(&[], Vec::as_slice), format);
+            Ok(0)
+        }
+        StackCommand::Rm { common, name, yes } => {
+            let session = Session::open(common).await?;
+            let intent = Remove { spec: &session.spec, stack: name };
+            let how = How {
+                question: Some(format!("Remove stack `{name}` with everything that is listed?")),
+                must_agree: true,
+                yes: *yes,
+                idle: format!("there is no stack {name}"),
+                done: format!("stack {name} is gone"),
+                ..How::new("stack rm", format)
+            };
+            carry(&session, &intent, how).await
+        }
+        StackCommand::Config { compose, name } => {
+            let read = read(compose, name)?;
+            match format {
+                Format::Text => output::data(&serde_json::to_string_pretty(&read.stack).unwrap_or_default()),
+                _ => output::json("stack config", &json!({ "stack": read.stack })),
+            }
+            Ok(0)
+        }
+    }
+}
+
+struct Going {
+    dry_run: bool,
+    detach: bool,
+    yes: bool,
+}
+
+async fn deploy(session: &Session, read: &ReadStack, how: &DeployHow, format: Format, going: Going) -> Result<u8, Failure> {
+    let stack = &read.stack;
+    let rotate: BTreeSet<String> = how
+        .rotate
+        .iter()
+        .map(|name| {
+            let scoped = format!("{}_{name}", stack.name);
+            if stack.secrets.iter().any(|s| s.name == scoped) { scoped } else { name.clone() }
+        })
+        .collect();
+    let options = DeployOptions {
+        prune: how.prune,
+        resolve: match how.resolve_image {
+            ResolveImage::Changed => Resolve::Changed,
+            ResolveImage::Always => Resolve::Always,
+            ResolveImage::Never => Resolve::Never,
+        },
+        detach: going.detach,
+        rotate,
+        logins: BTreeMap::new(),
+    };
+    let asks_about_a_secret = !options.rotate.is_empty();
+    let intent = Deploy { spec: &session.spec, stack, options };
+    let how = How {
+        dry_run: going.dry_run,
+        question: Some(format!("Deploy stack `{}` as listed?", stack.name)),
+        must_agree: false,
+        yes: going.yes && !asks_about_a_secret || going.yes,
+        payloads: &read.payloads,
+        idle: format!("stack {} is as its files want it", stack.name),
+        done: if going.detach { format!("stack {} was handed to the engine", stack.name) } else { format!("stack {} runs", stack.name) },
+        ..How::new(if going.dry_run { "stack diff" } else { "stack deploy" }, format)
+    };
+    carry(session, &intent, how).await
+}
+
+/// Reads Compose files with what they refer to.
+fn read(args: &ComposeArgs, name: &str) -> Result<ReadStack, Failure> {
+    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if name.is_empty() || !name.chars().all(named) || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return Err(Failure::Usage(format!("`{name}` is no name of a stack; use letters, digits, _ and -")));
+    }
+    let mut sources = Vec::new();
+    for path in &args.compose_file {
+        let bytes = source::read_limited(path, LIMIT)?;
+        let text = String::from_utf8(bytes).map_err(|_| Failure::Io(path.clone(), "the file is not UTF-8 text".into()))?;
+        let name = if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() };
+        sources.push(Source { name, text });
+    }
+    let mut variables: BTreeMap<String, String> = BTreeMap::new();
+    for path in &args.env_file {
+        let text = String::from_utf8_lossy(&source::read_limited(path, LIMIT)?).into_owned();
+        let lines = text.lines().map(str::trim_start).filter(|l| !l.is_empty() && !l.starts_with('#'));
+        variables.extend(lines.filter_map(|l| l.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+    for pair in &args.env {
+        let (key, value) = pair.split_once('=').ok_or_else(|| Failure::Usage(format!("--env {pair}: write NAME=VALUE")))?;
+        variables.insert(key.to_owned(), value.to_owned());
+    }
+    let here = std::env::current_dir().map_err(|e| Failure::Other(format!("the working folder is not known: {e}")))?;
+    let first = args.compose_file.first().map(Path::new).filter(|p| p.as_os_str() != "-");
+    let folder = first.and_then(Path::parent).map_or_else(|| here.clone(), |parent| here.join(parent));
+    let context = Context {
+        variable: &|name| variables.get(name).cloned().or_else(|| std::env::var(name).ok()),
+        file: &|path| {
+            let bytes = std::fs::metadata(path).and_then(|_| std::fs::read(path)).map_err(|e| e.to_string())?;
+            if bytes.len() as u64 > LIMIT { Err("it is larger than 8 MiB".into()) } else { Ok(bytes) }
+        },
+        folder,
+    };
+    let read = swarm_compose::read(name, &sources, &context).map_err(|problems| {
+        let count = problems.0.len();
+        Failure::File(format!("the Compose files have {count} problem{}\n{problems}", if count == 1 { "" } else { "s" }))
+    })?;
+    for warning in &read.warnings {
+        output::note(&format!("warning: {warning}"));
+    }
+    Ok(read)
+}
+
+async fn ls(session: &Session, format: Format) -> Result<u8, Failure> {
+    let (_, lists) = session.objects(&[Query::all(Kind::Service).with("label", NAMESPACE_LABEL)]).await?;
+    let mut stacks: BTreeMap<&str, Vec<&Object>> = BTreeMap::new();
+    for service in lists.iter().flatten() {
+        stacks.entry(service.label(NAMESPACE_LABEL).unwrap_or_default()).or_default().push(service);
+    }
+    let counts = |services: &[&Object]| services.iter().map(|s| replicas(s)).fold((0, 0), |(r, w), (a, b)| (r + a, w + b));
+    match format {
+        Format::Text => {
+            let row = |(name, services): (&&str, &Vec<&Object>)| {
+                let (running, wanted) = counts(services);
+                vec![(*name).to_owned(), services.len().to_string(), format!("{running}/{wanted}")]
+            };
+            table(&["NAME", "SERVICES", "TASKS"], stacks.iter().map(row).collect());
+        }
+        _ => {
+            let row = |(name, services): (&&str, &Vec<&Object>)| {
+                let (running, wanted) = counts(services);
+                json!({ "name": name, "services": services.len(), "running": running, "wanted": wanted })
+            };
+            output::json("stack ls", &json!({ "stacks": stacks.iter().map(row).collect::<Vec<_>>() }));
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,163 @@
+//! What the verbs of workloads share: a session with the swarm, an intent carried out, tables.
+
+use super::apply::{agree, listen, show, unless_stopped};
+use crate::args::{Common, Format};
+use crate::failure::{self, Failure};
+use crate::fleet::AnyFleet;
+use crate::{fleet, output, progress, source};
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::{Value, json};
+use swarm_core::engine::{NoPayloads, Object, Payloads, Query};
+use swarm_core::family::{Families, Family};
+use swarm_core::intent::Intent;
+use swarm_core::observe::{Fact, Observed};
+use swarm_core::report::{Ending, Report};
+use swarm_core::{Apply, ClusterSpec, Stop};
+use swarm_workload::Workload;
+
+/// The families of this program.
+const FAMILIES: &[&dyn Family] = &[&Workload];
+
+/// The file, and connections to its hosts.
+pub(super) struct Session {
+    pub(super) spec: ClusterSpec,
+    pub(super) fleet: AnyFleet,
+}
+
+impl Session {
+    pub(super) async fn open(common: &Common) -> Result<Self, Failure> {
+        let spec = source::cluster(common)?;
+        let (fleet, _) = fleet::open(common, &spec).await?;
+        Ok(Self { spec, fleet })
+    }
+
+    /// Objects of the swarm, each list as it was asked for.
+    pub(super) async fn objects(&self, wants: &[Query]) -> Result<(Observed, Vec<Vec<Object>>), Failure> {
+        let observed = Apply::new(&self.spec, &self.fleet).observe_objects(wants).await;
+        let mut lists = Vec::new();
+        for query in wants {
+            match observed.objects_of(query) {
+                Fact::Known(objects) => lists.push(objects.to_vec()),
+                Fact::Unknown(why) => return Err(Failure::Other(format!("the swarm's {}s are not known: {why}", query.kind))),
+                Fact::NotAsked => lists.push(Vec::new()),
+            }
+        }
+        Ok((observed, lists))
+    }
+}
+
+/// How an intent is carried out.
+pub(super) struct How<'a> {
+    pub(super) command: &'a str,
+    pub(super) dry_run: bool,
+    /// Asked before, if there is something to ask about and a terminal to ask on.
+    pub(super) question: Option<String>,
+    /// Whether it is refused where no one can be asked.
+    pub(super) must_agree: bool,
+    pub(super) yes: bool,
+    pub(super) payloads: &'a dyn Payloads,
+    pub(super) format: Format,
+    /// What is said where nothing is to be done.
+    pub(super) idle: String,
+    /// What is said at the end.
+    pub(super) done: String,
+}
+
+impl<'a> How<'a> {
+    pub(super) fn new(command: &'a str, format: Format) -> Self {
+        Self {
+            command,
+            dry_run: false,
+            question: None,
+            must_agree: false,
+            yes: false,
+            payloads: &NoPayloads,
+            format,
+            idle: "nothing to do".into(),
+            done: "done".into(),
+        }
+    }
+}
+
+/// Plans, shows, asks, carries out, reports.
+pub(super) async fn carry(session: &Session, intent: &dyn Intent, how: How<'_>) -> Result<u8, Failure> {
+    let sink = progress::for_format(how.format);
+    let stop = Stop::default();
+    listen(&stop);
+    let apply = Apply::new(&session.spec, &session.fleet)
+        .progress(sink.as_ref())
+        .stop(stop.clone())
+        .families(Families(FAMILIES))
+        .payloads(how.payloads);
+    let (plan, observed) = unless_stopped(&stop, async { Ok(apply.plan_for(intent).await?) }).await?;
+    if how.format != Format::Json || how.dry_run {
+        show(&plan, how.format);
+    }
+    if how.dry_run {
+        return Ok(if plan.is_empty() { 0 } else { failure::CHANGES });
+    }
+    let removes = plan.steps.iter().any(|s| s.action.verb().starts_with("remove-"));
+    if let Some(question) = how.question.filter(|_| !plan.is_empty() && !how.yes)
+        && (removes || how.must_agree)
+    {
+        match output::confirm(&question) {
+            Some(true) => {}
+            None if !how.must_agree => {}
+            _ => agree(false, &question)?,
+        }
+    }
+    let idle = plan.is_empty();
+    let report = apply.run_for(intent, &plan, &observed).await;
+    tell(how.command, &report, how.format, if idle { &how.idle } else { &how.done });
+    Ok(report.ending.exit_code())
+}
+
+fn tell(command: &str, report: &Report, format: Format, done: &str) {
+    match format {
+        Format::Json => return output::json(command, &json!({ "report": report })),
+        Format::Jsonl => return output::json_line(&json!({ "event": "ended", "report": report })),
+        Format::Text => {}
+    }
+    for step in report.steps.iter().filter(|s| !s.outcome.is_done()) {
+        output::note(&format!("{}: {}", step.id, progress::outcome_text(&step.outcome)));
+    }
+    for finding in report.verdict.iter().flat_map(|v| &v.findings) {
+        output::note(&output::finding(finding));
+    }
+    let notes = report.verdict.iter().flat_map(|v| &v.notes).next().cloned().unwrap_or_default();
+    let notes = if notes.is_empty() { String::new() } else { format!(" ({notes})") };
+    output::data(&match report.ending {
+        Ending::Converged => format!("{done}{notes}"),
+        Ending::Paused => "the engine paused an update because tasks failed; what failed is named above".into(),
+        Ending::RolledBack => "the engine rolled an update back because tasks failed; what failed is named above".into(),
+        Ending::InDoubt => "the outcome of a change is not known; running again looks first and goes on".into(),
+        Ending::Interrupted => "stopped; running again goes on from here".into(),
+        Ending::Partial => format!("some of it was done, and some is not as wanted; running again goes on from here{notes}"),
+        _ => format!("not as wanted, and nothing was changed{notes}"),
+    });
+}
+
+/// A table for people.
+pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header);
+    for row in rows {
+        table.add_row(row.into_iter().map(|cell| output::clean(&cell).replace('\n', " ")).collect::<Vec<_>>());
+    }
+    let lines: Vec<String> = table.to_string().lines().map(|l| l.trim_end().trim_start_matches(' ').to_owned()).collect();
+    output::data(&lines.join("\n"));
+}
+
+/// Prints one object without anything that is a secret.
+pub(super) fn print_object(command: &str, object: &Object, format: Format) {
+    match format {
+        Format::Text => output::data(&serde_json::to_string_pretty(&object.0).unwrap_or_default()),
+        _ => output::json(command, &json!({ "object": object })),
+    }
+}
+
+/// A number in an object.
+pub(super) fn number(object: &Object, pointer: &str) -> u64 {
+    object.0.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
+}

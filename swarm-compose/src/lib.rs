@@ -1,0 +1,206 @@
+//! Compose files, as `docker stack deploy` reads them, to a [`Stack`] of swarm-workload.
+//!
+//! Every key that the docker CLI maps is mapped, every key that it ignores is named in a warning, and what it refuses is refused, at its
+//! place and with the fix. Where it is known that docker CLI versions differ, the newest one is followed (`docs/compose.md`).
+//!
+//! ```
+//! use swarm_compose::{Source, read};
+//! let source = Source { name: "app.yml".into(), text: "services:\n  web: { image: nginx }\n".into() };
+//! let no_files = |_: &std::path::Path| Err("there are no files here".to_owned());
+//! let read = read("app", &[source], &swarm_compose::Context { variable: &|_| None, file: &no_files, folder: "/".into() }).unwrap();
+//! assert_eq!(read.stack.services[0].name, "app_web");
+//! ```
+
+mod interpolate;
+mod lists;
+mod merge;
+mod mounts;
+mod objects;
+mod ports;
+mod reader;
+mod service;
+mod task;
+mod units;
+
+use interpolate::Interpolation;
+use reader::Reader;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use swarm_core::engine::Payloads;
+use swarm_core::secret::Secret;
+use swarm_core::spec::{Location, Node, Problem, Severity, Value};
+use swarm_workload::Stack;
+
+pub use units::{bytes, duration};
+
+/// One Compose file.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// What it is called in messages.
+    pub name: String,
+    /// Its content.
+    pub text: String,
+}
+
+/// Where values come from that are not in the files.
+pub struct Context<'a> {
+    /// The value of a variable; `None` where it is not set.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// Reads a file.
+    pub file: &'a dyn Fn(&Path) -> Result<Vec<u8>, String>,
+    /// What relative paths start from: the folder of the first file.
+    pub folder: PathBuf,
+}
+
+/// What is wrong with Compose files: each problem with the file it is in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ComposeProblems(pub Vec<(String, Problem)>);
+
+impl std::fmt::Display for ComposeProblems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, (file, problem)) in self.0.iter().enumerate() {
+            let at = problem.at.map_or(String::new(), |at| format!(":{}:{}", at.line, at.column));
+            let path = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
+            let newline = if index > 0 { "\n" } else { "" };
+            write!(f, "{newline}{file}{at}: {path}{}; {}", problem.message, problem.fix)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ComposeProblems {}
+
+/// A stack that was read.
+#[derive(Debug)]
+pub struct ReadStack {
+    /// What is wanted.
+    pub stack: Stack,
+    /// What the reader should know: keys without effect, addresses that are dropped.
+    pub warnings: Vec<String>,
+    /// The data of its secrets and configs.
+    pub payloads: FilePayloads,
+}
+
+/// Data of secrets and configs, read from files.
+#[derive(Debug, Default)]
+pub struct FilePayloads(BTreeMap<String, Secret>);
+
+impl FilePayloads {
+    pub(crate) fn add(&mut self, name: &str, data: &[u8]) {
+        use base64::Engine;
+        self.0.insert(name.to_owned(), Secret::new(base64::engine::general_purpose::STANDARD.encode(data)));
+    }
+
+    /// Adds one that is sent as it is: a login to a registry.
+    pub fn add_login(&mut self, name: &str, login: Secret) {
+        self.0.insert(name.to_owned(), login);
+    }
+}
+
+impl Payloads for FilePayloads {
+    fn payload(&self, name: &str) -> Result<Secret, String> {
+        self.0.get(name).cloned().ok_or_else(|| format!("the data of {name} is not known here; plan from the Compose file"))
+    }
+}
+
+/// Lines of the file of this index; files are told apart by it while they are read as one.
+const FILE: u64 = 1 << 32;
+
+/// Reads the files of a stack, the later ones over the earlier ones.
+///
+/// # Errors
+/// Every problem of every file.
+pub fn read(stack: &str, sources: &[Source], context: &Context<'_>) -> Result<ReadStack, ComposeProblems> {
+    let names: Vec<String> = sources.iter().map(|s| s.name.clone()).collect();
+    let mut problems: Vec<Problem> = Vec::new();
+    let mut interpolation = Interpolation::new(context.variable);
+    let mut merged: Option<Node> = None;
+    for (index, source) in sources.iter().enumerate() {
+        let mut tree = match swarm_file::tree(source.text.strip_prefix('\u{feff}').unwrap_or(&source.text)) {
+            Ok(tree) => tree,
+            Err(found) => {
+                problems.extend(found.0.into_iter().map(|p| Problem { at: p.at.map(|at| in_file(at, index)), ..p }));
+                continue;
+            }
+        };
+        let lines: Vec<&str> = source.text.lines().collect();
+        mark(&mut tree, index, &lines);
+        if !matches!(tree.value, Value::Map(_)) {
+            let message = "a Compose file is a mapping".to_owned();
+            let at = Some(in_file(Location { line: 1, column: 1 }, index));
+            let fix = "write services: and what follows".to_owned();
+            problems.push(Problem { severity: Severity::Error, path: String::new(), at, message, fix });
+            continue;
+        }
+        interpolation.file(&mut tree);
+        merged = Some(match merged {
+            None => tree,
+            Some(base) => merge::files(base, tree),
+        });
+    }
+    problems.append(&mut interpolation.problems);
+    let mut reader = Reader::new(stack, context, interpolation.places, interpolation.taken);
+    if let Some(tree) = &merged {
+        reader.stack(tree);
+    }
+    problems.append(&mut reader.problems);
+    if merged.is_some() && problems.is_empty() {
+        return Ok(ReadStack { stack: reader.out, warnings: reader.warnings, payloads: reader.payloads });
+    }
+    problems.sort_by_key(|p| p.at);
+    let of = |problem: Problem| {
+        let index = problem.at.map_or(0, |at| (at.line / FILE) as usize);
+        let at = problem.at.map(|at| Location { line: at.line % FILE, column: at.column });
+        (names.get(index).cloned().unwrap_or_default(), Problem { at, ..problem })
+    };
+    Err(ComposeProblems(problems.into_iter().map(of).collect()))
+}
+
+fn in_file(at: Location, index: usize) -> Location {
+    Location { line: at.line + FILE * index as u64, column: at.column }
+}
+
+/// Puts the file's index into every place, and reads numbers that begin with a zero as YAML 1.1 does: as octal ones.
+fn mark(node: &mut Node, index: usize, lines: &[&str]) {
+    if let (Value::Int(_) | Value::Float(_), Some(at)) = (&node.value, node.at)
+        && let Some(octal) = octal_at(at, lines)
+    {
+        node.value = Value::Int(octal);
+    }
+    node.at = node.at.map(|at| in_file(at, index));
+    match &mut node.value {
+        Value::List(items) => items.iter_mut().for_each(|item| mark(item, index, lines)),
+        Value::Map(entries) => {
+            for entry in entries {
+                entry.at = entry.at.map(|at| in_file(at, index));
+                mark(&mut entry.node, index, lines);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The octal number that stands at a place.
+fn octal_at(at: Location, lines: &[&str]) -> Option<i64> {
+    let line = lines.get(usize::try_from(at.line).ok()?.checked_sub(1)?)?;
+    let text: String = line.chars().skip(usize::try_from(at.column).ok()?.checked_sub(1)?).take_while(char::is_ascii_digit).collect();
+    let digits = text.strip_prefix('0').filter(|rest| !rest.is_empty())?;
+    i64::from_str_radix(digits, 8).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// YAML 1.1 reads a number with a zero in front as an octal one, and so does docker.
+    #[test]
+    fn octal_numbers() {
+        let text = "a: 0440\nb: { c: 0644, d: 440, e: 0 }\nf: \"0440\"\n";
+        let mut tree = swarm_file::tree(text).unwrap();
+        mark(&mut tree, 0, &text.lines().collect::<Vec<_>>());
+        let shown = format!("{tree:?}");
+        for value in ["Int(288)", "Int(420)", "Int(440)", "Int(0)", "Text(\"0440\")"] {
+            assert!(shown.contains(value), "{value} is not in {shown}");
+        }
+    }
+}

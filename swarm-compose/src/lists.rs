@@ -1,0 +1,139 @@
+//! Smaller lists of a service: extra hosts, capabilities, limits, references to secrets and configs.
+
+use crate::reader::Reader;
+use serde_json::{Map, Value as Json, json};
+use std::collections::BTreeSet;
+use swarm_core::spec::{Node, Value};
+
+/// Capabilities as the docker CLI sends them: upper case, with `CAP_`; what is added beats what is dropped.
+pub(crate) fn capabilities(add: &[String], drop: &[String]) -> (Vec<String>, Vec<String>) {
+    let normal = |list: &[String]| -> BTreeSet<String> {
+        let names = list.iter().map(|name| {
+            let name = name.trim().to_ascii_uppercase();
+            if name == "ALL" || name.starts_with("CAP_") { name } else { format!("CAP_{name}") }
+        });
+        names.filter(|name| name != "CAP_").collect()
+    };
+    let (mut add, mut drop) = (normal(add), normal(drop));
+    if add.contains("ALL") {
+        add = BTreeSet::from(["ALL".to_owned()]);
+    }
+    if drop.contains("ALL") {
+        drop = BTreeSet::from(["ALL".to_owned()]);
+    }
+    drop.retain(|name| !add.contains(name));
+    (add.into_iter().collect(), drop.into_iter().collect())
+}
+
+impl Reader<'_> {
+    /// `HOST:IP` or `HOST=IP`, or a mapping; as the engine has it: `IP HOST`.
+    pub(crate) fn extra_hosts(&mut self, node: &Node, path: &str) -> Vec<String> {
+        match &node.value {
+            Value::List(items) => {
+                let mut hosts = Vec::new();
+                for (index, item) in items.iter().enumerate() {
+                    let path = format!("{path}[{index}]");
+                    let Some(text) = self.text(item, &path) else { continue };
+                    match text.split_once('=').or_else(|| text.split_once(':')) {
+                        Some((host, ip)) => hosts.push(format!("{} {host}", ip.trim_start_matches('[').trim_end_matches(']'))),
+                        None => self.say(item.at, &path, format!("`{text}` is no host with its address"), "write HOST:ADDRESS"),
+                    }
+                }
+                hosts
+            }
+            _ => self.pairs(node, path).into_iter().map(|(host, ip)| format!("{} {host}", ip.unwrap_or_default())).collect(),
+        }
+    }
+
+    pub(crate) fn ulimits(&mut self, node: &Node, path: &str) -> Json {
+        let mut all = Vec::new();
+        for entry in self.entries(node, path) {
+            let at = format!("{path}.{}", entry.key);
+            let (mut soft, mut hard) = (None, None);
+            match &entry.node.value {
+                Value::Map(entries) => {
+                    for one in entries {
+                        match one.key.as_str() {
+                            "soft" => soft = self.integer(&one.node, &format!("{at}.soft")),
+                            "hard" => hard = self.integer(&one.node, &format!("{at}.hard")),
+                            _ => self.unknown(one, &at, &["soft", "hard"]),
+                        }
+                    }
+                    if soft.is_none() || hard.is_none() {
+                        self.say(entry.at, &at, "it has not both limits", "write soft and hard, or one number");
+                    }
+                }
+                _ => {
+                    soft = self.integer(&entry.node, &at);
+                    hard = soft;
+                }
+            }
+            let mut limit = Map::from_iter([("Name".to_owned(), json!(entry.key))]);
+            limit.extend(soft.map(|n| ("Soft".to_owned(), json!(n))));
+            limit.extend(hard.map(|n| ("Hard".to_owned(), json!(n))));
+            all.push(limit);
+        }
+        all.sort_by_key(|limit| limit.get("Name").map(Json::to_string));
+        json!(all)
+    }
+
+    /// What a service mounts of the file's secrets or configs.
+    pub(crate) fn references(&mut self, node: &Node, path: &str, of_secrets: bool) -> Json {
+        let (what, name_key) = if of_secrets { ("secret", "SecretName") } else { ("config", "ConfigName") };
+        let mut all: Vec<(String, Json)> = Vec::new();
+        for (index, item) in self.items(node, path).iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            let (mut source, mut target, mut uid, mut gid, mut mode) = (None, None, "0".to_owned(), "0".to_owned(), 0o444);
+            match &item.value {
+                Value::Map(entries) => {
+                    for entry in entries {
+                        let at = format!("{path}.{}", entry.key);
+                        match entry.key.as_str() {
+                            "source" => source = self.text(&entry.node, &at),
+                            "target" => target = self.text(&entry.node, &at),
+                            "uid" => uid = self.text(&entry.node, &at).unwrap_or(uid),
+                            "gid" => gid = self.text(&entry.node, &at).unwrap_or(gid),
+                            "mode" => mode = self.count(&entry.node, &at).unwrap_or(mode),
+                            _ => self.unknown(entry, &path, &["source", "target", "uid", "gid", "mode"]),
+                        }
+                    }
+                }
+                _ => source = self.text(item, &path),
+            }
+            let Some(source) = source else {
+                self.say(item.at, &path, "it has no source", format!("add source:, the {what}'s name in the file"));
+                continue;
+            };
+            let known = if of_secrets { self.secrets.get(&source) } else { self.configs.get(&source) };
+            let Some(name) = known.cloned() else {
+                self.say(
+                    item.at,
+                    &path,
+                    format!("there is no {what} `{source}` in the file"),
+                    format!("add it to {what}s: at the top level"),
+                );
+                continue;
+            };
+            let target = target.unwrap_or(source);
+            let reference = json!({ "File": { "Name": target, "UID": uid, "GID": gid, "Mode": mode }, name_key: name });
+            all.push((name, reference));
+        }
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        json!(all.into_iter().map(|(_, reference)| reference).collect::<Vec<_>>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_normalised() {
+        let of = |add: &[&str], drop: &[&str]| {
+            let list = |l: &[&str]| l.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+            capabilities(&list(add), &list(drop))
+        };
+        assert_eq!(of(&["net_admin", "CAP_NET_ADMIN"], &["all"]), (vec!["CAP_NET_ADMIN".to_owned()], vec!["ALL".to_owned()]));
+        assert_eq!(of(&["chown"], &["CHOWN", "kill"]), (vec!["CAP_CHOWN".to_owned()], vec!["CAP_KILL".to_owned()]));
+    }
+}

@@ -1,0 +1,353 @@
+//! The top level of a Compose file: networks, volumes, secrets, configs.
+
+use crate::reader::{Reader, TopNetwork, TopVolume};
+use serde_json::{Map, Value as Json, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use swarm_core::spec::{Entry, Node, Value};
+use swarm_workload::{ConfigWanted, NAMESPACE_LABEL, NetworkWanted, SecretWanted};
+
+/// The largest secret that an engine takes.
+const SECRET_LIMIT: usize = 500 * 1024;
+/// The largest config that engines from 28 on take; older ones take 500 KiB.
+const CONFIG_LIMIT: usize = 1000 * 1024;
+
+const TOP: &[&str] = &["version", "services", "networks", "volumes", "secrets", "configs"];
+
+impl Reader<'_> {
+    /// A whole file.
+    pub(crate) fn stack(&mut self, tree: &Node) {
+        let entries = self.entries(tree, "");
+        let mut services: Option<&Node> = None;
+        for entry in entries {
+            match entry.key.as_str() {
+                "version" => self.version(&entry.node),
+                "networks" => self.each(&entry.node, "networks", Self::network),
+                "volumes" => self.each(&entry.node, "volumes", Self::volume),
+                "secrets" => self.each(&entry.node, "secrets", Self::secret),
+                "configs" => self.each(&entry.node, "configs", Self::config),
+                "services" => services = Some(&entry.node),
+                _ => self.unknown(entry, "", TOP),
+            }
+        }
+        if let Some(services) = services {
+            self.each(services, "services", Self::service);
+        }
+        let used: Vec<TopNetwork> = self.networks.values().filter(|n| n.used).cloned().collect();
+        for network in used {
+            if network.external {
+                self.out.external_networks.insert(network.name);
+            } else {
+                self.out.networks.push(NetworkWanted { name: network.name, spec: network.spec });
+            }
+        }
+        self.out.networks.sort_by(|a, b| a.name.cmp(&b.name));
+        if !self.ignored.is_empty() {
+            let keys: Vec<&str> = self.ignored.iter().map(String::as_str).collect();
+            self.warnings.push(format!("keys without effect in a swarm: {}", keys.join(", ")));
+        }
+        for key in std::mem::take(&mut self.deprecated) {
+            self.warnings.push(match key {
+                "container_name" => "container_name has no effect: tasks are named by the engine".to_owned(),
+                _ => format!("{key} has no effect: services of one network reach each other on every port"),
+            });
+        }
+    }
+
+    fn each(&mut self, node: &Node, path: &str, read: fn(&mut Self, &Entry, &str)) {
+        for entry in self.entries_or_none(node, path) {
+            let path = format!("{path}.{}", entry.key);
+            if !is_name(&entry.key) {
+                self.say(entry.at, &path, "this is no name", "use letters, digits, and . _ -");
+            } else if !entry.key.starts_with("x-") {
+                read(self, entry, &path);
+            }
+        }
+    }
+
+    fn version(&mut self, node: &Node) {
+        let Some(version) = self.scalar(node, "version") else { return };
+        let known = match version.split_once('.') {
+            None => version == "3",
+            Some(("3", minor)) => minor.parse::<u8>().is_ok_and(|minor| minor <= 13),
+            Some(_) => false,
+        };
+        if !known {
+            self.say(node.at, "version", format!("{version} is no version that a stack can have"), "write \"3.13\", or leave it out");
+        }
+    }
+
+    /// `external: true`, or `external: { name: … }`; gives the other name, if it has one.
+    fn external(&mut self, node: &Node, path: &str) -> (bool, Option<String>) {
+        match &node.value {
+            Value::Map(entries) => {
+                let mut name = None;
+                for entry in entries {
+                    match entry.key.as_str() {
+                        "name" => name = self.text(&entry.node, &format!("{path}.name")),
+                        _ => self.unknown(entry, path, &["name"]),
+                    }
+                }
+                (true, name)
+            }
+            _ => (self.boolean(node, path).unwrap_or(false), None),
+        }
+    }
+
+    fn stack_labels(&self, mut labels: BTreeMap<String, String>) -> Json {
+        labels.insert(NAMESPACE_LABEL.to_owned(), self.out.name.clone());
+        json!(labels)
+    }
+
+    fn network(&mut self, entry: &Entry, path: &str) {
+        const KEYS: &[&str] = &["name", "driver", "driver_opts", "ipam", "external", "internal", "attachable", "labels"];
+        let mut spec = Map::new();
+        let (mut name, mut external, mut labels) = (None, false, BTreeMap::new());
+        let mut others = Vec::new();
+        for key in self.entries_or_none(&entry.node, path) {
+            let at = format!("{path}.{}", key.key);
+            match key.key.as_str() {
+                "name" => name = self.text(&key.node, &at),
+                "external" => {
+                    let (yes, other) = self.external(&key.node, &at);
+                    (external, name) = (yes, other.or(name));
+                    continue;
+                }
+                "driver" => {
+                    if let Some(driver) = self.text(&key.node, &at) {
+                        spec.insert("Driver".into(), json!(driver));
+                    }
+                }
+                "driver_opts" => {
+                    let options = self.options(&key.node, &at);
+                    spec.insert("Options".into(), json!(options));
+                }
+                "ipam" => {
+                    if let Some(ipam) = self.ipam(&key.node, &at) {
+                        spec.insert("IPAM".into(), ipam);
+                    }
+                }
+                "internal" => {
+                    if let Some(yes) = self.boolean(&key.node, &at) {
+                        spec.insert("Internal".into(), json!(yes));
+                    }
+                }
+                "attachable" => {
+                    if let Some(yes) = self.boolean(&key.node, &at) {
+                        spec.insert("Attachable".into(), json!(yes));
+                    }
+                }
+                "labels" => labels = self.labels(&key.node, &at),
+                _ => self.unknown(key, path, KEYS),
+            }
+            if key.key != "name" {
+                others.push(key);
+            }
+        }
+        self.only_external(external, &others, path);
+        spec.entry("Driver").or_insert_with(|| json!("overlay"));
+        spec.insert("Labels".into(), self.stack_labels(labels));
+        let name = name.unwrap_or_else(|| if external { entry.key.clone() } else { self.scoped(&entry.key) });
+        self.networks.insert(entry.key.clone(), TopNetwork { name, external, spec: Json::Object(spec), used: false });
+    }
+
+    /// What is made elsewhere has nothing but its name.
+    fn only_external(&mut self, external: bool, others: &[&Entry], path: &str) {
+        if let Some(other) = others.first().filter(|_| external) {
+            let path = format!("{path}.{}", other.key);
+            self.say(other.at, &path, "what is external is made elsewhere, and has no such key", "remove it, or remove external");
+        }
+    }
+
+    /// Options of a driver: texts and numbers.
+    pub(crate) fn options(&mut self, node: &Node, path: &str) -> BTreeMap<String, String> {
+        let entries = self.entries(node, path);
+        entries.iter().filter_map(|e| Some((e.key.clone(), self.scalar(&e.node, &format!("{path}.{}", e.key))?))).collect()
+    }
+
+    fn ipam(&mut self, node: &Node, path: &str) -> Option<Json> {
+        let mut ipam = Map::new();
+        for key in self.entries(node, path) {
+            let at = format!("{path}.{}", key.key);
+            match key.key.as_str() {
+                "driver" => {
+                    if let Some(driver) = self.text(&key.node, &at) {
+                        ipam.insert("Driver".into(), json!(driver));
+                    }
+                }
+                "config" => {
+                    let mut pools = Vec::new();
+                    for (index, pool) in self.items(&key.node, &at).iter().enumerate() {
+                        let at = format!("{at}[{index}]");
+                        for one in self.entries(pool, &at) {
+                            match one.key.as_str() {
+                                "subnet" => {
+                                    if let Some(subnet) = self.text(&one.node, &format!("{at}.subnet")) {
+                                        pools.push(json!({ "Subnet": subnet }));
+                                    }
+                                }
+                                _ => self.unknown(one, &at, &["subnet"]),
+                            }
+                        }
+                    }
+                    ipam.insert("Config".into(), json!(pools));
+                }
+                _ => self.unknown(key, path, &["driver", "config"]),
+            }
+        }
+        (!ipam.is_empty()).then_some(Json::Object(ipam))
+    }
+
+    fn volume(&mut self, entry: &Entry, path: &str) {
+        const KEYS: &[&str] = &["name", "driver", "driver_opts", "external", "labels", "x-cluster-spec"];
+        let mut volume = TopVolume::default();
+        let mut others = Vec::new();
+        for key in self.entries_or_none(&entry.node, path) {
+            let at = format!("{path}.{}", key.key);
+            match key.key.as_str() {
+                "name" => volume.name = self.text(&key.node, &at),
+                "external" => {
+                    let (yes, name) = self.external(&key.node, &at);
+                    volume.external = yes;
+                    volume.name = name.or(volume.name);
+                    continue;
+                }
+                "driver" => volume.driver = self.text(&key.node, &at),
+                "driver_opts" => volume.options = Some(self.options(&key.node, &at)),
+                "labels" => volume.labels = self.labels(&key.node, &at),
+                _ => self.unknown(key, path, KEYS),
+            }
+            if key.key != "name" {
+                others.push(key);
+            }
+        }
+        if volume.external && volume.name.is_none() {
+            volume.name = Some(entry.key.clone());
+        }
+        self.only_external(volume.external, &others, path);
+        self.volumes.insert(entry.key.clone(), volume);
+    }
+
+    fn secret(&mut self, entry: &Entry, path: &str) {
+        let Some(read) = self.file_object(entry, path, &["name", "file", "external", "labels", "driver", "driver_opts", "template_driver"])
+        else {
+            return;
+        };
+        self.secrets.insert(entry.key.clone(), read.name.clone());
+        if read.external {
+            self.out.external_secrets.insert(read.name);
+            return;
+        }
+        let mut spec = read.spec;
+        let payload = format!("secret:{}", read.name);
+        match (read.driver, read.data) {
+            (Some(driver), _) => {
+                spec.insert("Driver".into(), driver);
+                self.out.secrets.push(SecretWanted { name: read.name, spec: Json::Object(spec), payload: None });
+            }
+            (None, Some((data, node))) => {
+                if data.is_empty() || data.len() > SECRET_LIMIT {
+                    let message =
+                        if data.is_empty() { "the secret is empty".to_owned() } else { format!("the secret has {} KiB", data.len() >> 10) };
+                    self.say(node.at, &format!("{path}.file"), message, "a secret has 1 byte to 500 KiB");
+                }
+                self.payloads.add(&payload, &data);
+                self.out.secrets.push(SecretWanted { name: read.name, spec: Json::Object(spec), payload: Some(payload) });
+            }
+            (None, None) => self.say(entry.at, path, "it has neither a file nor a driver", "add file:, or external: true"),
+        }
+    }
+
+    fn config(&mut self, entry: &Entry, path: &str) {
+        let Some(read) = self.file_object(entry, path, &["name", "file", "external", "labels", "template_driver"]) else { return };
+        self.configs.insert(entry.key.clone(), read.name.clone());
+        if read.external {
+            self.out.external_configs.insert(read.name);
+            return;
+        }
+        let Some((data, node)) = read.data else {
+            return self.say(entry.at, path, "it has no file", "add file:, or external: true");
+        };
+        if data.is_empty() || data.len() > CONFIG_LIMIT {
+            let message =
+                if data.is_empty() { "the config is empty".to_owned() } else { format!("the config has {} KiB", data.len() >> 10) };
+            self.say(node.at, &format!("{path}.file"), message, "a config has 1 byte to 1000 KiB (500 KiB before engine 28)");
+        }
+        let payload = format!("config:{}", read.name);
+        let digest = hmac_sha256::Hash::hash(&data).iter().map(|b| format!("{b:02x}")).collect();
+        self.payloads.add(&payload, &data);
+        self.out.configs.push(ConfigWanted { name: read.name, spec: Json::Object(read.spec), payload, digest });
+    }
+
+    fn file_object<'n>(&mut self, entry: &'n Entry, path: &str, keys: &[&str]) -> Option<FileObject<'n>> {
+        let (mut name, mut external, mut labels, mut file, mut driver, mut options) = (None, false, BTreeMap::new(), None, None, None);
+        let mut spec = Map::new();
+        let mut others = Vec::new();
+        for key in self.entries(&entry.node, path) {
+            let at = format!("{path}.{}", key.key);
+            match key.key.as_str() {
+                known if !keys.contains(&known) => self.unknown(key, path, keys),
+                "name" => name = self.text(&key.node, &at),
+                "external" => {
+                    let (yes, other) = self.external(&key.node, &at);
+                    (external, name) = (yes, other.or(name));
+                    continue;
+                }
+                "labels" => labels = self.labels(&key.node, &at),
+                "file" => file = self.text(&key.node, &at).map(|file| (file, &key.node)),
+                "driver" => driver = self.text(&key.node, &at),
+                "driver_opts" => options = Some(self.options(&key.node, &at)),
+                _ => {
+                    if let Some(driver) = self.text(&key.node, &at) {
+                        spec.insert("Templating".into(), json!({ "Name": driver }));
+                    }
+                }
+            }
+            if key.key != "name" {
+                others.push(key);
+            }
+        }
+        self.only_external(external, &others, path);
+        let name = name.unwrap_or_else(|| if external { entry.key.clone() } else { self.scoped(&entry.key) });
+        spec.insert("Labels".into(), self.stack_labels(labels));
+        let data = match file.filter(|_| !external) {
+            Some((file, node)) => {
+                let full = self.context.folder.join(expand(&file, self.context));
+                match (self.context.file)(&full) {
+                    Ok(data) => Some((data, node)),
+                    Err(why) => {
+                        self.say(node.at, &format!("{path}.file"), format!("{} cannot be read: {why}", full.display()), "correct the path");
+                        return None;
+                    }
+                }
+            }
+            None => None,
+        };
+        let driver = driver.map(|name| match options {
+            Some(options) => json!({ "Name": name, "Options": options }),
+            None => json!({ "Name": name }),
+        });
+        Some(FileObject { name, external, spec, driver, data })
+    }
+}
+
+struct FileObject<'n> {
+    name: String,
+    external: bool,
+    spec: Map<String, Json>,
+    driver: Option<Json>,
+    data: Option<(Vec<u8>, &'n Node)>,
+}
+
+/// A path of which `~` is the user's folder.
+pub(crate) fn expand(path: &str, context: &crate::Context<'_>) -> std::path::PathBuf {
+    match (path.strip_prefix('~'), (context.variable)("HOME")) {
+        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => Path::new(&home).join(rest.trim_start_matches('/')),
+        _ => Path::new(path).to_owned(),
+    }
+}
+
+/// Names of services, networks and so on (`^[a-zA-Z0-9._-]+$`).
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+}

@@ -1,0 +1,412 @@
+//! One service of a Compose file.
+
+use crate::lists::capabilities;
+use crate::reader::{Reader, TopNetwork};
+use crate::task::Deploy;
+use serde_json::{Map, Value as Json, json};
+use std::collections::BTreeMap;
+use swarm_core::spec::{Entry, Node, Value};
+use swarm_workload::{IMAGE_LABEL, NAMESPACE_LABEL, ServiceWanted, StartAfter};
+
+/// Keys that docker reads and does nothing with in a swarm.
+const IGNORED: &[&str] = &[
+    "build",
+    "cgroupns_mode",
+    "cgroup_parent",
+    "devices",
+    "domainname",
+    "external_links",
+    "ipc",
+    "links",
+    "mac_address",
+    "network_mode",
+    "pid",
+    "privileged",
+    "security_opt",
+    "shm_size",
+    "userns_mode",
+    "tmpfs",
+];
+
+/// Keys that docker refuses in a stack, with what to write instead.
+const REFUSED: &[(&str, &str)] = &[
+    ("extends", "write the service out, or give several files with -c"),
+    ("volume_driver", "set the driver of the volume at the top level"),
+    ("volumes_from", "mount a volume that is named at the top level"),
+    ("cpu_quota", "use deploy.resources.limits.cpus"),
+    ("cpu_shares", "use deploy.resources.limits.cpus"),
+    ("cpuset", "use deploy.resources.limits.cpus"),
+    ("mem_limit", "use deploy.resources.limits.memory"),
+    ("memswap_limit", "use deploy.resources.limits.memory"),
+];
+
+const KEYS: &[&str] = &[
+    "image",
+    "command",
+    "entrypoint",
+    "environment",
+    "env_file",
+    "deploy",
+    "networks",
+    "ports",
+    "volumes",
+    "secrets",
+    "configs",
+    "labels",
+    "healthcheck",
+    "logging",
+    "depends_on",
+    "hostname",
+    "user",
+    "working_dir",
+    "stop_signal",
+    "stop_grace_period",
+    "tty",
+    "stdin_open",
+    "read_only",
+    "init",
+    "isolation",
+    "dns",
+    "dns_search",
+    "extra_hosts",
+    "sysctls",
+    "ulimits",
+    "cap_add",
+    "cap_drop",
+    "credential_spec",
+    "restart",
+    "oom_score_adj",
+    "container_name",
+    "expose",
+];
+
+impl Reader<'_> {
+    #[allow(clippy::too_many_lines, reason = "one line for each key of a service")]
+    pub(crate) fn service(&mut self, entry: &Entry, path: &str) {
+        let mut container = Map::new();
+        let mut deploy =
+            Deploy { resources: json!({}), placement: json!({}), mode: Some(json!({ "Replicated": {} })), ..Deploy::default() };
+        let (mut labels, mut restart, mut logging, mut ports) = (BTreeMap::new(), None, None, json!([]));
+        let (mut environment, mut env_files, mut networks, mut after) = (BTreeMap::new(), Vec::new(), None, BTreeMap::new());
+        let (mut add, mut drop, mut dns, mut search) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut image = None;
+        for key in self.entries(&entry.node, path) {
+            let at = format!("{path}.{}", key.key);
+            let node = &key.node;
+            let mut put = |name: &str, value: Option<Json>| container.extend(value.map(|value| (name.to_owned(), value)));
+            match key.key.as_str() {
+                "image" => image = self.text(node, &at).map(|image| (image, node)),
+                "command" => put("Args", self.command(node, &at)),
+                "entrypoint" => put("Command", self.command(node, &at)),
+                "environment" => environment = self.pairs(node, &at),
+                "env_file" => env_files = self.env_files(node, &at),
+                "deploy" => deploy = self.deploy(node, &at),
+                "networks" => networks = Some((node, at)),
+                "ports" => ports = self.ports(node, &at),
+                "volumes" => put("Mounts", Some(self.mounts(node, &at))),
+                "secrets" => put("Secrets", Some(self.references(node, &at, true))),
+                "configs" => put("Configs", Some(self.references(node, &at, false))),
+                "labels" => labels = self.labels(node, &at),
+                "healthcheck" => put("Healthcheck", self.healthcheck(node, &at)),
+                "logging" => logging = Some(self.logging(node, &at)),
+                "depends_on" => after = self.depends_on(node, &at),
+                "hostname" => put("Hostname", self.text(node, &at).map(|t| json!(t))),
+                "user" => put("User", self.text(node, &at).map(|t| json!(t))),
+                "working_dir" => put("Dir", self.text(node, &at).map(|t| json!(t))),
+                "stop_signal" => put("StopSignal", self.text(node, &at).map(|t| json!(t))),
+                "stop_grace_period" => put("StopGracePeriod", self.duration(node, &at).map(|n| json!(n))),
+                "isolation" => put("Isolation", self.text(node, &at).map(|t| json!(t))),
+                "tty" => put("TTY", self.boolean(node, &at).map(|b| json!(b))),
+                "stdin_open" => put("OpenStdin", self.boolean(node, &at).map(|b| json!(b))),
+                "read_only" => put("ReadOnly", self.boolean(node, &at).map(|b| json!(b))),
+                "init" => put("Init", self.boolean(node, &at).map(|b| json!(b))),
+                "oom_score_adj" => put("OomScoreAdj", self.integer(node, &at).map(|n| json!(n))),
+                "dns" => dns = self.text_or_texts(node, &at),
+                "dns_search" => search = self.text_or_texts(node, &at),
+                "extra_hosts" => put("Hosts", Some(json!(self.extra_hosts(node, &at)))),
+                "sysctls" => put("Sysctls", Some(json!(self.labels(node, &at)))),
+                "ulimits" => put("Ulimits", Some(self.ulimits(node, &at))),
+                "cap_add" => add = self.texts(node, &at),
+                "cap_drop" => drop = self.texts(node, &at),
+                "credential_spec" => put("Privileges", self.credential_spec(node, &at)),
+                "restart" => restart = self.restart(node, &at),
+                "container_name" => {
+                    self.deprecated.insert("container_name");
+                }
+                "expose" => {
+                    self.deprecated.insert("expose");
+                }
+                other if IGNORED.contains(&other) => {
+                    self.ignored.insert(other.to_owned());
+                }
+                other => match REFUSED.iter().find(|(name, _)| *name == other) {
+                    Some((_, fix)) => self.say(key.at, &at, "a stack has no such key", *fix),
+                    None => self.unknown(key, path, KEYS),
+                },
+            }
+        }
+        let Some((image, node)) = image else {
+            return self.say(entry.at, path, "it has no image", "add image: (a stack builds none)");
+        };
+        if !is_reference(&image) {
+            return self.say(node.at, &format!("{path}.image"), format!("`{image}` is no image"), "write [REGISTRY/]NAME[:TAG]");
+        }
+        container.insert("Image".into(), json!(image));
+        let environment = self.environment(environment, env_files);
+        if !environment.is_empty() {
+            container.insert("Env".into(), json!(environment));
+        }
+        let (add, drop) = capabilities(&add, &drop);
+        container.extend((!add.is_empty()).then(|| ("CapabilityAdd".to_owned(), json!(add))));
+        container.extend((!drop.is_empty()).then(|| ("CapabilityDrop".to_owned(), json!(drop))));
+        if !dns.is_empty() || !search.is_empty() {
+            container.insert("DNSConfig".into(), json!({ "Nameservers": dns, "Search": search }));
+        }
+        labels.insert(NAMESPACE_LABEL.into(), self.out.name.clone());
+        container.insert("Labels".into(), json!(labels));
+        deploy.labels.insert(NAMESPACE_LABEL.into(), self.out.name.clone());
+        deploy.labels.insert(IMAGE_LABEL.into(), image);
+        let networks = self.service_networks(networks, &entry.key);
+        let mut task = Map::from_iter([
+            ("ContainerSpec".to_owned(), Json::Object(container)),
+            ("Networks".to_owned(), networks),
+            ("Resources".to_owned(), deploy.resources),
+            ("Placement".to_owned(), deploy.placement),
+        ]);
+        task.extend(logging.map(|driver| ("LogDriver".to_owned(), driver)));
+        task.extend(deploy.restart.or(restart).map(|policy| ("RestartPolicy".to_owned(), policy)));
+        let mut endpoint = Map::from_iter([("Ports".to_owned(), ports)]);
+        endpoint.extend(deploy.endpoint.map(|mode| ("Mode".to_owned(), json!(mode))));
+        let name = self.scoped(&entry.key);
+        let mut spec = Map::from_iter([
+            ("Name".to_owned(), json!(name)),
+            ("Labels".to_owned(), json!(deploy.labels)),
+            ("TaskTemplate".to_owned(), Json::Object(task)),
+            ("EndpointSpec".to_owned(), Json::Object(endpoint)),
+        ]);
+        spec.extend(deploy.mode.map(|mode| ("Mode".to_owned(), mode)));
+        spec.extend(deploy.update.map(|config| ("UpdateConfig".to_owned(), config)));
+        spec.extend(deploy.rollback.map(|config| ("RollbackConfig".to_owned(), config)));
+        let after = after.into_iter().map(|(service, when)| (self.scoped(&service), when)).collect();
+        self.out.services.push(ServiceWanted { name, spec: Json::Object(spec), after });
+    }
+
+    /// A text is split as a shell splits it; without a shell's variables.
+    fn command(&mut self, node: &Node, path: &str) -> Option<Json> {
+        match &node.value {
+            Value::Null => None,
+            Value::Text(text) => match shlex::split(text) {
+                Some(words) => Some(json!(words)),
+                None => {
+                    self.say(node.at, path, "a quote in it has no end", "close the quote, or write a list");
+                    None
+                }
+            },
+            _ => Some(json!(self.texts(node, path))),
+        }
+    }
+
+    fn env_files(&mut self, node: &Node, path: &str) -> Vec<(String, Option<String>)> {
+        let mut lines = Vec::new();
+        for name in self.text_or_texts(node, path) {
+            let full = self.context.folder.join(crate::objects::expand(&name, self.context));
+            let text = match (self.context.file)(&full) {
+                Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+                Err(why) => {
+                    self.say(node.at, path, format!("{} cannot be read: {why}", full.display()), "correct the path");
+                    continue;
+                }
+            };
+            for line in text.trim_start_matches('\u{feff}').lines() {
+                let line = line.trim_start();
+                if line.is_empty() || line.starts_with('#') {
+                    continue;
+                }
+                match line.split_once('=') {
+                    Some((key, _)) if key.is_empty() || key.contains(char::is_whitespace) => {
+                        self.say(node.at, path, format!("{}: `{key}` is no name of a variable", full.display()), "correct the line");
+                    }
+                    Some((key, value)) => lines.push((key.to_owned(), Some(value.to_owned()))),
+                    // A name alone is taken from the environment, or left out.
+                    None => lines.extend((self.context.variable)(line.trim()).map(|value| (line.trim().to_owned(), Some(value)))),
+                }
+            }
+        }
+        lines
+    }
+
+    /// `NAME=VALUE`, sorted. What has no value gets it from the environment.
+    fn environment(&mut self, own: BTreeMap<String, Option<String>>, files: Vec<(String, Option<String>)>) -> Vec<String> {
+        let mut all: BTreeMap<String, Option<String>> = BTreeMap::new();
+        for (key, value) in files.into_iter().chain(own) {
+            let empty = value.as_deref().is_none_or(str::is_empty);
+            let value = if empty { (self.context.variable)(&key).or(value) } else { value };
+            all.insert(key, value);
+        }
+        let mut lines: Vec<String> =
+            all.into_iter().map(|(key, value)| value.map_or_else(|| key.clone(), |value| format!("{key}={value}"))).collect();
+        lines.sort();
+        lines
+    }
+
+    fn depends_on(&mut self, node: &Node, path: &str) -> BTreeMap<String, StartAfter> {
+        let mut after = BTreeMap::new();
+        match &node.value {
+            Value::List(_) => after.extend(self.texts(node, path).into_iter().map(|name| (name, StartAfter::Started))),
+            _ => {
+                for entry in self.entries(node, path) {
+                    let at = format!("{path}.{}", entry.key);
+                    let mut when = StartAfter::Started;
+                    for one in self.entries_or_none(&entry.node, &at) {
+                        match one.key.as_str() {
+                            "condition" => {
+                                let words = ["service_started", "service_healthy", "service_completed_successfully"];
+                                if self.word(&one.node, &format!("{at}.condition"), &words).as_deref()
+                                    == Some("service_completed_successfully")
+                                {
+                                    when = StartAfter::Completed;
+                                }
+                            }
+                            _ => self.unknown(one, &at, &["condition"]),
+                        }
+                    }
+                    after.insert(entry.key.clone(), when);
+                }
+            }
+        }
+        after
+    }
+
+    fn credential_spec(&mut self, node: &Node, path: &str) -> Option<Json> {
+        let mut spec = Map::new();
+        for entry in self.entries(node, path) {
+            let at = format!("{path}.{}", entry.key);
+            match entry.key.as_str() {
+                "file" => spec.extend(self.text(&entry.node, &at).map(|t| ("File".to_owned(), json!(t)))),
+                "registry" => spec.extend(self.text(&entry.node, &at).map(|t| ("Registry".to_owned(), json!(t)))),
+                "config" => self.say(entry.at, &at, "a credential specification in a config is not supported", "use file: or registry:"),
+                _ => self.unknown(entry, path, &["file", "registry", "config"]),
+            }
+        }
+        if spec.len() > 1 {
+            self.say(node.at, path, "it has more than one of file and registry", "keep one");
+        }
+        (spec.len() == 1).then(|| json!({ "CredentialSpec": spec }))
+    }
+
+    fn service_networks(&mut self, networks: Option<(&Node, String)>, service: &str) -> Json {
+        let mut chosen: Vec<(String, Option<Node>, String)> = Vec::new();
+        let mut at = None;
+        if let Some((node, path)) = networks {
+            at = node.at;
+            match &node.value {
+                Value::List(_) => chosen.extend(self.texts(node, &path).into_iter().map(|name| (name, None, path.clone()))),
+                _ => {
+                    for entry in self.entries(node, &path) {
+                        chosen.push((entry.key.clone(), Some(entry.node.clone()), format!("{path}.{}", entry.key)));
+                    }
+                }
+            }
+        }
+        if chosen.is_empty() {
+            chosen.push(("default".to_owned(), None, String::new()));
+        }
+        let mut out: Vec<(String, Json)> = Vec::new();
+        for (key, node, path) in chosen {
+            if key == "default" && !self.networks.contains_key("default") {
+                let spec = json!({ "Driver": "overlay", "Labels": { NAMESPACE_LABEL: self.out.name } });
+                let name = self.scoped("default");
+                self.networks.insert("default".into(), TopNetwork { name, external: false, spec, used: false });
+            }
+            let Some(network) = self.networks.get_mut(&key) else {
+                self.say(at, &path, format!("there is no network `{key}` in the file"), format!("add networks: {{ {key}: {{}} }}"));
+                continue;
+            };
+            network.used = true;
+            let name = network.name.clone();
+            let mut aliases = Vec::new();
+            let mut options = None;
+            if let Some(node) = node {
+                for one in self.entries_or_none(&node, &path) {
+                    let at = format!("{path}.{}", one.key);
+                    match one.key.as_str() {
+                        "aliases" => aliases = self.texts(&one.node, &at),
+                        "driver_opts" => options = Some(self.options(&one.node, &at)),
+                        "ipv4_address" | "ipv6_address" => {
+                            self.ignored.insert(format!("networks.{}", one.key));
+                        }
+                        _ => self.unknown(one, &path, &["aliases", "driver_opts", "ipv4_address", "ipv6_address"]),
+                    }
+                }
+            }
+            // Networks of the node itself have no names of services.
+            if !matches!(name.as_str(), "host" | "bridge" | "none") {
+                aliases.push(service.to_owned());
+            }
+            let mut attachment = json!({ "Target": name });
+            if let Some(map) = attachment.as_object_mut() {
+                map.extend((!aliases.is_empty()).then(|| ("Aliases".to_owned(), json!(aliases))));
+                map.extend(options.map(|options| ("DriverOpts".to_owned(), json!(options))));
+            }
+            out.push((name, attachment));
+        }
+        out.sort_by(|a, b| a.0.cmp(&b.0));
+        json!(out.into_iter().map(|(_, attachment)| attachment).collect::<Vec<_>>())
+    }
+}
+
+/// Whether a text can name an image (distribution `reference/regexp.go`, without its finer points).
+fn is_reference(text: &str) -> bool {
+    let (name, digest) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
+    if digest.is_some_and(|d| {
+        !d.split_once(':').is_some_and(|(kind, hex)| !kind.is_empty() && hex.len() >= 32 && hex.chars().all(|c| c.is_ascii_hexdigit()))
+    }) {
+        return false;
+    }
+    let (path, tag) = match name.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+        _ => (name, None),
+    };
+    let is_tag = |tag: &str| {
+        !tag.is_empty()
+            && tag.len() <= 128
+            && !tag.starts_with(['.', '-'])
+            && tag.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    if tag.is_some_and(|tag| !is_tag(tag)) {
+        return false;
+    }
+    let parts: Vec<&str> = path.split('/').collect();
+    let is_host = |part: &str| part.contains(['.', ':']) || part == "localhost";
+    parts.iter().enumerate().all(|(index, part)| {
+        let host = index == 0 && parts.len() > 1 && is_host(part);
+        let fits =
+            |c: char| c.is_ascii_digit() || "._-".contains(c) || c.is_ascii_lowercase() || (host && (c.is_ascii_uppercase() || c == ':'));
+        !part.is_empty()
+            && part.chars().all(fits)
+            && part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.ends_with(|c: char| c.is_ascii_alphanumeric())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_reference;
+
+    #[test]
+    fn references() {
+        for good in [
+            "nginx",
+            "nginx:1.25",
+            "localhost:5000/a/b:x",
+            "ghcr.io/Org".to_lowercase().as_str(),
+            "a__b/c-d",
+            "x@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+        ] {
+            assert!(is_reference(good), "{good}");
+        }
+        for bad in ["", "Nginx", "a//b", "a:", "a b", "-a", "x@sha256:zz", "a:b:c"] {
+            assert!(!is_reference(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What must never happen to objects, watched at every call: the rules W1 to W4 of `docs/failure-model.md`.
+
+use super::Sent;
+use crate::world::objects::refers_to;
+use crate::world::state::State;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use swarm_core::engine::{Kind, Object};
+
+/// The label that tells which stack an object belongs to.
+const NAMESPACE: &str = "com.docker.stack.namespace";
+
+/// One operator's work on a stack, and what it saw.
+#[derive(Debug)]
+pub(crate) struct StackWatch {
+    stack: String,
+    /// The newest version of each object that it read.
+    read: BTreeMap<String, u64>,
+}
+
+impl StackWatch {
+    pub(crate) fn new(stack: &str) -> Self {
+        Self { stack: stack.to_owned(), read: BTreeMap::new() }
+    }
+
+    pub(crate) fn saw(&mut self, objects: &[Object]) {
+        for object in objects.iter().filter(|o| o.version() > 0) {
+            let version = self.read.entry(object.id().to_owned()).or_default();
+            *version = (*version).max(object.version());
+        }
+    }
+
+    pub(crate) fn sent(&self, state: &State, sent: &Sent<'_>) -> Vec<(&'static str, String)> {
+        let stored = |id: &str| state.swarms.iter().find_map(|s| s.objects.stored.get(id));
+        let ours = |id: &str| {
+            stored(id).is_none_or(|o| o.spec.pointer(&format!("/Labels/{NAMESPACE}")).and_then(Value::as_str) == Some(&self.stack))
+        };
+        let mut found = Vec::new();
+        match sent {
+            Sent::UpdateObject { id, version, .. } => {
+                if self.read.get(*id) != Some(version) {
+                    found.push(("W1", format!("{id} is updated from version {version}, which is not the newest that was read")));
+                }
+                if !ours(id) {
+                    found.push(("W4", format!("{id} is updated and does not belong to stack {}", self.stack)));
+                }
+            }
+            Sent::RemoveObject { kind, id } => {
+                let services = state.swarms.iter().flat_map(|s| s.objects.stored.values()).filter(|o| o.kind == Kind::Service);
+                if let Some(user) = services.into_iter().find(|o| *kind != Kind::Service && refers_to(&o.spec, id)) {
+                    found.push(("W2", format!("{kind} {id} is removed while {} uses it", user.name)));
+                }
+                if !ours(id) {
+                    found.push(("W4", format!("{id} is removed and does not belong to stack {}", self.stack)));
+                }
+            }
+            Sent::CreateObject { kind: Kind::Service, spec } => {
+                let secrets = spec.pointer("/TaskTemplate/ContainerSpec/Secrets").and_then(Value::as_array);
+                for secret in secrets.into_iter().flatten() {
+                    let id = secret.get("SecretID").and_then(Value::as_str).unwrap_or_default();
+                    if stored(id).is_none_or(|o| o.kind != Kind::Secret) {
+                        found.push(("W3", format!("a service is made whose secret `{id}` is not there")));
+                    }
+                }
+            }
+            _ => {}
+        }
+        found
+    }
+}

@@ -1,0 +1,536 @@
+//! Objects of a simulated swarm, kept as raw JSON as a real one keeps them, and what becomes of services: a reconciler makes their tasks,
+//! places them, lets them run or fail, and rolls updates (swarmkit `manager/orchestrator`, `manager/scheduler`, `manager/controlapi`).
+
+use super::api::Said;
+use super::state::State;
+use super::swarm::{HostName, Node, NodeId, Swarm};
+use super::words::{self, Words};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use swarm_core::engine::{Kind, Object, Query};
+use swarm_core::observe::NodeState;
+use swarm_core::spec::Availability;
+
+/// How long a task takes to run once it has a node.
+const STARTS: Duration = Duration::from_millis(600);
+/// How long after a failed task the next one of its place is made.
+const RESTART: Duration = Duration::from_secs(2);
+/// How long tasks run at most that end by themselves.
+const RUNS: Duration = Duration::from_millis(400);
+
+/// What becomes of tasks with an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageKind {
+    /// No node has it, and no registry.
+    Missing,
+    /// They end with an error soon after they started.
+    Crashes,
+    /// They end well soon after they started.
+    Ends,
+}
+
+/// An object.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) version: u64,
+    created: Duration,
+    pub(crate) spec: Value,
+    previous: Option<Value>,
+    update: Option<(&'static str, String, Duration)>,
+}
+
+/// A task.
+#[derive(Debug, Clone)]
+pub(crate) struct SimTask {
+    id: String,
+    pub(crate) service: String,
+    slot: u64,
+    pub(crate) node: Option<NodeId>,
+    desired: &'static str,
+    pub(crate) state: &'static str,
+    error: String,
+    created: Duration,
+    since: Duration,
+    /// The template that it was made from.
+    template: Value,
+}
+
+impl SimTask {
+    fn is_wanted(&self) -> bool {
+        self.desired == "running"
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.state, "failed" | "rejected" | "complete" | "shutdown" | "orphaned")
+    }
+
+    fn end(&mut self, state: &'static str, error: String, now: Duration) {
+        (self.state, self.error, self.since, self.desired) = (state, error, now, "shutdown");
+    }
+}
+
+/// Everything of one swarm.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Objects {
+    pub(crate) stored: BTreeMap<String, Stored>,
+    pub(crate) tasks: Vec<SimTask>,
+}
+
+fn at(time: Duration) -> String {
+    format!("{:016.6}", time.as_secs_f64())
+}
+
+fn template(spec: &Value) -> Value {
+    json!([spec.get("TaskTemplate"), spec.pointer("/EndpointSpec/Ports")])
+}
+
+fn number(spec: &Value, pointer: &str) -> Option<u64> {
+    spec.pointer(pointer).and_then(Value::as_u64)
+}
+
+fn text<'a>(spec: &'a Value, pointer: &str) -> &'a str {
+    spec.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The ids of objects that a service refers to.
+pub(crate) fn refers_to(spec: &Value, id: &str) -> bool {
+    let lists = [
+        ("/TaskTemplate/ContainerSpec/Secrets", "SecretID"),
+        ("/TaskTemplate/ContainerSpec/Configs", "ConfigID"),
+        ("/TaskTemplate/Networks", "Target"),
+    ];
+    lists.iter().any(|(list, key)| {
+        let entries = spec.pointer(list).and_then(Value::as_array);
+        entries.into_iter().flatten().any(|entry| entry.get(key).and_then(Value::as_str) == Some(id))
+    })
+}
+
+/// Whether a node may have tasks of a service, by its state and its constraints.
+fn takes(node: &Node, spec: &Value) -> bool {
+    let constraints = spec.pointer("/TaskTemplate/Placement/Constraints").and_then(Value::as_array);
+    Swarm::takes_tasks(node)
+        && constraints.into_iter().flatten().filter_map(Value::as_str).all(|constraint| {
+            let (key, value, equal) = match (constraint.split_once("!="), constraint.split_once("==")) {
+                (Some((key, value)), _) => (key, value, false),
+                (_, Some((key, value))) => (key, value, true),
+                _ => return false,
+            };
+            let (key, value) = (key.trim(), value.trim());
+            let is = match key.strip_prefix("node.labels.") {
+                Some(label) => node.labels.get(label).is_some_and(|v| v == value),
+                None if key == "node.role" => node.role.to_string() == value,
+                None if key == "node.hostname" => node.hostname == value,
+                None => false,
+            };
+            is == equal
+        })
+}
+
+impl Objects {
+    fn object(&self, id: &str, stored: &Stored) -> Object {
+        let mut spec = stored.spec.clone();
+        if let (Kind::Secret, Some(map)) = (stored.kind, spec.as_object_mut()) {
+            map.remove("Data");
+        }
+        if stored.kind == Kind::Network {
+            let mut network = spec;
+            if let Some(map) = network.as_object_mut() {
+                map.extend([
+                    ("Id".to_owned(), json!(id)),
+                    ("Scope".to_owned(), json!("swarm")),
+                    ("Created".to_owned(), json!(at(stored.created))),
+                ]);
+            }
+            return Object(network);
+        }
+        let mut object = json!({ "ID": id, "Version": { "Index": stored.version }, "CreatedAt": at(stored.created), "Spec": spec });
+        if let (Kind::Service, Some(map)) = (stored.kind, object.as_object_mut()) {
+            let wanted: Vec<&SimTask> = self.tasks.iter().filter(|t| t.service == id).collect();
+            let running = wanted.iter().filter(|t| t.is_wanted() && t.state == "running").count();
+            let completed = wanted.iter().filter(|t| t.state == "complete").count();
+            let desired = match number(&stored.spec, "/Mode/Replicated/Replicas") {
+                Some(count) => count,
+                None if stored.spec.pointer("/Mode/Global").is_some() => wanted.iter().filter(|t| t.is_wanted()).count() as u64,
+                None => 1,
+            };
+            map.insert("ServiceStatus".into(), json!({ "RunningTasks": running, "DesiredTasks": desired, "CompletedTasks": completed }));
+            if let Some(previous) = &stored.previous {
+                map.insert("PreviousSpec".into(), previous.clone());
+            }
+            if let Some((state, message, _)) = &stored.update {
+                map.insert("UpdateStatus".into(), json!({ "State": state, "Message": message }));
+            }
+        }
+        Object(object)
+    }
+
+    fn task(task: &SimTask) -> Object {
+        Object(json!({
+            "ID": task.id, "ServiceID": task.service, "Slot": task.slot, "NodeID": task.node.as_ref().map(NodeId::as_str).unwrap_or_default(),
+            "DesiredState": task.desired, "CreatedAt": at(task.created), "Status": { "State": task.state, "Err": task.error },
+        }))
+    }
+
+    fn fits(object: &Object, query: &Query) -> bool {
+        query.filters.iter().all(|(filter, values)| match filter.as_str() {
+            "label" => values.iter().all(|label| match label.split_once('=') {
+                Some((key, value)) => object.label(key) == Some(value),
+                None => object.label(label).is_some(),
+            }),
+            "name" => values.iter().any(|name| object.name().starts_with(name.as_str())),
+            "id" => values.iter().any(|id| object.id() == id),
+            "service" => values.iter().any(|id| object.text("/ServiceID") == Some(id)),
+            _ => true,
+        })
+    }
+
+    fn list(&self, query: &Query) -> Vec<Object> {
+        if query.kind == Kind::Task {
+            return self.tasks.iter().map(Self::task).filter(|o| Self::fits(o, query)).collect();
+        }
+        let of_kind = self.stored.iter().filter(|(_, s)| s.kind == query.kind);
+        of_kind.map(|(id, s)| self.object(id, s)).filter(|o| Self::fits(o, query)).collect()
+    }
+
+    fn named(&self, kind: Kind, name: &str) -> Option<&String> {
+        self.stored.iter().find(|(id, s)| s.kind == kind && (s.name == name || *id == name)).map(|(id, _)| id)
+    }
+}
+
+impl State {
+    pub(crate) fn list_objects(&self, host: &HostName, query: &Query) -> Said<Vec<Object>> {
+        self.asked(host, false, |s, _| s.objects.list(query))
+    }
+
+    pub(crate) fn get_object(&self, host: &HostName, kind: Kind, id: &str) -> Said<Object> {
+        match self.asked(host, false, |s, _| s.objects.named(kind, id).and_then(|id| Some(s.objects.object(id, s.objects.stored.get(id)?))))
+        {
+            Said::Now(Some(object)) => Said::Now(object),
+            Said::Now(None) => Said::No(words::no_such_object(kind, id)),
+            Said::No(words) => Said::No(words),
+            Said::Wait => Said::Wait,
+        }
+    }
+
+    /// What a change of objects works on; an answer where it cannot.
+    fn books(&mut self, host: &HostName) -> Result<usize, Said<()>> {
+        match self.asked(host, true, |_, index| index) {
+            Said::Now(index) => Ok(index),
+            Said::No(words) => Err(Said::No(words)),
+            Said::Wait => Err(Said::Wait),
+        }
+    }
+
+    pub(crate) fn create_object(&mut self, host: &HostName, kind: Kind, body: &Value) -> Said<String> {
+        let index = match self.books(host) {
+            Ok(index) => index,
+            Err(Said::No(words)) => return Said::No(words),
+            Err(_) => return Said::Wait,
+        };
+        let id = self.id(kind.word().chars().next().unwrap_or('o'));
+        let now = self.now;
+        let Some(s) = self.swarms.get_mut(index) else { return Said::No(words::not_in_swarm()) };
+        let name = text(body, "/Name").to_owned();
+        if s.objects.named(kind, &name).is_some() {
+            return Said::No(words::name_taken(kind, &name));
+        }
+        let mut spec = body.clone();
+        if kind == Kind::Service
+            && let Err(words) = s.objects.resolve(&mut spec)
+        {
+            return Said::No(words);
+        }
+        s.version += 1;
+        let stored = Stored { kind, name: name.clone(), version: s.version, created: now, spec, previous: None, update: None };
+        s.objects.stored.insert(id.clone(), stored);
+        self.say(host, format!("created {kind} {name}"));
+        self.disturb();
+        Said::Now(id)
+    }
+
+    pub(crate) fn update_object(&mut self, host: &HostName, kind: Kind, id: &str, version: u64, body: &Value, rollback: bool) -> Said<()> {
+        let index = match self.books(host) {
+            Ok(index) => index,
+            Err(said) => return said,
+        };
+        let now = self.now;
+        let Some(s) = self.swarms.get_mut(index) else { return Said::No(words::not_in_swarm()) };
+        let next = s.version + 1;
+        let Some(id) = s.objects.named(kind, id).cloned() else { return Said::No(words::no_such_object(kind, id)) };
+        let mut spec = body.clone();
+        if kind == Kind::Service
+            && let Err(words) = s.objects.resolve(&mut spec)
+        {
+            return Said::No(words);
+        }
+        let Some(stored) = s.objects.stored.get_mut(&id) else { return Said::No(words::no_such_object(kind, &id)) };
+        if stored.version != version {
+            return Said::No(words::out_of_sequence());
+        }
+        match kind {
+            Kind::Service => {
+                let new = if rollback { stored.previous.clone().unwrap_or(spec) } else { spec };
+                let rolls = template(&new) != template(&stored.spec);
+                stored.previous = Some(std::mem::replace(&mut stored.spec, new));
+                let state = if rollback { "rollback_started" } else { "updating" };
+                stored.update = rolls.then(|| (state, "update in progress".to_owned(), now));
+            }
+            // Only labels can be changed.
+            _ => {
+                if let (Some(labels), Some(map)) = (spec.get("Labels"), stored.spec.as_object_mut()) {
+                    map.insert("Labels".into(), labels.clone());
+                }
+            }
+        }
+        (stored.version, s.version) = (next, next);
+        let name = stored.name.clone();
+        self.say(host, format!("updated {kind} {name}"));
+        self.disturb();
+        Said::Now(())
+    }
+
+    pub(crate) fn remove_object(&mut self, host: &HostName, kind: Kind, id: &str) -> Said<()> {
+        let index = match self.books(host) {
+            Ok(index) => index,
+            Err(said) => return said,
+        };
+        let now = self.now;
+        let Some(s) = self.swarms.get_mut(index) else { return Said::No(words::not_in_swarm()) };
+        let Some(id) = s.objects.named(kind, id).cloned() else { return Said::No(words::no_such_object(kind, id)) };
+        let user = s.objects.stored.values().find(|o| o.kind == Kind::Service && refers_to(&o.spec, &id)).map(|o| o.name.clone());
+        let task = kind == Kind::Network
+            && s.objects.tasks.iter().any(|t| !t.has_ended() && refers_to(&json!({ "TaskTemplate": t.template.get(0) }), &id));
+        let name = s.objects.stored.get(&id).map(|o| o.name.clone()).unwrap_or_default();
+        if let Some(user) = user {
+            return Said::No(words::in_use(kind, &name, &user));
+        }
+        if task {
+            return Said::No(words::network_in_use(&id));
+        }
+        s.objects.stored.remove(&id);
+        for task in s.objects.tasks.iter_mut().filter(|t| t.service == id && t.is_wanted()) {
+            (task.desired, task.since) = ("remove", now);
+        }
+        s.version += 1;
+        self.say(host, format!("removed {kind} {name}"));
+        self.disturb();
+        Said::Now(())
+    }
+
+    /// One tick of the reconciler. Gives whether nothing is about to happen.
+    pub(super) fn work(&mut self, index: usize) -> bool {
+        if self.leads(index).is_none() {
+            return true;
+        }
+        let now = self.now;
+        let images = self.images.clone();
+        let ids: Vec<String> = (0..64).map(|_| self.id('t')).collect();
+        let mut ids = ids.into_iter();
+        let Some(s) = self.swarms.get_mut(index) else { return true };
+        let nodes: Vec<Node> = s.nodes.values().cloned().collect();
+        s.objects.lives(&nodes, &images, now);
+        let services: Vec<String> = s.objects.stored.iter().filter(|(_, o)| o.kind == Kind::Service).map(|(id, _)| id.clone()).collect();
+        for id in &services {
+            let changed = s.objects.reconcile(id, &nodes, now, &mut ids);
+            if changed {
+                s.version += 1;
+                let version = s.version;
+                if let Some(stored) = s.objects.stored.get_mut(id) {
+                    stored.version = version;
+                }
+            }
+        }
+        s.objects.tasks.retain(|t| !(t.desired == "remove" && t.has_ended()));
+        let waits = s.objects.tasks.iter().any(|t| t.is_wanted() && t.state != "running" || t.desired == "remove");
+        let rolls = s.objects.stored.values().any(|o| matches!(o.update, Some(("updating" | "rollback_started", ..))));
+        let young = s.objects.tasks.iter().any(|t| now < t.since + RESTART + RUNS);
+        !(waits || rolls || young)
+    }
+}
+
+impl Objects {
+    /// Puts ids in place of names, as the engine does for networks; secrets and configs must be there by their ids.
+    fn resolve(&self, spec: &mut Value) -> Result<(), Words> {
+        for network in spec.pointer_mut("/TaskTemplate/Networks").and_then(Value::as_array_mut).into_iter().flatten() {
+            let target = text(network, "/Target").to_owned();
+            let id = self.named(Kind::Network, &target).ok_or_else(|| words::no_such_object(Kind::Network, &target))?;
+            if let Some(map) = network.as_object_mut() {
+                map.insert("Target".into(), json!(id));
+            }
+        }
+        for (list, key, kind) in [("Secrets", "SecretID", Kind::Secret), ("Configs", "ConfigID", Kind::Config)] {
+            let entries = spec.pointer(&format!("/TaskTemplate/ContainerSpec/{list}")).and_then(Value::as_array);
+            for entry in entries.into_iter().flatten() {
+                let id = text(entry, &format!("/{key}"));
+                if !self.stored.get(id).is_some_and(|o| o.kind == kind) {
+                    return Err(words::no_such_reference(kind, id));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What tasks do by themselves.
+    fn lives(&mut self, nodes: &[Node], images: &BTreeMap<String, ImageKind>, now: Duration) {
+        for task in &mut self.tasks {
+            let node = task.node.as_ref().and_then(|id| nodes.iter().find(|n| n.id == *id));
+            let lost = task.node.is_some() && node.is_none_or(|n| n.state == NodeState::Down);
+            if lost && !task.has_ended() {
+                task.end("orphaned", "the node is down".into(), now);
+                continue;
+            }
+            if node.is_some_and(|n| n.availability == Availability::Drain) && task.is_wanted() {
+                task.desired = "shutdown";
+            }
+            if !task.is_wanted() && !task.has_ended() {
+                if now >= task.since + Duration::from_millis(300) || task.state != "running" {
+                    (task.state, task.since) = ("shutdown", now);
+                }
+                continue;
+            }
+            let image = text(&task.template, "/0/ContainerSpec/Image").split('@').next().unwrap_or_default().to_owned();
+            match (task.state, images.get(&image)) {
+                ("preparing", Some(ImageKind::Missing)) if now >= task.since + STARTS => {
+                    task.end("rejected", format!("No such image: {image}"), now);
+                }
+                ("preparing", _) if now >= task.since + STARTS => (task.state, task.since) = ("running", now),
+                ("running", Some(ImageKind::Crashes)) if now >= task.since + RUNS => {
+                    task.end("failed", "task: non-zero exit (1)".into(), now)
+                }
+                ("running", Some(ImageKind::Ends)) if now >= task.since + RUNS => task.end("complete", String::new(), now),
+                _ => {}
+            }
+        }
+    }
+
+    /// Makes, replaces and ends tasks of a service. Gives whether the service itself changed: the state of its update.
+    fn reconcile(&mut self, id: &str, nodes: &[Node], now: Duration, ids: &mut impl Iterator<Item = String>) -> bool {
+        let Some(service) = self.stored.get(id).cloned() else { return false };
+        let spec = &service.spec;
+        let global = spec.pointer("/Mode/Global").is_some();
+        let job = spec.pointer("/Mode/ReplicatedJob").is_some();
+        let able: Vec<&Node> = nodes.iter().filter(|n| takes(n, spec)).collect();
+        let slots: Vec<(u64, Option<NodeId>)> = if global {
+            able.iter().map(|n| (0, Some(n.id.clone()))).collect()
+        } else {
+            (1..=number(spec, "/Mode/Replicated/Replicas").unwrap_or(1)).map(|slot| (slot, None)).collect()
+        };
+        let place_of = |t: &SimTask| if global { (0, t.node.clone()) } else { (t.slot, None) };
+        let wanted: BTreeSet<(u64, Option<NodeId>)> = slots.iter().cloned().collect();
+        for task in self.tasks.iter_mut().filter(|t| t.service == id && t.is_wanted() && !wanted.contains(&place_of(t))) {
+            (task.desired, task.since) = ("remove", now);
+        }
+        let current = template(spec);
+        let paused = matches!(service.update, Some(("paused" | "rollback_paused", ..)));
+        let rolling = matches!(service.update, Some(("updating" | "rollback_started", ..)));
+        let at_once = match number(spec, "/UpdateConfig/Parallelism") {
+            Some(0) => usize::MAX,
+            Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
+            None => 1,
+        };
+        let mut under_way =
+            self.tasks.iter().filter(|t| t.service == id && t.is_wanted() && t.template == current && t.state != "running").count();
+        for (slot, on) in &slots {
+            let mine = |t: &&SimTask| t.service == id && place_of(t) == (*slot, on.clone());
+            let alive = self.tasks.iter().position(|t| mine(&t) && t.is_wanted());
+            let last = self.tasks.iter().filter(mine).max_by_key(|t| (t.created, t.since)).cloned();
+            let last = last.as_ref();
+            let (restarts, ended) = (
+                !matches!(text(spec, "/TaskTemplate/RestartPolicy/Condition"), "none" | "on-failure") && !job,
+                last.is_some_and(|t| t.has_ended() && matches!(t.state, "failed" | "rejected" | "complete")),
+            );
+            let too_soon = last.is_some_and(|t| ended && now < t.since + RESTART && t.template == current);
+            let done = last.is_some_and(|t| {
+                t.template == current
+                    && (t.state == "complete" && !restarts
+                        || t.state == "failed" && text(spec, "/TaskTemplate/RestartPolicy/Condition") == "none")
+            });
+            let replace = match alive {
+                None => !too_soon && !done && !(paused && last.is_some_and(|t| t.template == current && ended)),
+                Some(found) => {
+                    let old = self.tasks.get(found).is_some_and(|t| t.template != current);
+                    old && rolling && under_way < at_once
+                }
+            };
+            if !replace {
+                continue;
+            }
+            if let Some(old) = alive.and_then(|found| self.tasks.get_mut(found)) {
+                (old.desired, old.since) = ("shutdown", now);
+                under_way += 1;
+            }
+            // The node with the fewest tasks of this service (swarmkit `manager/scheduler`).
+            let load = |n: &Node| self.tasks.iter().filter(|t| t.is_wanted() && t.service == id && t.node.as_ref() == Some(&n.id)).count();
+            let node = match on {
+                Some(node) => Some(node.clone()),
+                None => able.iter().min_by_key(|n| (load(n), n.id.clone())).map(|n| n.id.clone()),
+            };
+            let Some(task) = ids.next() else { break };
+            let (state, error) = match &node {
+                Some(_) => ("preparing", String::new()),
+                None => ("pending", format!("no suitable node (scheduling constraints not satisfied on {} nodes)", nodes.len())),
+            };
+            // A task that waits for a node is kept as it is.
+            if node.is_none() && last.is_some_and(|t| t.state == "pending" && t.is_wanted()) {
+                continue;
+            }
+            self.tasks.push(SimTask {
+                id: task,
+                service: id.to_owned(),
+                slot: *slot,
+                node,
+                desired: "running",
+                state,
+                error,
+                created: now,
+                since: now,
+                template: current.clone(),
+            });
+        }
+        // Tasks that found no node get one when there is one.
+        if let Some(node) = able.first() {
+            for task in self.tasks.iter_mut().filter(|t| t.service == id && t.state == "pending" && t.is_wanted()) {
+                (task.node, task.state, task.since, task.error) = (Some(node.id.clone()), "preparing", now, String::new());
+            }
+        }
+        self.roll(id, &current, now)
+    }
+
+    /// Where the update of a service stands. Gives whether that changed.
+    fn roll(&mut self, id: &str, current: &Value, now: Duration) -> bool {
+        let failed = |t: &&SimTask, since: Duration| {
+            t.service == id && t.template == *current && t.created >= since && matches!(t.state, "failed" | "rejected" | "complete")
+        };
+        let Some(service) = self.stored.get(id) else { return false };
+        let Some((state @ ("updating" | "rollback_started"), _, since)) = service.update.clone() else { return false };
+        let trouble = self.tasks.iter().find(|t| failed(t, since)).map(|t| t.id.clone());
+        let mine: Vec<&SimTask> = self.tasks.iter().filter(|t| t.service == id && t.is_wanted()).collect();
+        let monitor = number(&service.spec, "/UpdateConfig/Monitor").map_or(Duration::from_secs(5), Duration::from_nanos);
+        let settled = mine.iter().all(|t| t.template == *current && t.state == "running" && now >= t.since + monitor);
+        let action = text(&service.spec, "/UpdateConfig/FailureAction").to_owned();
+        let Some(service) = self.stored.get_mut(id) else { return false };
+        match (trouble, state) {
+            (Some(task), "updating") if action == "rollback" && service.previous.is_some() => {
+                let back = service.previous.clone().unwrap_or_default();
+                service.previous = Some(std::mem::replace(&mut service.spec, back));
+                let message = format!("update rolled back due to failure or early termination of task {task}");
+                service.update = Some(("rollback_started", message, now));
+                true
+            }
+            (Some(task), "updating") if action != "continue" => {
+                service.update = Some(("paused", format!("update paused due to failure or early termination of task {task}"), now));
+                true
+            }
+            _ if settled => {
+                let ended = if state == "updating" { "completed" } else { "rollback_completed" };
+                let message = service.update.as_ref().map(|(_, message, _)| message.clone()).unwrap_or_default();
+                service.update = Some((ended, message, now));
+                true
+            }
+            _ => false,
+        }
+    }
+}

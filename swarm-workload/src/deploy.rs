@@ -1,0 +1,576 @@
+//! To bring a stack about: what differs, and the steps between.
+
+use crate::diff::{Change, differences};
+use crate::names::{image_with_tag, without_digest};
+use crate::spec::{IMAGE_LABEL, NAMESPACE_LABEL, ServiceWanted, Stack};
+use crate::steps::{Create, Data, Put, Remove};
+use crate::verify;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use swarm_core::ClusterSpec;
+use swarm_core::engine::{Body, Kind, Object, Query};
+use swarm_core::id::StepId;
+use swarm_core::intent::{Intent, Next, SoFar, waits};
+use swarm_core::observe::{Fact, Observed};
+use swarm_core::plan::{Plan, Refusal, Risk, Step, Target, refuse_cluster};
+use swarm_core::verify::Verdict;
+
+/// How long managers that cannot list objects are asked again.
+const UNKNOWN_BUDGET: Duration = Duration::from_secs(20);
+/// How many objects that a rotation replaced are kept.
+const KEEP: usize = 2;
+
+/// Whether the registry is asked for an image's digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Resolve {
+    /// For images that changed.
+    #[default]
+    Changed,
+    /// For every image.
+    Always,
+    /// For none.
+    Never,
+}
+
+/// How a stack is deployed.
+#[derive(Debug, Clone, Default)]
+pub struct DeployOptions {
+    /// Whether services that the file no longer has are removed.
+    pub prune: bool,
+    /// Whether the registry is asked.
+    pub resolve: Resolve,
+    /// Whether tasks are not waited for.
+    pub detach: bool,
+    /// Secrets that are replaced by new ones, by their names in the swarm.
+    pub rotate: BTreeSet<String>,
+    /// For each image that needs one, the name of the payload that is the login to its registry.
+    pub logins: BTreeMap<String, String>,
+}
+
+/// To bring a stack about.
+#[derive(Debug, Clone)]
+pub struct Deploy<'a> {
+    /// The cluster's file.
+    pub spec: &'a ClusterSpec,
+    /// The stack.
+    pub stack: &'a Stack,
+    /// How.
+    pub options: DeployOptions,
+}
+
+/// What is there of a stack, and beside it.
+pub(crate) struct There<'a> {
+    pub(crate) services: Vec<&'a Object>,
+    pub(crate) networks: Vec<&'a Object>,
+    pub(crate) secrets: Vec<&'a Object>,
+    pub(crate) configs: Vec<&'a Object>,
+    /// The names of networks by their ids.
+    pub(crate) names: BTreeMap<String, String>,
+    /// The oldest engine of a manager, by its major version.
+    pub(crate) engine: u32,
+}
+
+/// The queries for a stack's objects and for those that it refers to.
+pub(crate) fn wants() -> Vec<Query> {
+    vec![Query::all(Kind::Service), Query::all(Kind::Network).with("scope", "swarm"), Query::all(Kind::Secret), Query::all(Kind::Config)]
+}
+
+impl<'a> There<'a> {
+    /// From a look that asked for [`wants`].
+    ///
+    /// # Errors
+    /// Why objects are not known.
+    pub(crate) fn of(observed: &'a Observed) -> Result<Self, String> {
+        let mut lists: Vec<Vec<&Object>> = Vec::new();
+        for query in wants() {
+            match observed.objects_of(&query) {
+                Fact::Known(objects) => lists.push(objects.iter().collect()),
+                Fact::Unknown(why) => return Err(why),
+                Fact::NotAsked => return Err("the swarm's objects were not asked for".into()),
+            }
+        }
+        let mut lists = lists.into_iter();
+        let mut next = || lists.next().unwrap_or_default();
+        let (services, networks, secrets, configs) = (next(), next(), next(), next());
+        let names = networks.iter().map(|n| (n.id().to_owned(), n.name().to_owned())).collect();
+        let managers = observed.view().map_or(&[][..], |v| &v.nodes).iter().filter(|n| n.manager.is_some());
+        let engine = managers.filter_map(|n| n.engine_version.split('.').next()?.parse().ok()).min().unwrap_or(u32::MAX);
+        Ok(Self { services, networks, secrets, configs, names, engine })
+    }
+}
+
+/// Fields that engines before a major version take without a word and do not keep.
+const NEWER: &[(&str, &str, u32)] =
+    &[("/TaskTemplate/ContainerSpec/Healthcheck", "StartInterval", 25), ("/TaskTemplate/ContainerSpec", "OomScoreAdj", 27)];
+
+/// A specification without what the engine does not keep, and what that is, each with the version that does.
+pub(crate) fn kept_by(engine: u32, spec: &Value) -> (Value, Vec<(String, u32)>) {
+    let mut kept = spec.clone();
+    let mut dropped = Vec::new();
+    for (at, key, since) in NEWER.iter().filter(|(_, _, since)| engine < *since) {
+        if let Some(map) = kept.pointer_mut(at).and_then(Value::as_object_mut)
+            && map.remove(*key).is_some()
+        {
+            dropped.push(((*key).to_owned(), *since));
+        }
+    }
+    for mount in kept.pointer_mut("/TaskTemplate/ContainerSpec/Mounts").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(options) = mount.get_mut("VolumeOptions").and_then(Value::as_object_mut)
+            && engine < 26
+            && options.remove("Subpath").is_some()
+        {
+            dropped.push(("Subpath".to_owned(), 26));
+        }
+    }
+    (kept, dropped)
+}
+
+/// The object of a name.
+pub(crate) fn find<'a>(objects: &[&'a Object], name: &str) -> Option<&'a Object> {
+    objects.iter().find(|o| o.name() == name).copied()
+}
+
+/// Whether it belongs to a stack.
+pub(crate) fn belongs(object: &Object, stack: &str) -> bool {
+    object.label(NAMESPACE_LABEL) == Some(stack)
+}
+
+/// What keeps an intent about a stack from planning now.
+pub(crate) fn not_now(spec: &ClusterSpec, observed: &Observed, so_far: SoFar) -> Option<Next> {
+    if let Some(waiting) = waits(spec, observed, so_far) {
+        return Some(waiting);
+    }
+    if let Some(refusal) = refuse_cluster(spec, &observed.cluster) {
+        return Some(Next::Refused(vec![refusal]));
+    }
+    if observed.view().is_none() {
+        return Some(Next::Refused(vec![Refusal::NoSwarm]));
+    }
+    let why = There::of(observed).err()?;
+    if so_far.waited < UNKNOWN_BUDGET {
+        return Some(Next::Waiting { why, budget: UNKNOWN_BUDGET });
+    }
+    Some(Next::Refused(vec![Refusal::Object { object: Target::Swarm, why }]))
+}
+
+impl Intent for Deploy<'_> {
+    fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
+        if let Some(next) = not_now(self.spec, observed, so_far) {
+            return next;
+        }
+        let Ok(there) = There::of(observed) else { return Next::Refused(vec![Refusal::NoSwarm]) };
+        let mut planner = Planner::new(self, &there);
+        // What was rotated in the first round is new in the second.
+        planner.rotate = so_far.rounds == 0;
+        planner.networks();
+        planner.secrets();
+        planner.configs();
+        planner.services();
+        planner.leftovers();
+        if !planner.refusals.is_empty() {
+            return Next::Refused(planner.refusals);
+        }
+        let plan = Plan::of_work(self.spec, observed, planner.steps, planner.notes);
+        if plan.is_empty() { Next::Done(plan) } else { Next::Round(plan) }
+    }
+
+    fn verify(&self, observed: &Observed) -> Verdict {
+        verify::deployed(self, observed)
+    }
+
+    fn wants(&self) -> Vec<Query> {
+        wants()
+    }
+}
+
+/// The name that an object of rotated content has in the swarm: the first one has its own name, later ones one with a mark.
+pub(crate) fn is_rotation_of(name: &str, base: &str) -> bool {
+    let mark = name.strip_prefix(base).and_then(|rest| rest.strip_prefix('_'));
+    mark.is_some_and(|mark| mark.len() == 8 && mark.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
+/// The name of the config that has a content: one that is there, or the one to be made.
+pub(crate) fn config_name(base: &str, digest: &str, there: &There<'_>, stack: &str) -> String {
+    let holds = |object: &&&Object| {
+        let name = object.name();
+        (name == base || is_rotation_of(name, base)) && belongs(object, stack) && content_digest(object).as_deref() == Some(digest)
+    };
+    match there.configs.iter().find(holds) {
+        Some(found) => found.name().to_owned(),
+        None if find(&there.configs, base).is_none() => base.to_owned(),
+        None => format!("{base}_{}", digest.get(..8).unwrap_or(digest)),
+    }
+}
+
+/// SHA-256 of a config's content, as hex.
+fn content_digest(config: &Object) -> Option<String> {
+    use base64::Engine;
+    let data = base64::engine::general_purpose::STANDARD.decode(config.text("/Spec/Data").unwrap_or_default()).ok()?;
+    Some(hmac_sha256::Hash::hash(&data).iter().map(|b| format!("{b:02x}")).collect())
+}
+
+/// The secret that is used for a name: the newest of its rotations. Their names do not tell; the versions of the objects do.
+pub(crate) fn current_secret<'a>(base: &str, there: &There<'a>, stack: &str) -> Option<&'a Object> {
+    let ours = there.secrets.iter().filter(|o| o.name() == base || is_rotation_of(o.name(), base)).filter(|o| belongs(o, stack));
+    ours.max_by_key(|o| o.text("/CreatedAt").unwrap_or_default()).copied()
+}
+
+struct Planner<'a> {
+    deploy: &'a Deploy<'a>,
+    there: &'a There<'a>,
+    steps: Vec<Step>,
+    notes: Vec<String>,
+    refusals: Vec<Refusal>,
+    rotate: bool,
+    /// The step that makes an object, by its kind and name.
+    makes: BTreeMap<(Kind, String), StepId>,
+    /// The names that secrets and configs of the file have in the swarm.
+    secret_names: BTreeMap<String, String>,
+    config_names: BTreeMap<String, String>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(deploy: &'a Deploy<'a>, there: &'a There<'a>) -> Self {
+        Self {
+            deploy,
+            there,
+            steps: Vec::new(),
+            notes: Vec::new(),
+            refusals: Vec::new(),
+            rotate: false,
+            makes: BTreeMap::new(),
+            secret_names: BTreeMap::new(),
+            config_names: BTreeMap::new(),
+        }
+    }
+
+    fn stack(&self) -> &'a str {
+        &self.deploy.stack.name
+    }
+
+    fn refuse(&mut self, kind: Kind, name: &str, why: impl Into<String>) {
+        self.refusals.push(Refusal::Object { object: Target::Object { kind: kind.to_string(), name: name.to_owned() }, why: why.into() });
+    }
+
+    fn create(&mut self, kind: Kind, name: &str, body: Body, after: String, because: &str) {
+        let step = Data::Create(Create { kind, body }).work().step("not there", after, because, Risk::None);
+        self.makes.insert((kind, name.to_owned()), step.id.clone());
+        self.steps.push(step);
+    }
+
+    fn networks(&mut self) {
+        let stack = self.deploy.stack;
+        for wanted in &stack.networks {
+            match find(&self.there.networks, &wanted.name) {
+                None => {
+                    let mut spec = wanted.spec.clone();
+                    if let Some(map) = spec.as_object_mut() {
+                        map.insert("Name".into(), Value::String(wanted.name.clone()));
+                    }
+                    let driver = spec.get("Driver").and_then(Value::as_str).unwrap_or("overlay").to_owned();
+                    self.create(Kind::Network, &wanted.name, Body::of(spec), format!("{driver} network"), "services of the stack use it");
+                }
+                Some(there) if !belongs(there, self.stack()) => {
+                    self.refuse(
+                        Kind::Network,
+                        &wanted.name,
+                        "a network of this name is there and belongs to something else; make it external or name another one",
+                    );
+                }
+                Some(there) => {
+                    for line in crate::diff::network_differences(&there.0, &wanted.spec) {
+                        self.notes.push(format!(
+                            "network {} cannot be changed while it is there: {line}; remove the stack, or give the network another name",
+                            wanted.name
+                        ));
+                    }
+                }
+            }
+        }
+        for name in &stack.external_networks {
+            match find(&self.there.networks, name) {
+                // Networks of the nodes themselves.
+                None if matches!(name.as_str(), "host" | "bridge" | "none") => {}
+                None => self.refuse(Kind::Network, name, "it is external and there is no such network in the swarm; create it first"),
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn secrets(&mut self) {
+        let stack = self.deploy.stack;
+        for wanted in &stack.secrets {
+            let current = current_secret(&wanted.name, self.there, self.stack());
+            let foreign = find(&self.there.secrets, &wanted.name).filter(|o| !belongs(o, self.stack()));
+            let rotate = self.rotate && self.deploy.options.rotate.contains(&wanted.name);
+            let name = match (current, foreign) {
+                (_, Some(_)) => {
+                    self.refuse(
+                        Kind::Secret,
+                        &wanted.name,
+                        "a secret of this name is there and belongs to something else; make it external or name another one",
+                    );
+                    continue;
+                }
+                (Some(there), None) if !rotate => {
+                    self.secret_names.insert(wanted.name.clone(), there.name().to_owned());
+                    continue;
+                }
+                (Some(there), None) => {
+                    let mark: String = hmac_sha256::Hash::hash(there.id().as_bytes()).iter().take(4).map(|b| format!("{b:02x}")).collect();
+                    format!("{}_{mark}", wanted.name)
+                }
+                (None, None) => wanted.name.clone(),
+            };
+            let mut spec = wanted.spec.clone();
+            if let Some(map) = spec.as_object_mut() {
+                map.insert("Name".into(), Value::String(name.clone()));
+            }
+            let because = if rotate { "it is to be replaced by a new one" } else { "the stack has it" };
+            let body = Body { spec, data: wanted.payload.clone(), registry_auth: None };
+            self.create(Kind::Secret, &name, body, "secret".into(), because);
+            self.secret_names.insert(wanted.name.clone(), name);
+        }
+        for name in &stack.external_secrets {
+            if find(&self.there.secrets, name).is_none() {
+                self.refuse(Kind::Secret, name, "it is external and there is no such secret in the swarm; create it first");
+            }
+        }
+        for name in &self.deploy.options.rotate {
+            if !stack.secrets.iter().any(|s| s.name == *name) {
+                self.refuse(Kind::Secret, name, "it is to be rotated and the file has no such secret");
+            }
+        }
+    }
+
+    fn configs(&mut self) {
+        let stack = self.deploy.stack;
+        for wanted in &stack.configs {
+            if find(&self.there.configs, &wanted.name).is_some_and(|o| !belongs(o, self.stack())) {
+                self.refuse(
+                    Kind::Config,
+                    &wanted.name,
+                    "a config of this name is there and belongs to something else; make it external or name another one",
+                );
+                continue;
+            }
+            let name = config_name(&wanted.name, &wanted.digest, self.there, self.stack());
+            if find(&self.there.configs, &name).is_none() {
+                let mut spec = wanted.spec.clone();
+                if let Some(map) = spec.as_object_mut() {
+                    map.insert("Name".into(), Value::String(name.clone()));
+                }
+                let because = if name == wanted.name { "the stack has it" } else { "its content changed, and a config cannot be changed" };
+                let body = Body { spec, data: Some(wanted.payload.clone()), registry_auth: None };
+                self.create(Kind::Config, &name, body, "config".into(), because);
+            }
+            self.config_names.insert(wanted.name.clone(), name);
+        }
+        for name in &stack.external_configs {
+            if find(&self.there.configs, name).is_none() {
+                self.refuse(Kind::Config, name, "it is external and there is no such config in the swarm; create it first");
+            }
+        }
+    }
+
+    fn services(&mut self) {
+        let mut waits_for: Vec<(StepId, Vec<String>)> = Vec::new();
+        for wanted in &self.deploy.stack.services {
+            let (mut spec, dropped) = kept_by(self.there.engine, &wanted.spec);
+            for (field, since) in dropped {
+                self.notes.push(format!(
+                    "service {}: {field} needs engine {since}, and a manager has {}: it has no effect",
+                    wanted.name, self.there.engine
+                ));
+            }
+            rename(&mut spec, "Secrets", "SecretName", &self.secret_names);
+            rename(&mut spec, "Configs", "ConfigName", &self.config_names);
+            let live = find(&self.there.services, &wanted.name);
+            if live.is_some_and(|o| !belongs(o, self.stack())) {
+                self.refuse(
+                    Kind::Service,
+                    &wanted.name,
+                    "a service of this name is there and does not belong to the stack; remove it, or name another stack",
+                );
+                continue;
+            }
+            let Some(mut step) = self.service(wanted, spec, live) else { continue };
+            for (list, key, kind) in [("Secrets", "SecretName", Kind::Secret), ("Configs", "ConfigName", Kind::Config)] {
+                let names: BTreeSet<String> = wanted.refers(list, key);
+                let renamed = if kind == Kind::Secret { &self.secret_names } else { &self.config_names };
+                let names = names.into_iter().map(|name| renamed.get(&name).cloned().unwrap_or(name));
+                step.needs.extend(names.filter_map(|name| self.makes.get(&(kind, name)).cloned()));
+            }
+            let networks = wanted.spec.pointer("/TaskTemplate/Networks").and_then(Value::as_array).into_iter().flatten();
+            let networks = networks.filter_map(|n| n.get("Target")?.as_str());
+            step.needs.extend(networks.filter_map(|name| self.makes.get(&(Kind::Network, name.to_owned())).cloned()));
+            self.makes.insert((Kind::Service, wanted.name.clone()), step.id.clone());
+            waits_for.push((step.id.clone(), wanted.after.keys().cloned().collect()));
+            self.steps.push(step);
+        }
+        // What a service depends on is brought up before it.
+        for (id, names) in waits_for {
+            let needs: Vec<StepId> = names.into_iter().filter_map(|name| self.makes.get(&(Kind::Service, name)).cloned()).collect();
+            if let Some(step) = self.steps.iter_mut().find(|s| s.id == id) {
+                step.needs.extend(needs);
+            }
+        }
+        self.steps = in_order(std::mem::take(&mut self.steps));
+    }
+
+    fn service(&self, wanted: &ServiceWanted, spec: Value, live: Option<&Object>) -> Option<Step> {
+        let options = &self.deploy.options;
+        let login = options.logins.get(wanted.image()).cloned();
+        let resolve = |changed: bool| match options.resolve {
+            Resolve::Changed => changed,
+            Resolve::Always => true,
+            Resolve::Never => false,
+        };
+        let put = |spec, live, changed| {
+            Data::Put(Box::new(Put { spec, live, resolve: resolve(changed), login, detach: options.detach, rollback: false, force: false }))
+                .work()
+        };
+        let Some(there) = live else {
+            let after = summary(&wanted.spec);
+            return Some(put(spec, None, true).step("not there", after, "the stack has it", Risk::None));
+        };
+        let changes = differences(there.spec(), &spec, &self.there.names);
+        let label = there.label(IMAGE_LABEL).map(image_with_tag);
+        let same_image = label.is_none_or(|label| label == image_with_tag(wanted.image()))
+            && image_with_tag(without_digest(there.text("/Spec/TaskTemplate/ContainerSpec/Image").unwrap_or_default()))
+                == image_with_tag(without_digest(wanted.image()));
+        if changes.is_empty() {
+            return None;
+        }
+        let live = crate::steps::Live { id: there.id().to_owned(), version: there.version() };
+        let risk = if changes.iter().any(Change::replaces_tasks) { Risk::Tasks } else { Risk::None };
+        // The label that keeps the image says the same as the image.
+        let shown = changes.iter().filter(|c| c.field != format!("Labels.{IMAGE_LABEL}") || changes.len() == 1);
+        let mut after: Vec<String> = shown.map(Change::to_string).collect();
+        after.push(effect(&changes, &wanted.spec, there));
+        Some(put(spec, Some(live), !same_image).step("differs", after.join("\n"), "it differs from the file", risk))
+    }
+
+    /// Services that the file no longer has, and what rotations have left.
+    fn leftovers(&mut self) {
+        let stack = self.stack();
+        let wanted: BTreeSet<&str> = self.deploy.stack.services.iter().map(|s| s.name.as_str()).collect();
+        let gone: Vec<&Object> = self.there.services.iter().copied().filter(|o| belongs(o, stack) && !wanted.contains(o.name())).collect();
+        let services: Vec<StepId> = self.steps.iter().map(|s| s.id.clone()).collect();
+        for object in gone {
+            if self.deploy.options.prune {
+                self.remove(Kind::Service, object, Vec::new(), "the file no longer has it, and --prune was given");
+            } else {
+                self.notes.push(format!("service {} is in the stack and not in the file; --prune removes it", object.name()));
+            }
+        }
+        let used = |kind: Kind, object: &Object| {
+            let (list, key) = if kind == Kind::Secret { ("Secrets", "SecretID") } else { ("Configs", "ConfigID") };
+            let by = |s: &&Object| crate::spec::references(s.spec(), list).any(|r| r.get(key).and_then(Value::as_str) == Some(object.id()));
+            self.there.services.iter().any(by)
+        };
+        let mut old: Vec<(Kind, &Object)> = Vec::new();
+        for (kind, names, objects) in
+            [(Kind::Secret, &self.secret_names, &self.there.secrets), (Kind::Config, &self.config_names, &self.there.configs)]
+        {
+            for (base, current) in names {
+                let mut before: Vec<&Object> = objects
+                    .iter()
+                    .copied()
+                    .filter(|o| (o.name() == base || is_rotation_of(o.name(), base)) && o.name() != current && belongs(o, stack))
+                    .collect();
+                before.sort_by(|a, b| b.text("/CreatedAt").cmp(&a.text("/CreatedAt")));
+                old.extend(before.into_iter().skip(KEEP).filter(|o| !used(kind, o)).map(|o| (kind, o)));
+            }
+        }
+        for (kind, object) in old {
+            self.remove(kind, object, services.clone(), "it was replaced, and two newer ones are kept");
+        }
+    }
+
+    fn remove(&mut self, kind: Kind, object: &Object, needs: Vec<StepId>, because: &str) {
+        self.steps.push(removal(kind, object, needs, because));
+    }
+}
+
+/// The step that removes an object of a stack.
+pub(crate) fn removal(kind: Kind, object: &Object, needs: Vec<StepId>, because: &str) -> Step {
+    let stack = object.label(NAMESPACE_LABEL).map(str::to_owned);
+    let remove = Remove { kind, id: object.id().to_owned(), name: object.name().to_owned(), stack };
+    let risk = if kind == Kind::Service { Risk::Tasks } else { Risk::None };
+    let mut step = Data::Remove(remove).work().step("there", "removed", because, risk);
+    step.needs = needs;
+    step
+}
+
+/// References get the names that objects have in the swarm.
+pub(crate) fn rename(spec: &mut Value, list: &str, key: &str, names: &BTreeMap<String, String>) {
+    let at = format!("/TaskTemplate/ContainerSpec/{list}");
+    for reference in spec.pointer_mut(&at).and_then(Value::as_array_mut).into_iter().flatten() {
+        let name = reference.get(key).and_then(Value::as_str).and_then(|name| names.get(name)).cloned();
+        if let (Some(name), Some(map)) = (name, reference.as_object_mut()) {
+            map.insert(key.to_owned(), Value::String(name));
+        }
+    }
+}
+
+/// Steps in an order in which each follows what it needs. What is in a circle keeps its place at the end: lint names it.
+fn in_order(steps: Vec<Step>) -> Vec<Step> {
+    let all: BTreeSet<StepId> = steps.iter().map(|s| s.id.clone()).collect();
+    let mut done: BTreeSet<StepId> = BTreeSet::new();
+    let mut waiting = steps;
+    let mut sorted = Vec::with_capacity(waiting.len());
+    loop {
+        let (ready, rest): (Vec<Step>, Vec<Step>) =
+            waiting.into_iter().partition(|s| s.needs.iter().all(|need| done.contains(need) || !all.contains(need)));
+        waiting = rest;
+        if ready.is_empty() {
+            sorted.extend(waiting);
+            return sorted;
+        }
+        done.extend(ready.iter().map(|s| s.id.clone()));
+        sorted.extend(ready);
+    }
+}
+
+/// A new service in a line.
+fn summary(spec: &Value) -> String {
+    let image = spec.pointer("/TaskTemplate/ContainerSpec/Image").and_then(Value::as_str).unwrap_or_default();
+    let mode = spec.get("Mode").cloned().unwrap_or(Value::Null);
+    let how = if mode.get("Global").is_some() {
+        "on every node".to_owned()
+    } else if mode.get("GlobalJob").is_some() {
+        "job on every node".to_owned()
+    } else if let Some(job) = mode.get("ReplicatedJob") {
+        let total = job.get("TotalCompletions").and_then(Value::as_u64).unwrap_or(1);
+        format!("job, {total} to complete")
+    } else {
+        let replicas = mode.pointer("/Replicated/Replicas").and_then(Value::as_u64).unwrap_or(1);
+        format!("{replicas} replica{}", if replicas == 1 { "" } else { "s" })
+    };
+    format!("{image}, {how}")
+}
+
+/// What a change causes.
+fn effect(changes: &[Change], spec: &Value, there: &Object) -> String {
+    if !changes.iter().any(Change::replaces_tasks) {
+        return "no running task is replaced".into();
+    }
+    let text = |pointer: &str| spec.pointer(pointer).and_then(Value::as_str);
+    let replicas = there.0.pointer("/ServiceStatus/RunningTasks").and_then(Value::as_u64);
+    let tasks = match replicas {
+        Some(0) => return "its tasks are started again".into(),
+        Some(1) => "1 task is replaced".to_owned(),
+        Some(count) => format!("{count} tasks are replaced"),
+        None => "its tasks are replaced".to_owned(),
+    };
+    let at_once = match spec.pointer("/UpdateConfig/Parallelism").and_then(Value::as_u64) {
+        Some(0) => "all at once".to_owned(),
+        None | Some(1) => "one at a time".to_owned(),
+        Some(count) => format!("{count} at a time"),
+    };
+    let order = text("/UpdateConfig/Order").unwrap_or("stop-first");
+    let failure = text("/UpdateConfig/FailureAction").unwrap_or("pause");
+    format!("{tasks}, {at_once}, {order}; on failure: {failure}")
+}

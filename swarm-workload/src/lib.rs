@@ -1,0 +1,29 @@
+//! Workloads of a swarm: networks, secrets, configs, services, and the stacks they make up.
+//!
+//! A [`Stack`] is what is wanted, in the engine's own terms. [`Deploy`] and [`Remove`] are intents of swarm-core: they plan from what
+//! managers list, their steps are carried out by the same runner as joins and promotions, and a step has ended when the tasks say so.
+//!
+//! ```text
+//!   Compose file ──swarm-compose──▶ Stack ──Deploy──▶ diff ──▶ Plan ──▶ steps ──▶ tasks run ──▶ verify
+//! ```
+
+mod deploy;
+mod diff;
+mod edit;
+mod names;
+mod normal;
+mod remove;
+mod spec;
+mod steps;
+mod tasks;
+mod verify;
+
+pub use deploy::{Deploy, DeployOptions, Resolve};
+pub use diff::{Change, differences};
+pub use edit::{Edit, EditServices};
+pub use names::{image_with_tag, without_digest};
+pub use normal::normal;
+pub use remove::Remove;
+pub use spec::{ConfigWanted, IMAGE_LABEL, NAMESPACE_LABEL, NetworkWanted, SecretWanted, ServiceWanted, Stack, StartAfter};
+pub use steps::Workload;
+pub use tasks::{Progress, Standing, TaskTrouble, progress, standing};

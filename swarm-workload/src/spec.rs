@@ -1,0 +1,102 @@
+//! What is wanted of a stack, in the engine's own terms.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The label that tells which stack an object belongs to, as the docker CLI has it.
+pub const NAMESPACE_LABEL: &str = "com.docker.stack.namespace";
+/// The label that keeps a service's image as the file has it.
+pub const IMAGE_LABEL: &str = "com.docker.stack.image";
+
+/// A stack.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stack {
+    /// Its name.
+    pub name: String,
+    /// Networks that it makes.
+    pub networks: Vec<NetworkWanted>,
+    /// Networks that must be there already.
+    pub external_networks: BTreeSet<String>,
+    /// Secrets that it makes.
+    pub secrets: Vec<SecretWanted>,
+    /// Secrets that must be there already.
+    pub external_secrets: BTreeSet<String>,
+    /// Configs that it makes.
+    pub configs: Vec<ConfigWanted>,
+    /// Configs that must be there already.
+    pub external_configs: BTreeSet<String>,
+    /// Services.
+    pub services: Vec<ServiceWanted>,
+}
+
+/// A network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkWanted {
+    /// Its name in the swarm.
+    pub name: String,
+    /// The body of `POST /networks/create`, without its name.
+    pub spec: Value,
+}
+
+/// A secret. Its data is not here: it is asked for by its payload's name when it is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretWanted {
+    /// Its name in the swarm.
+    pub name: String,
+    /// Its specification, without data.
+    pub spec: Value,
+    /// The name of the payload that is its data; `None` where a driver keeps it.
+    pub payload: Option<String>,
+}
+
+/// A config.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigWanted {
+    /// Its name in the swarm.
+    pub name: String,
+    /// Its specification, without data.
+    pub spec: Value,
+    /// The name of the payload that is its data.
+    pub payload: String,
+    /// SHA-256 of its data, as hex: configs are compared by content.
+    pub digest: String,
+}
+
+/// When a service may be begun, seen from one that it depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartAfter {
+    /// When that one runs; where it has a health check, when it is healthy.
+    Started,
+    /// When that one has run to its end.
+    Completed,
+}
+
+/// A service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceWanted {
+    /// Its name in the swarm.
+    pub name: String,
+    /// The engine's `ServiceSpec`. Networks, secrets and configs are referred to by their names; ids are put in when it is sent.
+    pub spec: Value,
+    /// Services of the stack, by their names in the swarm, that are brought up before it.
+    pub after: BTreeMap<String, StartAfter>,
+}
+
+impl ServiceWanted {
+    /// The image as the file has it.
+    pub fn image(&self) -> &str {
+        self.spec.pointer("/TaskTemplate/ContainerSpec/Image").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Names of the secrets or configs that it refers to.
+    pub fn refers(&self, list: &str, name: &str) -> BTreeSet<String> {
+        references(&self.spec, list).filter_map(|r| r.get(name)?.as_str()).map(str::to_owned).collect()
+    }
+}
+
+/// The entries of `Secrets` or `Configs` in a service's specification.
+pub(crate) fn references<'a>(spec: &'a Value, list: &str) -> impl Iterator<Item = &'a Value> {
+    spec.pointer(&format!("/TaskTemplate/ContainerSpec/{list}")).and_then(Value::as_array).into_iter().flatten()
+}

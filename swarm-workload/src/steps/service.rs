@@ -1,0 +1,430 @@
+//! A service is made or changed, and its tasks are waited for.
+
+use super::failed;
+use super::object::{by_name, named};
+use crate::names::{image_with_tag, without_digest};
+use crate::spec::references;
+use crate::tasks::{Progress, Standing, progress};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use swarm_core::engine::{Body, EngineError, ErrorClass, Kind, Object, Query, Reason};
+use swarm_core::machine::{Ask, Event, Move, Outcome, Reply, Task};
+
+/// How long a new service's tasks must run before it counts as up: one that ends at once is no service.
+const STEADY: Duration = Duration::from_secs(1);
+/// How long a service may have no node for its tasks before its step ends.
+const NO_PLACE: Duration = Duration::from_secs(30);
+/// How often a task of one place may fail before its step ends, where no update policy decides that.
+const FAILURES: usize = 3;
+
+/// To make or change a service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Put {
+    /// The specification, with networks, secrets and configs by their names.
+    pub(crate) spec: Value,
+    /// The id and version of the service as it is; `None` where it is to be made.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) live: Option<Live>,
+    /// Whether the registry is asked for the image's digest.
+    pub(crate) resolve: bool,
+    /// The name of the payload that is the login to the registry.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) login: Option<String>,
+    /// Whether the step ends as soon as the engine has it, without waiting for tasks.
+    pub(crate) detach: bool,
+    /// Whether the specification before the present one is put back instead.
+    #[serde(default)]
+    pub(crate) rollback: bool,
+    /// Whether its tasks are replaced though nothing else changes.
+    #[serde(default)]
+    pub(crate) force: bool,
+}
+
+/// A service as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Live {
+    pub(crate) id: String,
+    pub(crate) version: u64,
+}
+
+impl Put {
+    pub(crate) fn is_new(&self) -> bool {
+        self.live.is_none()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.spec.get("Name").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Whether it refers to a network, secret or config of this name.
+    pub(crate) fn refers_to(&self, kind: Kind, name: &str) -> bool {
+        match kind {
+            Kind::Secret => references(&self.spec, "Secrets").any(|r| r.get("SecretName").and_then(Value::as_str) == Some(name)),
+            Kind::Config => references(&self.spec, "Configs").any(|r| r.get("ConfigName").and_then(Value::as_str) == Some(name)),
+            Kind::Network => {
+                let networks = self.spec.pointer("/TaskTemplate/Networks").and_then(Value::as_array);
+                networks.into_iter().flatten().any(|n| n.get("Target").and_then(Value::as_str) == Some(name))
+            }
+            Kind::Node | Kind::Service | Kind::Task => false,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct PutService {
+    data: Put,
+    stage: Stage,
+    /// The specification with its ids and its digest.
+    ready: Value,
+    id: String,
+    /// When the engine had it.
+    since: Duration,
+    /// Since when all its tasks run.
+    steady: Option<Duration>,
+    /// Since when it has trouble and nothing else.
+    stuck: Option<Duration>,
+    last: String,
+    note: Option<String>,
+    /// How many tasks of each place had failed before.
+    failures_before: Option<usize>,
+    /// Whether an update of it was seen going on.
+    updating: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Stage {
+    /// Asks for the ids of what it refers to, and for the service as it is.
+    Gathering,
+    /// Asks the registry.
+    Resolving,
+    /// Makes or changes it.
+    Sending,
+    /// The answer was lost: looks whether it is there.
+    Doubting(EngineError),
+    /// Waits for tasks.
+    Watching,
+}
+
+impl PutService {
+    pub(super) fn new(data: Put) -> Self {
+        let id = data.live.as_ref().map(|l| l.id.clone()).unwrap_or_default();
+        Self {
+            ready: data.spec.clone(),
+            data,
+            stage: Stage::Gathering,
+            id,
+            since: Duration::ZERO,
+            steady: None,
+            stuck: None,
+            last: String::new(),
+            note: None,
+            failures_before: None,
+            updating: false,
+        }
+    }
+
+    /// The kinds of objects that it refers to by their ids.
+    fn referred(&self) -> Vec<Kind> {
+        let refers = |list: &str| references(&self.data.spec, list).next().is_some();
+        let kinds = [("Secrets", Kind::Secret), ("Configs", Kind::Config)];
+        kinds.into_iter().filter(|(list, _)| refers(list)).map(|(_, kind)| kind).collect()
+    }
+
+    fn gather(&self) -> Move {
+        let mut asks: Vec<Ask> = Vec::new();
+        for kind in self.referred() {
+            let (list, key) = if kind == Kind::Secret { ("Secrets", "SecretName") } else { ("Configs", "ConfigName") };
+            let names = references(&self.data.spec, list).filter_map(|r| r.get(key)?.as_str());
+            asks.push(Ask::List(names.fold(Query::all(kind), |query, name| query.with("name", name))));
+        }
+        match &self.data.live {
+            Some(live) => asks.push(Ask::Get(Kind::Service, live.id.clone())),
+            None => asks.push(Ask::List(by_name(Kind::Service, self.data.name()))),
+        }
+        Move::Ask(asks)
+    }
+
+    /// Puts ids in. The service must be what it was when this was planned.
+    fn gathered(&mut self, replies: &[Reply]) -> Move {
+        // The lists come in the order in which they were asked for: secrets and configs may have the same names.
+        let mut ids: BTreeMap<(Kind, String), String> = BTreeMap::new();
+        let mut kinds = self.referred().into_iter();
+        for reply in replies {
+            match reply {
+                Reply::Objects(objects) => {
+                    let Some(kind) = kinds.next() else { continue };
+                    ids.extend(objects.iter().map(|o| ((kind, o.name().to_owned()), o.id().to_owned())));
+                }
+                Reply::Object(service) => {
+                    if Some(service.version()) != self.data.live.as_ref().map(|l| l.version) {
+                        return Move::End(failed("the service was changed meanwhile by someone else; plan again"));
+                    }
+                    self.keep_from(service);
+                }
+                _ => {}
+            }
+        }
+        if self.data.live.is_none() && named(replies, self.data.name()).is_some_and(|o| o.0.pointer("/Spec/TaskTemplate").is_some()) {
+            return Move::End(failed("a service of this name was made meanwhile by someone else; plan again"));
+        }
+        for (list, name_key, id_key, kind) in
+            [("Secrets", "SecretName", "SecretID", Kind::Secret), ("Configs", "ConfigName", "ConfigID", Kind::Config)]
+        {
+            let at = format!("/TaskTemplate/ContainerSpec/{list}");
+            for reference in self.ready.pointer_mut(&at).and_then(Value::as_array_mut).into_iter().flatten() {
+                let name = reference.get(name_key).and_then(Value::as_str).unwrap_or_default().to_owned();
+                let Some(id) = ids.get(&(kind, name.clone())) else {
+                    return Move::End(failed(format!("there is no {kind} {name}")));
+                };
+                if let Some(map) = reference.as_object_mut() {
+                    map.insert(id_key.into(), json!(id));
+                }
+            }
+        }
+        if self.data.resolve && !self.data.rollback {
+            self.stage = Stage::Resolving;
+            return Move::Ask(vec![Ask::Distribution { image: self.image(), login: self.data.login.clone() }]);
+        }
+        self.send()
+    }
+
+    fn image(&self) -> String {
+        image_with_tag(self.ready.pointer("/TaskTemplate/ContainerSpec/Image").and_then(Value::as_str).unwrap_or_default())
+    }
+
+    /// What a new specification of a service keeps of the old one: its forced updates, and its digest where the image is the same.
+    fn keep_from(&mut self, live: &Object) {
+        let spec = live.spec();
+        let mut keep = |at: &str, key: &str| {
+            if let (Some(value), Some(map)) =
+                (spec.pointer(&format!("{at}/{key}")), self.ready.pointer_mut(at).and_then(Value::as_object_mut))
+            {
+                map.insert(key.to_owned(), value.clone());
+            }
+        };
+        keep("/TaskTemplate", "ForceUpdate");
+        if self.data.force {
+            let before = spec.pointer("/TaskTemplate/ForceUpdate").and_then(Value::as_u64).unwrap_or(0);
+            set(&mut self.ready, "/TaskTemplate", "ForceUpdate", json!(before + 1));
+            return;
+        }
+        let image = spec.pointer("/TaskTemplate/ContainerSpec/Image").and_then(Value::as_str).unwrap_or_default();
+        let wanted = self.data.spec.pointer("/TaskTemplate/ContainerSpec/Image").and_then(Value::as_str).unwrap_or_default();
+        if !self.data.resolve && image_with_tag(without_digest(image)) == image_with_tag(wanted) {
+            keep("/TaskTemplate/ContainerSpec", "Image");
+            keep("/TaskTemplate/Placement", "Platforms");
+        }
+    }
+
+    /// The registry's word on the image, or none.
+    fn resolved(&mut self, answer: &Result<Vec<Reply>, EngineError>) -> Move {
+        let image = self.image();
+        match answer.as_ref().ok().and_then(|replies| replies.first()) {
+            Some(Reply::Distribution(found)) => {
+                if let Some(digest) = found.pointer("/Descriptor/digest").and_then(Value::as_str).filter(|_| !image.contains('@')) {
+                    set(&mut self.ready, "/TaskTemplate/ContainerSpec", "Image", json!(format!("{image}@{digest}")));
+                }
+                if let Some(platforms) = found.get("Platforms").and_then(Value::as_array) {
+                    let of = |p: &Value| json!({ "Architecture": p.get("architecture"), "OS": p.get("os") });
+                    set(&mut self.ready, "/TaskTemplate/Placement", "Platforms", platforms.iter().map(of).collect());
+                }
+            }
+            _ => {
+                let why = answer.as_ref().err().map_or(String::new(), |e| format!(": {}", e.message));
+                self.note =
+                    Some(format!("no registry gave a digest for {image}{why}; nodes use the image that they have, or pull it by its tag"));
+                set(&mut self.ready, "/TaskTemplate/ContainerSpec", "Image", json!(image));
+            }
+        }
+        self.send()
+    }
+
+    fn send(&mut self) -> Move {
+        self.stage = Stage::Sending;
+        let image = self.image();
+        set(&mut self.ready, "/TaskTemplate/ContainerSpec", "Image", json!(image));
+        let body = Body { spec: self.ready.clone(), data: None, registry_auth: self.data.login.clone() };
+        Move::Ask(vec![match &self.data.live {
+            None => Ask::Create(Kind::Service, body),
+            Some(live) => {
+                Ask::Update { kind: Kind::Service, id: live.id.clone(), version: live.version, body, rollback: self.data.rollback }
+            }
+        }])
+    }
+
+    fn sent(&mut self, answer: &Result<Vec<Reply>, EngineError>, now: Duration) -> Move {
+        match answer {
+            Ok(replies) => {
+                if let Some(Reply::Created(id)) = replies.first() {
+                    self.id.clone_from(id);
+                }
+                self.accepted(now)
+            }
+            Err(error) if error.class == ErrorClass::Unknown => {
+                self.stage = Stage::Doubting(error.clone());
+                Move::Ask(vec![Ask::List(by_name(Kind::Service, self.data.name()))])
+            }
+            Err(error) if error.reason == Reason::OutOfSequence => {
+                Move::End(failed("the service was changed meanwhile by someone else; plan again"))
+            }
+            Err(error) => Move::End(failed(error.message.clone())),
+        }
+    }
+
+    fn accepted(&mut self, now: Duration) -> Move {
+        self.since = now;
+        if self.data.detach {
+            return Move::End(Outcome::Done { changed: true });
+        }
+        self.look()
+    }
+
+    /// Whether it was done after all: a new service is there, or one that was to be changed has another version and this specification.
+    fn doubted(&mut self, error: &EngineError, replies: &[Reply], now: Duration) -> Move {
+        match (named(replies, self.data.name()), &self.data.live) {
+            (Some(there), None) => {
+                self.id = there.id().to_owned();
+                self.accepted(now)
+            }
+            (Some(there), Some(live)) if there.version() != live.version => self.accepted(now),
+            // It was not: the same call with the same version can be made again, and is refused if it arrives twice.
+            (Some(_), Some(_)) | (None, None) if now < self.since + Duration::from_secs(20) => {
+                Move::Wait { until: now + Duration::from_secs(1), progress: Some(error.message.clone()) }
+            }
+            _ => Move::End(Outcome::InDoubt { message: error.message.clone() }),
+        }
+    }
+
+    fn look(&mut self) -> Move {
+        self.stage = Stage::Watching;
+        Move::Ask(vec![
+            Ask::List(Query::all(Kind::Service).with("id", self.id.clone())),
+            Ask::List(Query::all(Kind::Task).with("service", self.id.clone())),
+        ])
+    }
+
+    fn looked(&mut self, replies: &[Reply], now: Duration) -> Move {
+        let (service, tasks) = match replies {
+            [Reply::Objects(services), Reply::Objects(tasks)] => (services.iter().find(|s| s.id() == self.id), tasks),
+            _ => (None, &Vec::new()),
+        };
+        let Some(service) = service else {
+            return Move::End(failed("the service was removed meanwhile by someone else"));
+        };
+        let seen = progress(service, tasks);
+        let before = *self.failures_before.get_or_insert(seen.failures);
+        self.updating |= seen.update != Standing::Settled;
+        self.judge(&seen, before, now)
+    }
+
+    /// Whether its tasks are not started again when they end well.
+    fn ends_by_itself(&self) -> bool {
+        let condition = self.data.spec.pointer("/TaskTemplate/RestartPolicy/Condition").and_then(Value::as_str);
+        matches!(condition, Some("none" | "on-failure"))
+    }
+
+    fn judge(&mut self, seen: &Progress, before: usize, now: Duration) -> Move {
+        let said = |message: &str| {
+            let mut why: Vec<String> = seen.troubles.iter().take(3).map(ToString::to_string).collect();
+            if why.is_empty() {
+                why.extend(seen.last_failure.iter().map(ToString::to_string));
+            }
+            if why.is_empty() { message.to_owned() } else { format!("{message}; {}", why.join("; ")) }
+        };
+        match &seen.update {
+            // A task that is to end has ended, and the engine calls that early.
+            Standing::Paused(_) if self.ends_by_itself() && seen.failures == before && seen.running + seen.completed >= seen.wanted => {
+                return Move::End(Outcome::Done { changed: true });
+            }
+            Standing::Paused(message) => return Move::End(Outcome::Paused { message: said(message) }),
+            Standing::RolledBack(message) if !self.data.rollback && self.updating => {
+                return Move::End(Outcome::RolledBack { message: said(message) });
+            }
+            _ => {}
+        }
+        if seen.is_there() || (matches!(seen.update, Standing::RolledBack(_)) && seen.running >= seen.wanted) {
+            self.stuck = None;
+            let since = *self.steady.get_or_insert(now);
+            // An update was watched by the engine for as long as its policy says; a new service is watched for a moment here.
+            let watched = seen.job || seen.wanted == 0 || self.data.live.is_some() || now >= since + STEADY;
+            // An update that has just been asked for has not begun yet.
+            let begun = self.data.live.is_none() || self.updating || now >= self.since + STEADY;
+            if watched && begun {
+                return Move::End(Outcome::Done { changed: true });
+            }
+        } else {
+            self.steady = None;
+            let rolls_itself = self.data.live.is_some() && seen.update != Standing::Settled;
+            let nowhere = seen.troubles.iter().any(|t| t.state == "pending") && seen.troubles.iter().all(|t| t.state == "pending");
+            let since = *self.stuck.get_or_insert(now);
+            if seen.troubles.is_empty() {
+                self.stuck = None;
+            }
+            if nowhere && now >= since + NO_PLACE {
+                return Move::End(failed(said("its tasks find no node")));
+            }
+            if !rolls_itself && seen.failures >= before.min(1) + FAILURES && !seen.troubles.is_empty() {
+                return Move::End(failed(said("its tasks fail again and again")));
+            }
+        }
+        let line = seen.line();
+        let progress = match self.note.take() {
+            Some(note) => Some(note),
+            None => (line != self.last).then(|| line.clone()),
+        };
+        self.last = line;
+        let pause = if now < self.since + Duration::from_secs(5) { 200 } else { 500 };
+        Move::Wait { until: now + Duration::from_millis(pause), progress }
+    }
+}
+
+impl Task for PutService {
+    fn next(&mut self, event: Event<'_>, now: Duration) -> Move {
+        match (self.stage.clone(), event) {
+            (_, Event::Begin) => {
+                self.since = now;
+                self.gather()
+            }
+            (Stage::Gathering, Event::Answer(Ok(replies))) => self.gathered(replies),
+            (Stage::Gathering, Event::Answer(Err(error))) if error.reason == Reason::NotFound => {
+                Move::End(failed("the service was removed meanwhile by someone else; plan again"))
+            }
+            (Stage::Gathering, Event::Answer(Err(error))) => Move::End(failed(error.message.clone())),
+            (Stage::Resolving, Event::Answer(answer)) => self.resolved(answer),
+            (Stage::Sending, Event::Answer(answer)) => self.sent(answer, now),
+            (Stage::Doubting(error), Event::Answer(Ok(replies))) => self.doubted(&error, replies, now),
+            (Stage::Doubting(error), Event::Answer(Err(then))) => {
+                Move::End(Outcome::InDoubt { message: format!("{}; then {}", error.message, then.message) })
+            }
+            (Stage::Doubting(_) | Stage::Sending, Event::Time) => self.send(),
+            (Stage::Watching, Event::Answer(Ok(replies))) => self.looked(replies, now),
+            (Stage::Watching, Event::Answer(Err(error))) => Move::End(Outcome::InDoubt {
+                message: format!("the service is changed, and its tasks could not be asked for: {}", error.message),
+            }),
+            (Stage::Watching, Event::Time) => self.look(),
+            (Stage::Gathering | Stage::Resolving, Event::Time) => self.gather(),
+        }
+    }
+}
+
+/// Sets a key of an object at a pointer, which is made if it is not there.
+fn set(spec: &mut Value, at: &str, key: &str, value: Value) {
+    let mut here = spec;
+    for part in at.split('/').filter(|p| !p.is_empty()) {
+        if !here.is_object() {
+            *here = json!({});
+        }
+        let Some(map) = here.as_object_mut() else { return };
+        here = map.entry(part.to_owned()).or_insert_with(|| json!({}));
+    }
+    if !here.is_object() {
+        *here = json!({});
+    }
+    if let Some(map) = here.as_object_mut() {
+        map.insert(key.to_owned(), value);
+    }
+}

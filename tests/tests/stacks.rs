@@ -1,0 +1,158 @@
+//! Stacks on real engines, beside the docker CLI that deploys the same files.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use swarm_core::engine::{Kind, Object, ObjectsRead, Query};
+use swarm_docker::DockerEngine;
+use swarm_tests::cli::{self, Ran};
+use swarm_tests::engines;
+use swarm_tests::lab::TestLab;
+
+/// What the Compose files take from the environment.
+const VARIABLES: &[(&str, &str)] =
+    &[("TAG", "1.2"), ("COUNT", "3"), ("YES", "true"), ("PORT", "7070"), ("SECRET_NAME", "custom_b_38"), ("HOST_SET", "from the host")];
+
+fn files() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("compose")
+}
+
+/// The newest docker CLI that can be had.
+fn docker_cli() -> PathBuf {
+    let newest = engines::newer().last().map(|dir| dir.join("usr/bin/docker")).filter(|path| path.is_file());
+    newest.unwrap_or_else(|| "/usr/bin/docker".into())
+}
+
+/// `docker …` of the newest CLI inside a host.
+fn docker(lab: &TestLab, host: &str, args: &[&str]) -> Result<String, String> {
+    let cli = docker_cli();
+    let mut argv: Vec<String> = vec!["env".into()];
+    argv.extend(VARIABLES.iter().map(|(key, value)| format!("{key}={value}")));
+    argv.push(cli.to_str().unwrap().to_owned());
+    argv.extend(args.iter().map(|a| (*a).to_owned()));
+    let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+    lab.host(host).exec(&argv).map_err(|e| e.to_string())
+}
+
+fn swarm(args: &[&str]) -> Ran {
+    let mut command = cli::command(args);
+    command.envs(VARIABLES.iter().copied());
+    command.output().unwrap().into()
+}
+
+/// Without what is not there, and without what only one swarm has.
+fn comparable(value: &Value, names: &BTreeMap<String, String>) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.iter().filter(|(key, _)| !matches!(key.as_str(), "SecretID" | "ConfigID"));
+            let kept = kept.map(|(key, value)| (key.clone(), comparable(value, names)));
+            Value::Object(kept.filter(|(_, v)| !v.is_null() && *v != serde_json::json!({}) && *v != serde_json::json!([])).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(|item| comparable(item, names)).collect()),
+        // Networks of the nodes themselves have an id that no list has.
+        Value::String(text) if text.len() == 25 && text.chars().all(|c| c.is_ascii_alphanumeric()) && !names.contains_key(text) => {
+            "an id".into()
+        }
+        Value::String(text) => Value::String(names.get(text).unwrap_or(text).clone()),
+        other => other.clone(),
+    }
+}
+
+/// Everything of a stack as a swarm has it, by kind and name.
+async fn stored(engine: &DockerEngine, stack: &str) -> BTreeMap<String, Value> {
+    let networks = engine.list(&Query::all(Kind::Network)).await.unwrap();
+    let names: BTreeMap<String, String> = networks.iter().map(|n| (n.id().to_owned(), n.name().to_owned())).collect();
+    let mut all = BTreeMap::new();
+    for kind in [Kind::Service, Kind::Network, Kind::Secret, Kind::Config] {
+        let query = Query::all(kind).with("label", format!("com.docker.stack.namespace={stack}"));
+        for object in engine.list(&query).await.unwrap() {
+            let spec = match kind {
+                Kind::Network => network(&object),
+                _ => object.spec().clone(),
+            };
+            all.insert(format!("{kind} {}", object.name()), comparable(&spec, &names));
+        }
+    }
+    all
+}
+
+/// What of a network a file decides.
+fn network(object: &Object) -> Value {
+    let mut kept = serde_json::Map::new();
+    for key in ["Name", "Driver", "Internal", "Attachable", "EnableIPv6", "Labels", "IPAM", "Scope", "Ingress"] {
+        kept.extend(object.0.get(key).map(|value| (key.to_owned(), value.clone())));
+    }
+    let mut options = object.0.get("Options").cloned().unwrap_or(Value::Null);
+    if let Some(map) = options.as_object_mut() {
+        map.remove("com.docker.network.driver.overlay.vxlanid_list");
+    }
+    kept.insert("Options".into(), options);
+    // Subnets are given out by the engine in turn, unless the file has one.
+    if let Some(ipam) = kept.get_mut("IPAM").and_then(Value::as_object_mut)
+        && !object.name().contains("named_net")
+    {
+        ipam.remove("Config");
+    }
+    Value::Object(kept)
+}
+
+/// A host that is a swarm of its own, with the objects that files take from elsewhere.
+fn alone(lab: &TestLab, host: &str) -> PathBuf {
+    let address = lab.host(host).address.to_string();
+    lab.docker(host, &["swarm", "init", "--advertise-addr", &address]);
+    // No task is to run: their images are nowhere, and an engine that asks for them without end is slow to answer anything.
+    lab.docker(host, &["node", "update", "--availability", "drain", host]);
+    lab.docker(host, &["network", "create", "-d", "overlay", "--attachable", "outside_net"]);
+    lab.docker(host, &["secret", "create", "outer", files().join("files/one.txt").to_str().unwrap()]);
+    lab.docker(host, &["config", "create", "outside_conf", files().join("files/one.txt").to_str().unwrap()]);
+    lab.file(&lab.text(&[(host, "manager", "")]))
+}
+
+/// The same files, deployed by the docker CLI and by us on twin swarms: what the swarms have is equal field by field; each finds nothing
+/// to do on what the other deployed.
+#[tokio::test]
+async fn compose_files_mean_what_docker_makes_of_them() {
+    let lab = TestLab::up(2, 0);
+    let (theirs, ours) = (alone(&lab, "m1"), alone(&lab, "m2"));
+    let engine = |host: &str| lab.host(host).socket().to_str().unwrap().to_owned();
+    let (docker_side, our_side) = (DockerEngine::local(&engine("m1")).await.unwrap(), DockerEngine::local(&engine("m2")).await.unwrap());
+    let mut names: Vec<PathBuf> =
+        std::fs::read_dir(files()).unwrap().map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "yml")).collect();
+    names.sort();
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let mut wrong: Vec<String> = Vec::new();
+    for path in names.iter().filter(|p| p.file_stem().unwrap().to_str().unwrap().starts_with(&only)) {
+        let file = path.file_stem().unwrap().to_str().unwrap();
+        let path = path.to_str().unwrap();
+        let stack = format!("s{}", &file[..2]);
+        if let Err(error) = docker(&lab, "m1", &["stack", "deploy", "--detach=true", "--resolve-image", "never", "-c", path, &stack]) {
+            wrong.push(format!("{file}: docker refuses it: {error}"));
+            continue;
+        }
+        let deploy = ["stack", "deploy", "-f", ours.to_str().unwrap(), "-c", path, &stack, "--detach", "--resolve-image", "never"];
+        let ran = swarm(&deploy);
+        if ran.code != 0 {
+            wrong.push(format!("{file}: ours gives {}: {}{}", ran.code, ran.out, ran.err));
+            continue;
+        }
+        let (by_docker, by_us) = (stored(&docker_side, &stack).await, stored(&our_side, &stack).await);
+        for key in by_docker.keys().chain(by_us.keys().filter(|k| !by_docker.contains_key(*k))) {
+            let (a, b) = (by_docker.get(key), by_us.get(key));
+            if a != b {
+                let show = |v: Option<&Value>| v.map_or("not there".to_owned(), |v| serde_json::to_string(v).unwrap());
+                wrong.push(format!("{file}: {key}\n    docker: {}\n    ours:   {}", show(a), show(b)));
+            }
+        }
+        let diff = swarm(&["stack", "diff", "-f", theirs.to_str().unwrap(), "-c", path, &stack]);
+        if diff.code != 0 {
+            wrong.push(format!("{file}: after docker ours would change something ({}):\n{}{}", diff.code, diff.out, diff.err));
+        }
+        docker(&lab, "m2", &["stack", "deploy", "--detach=true", "--resolve-image", "never", "-c", path, &stack]).unwrap();
+        if stored(&our_side, &stack).await != by_us {
+            wrong.push(format!("{file}: docker changes what we deployed"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} differences\n{}", wrong.len(), wrong.join("\n"));
+    let listed = docker(&lab, "m2", &["stack", "ls"]).unwrap();
+    assert!(!only.is_empty() || listed.contains("s01") && listed.contains("s47"), "{listed}");
+}
