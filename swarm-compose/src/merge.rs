@@ -45,7 +45,7 @@ fn service(base: Node, over: Node) -> Node {
         "extra_hosts" | "dns" | "dns_search" | "dns_opt" | "cap_add" | "cap_drop" | "expose" | "tmpfs" | "security_opt" | "env_file"
         | "external_links" | "devices" => append(base, over),
         "ports" => keyed(base, over, port_key),
-        "volumes" => keyed(base, over, volume_key),
+        "volumes" => sorted(keyed(base, over, volume_key), volume_key),
         "secrets" | "configs" => keyed(base, over, reference_key),
         "networks" => networks(base, over),
         "ulimits" => merge_map(base, over, |_, _, over| over),
@@ -121,6 +121,14 @@ fn keyed(base: Node, over: Node, key: fn(&Node) -> Vec<String>) -> Node {
     let mut all: Vec<Node> = as_list(base).into_iter().filter(|item| !key(item).iter().any(|k| taken.contains(k))).collect();
     all.extend(over);
     Node { value: Value::List(all), at }
+}
+
+/// In the order of what the entries are about, as docker has merged volumes.
+fn sorted(mut node: Node, key: fn(&Node) -> Vec<String>) -> Node {
+    if let Value::List(items) = &mut node.value {
+        items.sort_by_key(key);
+    }
+    node
 }
 
 fn field(node: &Node, name: &str) -> Option<String> {

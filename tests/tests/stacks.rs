@@ -156,3 +156,69 @@ async fn compose_files_mean_what_docker_makes_of_them() {
     let listed = docker(&lab, "m2", &["stack", "ls"]).unwrap();
     assert!(!only.is_empty() || listed.contains("s01") && listed.contains("s47"), "{listed}");
 }
+
+/// Two and three files over one another, as the docker CLI lays them.
+#[tokio::test]
+async fn files_are_merged_as_docker_merges_them() {
+    let lab = TestLab::up(2, 0);
+    alone(&lab, "m1");
+    let ours = alone(&lab, "m2");
+    let connect = |host: &str| lab.host(host).socket().to_str().unwrap().to_owned();
+    let (docker_side, our_side) =
+        (DockerEngine::local(&connect("m1")).await.unwrap(), DockerEngine::local(&connect("m2")).await.unwrap());
+    let file = |name: &str| files().join("merged").join(name).to_str().unwrap().to_owned();
+    let mut wrong = Vec::new();
+    for (stack, names) in [("ab", vec!["a.yml", "b.yml"]), ("abc", vec!["a.yml", "b.yml", "c.yml"]), ("ac", vec!["a.yml", "c.yml"])] {
+        let list: Vec<String> = names.iter().flat_map(|name| ["-c".to_owned(), file(name)]).collect();
+        let list: Vec<&str> = list.iter().map(String::as_str).collect();
+        docker(&lab, "m1", &[&["stack", "deploy", "--detach=true", "--resolve-image", "never"], list.as_slice(), &[stack]].concat()).unwrap();
+        let ran = swarm(&[&["stack", "deploy", "-f", ours.to_str().unwrap(), "--detach", "--resolve-image", "never"], list.as_slice(), &[stack]].concat());
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let (by_docker, by_us) = (stored(&docker_side, stack).await, stored(&our_side, stack).await);
+        for (key, value) in &by_docker {
+            if by_us.get(key) != Some(value) {
+                wrong.push(format!("{stack}: {key}\n    docker: {value}\n    ours:   {:?}", by_us.get(key).map(Value::to_string)));
+            }
+        }
+        assert_eq!(by_docker.keys().collect::<Vec<_>>(), by_us.keys().collect::<Vec<_>>());
+        for host in ["m1", "m2"] {
+            docker(&lab, host, &["stack", "rm", "--detach=true", stack]).unwrap();
+        }
+        swarm_tests::lab::eventually("the stacks are gone", std::time::Duration::from_secs(30), || {
+            ["m1", "m2"].iter().all(|host| docker(&lab, host, &["network", "ls", "--filter", &format!("label=com.docker.stack.namespace={stack}"), "-q"]).unwrap().trim().is_empty())
+        })
+        .await;
+    }
+    assert!(wrong.is_empty(), "{} differences\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// What docker refuses is refused, before anything is changed, with the place and the fix.
+#[tokio::test]
+async fn what_docker_refuses_is_refused() {
+    let lab = TestLab::up(2, 0);
+    alone(&lab, "m1");
+    let ours = alone(&lab, "m2");
+    let engine = DockerEngine::local(lab.host("m2").socket().to_str().unwrap()).await.unwrap();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for entry in std::fs::read_dir(files().join("refused")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        count += 1;
+        let path = path.to_str().unwrap();
+        if docker(&lab, "m1", &["stack", "deploy", "--detach=true", "--resolve-image", "never", "-c", path, "bad"]).is_ok() {
+            wrong.push(format!("{name}: docker takes it"));
+        }
+        let ran = swarm(&["stack", "deploy", "-f", ours.to_str().unwrap(), "-c", path, "bad", "--detach", "--resolve-image", "never"]);
+        if ran.code != 1 {
+            wrong.push(format!("{name}: ours takes it: {ran:?}"));
+        }
+        // A refusal by the swarm names the object; one by the file the line.
+        if !(ran.err.contains(".yml:") || ran.err.contains("refused:")) || !ran.err.contains("; ") {
+            wrong.push(format!("{name}: no place or no fix: {}", ran.err));
+        }
+    }
+    assert!(stored(&engine, "bad").await.is_empty());
+    assert!(count >= 40, "{count}");
+    assert!(wrong.is_empty(), "{} differences\n{}", wrong.len(), wrong.join("\n"));
+}
