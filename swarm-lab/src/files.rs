@@ -20,6 +20,7 @@ mount --bind "$dir/etc-ssh" /etc/ssh
 mount --bind "$dir/etc-docker" /etc/docker
 mount --bind "$dir/hosts" /etc/hosts
 mount --bind "$dir/machine-id" /etc/machine-id
+if [ -f /etc/resolv.conf ]; then mount --bind "$dir/resolv.conf" /etc/resolv.conf; fi
 ip link set lo up
 until ip link set eth0 up 2>/dev/null; do sleep 0.02; done
 ip addr add "$address/24" dev eth0
@@ -69,6 +70,8 @@ pub(crate) fn lay_out(dir: &Path, name: &str, address: &str, public_key: &str) -
     write(&dir.join("etc-ssh/sshd_config"), SSHD_CONFIG, 0o644)?;
     write(&dir.join("root/.ssh/authorized_keys"), public_key, 0o600)?;
     write(&dir.join("hosts"), &format!("127.0.0.1 localhost\n{address} {name}\n"), 0o644)?;
+    // No name server is reached from a host: names outside the lab are unknown at once, and nothing waits for an answer that never comes.
+    write(&dir.join("resolv.conf"), "nameserver 127.0.0.1\n", 0o644)?;
     let id = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default().replace('-', "");
     write(&dir.join("machine-id"), &id, 0o444)?;
     for point in ["/var/lib/docker", "/etc/docker", "/etc/ssh", "/run"] {

@@ -8,6 +8,7 @@ mod clients;
 mod command_line;
 mod conformance;
 mod console;
+mod deploys;
 mod differ;
 mod drift;
 mod engine;

@@ -202,6 +202,17 @@ impl Objects {
 
 impl State {
     pub(crate) fn list_objects(&self, host: &HostName, query: &Query) -> Said<Vec<Object>> {
+        // A filter for a service that is not there is an error (moby `daemon/cluster/tasks.go`).
+        if query.kind == Kind::Task {
+            for service in query.filters.get("service").into_iter().flatten() {
+                match self.asked(host, false, |s, _| s.objects.named(Kind::Service, service).is_some()) {
+                    Said::Now(true) => {}
+                    Said::Now(false) => return Said::No(words::no_such_object(Kind::Service, service)),
+                    Said::No(words) => return Said::No(words),
+                    Said::Wait => return Said::Wait,
+                }
+            }
+        }
         self.asked(host, false, |s, _| s.objects.list(query))
     }
 

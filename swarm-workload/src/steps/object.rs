@@ -127,7 +127,8 @@ impl RemoveObject {
 
     fn tasks(&mut self) -> Move {
         self.stage = Stage::TasksEnding;
-        Move::Ask(vec![Ask::List(Query::all(Kind::Task).with("service", self.data.id.clone()))])
+        // Engines refuse a filter for a service that is gone, so all tasks are asked for.
+        Move::Ask(vec![Ask::List(Query::all(Kind::Task))])
     }
 
     fn gone(&mut self, changed: bool) -> Move {
@@ -165,7 +166,7 @@ impl Task for RemoveObject {
                 Move::Wait { until: now + PAUSE, progress: (error.class != ErrorClass::Unknown).then_some(message) }
             }
             (Event::Answer(Ok(replies)), Stage::TasksEnding) => {
-                let alive = |o: &&Object| {
+                let alive = |o: &&Object| o.text("/ServiceID") == Some(&self.data.id) && {
                     let state = o.text("/Status/State").unwrap_or_default();
                     !matches!(state, "complete" | "shutdown" | "failed" | "rejected" | "orphaned" | "remove")
                 };

@@ -1,0 +1,213 @@
+//! Stacks that run: brought up, updated, failing, scaled, removed, on real engines.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use swarm_tests::cli::{self, Ran};
+use swarm_tests::lab::{TestLab, converge, eventually, sh};
+
+/// An image of a static busybox under some tags, in every host.
+fn images(lab: &TestLab, tags: &[&str]) {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    std::fs::create_dir_all(root.join("bin")).unwrap();
+    std::fs::create_dir_all(root.join("www")).unwrap();
+    std::fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+    for name in ["sh", "httpd", "sleep", "cat", "wget", "nslookup", "printf", "true", "false", "echo", "kill", "trap"] {
+        std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).unwrap();
+    }
+    let archive = dir.path().join("root.tar");
+    sh(&["tar", "-C", root.to_str().unwrap(), "-cf", archive.to_str().unwrap(), "."]);
+    lab.docker("m1", &["import", archive.to_str().unwrap(), tags[0]]);
+    for tag in &tags[1..] {
+        lab.docker("m1", &["tag", tags[0], tag]);
+    }
+    let saved = dir.path().join("images.tar");
+    lab.docker("m1", &[&["save", "-o", saved.to_str().unwrap()], tags].concat());
+    lab.lab.load(&saved).unwrap();
+}
+
+struct Bed {
+    lab: TestLab,
+    file: PathBuf,
+    dir: PathBuf,
+}
+
+impl Bed {
+    async fn up(managers: usize, workers: usize) -> Self {
+        let lab = TestLab::up(managers, workers);
+        let text = lab.text(&lab.all(""));
+        converge(&text).await;
+        images(&lab, &["app:1", "app:2", "app:3"]);
+        let file = lab.file(&text);
+        let dir = lab.lab.dir.join("app");
+        std::fs::create_dir_all(&dir).unwrap();
+        Self { lab, file, dir }
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.dir.join(name), text).unwrap();
+    }
+
+    fn swarm(&self, args: &[&str]) -> Ran {
+        let file = self.file.to_str().unwrap();
+        let ran = cli::command(args).args(["-f", file]).current_dir(&self.dir).output().unwrap();
+        ran.into()
+    }
+
+    fn deploy(&self, more: &[&str]) -> Ran {
+        self.swarm(&[&["stack", "deploy", "-c", "app.yml", "app", "--resolve-image", "never"], more].concat())
+    }
+
+    /// Containers of a service on a host.
+    fn containers(&self, host: &str, service: &str) -> Vec<String> {
+        let filter = format!("label=com.docker.swarm.service.name={service}");
+        self.lab.docker(host, &["ps", "-q", "--filter", &filter]).lines().map(str::to_owned).collect()
+    }
+
+    fn all_containers(&self, service: &str) -> Vec<(String, String)> {
+        let hosts = self.lab.lab.hosts.iter().map(|h| h.name.clone());
+        hosts.flat_map(|host| self.containers(&host, service).into_iter().map(move |c| (host.clone(), c))).collect()
+    }
+}
+
+const APP: &str = r#"
+version: "3.8"
+services:
+  web:
+    image: app:1
+    command: /bin/httpd -f -p 80 -h /www
+    stop_grace_period: 1s
+    environment: { COLOUR: blue }
+    configs: [{ source: motd, target: /www/motd }]
+    secrets: [key]
+    networks: [front]
+    depends_on: [once]
+    deploy:
+      replicas: 3
+      endpoint_mode: dnsrr
+      update_config: { parallelism: 1, order: start-first, monitor: 1s }
+  once:
+    image: app:1
+    command: [/bin/true]
+    deploy: { endpoint_mode: dnsrr, restart_policy: { condition: none } }
+networks: { front: { attachable: true } }
+configs: { motd: { file: motd } }
+secrets: { key: { file: key } }
+"#;
+
+/// The life of a stack, in one lab: up, nothing to do, update, a changed config, scale, a failing update, a rolled back one, removal.
+#[tokio::test]
+async fn the_life_of_a_stack() {
+    let bed = Bed::up(1, 2).await;
+    bed.write("motd", "hello\n");
+    bed.write("key", "s3cret-value\n");
+    bed.write("app.yml", APP);
+    let up = bed.deploy(&[]);
+    assert_eq!(up.code, 0, "{up:?}");
+    assert!(!format!("{up:?}").contains("s3cret-value"), "{up:?}");
+    let running = bed.all_containers("app_web");
+    assert_eq!(running.len(), 3, "{running:?}");
+    let (host, container) = &running[0];
+    let inside = |path: &str| bed.lab.docker(host, &["exec", container, "/bin/cat", path]);
+    assert_eq!((inside("/run/secrets/key").as_str(), inside("/www/motd").as_str()), ("s3cret-value\n", "hello\n"));
+    // The one-shot came before the service that depends on it.
+    let before = up.err.find("service/app_once/create-service: done").unwrap();
+    assert!(before < up.err.find("service/app_web/create-service: started").unwrap(), "{}", up.err);
+
+    let again = bed.deploy(&[]);
+    assert!(again.code == 0 && again.out.contains("Nothing to do"), "{again:?}");
+
+    // A start-first update: shown by field, and every task is a new one.
+    bed.write("app.yml", &APP.replace("blue", "green"));
+    let diff = bed.swarm(&["stack", "diff", "-c", "app.yml", "app"]);
+    assert!(diff.code == 2 && diff.out.contains("Env.COLOUR: blue -> green"), "{diff:?}");
+    assert!(diff.out.contains("3 tasks are replaced, one at a time, start-first"), "{diff:?}");
+    let update = bed.deploy(&[]);
+    assert_eq!(update.code, 0, "{update:?}");
+    // Tasks that were replaced may take their grace to end.
+    eventually("three new tasks and no old one", Duration::from_secs(30), || {
+        let new = bed.all_containers("app_web");
+        new.len() == 3 && new.iter().all(|c| !running.contains(c))
+    })
+    .await;
+
+    // A changed config becomes a new one, and the service uses it.
+    bed.write("motd", "changed\n");
+    let rotated = bed.deploy(&[]);
+    assert!(rotated.code == 0 && rotated.out.contains("create-config") && rotated.out.contains("a config cannot be changed"), "{rotated:?}");
+    let (host, container) = &bed.all_containers("app_web")[0];
+    assert_eq!(bed.lab.docker(host, &["exec", container, "/bin/cat", "/www/motd"]), "changed\n");
+    assert!(bed.deploy(&[]).out.contains("Nothing to do"));
+
+    let scaled = bed.swarm(&["service", "scale", "app_web=2"]);
+    assert!(scaled.code == 0 && scaled.out.contains("Mode.Replicated.Replicas: 3 -> 2"), "{scaled:?}");
+    eventually("two tasks are left", Duration::from_secs(20), || bed.all_containers("app_web").len() == 2).await;
+
+    // An update whose tasks fail: paused, and what failed is named with its node.
+    let bad = APP.replace("blue", "green").replace("/bin/httpd -f -p 80 -h /www", "/bin/false");
+    bed.write("app.yml", &bad);
+    let paused = bed.deploy(&[]);
+    assert_eq!(paused.code, 6, "{paused:?}");
+    assert!(paused.err.contains("app_web.") && paused.err.contains("non-zero exit"), "{paused:?}");
+    let ps = bed.swarm(&["stack", "ps", "app"]);
+    assert!(ps.code == 0 && ps.out.contains("non-zero exit"), "{ps:?}");
+
+    // The same with rollback: what was before runs again.
+    bed.write("app.yml", &APP.replace("blue", "green"));
+    assert_eq!(bed.deploy(&[]).code, 0);
+    bed.write("app.yml", &bad.replace("monitor: 1s", "monitor: 1s, failure_action: rollback"));
+    let back = bed.deploy(&[]);
+    assert_eq!(back.code, 7, "{back:?}");
+    assert!(back.err.contains("non-zero exit"), "{back:?}");
+    assert!(bed.all_containers("app_web").len() >= 3);
+
+    let rm = bed.swarm(&["stack", "rm", "app", "--yes"]);
+    assert!(rm.code == 0 && rm.out.contains("stack app is gone"), "{rm:?}");
+    assert!(bed.all_containers("app_web").is_empty());
+    for what in ["service", "secret", "config"] {
+        assert_eq!(bed.lab.docker("m1", &[what, "ls", "-q"]), "", "{what}");
+    }
+    assert!(!bed.lab.docker("m1", &["network", "ls"]).contains("app_front"));
+    // The same name at once.
+    bed.write("app.yml", APP);
+    assert_eq!(bed.deploy(&[]).code, 0);
+}
+
+/// A client on the overlay that resolves the name for every request sees no failure while every task is replaced, start-first.
+#[tokio::test]
+async fn a_rolling_update_loses_no_request() {
+    let bed = Bed::up(1, 2).await;
+    // Serves on for five seconds after it was asked to end, as a good server does.
+    let serve = r#"/bin/sh -c "/bin/httpd -p 80 -h /www; trap '/bin/sleep 5; exit 0' TERM; while true; do /bin/sleep 0.2; done""#;
+    let text = |image: &str| {
+        format!(
+            "services:\n  web:\n    image: {image}\n    command: >-\n      {serve}\n    networks: [front]\n    stop_grace_period: 20s\n    configs: [{{ source: page, target: /www/page }}]\n    healthcheck: {{ test: [CMD, /bin/wget, -q, -O, /dev/null, \"http://127.0.0.1/page\"], interval: 500ms, timeout: 2s, retries: 20 }}\n    deploy:\n      replicas: 3\n      endpoint_mode: dnsrr\n      update_config: {{ parallelism: 1, order: start-first, monitor: 1s }}\nnetworks: {{ front: {{ attachable: true }} }}\nconfigs: {{ page: {{ file: page }} }}\n"
+        )
+    };
+    bed.write("page", "page\n");
+    bed.write("app.yml", &text("app:1"));
+    let up = bed.deploy(&[]);
+    assert_eq!(up.code, 0, "{up:?}");
+    // A static busybox resolves names by its own nslookup only.
+    let client = "ok=0; bad=0; while [ ! -e /stop ]; do ip=$(/bin/nslookup web 127.0.0.11 2>/dev/null | /bin/busybox awk '/^Address/ && !/127.0.0.11/ {print $NF; exit}'); if printf 'GET /page HTTP/1.0\\r\\n\\r\\n' | /bin/busybox nc -w 3 $ip 80 | /bin/busybox grep -q '200 OK'; then ok=$((ok+1)); else bad=$((bad+1)); fi; /bin/sleep 0.02; done; echo \"ok $ok bad $bad\"";
+    bed.lab.docker("w1", &["run", "-d", "--name", "client", "--network", "app_front", "app:1", "/bin/sh", "-c", client]);
+    let old = bed.all_containers("app_web");
+    bed.write("app.yml", &text("app:2"));
+    let update = bed.deploy(&[]);
+    assert_eq!(update.code, 0, "{update:?}");
+    bed.lab.docker("w1", &["exec", "client", "/bin/sh", "-c", "echo > /stop"]);
+    let mut said = String::new();
+    eventually("the client ends", Duration::from_secs(20), || {
+        said = bed.lab.docker("w1", &["logs", "client"]);
+        said.contains("ok ")
+    })
+    .await;
+    let count = |word: &str| -> u64 {
+        let words: Vec<&str> = said.split_whitespace().collect();
+        words.iter().position(|w| *w == word).and_then(|at| words.get(at + 1)?.parse().ok()).unwrap_or_else(|| panic!("{said}"))
+    };
+    assert!(count("ok") > 100 && count("bad") == 0, "{said}");
+    let new = bed.all_containers("app_web");
+    assert!(new.len() >= 3 && new.iter().filter(|c| !old.contains(c)).count() == 3, "{old:?} {new:?}");
+    assert!(Path::new("/bin/busybox").exists());
+}
