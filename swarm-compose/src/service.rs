@@ -26,6 +26,8 @@ const IGNORED: &[&str] = &[
     "shm_size",
     "userns_mode",
     "tmpfs",
+    // In the schema, and the newest docker CLI does nothing with it in a stack.
+    "oom_score_adj",
 ];
 
 /// Keys that docker refuses in a stack, with what to write instead.
@@ -75,7 +77,6 @@ const KEYS: &[&str] = &[
     "cap_drop",
     "credential_spec",
     "restart",
-    "oom_score_adj",
     "container_name",
     "expose",
 ];
@@ -120,7 +121,6 @@ impl Reader<'_> {
                 "stdin_open" => put("OpenStdin", self.boolean(node, &at).map(|b| json!(b))),
                 "read_only" => put("ReadOnly", self.boolean(node, &at).map(|b| json!(b))),
                 "init" => put("Init", self.boolean(node, &at).map(|b| json!(b))),
-                "oom_score_adj" => put("OomScoreAdj", self.integer(node, &at).map(|n| json!(n))),
                 "dns" => dns = self.text_or_texts(node, &at),
                 "dns_search" => search = self.text_or_texts(node, &at),
                 "extra_hosts" => put("Hosts", Some(json!(self.extra_hosts(node, &at)))),
@@ -152,6 +152,8 @@ impl Reader<'_> {
             return self.say(node.at, &format!("{path}.image"), format!("`{image}` is no image"), "write [REGISTRY/]NAME[:TAG]");
         }
         container.insert("Image".into(), json!(image));
+        // The docker CLI always sends it, and engines from 23 on keep that it was there: without it docker's next deploy replaces tasks.
+        container.entry("Privileges").or_insert_with(|| json!({}));
         let environment = self.environment(environment, env_files);
         if !environment.is_empty() {
             container.insert("Env".into(), json!(environment));

@@ -12,7 +12,7 @@ use swarm_core::ClusterSpec;
 use swarm_core::engine::{Body, Kind, Object, Query};
 use swarm_core::id::StepId;
 use swarm_core::intent::{Intent, Next, SoFar, waits};
-use swarm_core::observe::{Fact, Observed};
+use swarm_core::observe::{Fact, Observed, ObservedCluster};
 use swarm_core::plan::{Plan, Refusal, Risk, Step, Target, refuse_cluster};
 use swarm_core::verify::Verdict;
 
@@ -77,6 +77,12 @@ pub(crate) fn wants() -> Vec<Query> {
 }
 
 impl<'a> There<'a> {
+    /// A swarm that is yet to be made has nothing.
+    fn nothing() -> Self {
+        let none = Vec::new;
+        Self { services: none(), networks: none(), secrets: none(), configs: none(), names: BTreeMap::new(), engine: u32::MAX }
+    }
+
     /// From a look that asked for [`wants`].
     ///
     /// # Errors
@@ -101,8 +107,7 @@ impl<'a> There<'a> {
 }
 
 /// Fields that engines before a major version take without a word and do not keep.
-const NEWER: &[(&str, &str, u32)] =
-    &[("/TaskTemplate/ContainerSpec/Healthcheck", "StartInterval", 25), ("/TaskTemplate/ContainerSpec", "OomScoreAdj", 27)];
+const NEWER: &[(&str, &str, u32)] = &[("/TaskTemplate/ContainerSpec/Healthcheck", "StartInterval", 25)];
 
 /// A specification without what the engine does not keep, and what that is, each with the version that does.
 pub(crate) fn kept_by(engine: u32, spec: &Value) -> (Value, Vec<(String, u32)>) {
@@ -154,12 +159,17 @@ pub(crate) fn not_now(spec: &ClusterSpec, observed: &Observed, so_far: SoFar) ->
     Some(Next::Refused(vec![Refusal::Object { object: Target::Swarm, why }]))
 }
 
-impl Intent for Deploy<'_> {
-    fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
-        if let Some(next) = not_now(self.spec, observed, so_far) {
-            return next;
-        }
-        let Ok(there) = There::of(observed) else { return Next::Refused(vec![Refusal::NoSwarm]) };
+impl Deploy<'_> {
+    /// Its steps and notes, also where the swarm is yet to be made; anything else is why there are none now.
+    pub(crate) fn steps(&self, observed: &Observed, so_far: SoFar) -> Result<(Vec<Step>, Vec<String>), Next> {
+        let there = match &observed.cluster {
+            ObservedCluster::None => There::nothing(),
+            _ => match (not_now(self.spec, observed, so_far), There::of(observed)) {
+                (Some(next), _) => return Err(next),
+                (None, Ok(there)) => there,
+                (None, Err(_)) => return Err(Next::Refused(vec![Refusal::NoSwarm])),
+            },
+        };
         let mut planner = Planner::new(self, &there);
         // What was rotated in the first round is new in the second.
         planner.rotate = so_far.rounds == 0;
@@ -168,11 +178,22 @@ impl Intent for Deploy<'_> {
         planner.configs();
         planner.services();
         planner.leftovers();
-        if !planner.refusals.is_empty() {
-            return Next::Refused(planner.refusals);
+        if planner.refusals.is_empty() { Ok((planner.steps, planner.notes)) } else { Err(Next::Refused(planner.refusals)) }
+    }
+}
+
+impl Intent for Deploy<'_> {
+    fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
+        if let Some(next) = not_now(self.spec, observed, so_far) {
+            return next;
         }
-        let plan = Plan::of_work(self.spec, observed, planner.steps, planner.notes);
-        if plan.is_empty() { Next::Done(plan) } else { Next::Round(plan) }
+        match self.steps(observed, so_far) {
+            Ok((steps, notes)) => {
+                let plan = Plan::of_work(self.spec, observed, steps, notes);
+                if plan.is_empty() { Next::Done(plan) } else { Next::Round(plan) }
+            }
+            Err(next) => next,
+        }
     }
 
     fn verify(&self, observed: &Observed) -> Verdict {

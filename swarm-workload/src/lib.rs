@@ -16,6 +16,7 @@ mod remove;
 mod spec;
 mod steps;
 mod tasks;
+mod together;
 mod verify;
 
 pub use deploy::{Deploy, DeployOptions, Resolve};
@@ -27,3 +28,4 @@ pub use remove::Remove;
 pub use spec::{ConfigWanted, IMAGE_LABEL, NAMESPACE_LABEL, NetworkWanted, SecretWanted, ServiceWanted, Stack, StartAfter};
 pub use steps::Workload;
 pub use tasks::{Progress, Standing, TaskTrouble, progress, standing};
+pub use together::{Together, changes_hosts};

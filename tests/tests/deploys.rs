@@ -134,7 +134,10 @@ async fn the_life_of_a_stack() {
     // A changed config becomes a new one, and the service uses it.
     bed.write("motd", "changed\n");
     let rotated = bed.deploy(&[]);
-    assert!(rotated.code == 0 && rotated.out.contains("create-config") && rotated.out.contains("a config cannot be changed"), "{rotated:?}");
+    assert!(
+        rotated.code == 0 && rotated.out.contains("create-config") && rotated.out.contains("a config cannot be changed"),
+        "{rotated:?}"
+    );
     let (host, container) = &bed.all_containers("app_web")[0];
     assert_eq!(bed.lab.docker(host, &["exec", container, "/bin/cat", "/www/motd"]), "changed\n");
     assert!(bed.deploy(&[]).out.contains("Nothing to do"));
@@ -210,4 +213,44 @@ async fn a_rolling_update_loses_no_request() {
     let new = bed.all_containers("app_web");
     assert!(new.len() >= 3 && new.iter().filter(|c| !old.contains(c)).count() == 3, "{old:?} {new:?}");
     assert!(Path::new("/bin/busybox").exists());
+}
+
+/// One file, one plan: an empty lab becomes a swarm with an application on it; then there is nothing to do, and what changes is the
+/// application alone.
+#[tokio::test]
+async fn one_apply_brings_the_cluster_and_its_applications_up() {
+    let lab = TestLab::up(1, 1);
+    images(&lab, &["app:1", "app:2"]);
+    let app = |image: &str| {
+        format!(
+            "services:\n  web:\n    image: {image}\n    command: [/bin/sleep, \"1000\"]\n    stop_grace_period: 1s\n    deploy: {{ mode: global, endpoint_mode: dnsrr, update_config: {{ monitor: 1s }} }}\n"
+        )
+    };
+    let path = lab.lab.dir.join("app.yml");
+    std::fs::write(&path, app("app:1")).unwrap();
+    let file = lab.file(&lab.text_with(&lab.all(""), "stacks: { shop: { compose: [app.yml] } }"));
+    let swarm = |args: &[&str]| cli::run(&[args, &["-f", file.to_str().unwrap()]].concat());
+    assert!(swarm(&["validate"]).out.contains("1 stack"));
+    let plan = swarm(&["plan"]);
+    assert!(plan.code == 2 && plan.out.contains("init") && plan.out.contains("create-service"), "{plan:?}");
+    assert_eq!(swarm(&["verify"]).code, 3);
+    let up = swarm(&["apply", "--yes"]);
+    assert_eq!(up.code, 0, "{up:?}");
+    let at = |text: &str| up.err.find(text).unwrap_or_else(|| panic!("{text} is not in {}", up.err));
+    assert!(at("w1/join: done") < at("network/shop_default/create-network: started"), "{}", up.err);
+    let again = swarm(&["apply", "--yes"]);
+    assert!(again.code == 0 && again.out.contains("Nothing to do"), "{again:?}");
+    assert_eq!(swarm(&["verify"]).code, 0);
+    std::fs::write(&path, app("app:2")).unwrap();
+    let saved = lab.lab.dir.join("plan.json");
+    let plan = swarm(&["plan", "-o", saved.to_str().unwrap()]);
+    assert!(plan.code == 2 && plan.out.contains("Image: app:1 -> app:2") && !plan.out.contains("join"), "{plan:?}");
+    // A saved plan is carried out as it is, once.
+    let applied = swarm(&["apply", saved.to_str().unwrap(), "--yes"]);
+    assert_eq!(applied.code, 0, "{applied:?}");
+    let stale = swarm(&["apply", saved.to_str().unwrap(), "--yes"]);
+    assert!(stale.code == 1 && stale.err.contains("stale"), "{stale:?}");
+    std::fs::write(&path, "services: { web: { imagee: x } }\n").unwrap();
+    let wrong = swarm(&["plan"]);
+    assert!(wrong.code == 1 && wrong.err.contains("app.yml:1:") && wrong.err.contains("did you mean `image`?"), "{wrong:?}");
 }

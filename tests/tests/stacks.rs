@@ -164,15 +164,18 @@ async fn files_are_merged_as_docker_merges_them() {
     alone(&lab, "m1");
     let ours = alone(&lab, "m2");
     let connect = |host: &str| lab.host(host).socket().to_str().unwrap().to_owned();
-    let (docker_side, our_side) =
-        (DockerEngine::local(&connect("m1")).await.unwrap(), DockerEngine::local(&connect("m2")).await.unwrap());
+    let (docker_side, our_side) = (DockerEngine::local(&connect("m1")).await.unwrap(), DockerEngine::local(&connect("m2")).await.unwrap());
     let file = |name: &str| files().join("merged").join(name).to_str().unwrap().to_owned();
     let mut wrong = Vec::new();
     for (stack, names) in [("ab", vec!["a.yml", "b.yml"]), ("abc", vec!["a.yml", "b.yml", "c.yml"]), ("ac", vec!["a.yml", "c.yml"])] {
         let list: Vec<String> = names.iter().flat_map(|name| ["-c".to_owned(), file(name)]).collect();
         let list: Vec<&str> = list.iter().map(String::as_str).collect();
-        docker(&lab, "m1", &[&["stack", "deploy", "--detach=true", "--resolve-image", "never"], list.as_slice(), &[stack]].concat()).unwrap();
-        let ran = swarm(&[&["stack", "deploy", "-f", ours.to_str().unwrap(), "--detach", "--resolve-image", "never"], list.as_slice(), &[stack]].concat());
+        docker(&lab, "m1", &[&["stack", "deploy", "--detach=true", "--resolve-image", "never"], list.as_slice(), &[stack]].concat())
+            .unwrap();
+        let ran = swarm(
+            &[&["stack", "deploy", "-f", ours.to_str().unwrap(), "--detach", "--resolve-image", "never"], list.as_slice(), &[stack]]
+                .concat(),
+        );
         assert_eq!(ran.code, 0, "{ran:?}");
         let (by_docker, by_us) = (stored(&docker_side, stack).await, stored(&our_side, stack).await);
         for (key, value) in &by_docker {
@@ -185,7 +188,12 @@ async fn files_are_merged_as_docker_merges_them() {
             docker(&lab, host, &["stack", "rm", "--detach=true", stack]).unwrap();
         }
         swarm_tests::lab::eventually("the stacks are gone", std::time::Duration::from_secs(30), || {
-            ["m1", "m2"].iter().all(|host| docker(&lab, host, &["network", "ls", "--filter", &format!("label=com.docker.stack.namespace={stack}"), "-q"]).unwrap().trim().is_empty())
+            ["m1", "m2"].iter().all(|host| {
+                docker(&lab, host, &["network", "ls", "--filter", &format!("label=com.docker.stack.namespace={stack}"), "-q"])
+                    .unwrap()
+                    .trim()
+                    .is_empty()
+            })
         })
         .await;
     }

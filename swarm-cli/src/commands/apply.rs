@@ -1,20 +1,27 @@
 //! `swarm plan`, `swarm apply`, `swarm destroy`.
 
+use super::stack;
+use super::work::FAMILIES;
 use crate::args::{ApplyArgs, DestroyArgs, ForceArgs, Format, LimitArgs, PlanArgs};
 use crate::failure::{self, Failure};
+use crate::fleet::AnyFleet;
 use crate::{fleet, output, progress, source};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use swarm_compose::ReadStack;
 use swarm_core::driver::{KeyKeeper, Progress};
 use swarm_core::engine::Force;
+use swarm_core::family::Families;
 use swarm_core::id::HostName;
+use swarm_core::intent::Intent;
 use swarm_core::observe::Observed;
 use swarm_core::plan::{Plan, PlanOptions, PlanPurpose, render_text};
 use swarm_core::report::{Ending, Report};
 use swarm_core::verify::{verify, verify_key};
 use swarm_core::{Apply, ClusterSpec, Stop};
+use swarm_workload::Together;
 
 /// The largest saved plan that is read.
 const PLAN_LIMIT: u64 = 256 << 20;
@@ -31,8 +38,13 @@ pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure>
     let spec = source::cluster(&args.common)?;
     let (fleet, keys) = fleet::open(&args.common, &spec).await?;
     let sink = progress::for_format(format);
-    let apply = Apply::new(&spec, &fleet).options(options(&args.limit, &args.force, &spec)?).progress(sink.as_ref()).keys(keys.as_ref());
-    let (plan, observed) = apply.plan().await?;
+    let stacks = stack::of_cluster(&spec, &args.common.file)?;
+    let apply = Apply::new(&spec, &fleet)
+        .options(options(&args.limit, &args.force, &spec)?)
+        .progress(sink.as_ref())
+        .keys(keys.as_ref())
+        .families(Families(FAMILIES));
+    let (plan, observed) = apply.plan_for(&together(&apply, &spec, &stacks)).await?;
     show(&plan, format);
     if let Some(path) = &args.output {
         let text = serde_json::to_string_pretty(&plan).map_err(|e| Failure::Other(e.to_string()))?;
@@ -41,6 +53,11 @@ pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure>
     }
     let limit = plan.limit.as_ref();
     Ok(if plan.is_empty() { as_wished(&spec, &observed, limit, keys.as_ref(), format) } else { failure::CHANGES })
+}
+
+/// What the file wants: the cluster, and the applications on it.
+fn together<'a>(apply: &Apply<'a, AnyFleet>, spec: &'a ClusterSpec, stacks: &'a [(ReadStack, bool)]) -> Together<'a> {
+    Together { converge: apply.converge(), deploys: stack::deploys(spec, stacks) }
 }
 
 /// There is nothing to do: whether that is because everything matches the file. What is not so is named last.
@@ -107,11 +124,21 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
         Some(plan) => PlanOptions { force_leave: plan.force_leave.clone(), limit: plan.limit.clone(), ..given },
         None => given,
     };
-    let apply = Apply::new(&spec, &fleet).options(options).progress(sink.as_ref()).keys(keys.as_ref()).stop(stop.clone());
+    let stacks = stack::of_cluster(&spec, &args.common.file)?;
+    let payloads = stack::AllPayloads(&stacks);
+    let apply = Apply::new(&spec, &fleet)
+        .options(options)
+        .progress(sink.as_ref())
+        .keys(keys.as_ref())
+        .stop(stop.clone())
+        .families(Families(FAMILIES))
+        .payloads(&payloads);
+    let intent = together(&apply, &spec, &stacks);
+    let wants = intent.wants();
     let look = async {
         match &saved {
-            Some(plan) => Ok((plan.clone(), apply.recheck(plan).await?)),
-            None => Ok::<_, Failure>(apply.plan().await?),
+            Some(plan) => Ok((plan.clone(), apply.recheck(plan, &wants).await?)),
+            None => Ok::<_, Failure>(apply.plan_for(&intent).await?),
         }
     };
     let (mut plan, mut observed) = unless_stopped(&stop, look).await?;
@@ -133,8 +160,8 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
         }
         // The answer took its time: hosts are looked at again, and what is different then is shown and asked again.
         let (now, seen) = match &saved {
-            Some(plan) => (plan.clone(), unless_stopped(&stop, async { Ok(apply.recheck(plan).await?) }).await?),
-            None => unless_stopped(&stop, async { Ok(apply.plan().await?) }).await?,
+            Some(plan) => (plan.clone(), unless_stopped(&stop, async { Ok(apply.recheck(plan, &wants).await?) }).await?),
+            None => unless_stopped(&stop, async { Ok(apply.plan_for(&intent).await?) }).await?,
         };
         shown_at = Instant::now();
         let same = now.steps == plan.steps;
@@ -145,7 +172,7 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
         output::note("hosts have changed since the plan was shown; this is the plan now");
         show(&plan, format);
     }
-    let report = apply.run(&plan, &observed).await;
+    let report = apply.run_each(&|| Box::new(together(&apply, &spec, &stacks)), &plan, &observed).await;
     tell(if plan.purpose == PlanPurpose::Destroy { "destroy" } else { "apply" }, &report, format);
     if format == Format::Text {
         whats_next(&report, &args.common.file);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use swarm_core::driver::{NoProgress, settle};
 use swarm_core::id::ClusterId;
 use swarm_core::id::HostName;
+use swarm_core::intent::Intent;
 use swarm_core::observe::{NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost, Reachability, unhealthy};
 use swarm_core::spec::Role;
 use swarm_core::verify::verify_key;
@@ -22,6 +23,15 @@ pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Fail
     let deadline = tokio::time::Instant::now() + args.timeout.min(Duration::from_secs(86400));
     let (mut verdict, observed) = settle(&spec, &fleet, sink.as_ref(), limit.as_ref(), &std::collections::BTreeSet::new(), deadline).await;
     verdict.findings.extend(verify_key(&spec, &observed, keys.fingerprint().as_deref()));
+    let stacks = super::stack::of_cluster(&spec, &args.common.file)?;
+    let deploys = super::stack::deploys(&spec, &stacks);
+    if let Some(wants) = deploys.first().map(Intent::wants) {
+        let observed = Apply::new(&spec, &fleet).observe_objects(&wants).await;
+        for found in deploys.iter().map(|deploy| deploy.verify(&observed)) {
+            verdict.findings.extend(found.findings);
+            verdict.notes.extend(found.notes);
+        }
+    }
     verdict.converged = verdict.findings.is_empty();
     if format == Format::Json {
         output::json("verify", &json!({ "cluster": spec.name(), "verdict": verdict }));

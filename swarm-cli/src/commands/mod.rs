@@ -44,12 +44,15 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Validate(args) => {
             let spec = source::file(&args.file)?;
             let (hosts, managers) = (spec.hosts().len(), spec.managers().count());
+            let stacks = stack::of_cluster(&spec, &args.file)?.len();
+            let more = if stacks == 0 { String::new() } else { format!(", {stacks} stack{}", if stacks == 1 { "" } else { "s" }) };
             match format {
-                Format::Json => {
-                    output::json("validate", &serde_json::json!({ "cluster": spec.name(), "hosts": hosts, "managers": managers }))
-                }
+                Format::Json => output::json(
+                    "validate",
+                    &serde_json::json!({ "cluster": spec.name(), "hosts": hosts, "managers": managers, "stacks": stacks }),
+                ),
                 _ => output::data(&format!(
-                    "{} is a cluster file: cluster {}, {hosts} hosts, {managers} managers",
+                    "{} is a cluster file: cluster {}, {hosts} hosts, {managers} managers{more}",
                     args.file.display(),
                     spec.name()
                 )),

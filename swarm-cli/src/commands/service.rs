@@ -185,10 +185,10 @@ pub(super) fn task_table(command: &str, tasks: &[Object], services: &[Object], o
     let mut rows: Vec<&Object> = tasks.iter().collect();
     rows.sort_by(|a, b| (name(a), text(b, "/CreatedAt")).cmp(&(name(b), text(a, "/CreatedAt"))));
     if !all {
+        // What is to run, and of each place the newest that failed.
         let mut seen = std::collections::BTreeSet::new();
-        rows.retain(|t| {
-            text(t, "/DesiredState") == "running" || seen.insert((name(t), text(t, "/NodeID"))) && !text(t, "/Status/Err").is_empty()
-        });
+        let failed = |t: &Object| matches!(text(t, "/Status/State").as_str(), "failed" | "rejected" | "orphaned");
+        rows.retain(|t| matches!(text(t, "/DesiredState").as_str(), "running" | "ready") || failed(t) && seen.insert(name(t)));
     }
     match format {
         Format::Text => {

@@ -10,7 +10,10 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use swarm_compose::{Context, ReadStack, Source};
-use swarm_core::engine::{Kind, Object, Query};
+use swarm_core::ClusterSpec;
+use swarm_core::engine::{Kind, Object, Payloads, Query};
+use swarm_core::secret::Secret;
+use swarm_core::spec::StackFiles;
 use swarm_workload::{Deploy, DeployOptions, NAMESPACE_LABEL, Remove, Resolve};
 
 /// The largest file that a stack is read from, and the largest that a secret or config is.
@@ -112,6 +115,37 @@ async fn deploy(session: &Session, read: &ReadStack, how: &DeployHow, format: Fo
         ..How::new(if going.dry_run { "stack diff" } else { "stack deploy" }, format)
     };
     carry(session, &intent, how).await
+}
+
+/// Reads the stacks of a cluster file; paths start from its folder.
+pub(super) fn of_cluster(spec: &ClusterSpec, file: &Path) -> Result<Vec<(ReadStack, bool)>, Failure> {
+    let folder = file.parent().filter(|_| file.as_os_str() != "-").unwrap_or(Path::new(""));
+    let here = |paths: &[std::path::PathBuf]| paths.iter().map(|path| folder.join(path)).collect();
+    let of = |(name, files): (&String, &StackFiles)| {
+        let args = ComposeArgs { compose_file: here(&files.compose), env: Vec::new(), env_file: here(&files.env_file) };
+        Ok((read(&args, name)?, files.prune))
+    };
+    spec.stacks().iter().map(of).collect()
+}
+
+/// The data of several stacks.
+pub(super) struct AllPayloads<'a>(pub(super) &'a [(ReadStack, bool)]);
+
+impl Payloads for AllPayloads<'_> {
+    fn payload(&self, name: &str) -> Result<Secret, String> {
+        let mut found = self.0.iter().map(|(read, _)| read.payloads.payload(name));
+        found.find(Result::is_ok).unwrap_or_else(|| Err(format!("the data of {name} is not known here")))
+    }
+}
+
+/// The intents of a cluster's stacks.
+pub(super) fn deploys<'a>(spec: &'a ClusterSpec, stacks: &'a [(ReadStack, bool)]) -> Vec<Deploy<'a>> {
+    let of = |(read, prune): &'a (ReadStack, bool)| Deploy {
+        spec,
+        stack: &read.stack,
+        options: DeployOptions { prune: *prune, ..DeployOptions::default() },
+    };
+    stacks.iter().map(of).collect()
 }
 
 /// Reads Compose files with what they refer to.

@@ -16,7 +16,7 @@ use swarm_core::{Apply, ClusterSpec, Stop};
 use swarm_workload::Workload;
 
 /// The families of this program.
-const FAMILIES: &[&dyn Family] = &[&Workload];
+pub(super) const FAMILIES: &[&dyn Family] = &[&Workload];
 
 /// The file, and connections to its hosts.
 pub(super) struct Session {

@@ -224,12 +224,12 @@ impl<'a, F: Fleet> Apply<'a, F> {
         }
     }
 
-    /// Looks, and holds a saved plan against what is there now.
+    /// Looks, and holds a saved plan against what is there now: also the objects that it was made with, which are asked for by these queries.
     ///
     /// # Errors
     /// [`ApplyError::Stale`] with every fact that changed, [`ApplyError::Lint`] if the plan breaks a rule.
-    pub async fn recheck(&self, plan: &Plan) -> Result<Observed, ApplyError> {
-        let observed = self.observe().await;
+    pub async fn recheck(&self, plan: &Plan, wants: &[Query]) -> Result<Observed, ApplyError> {
+        let observed = self.observe_objects(wants).await;
         let now = observed.basis();
         let mut changes = plan.basis.differences(&now);
         if plan.force_leave != self.options.force_leave || plan.limit != self.options.limit {
@@ -282,6 +282,11 @@ impl<'a, F: Fleet> Apply<'a, F> {
         }
     }
 
+    /// The same for an intent that is made anew for every round, where what it knows changes with them.
+    pub async fn run_each(&self, intent: &(dyn Fn() -> Box<dyn Intent + 'a> + Sync), plan: &Plan, observed: &Observed) -> Report {
+        self.run_fresh(intent, plan, observed).await
+    }
+
     /// The same for a plan that [`Apply::plan_for`] made for an intent of any family.
     pub async fn run_for(&self, intent: &'a dyn Intent, plan: &Plan, observed: &Observed) -> Report {
         self.run_fresh(&|| Box::new(intent), plan, observed).await
@@ -296,7 +301,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
     }
 
     /// The intent of [`Apply::plan`], as the unlock key is kept now.
-    fn converge(&self) -> Converge<'a> {
+    pub fn converge(&self) -> Converge<'a> {
         Converge { spec: self.spec, options: PlanOptions { stored_key: self.keys.fingerprint(), ..self.options.clone() } }
     }
 

@@ -92,6 +92,7 @@ const SECTIONS: &[Section] = &[
                 Kind::Section("swarm"),
                 "Options of `docker swarm init` and `docker swarm update`. What is not named stays as it is.",
             ),
+            key("stacks", Kind::Named("stack"), "Applications from Compose files, by the names of their stacks; brought up with the cluster."),
             key("policy", Kind::Section("policy"), "How the tool itself behaves."),
         ],
     },
@@ -172,6 +173,14 @@ const SECTIONS: &[Section] = &[
             key("protocol", Kind::Text, "How it is spoken to. Default: cfssl."),
             key("ca_cert", Kind::Text, "Its certificate in PEM. Default: the swarm's own root."),
             key("options", Kind::Labels, "Further options of the protocol."),
+        ],
+    },
+    Section {
+        name: "stack",
+        keys: &[
+            required("compose", Kind::TextList, "Its Compose files; later ones are laid over earlier ones. Paths start from this file's folder."),
+            key("env_file", Kind::TextList, "Files of NAME=VALUE lines with variables for the Compose files."),
+            key("prune", Kind::Bool, "Whether services that the Compose files no longer have are removed.").shown("false"),
         ],
     },
     Section {

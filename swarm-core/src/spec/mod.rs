@@ -249,6 +249,19 @@ pub struct ClusterSpec {
     init: InitSettings,
     unlock_key_file: Option<PathBuf>,
     policy: Policy,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    stacks: BTreeMap<String, StackFiles>,
+}
+
+/// The files of an application. What is in them is read by whoever deploys it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StackFiles {
+    /// Compose files; later ones are laid over earlier ones.
+    pub compose: Vec<PathBuf>,
+    /// Files with variables.
+    pub env_file: Vec<PathBuf>,
+    /// Whether services that the files no longer have are removed.
+    pub prune: bool,
 }
 
 impl ClusterSpec {
@@ -285,6 +298,11 @@ impl ClusterSpec {
     /// Where the unlock key is kept, if managers are to be locked.
     pub fn unlock_key_file(&self) -> Option<&PathBuf> {
         self.unlock_key_file.as_ref()
+    }
+
+    /// Applications, by the names of their stacks.
+    pub fn stacks(&self) -> &BTreeMap<String, StackFiles> {
+        &self.stacks
     }
 
     /// How the tool behaves.

@@ -4,7 +4,7 @@ use super::fields::{Fields, Reader, join};
 use super::keys::{AVAILABILITIES, ROLES};
 use super::problem::{Problem, Problems, Severity};
 use super::tree::{Entry, Node, Value};
-use super::{Availability, ClusterSpec, Connection, ExternalCa, HostSpec, InitSettings, Policy, Role, SshSpec, SwarmSettings};
+use super::{Availability, ClusterSpec, Connection, ExternalCa, HostSpec, InitSettings, Policy, Role, SshSpec, StackFiles, SwarmSettings};
 use crate::addr::{AddressSelector, HostAddress, ListenAddress, parse_network};
 use crate::id::HostName;
 use crate::quorum;
@@ -60,8 +60,9 @@ impl Reader {
         let hosts = self.hosts(&fields, &ssh);
         let (settings, init, unlock_key_file) = self.settings(&fields);
         let policy = self.policy(&fields);
+        let stacks = self.stacks(&fields);
         self.useless_of_cluster(&fields, &ssh, hosts.iter().flatten().map(|(_, host)| host));
-        Some(ClusterSpec { name: name?, hosts: hosts?, settings, init, unlock_key_file, policy })
+        Some(ClusterSpec { name: name?, hosts: hosts?, settings, init, unlock_key_file, policy, stacks })
     }
 
     fn hosts(&mut self, fields: &Fields<'_>, default_ssh: &Fields<'_>) -> Option<BTreeMap<HostName, HostSpec>> {
@@ -275,6 +276,30 @@ impl Reader {
             all.extend(url.map(|url| ExternalCa { protocol, url, ca_cert, options }));
         }
         Some(all)
+    }
+
+    fn stacks(&mut self, cluster: &Fields<'_>) -> BTreeMap<String, StackFiles> {
+        let Some(node) = cluster.node("stacks") else { return BTreeMap::new() };
+        let Value::Map(entries) = &node.value else {
+            self.error("stacks", node.at, format!("this is {}", node.value.kind()), "write a mapping of names to stacks");
+            return BTreeMap::new();
+        };
+        let mut stacks = BTreeMap::new();
+        for entry in entries {
+            let path = join("stacks", &entry.key);
+            let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            if !entry.key.chars().all(fits) || !entry.key.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+                self.error(&path, entry.at, format!("`{}` is no name of a stack", entry.key), "use letters, digits, _ and -");
+            }
+            let Some(fields) = self.fields(&path, "stack", &entry.node) else { continue };
+            let paths = |texts: Vec<(String, _)>| texts.into_iter().map(|(text, _)| PathBuf::from(text)).collect();
+            let (compose, env_file) = (paths(self.texts(&fields, "compose")), paths(self.texts(&fields, "env_file")));
+            let prune = self.boolean(&fields, "prune").unwrap_or(false);
+            if stacks.insert(entry.key.clone(), StackFiles { compose, env_file, prune }).is_some() {
+                self.error(&path, entry.at, format!("the stack `{}` is here twice", entry.key), "remove one of them");
+            }
+        }
+        stacks
     }
 
     fn policy(&mut self, cluster: &Fields<'_>) -> Policy {

@@ -166,9 +166,11 @@ impl Task for RemoveObject {
                 Move::Wait { until: now + PAUSE, progress: (error.class != ErrorClass::Unknown).then_some(message) }
             }
             (Event::Answer(Ok(replies)), Stage::TasksEnding) => {
-                let alive = |o: &&Object| o.text("/ServiceID") == Some(&self.data.id) && {
-                    let state = o.text("/Status/State").unwrap_or_default();
-                    !matches!(state, "complete" | "shutdown" | "failed" | "rejected" | "orphaned" | "remove")
+                let alive = |o: &&Object| {
+                    o.text("/ServiceID") == Some(&self.data.id) && {
+                        let state = o.text("/Status/State").unwrap_or_default();
+                        !matches!(state, "complete" | "shutdown" | "failed" | "rejected" | "orphaned" | "remove")
+                    }
                 };
                 let left: usize =
                     replies.iter().map(|r| if let Reply::Objects(all) = r { all.iter().filter(alive).count() } else { 0 }).sum();

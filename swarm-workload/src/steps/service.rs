@@ -16,6 +16,8 @@ use swarm_core::machine::{Ask, Event, Move, Outcome, Reply, Task};
 const STEADY: Duration = Duration::from_secs(1);
 /// How long a service may have no node for its tasks before its step ends.
 const NO_PLACE: Duration = Duration::from_secs(30);
+/// How long tasks of before may take to run again after a rollback.
+const BACK: Duration = Duration::from_secs(20);
 /// How often a task of one place may fail before its step ends, where no update policy decides that.
 const FAILURES: usize = 3;
 
@@ -341,6 +343,9 @@ impl PutService {
                 return Move::End(Outcome::Done { changed: true });
             }
             Standing::Paused(message) => return Move::End(Outcome::Paused { message: said(message) }),
+            // What was before runs again in a moment.
+            Standing::RolledBack(_) if !self.data.rollback && seen.running < seen.wanted && now < *self.stuck.get_or_insert(now) + BACK => {
+            }
             Standing::RolledBack(message) if !self.data.rollback && self.updating => {
                 return Move::End(Outcome::RolledBack { message: said(message) });
             }
