@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::args_work::{ObjectCommand, ServiceCommand, StackCommand};
+use crate::args_work::{NodeCommand, ObjectCommand, ServiceCommand, StackCommand};
 use crate::complete::{hosts, selectors};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
@@ -38,6 +38,9 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Show the cluster's hosts and nodes.
     Status(StatusArgs),
+    /// Nodes of the swarm: promote, demote, drain, label, take out.
+    #[command(subcommand)]
+    Node(NodeCommand),
     /// Applications from Compose files: diff, deploy, list, remove.
     #[command(subcommand)]
     Stack(StackCommand),
@@ -349,6 +352,6 @@ fn percent(text: &str) -> Result<u8, String> {
     number.filter(|share| *share <= 100).ok_or_else(|| "write a share from 0% to 100%".into())
 }
 
-fn duration(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
     swarm_core::spec::parse_duration(text).ok_or_else(|| "write a number with its unit, such as 30s or 5m".into())
 }

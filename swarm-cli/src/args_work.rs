@@ -1,7 +1,9 @@
 //! The command line of workloads: stacks, services, and what they need.
 
 use crate::args::Common;
+use crate::complete::hosts;
 use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::ArgValueCompleter;
 use std::path::PathBuf;
 
 /// When the registry is asked for an image's digest.
@@ -175,6 +177,79 @@ pub(crate) enum ServiceCommand {
         #[command(flatten)]
         how: ChangeHow,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// List the cluster's hosts and nodes, as `status` does.
+    Ls(crate::args::StatusArgs),
+    /// Print the entries of hosts as a manager has them.
+    Inspect(NodeArgs),
+    /// List the tasks on hosts.
+    Ps(NodeArgs),
+    /// Make workers managers, one after the other.
+    Promote(NodeArgs),
+    /// Make managers workers, one after the other; never below a majority.
+    Demote(NodeArgs),
+    /// Move the tasks of hosts elsewhere, and wait until none runs there.
+    Drain {
+        #[command(flatten)]
+        args: NodeArgs,
+        /// How long to wait for tasks to end, for example 2m.
+        #[arg(long, default_value = "5m", value_parser = crate::args::duration)]
+        timeout: std::time::Duration,
+    },
+    /// Let hosts take tasks again.
+    Activate(NodeArgs),
+    /// Let hosts keep their tasks and take no new ones.
+    Pause(NodeArgs),
+    /// Set labels (KEY=VALUE) and remove them (KEY-) on a host.
+    Label {
+        #[command(flatten)]
+        common: Common,
+        /// The host.
+        #[arg(add = ArgValueCompleter::new(hosts))]
+        host: String,
+        /// `KEY=VALUE` or `KEY-` for each label.
+        #[arg(required = true, value_name = "KEY=VALUE|KEY-")]
+        labels: Vec<String>,
+        /// Show what would change and stop.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Take hosts out of the swarm for good: drained, demoted, left, and removed from the list.
+    Rm {
+        #[command(flatten)]
+        common: Common,
+        /// Hosts that answer.
+        #[arg(add = ArgValueCompleter::new(hosts))]
+        hosts: Vec<String>,
+        /// A host that is gone and will not come back. Nothing is asked of it; what may still run there is not stopped. Once for each.
+        #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+        dead: Vec<String>,
+        /// How long to wait for tasks to end, for example 2m.
+        #[arg(long, default_value = "5m", value_parser = crate::args::duration)]
+        timeout: std::time::Duration,
+        /// Show what would be done and stop.
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+/// Some hosts.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Hosts, by their names in the file.
+    #[arg(required = true, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub(crate) hosts: Vec<String>,
+    /// Show what would change and stop.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// How a change goes on.

@@ -50,7 +50,8 @@ pub(crate) fn short(text: &str) -> Option<Mount> {
     if mount.source.starts_with(['.', '/', '~']) {
         mount.kind = "bind".into();
     }
-    (!mount.target.is_empty() && !(parts.len() > 1 && mount.source.is_empty())).then_some(mount)
+    let whole = !mount.target.is_empty() && (parts.len() == 1 || !mount.source.is_empty());
+    whole.then_some(mount)
 }
 
 /// A path without `.` and `..`.

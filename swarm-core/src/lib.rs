@@ -22,6 +22,7 @@ pub mod host;
 pub mod id;
 pub mod intent;
 pub mod machine;
+pub mod nodes;
 pub mod observe;
 pub mod plan;
 pub mod quorum;

@@ -4,6 +4,7 @@ use crate::diff::{Change, differences};
 use crate::names::{image_with_tag, without_digest};
 use crate::spec::{IMAGE_LABEL, NAMESPACE_LABEL, ServiceWanted, Stack};
 use crate::steps::{Create, Data, Put, Remove};
+use crate::there::{There, belongs, config_name, current_secret, find, is_rotation_of, kept_by, wants};
 use crate::verify;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,7 @@ use swarm_core::ClusterSpec;
 use swarm_core::engine::{Body, Kind, Object, Query};
 use swarm_core::id::StepId;
 use swarm_core::intent::{Intent, Next, SoFar, waits};
-use swarm_core::observe::{Fact, Observed, ObservedCluster};
+use swarm_core::observe::{Observed, ObservedCluster};
 use swarm_core::plan::{Plan, Refusal, Risk, Step, Target, refuse_cluster};
 use swarm_core::verify::Verdict;
 
@@ -59,88 +60,6 @@ pub struct Deploy<'a> {
     pub options: DeployOptions,
 }
 
-/// What is there of a stack, and beside it.
-pub(crate) struct There<'a> {
-    pub(crate) services: Vec<&'a Object>,
-    pub(crate) networks: Vec<&'a Object>,
-    pub(crate) secrets: Vec<&'a Object>,
-    pub(crate) configs: Vec<&'a Object>,
-    /// The names of networks by their ids.
-    pub(crate) names: BTreeMap<String, String>,
-    /// The oldest engine of a manager, by its major version.
-    pub(crate) engine: u32,
-}
-
-/// The queries for a stack's objects and for those that it refers to.
-pub(crate) fn wants() -> Vec<Query> {
-    vec![Query::all(Kind::Service), Query::all(Kind::Network).with("scope", "swarm"), Query::all(Kind::Secret), Query::all(Kind::Config)]
-}
-
-impl<'a> There<'a> {
-    /// A swarm that is yet to be made has nothing.
-    fn nothing() -> Self {
-        let none = Vec::new;
-        Self { services: none(), networks: none(), secrets: none(), configs: none(), names: BTreeMap::new(), engine: u32::MAX }
-    }
-
-    /// From a look that asked for [`wants`].
-    ///
-    /// # Errors
-    /// Why objects are not known.
-    pub(crate) fn of(observed: &'a Observed) -> Result<Self, String> {
-        let mut lists: Vec<Vec<&Object>> = Vec::new();
-        for query in wants() {
-            match observed.objects_of(&query) {
-                Fact::Known(objects) => lists.push(objects.iter().collect()),
-                Fact::Unknown(why) => return Err(why),
-                Fact::NotAsked => return Err("the swarm's objects were not asked for".into()),
-            }
-        }
-        let mut lists = lists.into_iter();
-        let mut next = || lists.next().unwrap_or_default();
-        let (services, networks, secrets, configs) = (next(), next(), next(), next());
-        let names = networks.iter().map(|n| (n.id().to_owned(), n.name().to_owned())).collect();
-        let managers = observed.view().map_or(&[][..], |v| &v.nodes).iter().filter(|n| n.manager.is_some());
-        let engine = managers.filter_map(|n| n.engine_version.split('.').next()?.parse().ok()).min().unwrap_or(u32::MAX);
-        Ok(Self { services, networks, secrets, configs, names, engine })
-    }
-}
-
-/// Fields that engines before a major version take without a word and do not keep.
-const NEWER: &[(&str, &str, u32)] = &[("/TaskTemplate/ContainerSpec/Healthcheck", "StartInterval", 25)];
-
-/// A specification without what the engine does not keep, and what that is, each with the version that does.
-pub(crate) fn kept_by(engine: u32, spec: &Value) -> (Value, Vec<(String, u32)>) {
-    let mut kept = spec.clone();
-    let mut dropped = Vec::new();
-    for (at, key, since) in NEWER.iter().filter(|(_, _, since)| engine < *since) {
-        if let Some(map) = kept.pointer_mut(at).and_then(Value::as_object_mut)
-            && map.remove(*key).is_some()
-        {
-            dropped.push(((*key).to_owned(), *since));
-        }
-    }
-    for mount in kept.pointer_mut("/TaskTemplate/ContainerSpec/Mounts").and_then(Value::as_array_mut).into_iter().flatten() {
-        if let Some(options) = mount.get_mut("VolumeOptions").and_then(Value::as_object_mut)
-            && engine < 26
-            && options.remove("Subpath").is_some()
-        {
-            dropped.push(("Subpath".to_owned(), 26));
-        }
-    }
-    (kept, dropped)
-}
-
-/// The object of a name.
-pub(crate) fn find<'a>(objects: &[&'a Object], name: &str) -> Option<&'a Object> {
-    objects.iter().find(|o| o.name() == name).copied()
-}
-
-/// Whether it belongs to a stack.
-pub(crate) fn belongs(object: &Object, stack: &str) -> bool {
-    object.label(NAMESPACE_LABEL) == Some(stack)
-}
-
 /// What keeps an intent about a stack from planning now.
 pub(crate) fn not_now(spec: &ClusterSpec, observed: &Observed, so_far: SoFar) -> Option<Next> {
     if let Some(waiting) = waits(spec, observed, so_far) {
@@ -161,13 +80,13 @@ pub(crate) fn not_now(spec: &ClusterSpec, observed: &Observed, so_far: SoFar) ->
 
 impl Deploy<'_> {
     /// Its steps and notes, also where the swarm is yet to be made; anything else is why there are none now.
-    pub(crate) fn steps(&self, observed: &Observed, so_far: SoFar) -> Result<(Vec<Step>, Vec<String>), Next> {
+    pub(crate) fn steps(&self, observed: &Observed, so_far: SoFar) -> Result<(Vec<Step>, Vec<String>), Box<Next>> {
         let there = match &observed.cluster {
             ObservedCluster::None => There::nothing(),
             _ => match (not_now(self.spec, observed, so_far), There::of(observed)) {
-                (Some(next), _) => return Err(next),
+                (Some(next), _) => return Err(Box::new(next)),
                 (None, Ok(there)) => there,
-                (None, Err(_)) => return Err(Next::Refused(vec![Refusal::NoSwarm])),
+                (None, Err(_)) => return Err(Box::new(Next::Refused(vec![Refusal::NoSwarm]))),
             },
         };
         let mut planner = Planner::new(self, &there);
@@ -178,7 +97,7 @@ impl Deploy<'_> {
         planner.configs();
         planner.services();
         planner.leftovers();
-        if planner.refusals.is_empty() { Ok((planner.steps, planner.notes)) } else { Err(Next::Refused(planner.refusals)) }
+        if planner.refusals.is_empty() { Ok((planner.steps, planner.notes)) } else { Err(Box::new(Next::Refused(planner.refusals))) }
     }
 }
 
@@ -192,7 +111,7 @@ impl Intent for Deploy<'_> {
                 let plan = Plan::of_work(self.spec, observed, steps, notes);
                 if plan.is_empty() { Next::Done(plan) } else { Next::Round(plan) }
             }
-            Err(next) => next,
+            Err(next) => *next,
         }
     }
 
@@ -203,38 +122,6 @@ impl Intent for Deploy<'_> {
     fn wants(&self) -> Vec<Query> {
         wants()
     }
-}
-
-/// The name that an object of rotated content has in the swarm: the first one has its own name, later ones one with a mark.
-pub(crate) fn is_rotation_of(name: &str, base: &str) -> bool {
-    let mark = name.strip_prefix(base).and_then(|rest| rest.strip_prefix('_'));
-    mark.is_some_and(|mark| mark.len() == 8 && mark.chars().all(|c| c.is_ascii_hexdigit()))
-}
-
-/// The name of the config that has a content: one that is there, or the one to be made.
-pub(crate) fn config_name(base: &str, digest: &str, there: &There<'_>, stack: &str) -> String {
-    let holds = |object: &&&Object| {
-        let name = object.name();
-        (name == base || is_rotation_of(name, base)) && belongs(object, stack) && content_digest(object).as_deref() == Some(digest)
-    };
-    match there.configs.iter().find(holds) {
-        Some(found) => found.name().to_owned(),
-        None if find(&there.configs, base).is_none() => base.to_owned(),
-        None => format!("{base}_{}", digest.get(..8).unwrap_or(digest)),
-    }
-}
-
-/// SHA-256 of a config's content, as hex.
-fn content_digest(config: &Object) -> Option<String> {
-    use base64::Engine;
-    let data = base64::engine::general_purpose::STANDARD.decode(config.text("/Spec/Data").unwrap_or_default()).ok()?;
-    Some(hmac_sha256::Hash::hash(&data).iter().map(|b| format!("{b:02x}")).collect())
-}
-
-/// The secret that is used for a name: the newest of its rotations. Their names do not tell; the versions of the objects do.
-pub(crate) fn current_secret<'a>(base: &str, there: &There<'a>, stack: &str) -> Option<&'a Object> {
-    let ours = there.secrets.iter().filter(|o| o.name() == base || is_rotation_of(o.name(), base)).filter(|o| belongs(o, stack));
-    ours.max_by_key(|o| o.text("/CreatedAt").unwrap_or_default()).copied()
 }
 
 struct Planner<'a> {

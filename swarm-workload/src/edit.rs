@@ -1,8 +1,9 @@
 //! To change services that are there: scale, restart, roll back. Everything else of them stays, also what this program does not know.
 
-use crate::deploy::{There, find, not_now, wants};
+use crate::deploy::not_now;
 use crate::diff::{Change, differences};
 use crate::steps::{Data, Live, Put};
+use crate::there::{There, find, wants};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use swarm_core::ClusterSpec;

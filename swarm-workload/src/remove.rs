@@ -1,6 +1,7 @@
 //! To take a stack out of a swarm: it has ended when its tasks and networks are gone.
 
-use crate::deploy::{There, belongs, not_now, removal, wants};
+use crate::deploy::{not_now, removal};
+use crate::there::{There, belongs, wants};
 use swarm_core::ClusterSpec;
 use swarm_core::engine::{Kind, Object, Query};
 use swarm_core::id::StepId;

@@ -1,6 +1,7 @@
 //! A cluster and the applications of its file in one plan: hosts first, then what runs on them.
 
-use crate::deploy::{Deploy, wants};
+use crate::deploy::Deploy;
+use crate::there::wants;
 use swarm_core::engine::Query;
 use swarm_core::id::StepId;
 use swarm_core::intent::{Converge, Intent, Next, SoFar};
@@ -35,8 +36,10 @@ impl Intent for Together<'_> {
                         step
                     }));
                 }
-                Err(Next::Refused(found)) => refusals.extend(found),
-                Err(waiting) => return waiting,
+                Err(other) => match *other {
+                    Next::Refused(found) => refusals.extend(found),
+                    waiting => return waiting,
+                },
             }
         }
         if !refusals.is_empty() {

@@ -1,7 +1,8 @@
 //! What of a stack does not hold, from a fresh look. It shares the comparison with the planner, and nothing else.
 
-use crate::deploy::{Deploy, There, belongs, config_name, current_secret, find, kept_by, rename};
+use crate::deploy::{Deploy, rename};
 use crate::diff::differences;
+use crate::there::{There, belongs, config_name, current_secret, find, kept_by};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use swarm_core::engine::Object;

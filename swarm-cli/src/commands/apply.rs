@@ -209,7 +209,7 @@ fn question(plan: &Plan) -> String {
             let id = plan.swarm.as_ref().map_or("unknown", |id| id.as_str());
             format!("Destroy cluster `{}` (swarm {id})? Everything it runs ends, and its state is lost.", plan.cluster)
         }
-        PlanPurpose::Converge | PlanPurpose::Work => {
+        PlanPurpose::Converge | PlanPurpose::Work | PlanPurpose::Remove => {
             let s = if plan.steps.len() == 1 { "" } else { "s" };
             format!("Do {} step{s} on cluster `{}`?", plan.steps.len(), plan.cluster)
         }

@@ -5,12 +5,13 @@ mod lab;
 mod lab_test;
 mod look;
 mod new;
+mod node;
 mod service;
 mod stack;
 mod work;
 
 use crate::args::{Cli, Command, Common, Format, LabCommand};
-use crate::args_work::{ObjectCommand, ServiceCommand, StackCommand};
+use crate::args_work::{NodeCommand, ObjectCommand, ServiceCommand, StackCommand};
 use crate::failure::Failure;
 use crate::{output, source};
 use clap::CommandFactory;
@@ -33,6 +34,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
             cli.command,
             Command::Apply(_)
                 | Command::Lab(LabCommand::Up { .. })
+                | Command::Node(_)
                 | Command::Stack(StackCommand::Deploy { .. } | StackCommand::Rm { .. })
                 | Command::Service(ServiceCommand::Scale { .. } | ServiceCommand::Restart { .. } | ServiceCommand::Rollback { .. })
         )
@@ -72,6 +74,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
             Some(common) => wait(common, stack::run(&command, format)),
             None => wait_for(stack::run(&command, format)),
         },
+        Command::Node(command) => wait(node_file(&command), node::run(&command, format)),
         Command::Service(command) => wait(service_file(&command), service::run(&command, format)),
         Command::Network(command) => wait(object_file(&command), service::objects(Kind::Network, &command, format)),
         Command::Secret(command) => wait(object_file(&command), service::objects(Kind::Secret, &command, format)),
@@ -136,6 +139,20 @@ fn service_file(command: &ServiceCommand) -> &Common {
         | ServiceCommand::Scale { common, .. }
         | ServiceCommand::Restart { common, .. }
         | ServiceCommand::Rollback { common, .. } => common,
+    }
+}
+
+fn node_file(command: &NodeCommand) -> &Common {
+    match command {
+        NodeCommand::Ls(args) => &args.common,
+        NodeCommand::Inspect(args)
+        | NodeCommand::Ps(args)
+        | NodeCommand::Promote(args)
+        | NodeCommand::Demote(args)
+        | NodeCommand::Drain { args, .. }
+        | NodeCommand::Activate(args)
+        | NodeCommand::Pause(args) => &args.common,
+        NodeCommand::Label { common, .. } | NodeCommand::Rm { common, .. } => common,
     }
 }
 

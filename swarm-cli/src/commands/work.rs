@@ -52,6 +52,8 @@ pub(super) struct How<'a> {
     pub(super) dry_run: bool,
     /// Asked before, if there is something to ask about and a terminal to ask on.
     pub(super) question: Option<String>,
+    /// Whether it is asked though nothing is removed.
+    pub(super) asks: bool,
     /// Whether it is refused where no one can be asked.
     pub(super) must_agree: bool,
     pub(super) yes: bool,
@@ -69,6 +71,7 @@ impl<'a> How<'a> {
             command,
             dry_run: false,
             question: None,
+            asks: false,
             must_agree: false,
             yes: false,
             payloads: &NoPayloads,
@@ -98,7 +101,7 @@ pub(super) async fn carry(session: &Session, intent: &dyn Intent, how: How<'_>) 
     }
     let removes = plan.steps.iter().any(|s| s.action.verb().starts_with("remove-"));
     if let Some(question) = how.question.filter(|_| !plan.is_empty() && !how.yes)
-        && (removes || how.must_agree)
+        && (removes || how.asks || how.must_agree)
     {
         match output::confirm(&question) {
             Some(true) => {}

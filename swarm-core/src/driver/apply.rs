@@ -276,13 +276,13 @@ impl<'a, F: Fleet> Apply<'a, F> {
         match plan.purpose {
             PlanPurpose::Destroy => self.run_fresh(&|| Box::new(intent.clone()), plan, observed).await,
             PlanPurpose::Converge => self.run_fresh(&|| Box::new(self.converge()), plan, observed).await,
-            PlanPurpose::Work => {
+            PlanPurpose::Work | PlanPurpose::Remove => {
                 Report::outdated(plan, vec!["  its purpose: work of another family is carried out with what it is for (run_for)".into()])
             }
         }
     }
 
-    /// The same for an intent that is made anew for every round, where what it knows changes with them.
+    /// The same for an intent that is made again for every round, where what it knows changes with them.
     pub async fn run_each(&self, intent: &(dyn Fn() -> Box<dyn Intent + 'a> + Sync), plan: &Plan, observed: &Observed) -> Report {
         self.run_fresh(intent, plan, observed).await
     }

@@ -142,7 +142,9 @@ impl Performer<'_> {
                 engine.update_node(node, facts.version, &missing).await?;
             }
             Call::TakeBack { node, of } => {
-                self.is_another(of, node).await?;
+                if let Some(of) = of {
+                    self.is_another(of, node).await?;
+                }
                 return take_back(engine.as_ref(), node).await;
             }
             Call::UpdateSwarm(change) => {
@@ -154,7 +156,9 @@ impl Performer<'_> {
                 return store_unlock_key(engine.as_ref(), *keys).await;
             }
             Call::RemoveNode { node, of } => {
-                self.is_another(of, node).await?;
+                if let Some(of) = of {
+                    self.is_another(of, node).await?;
+                }
                 // The engine removes whatever is not `ready`; after a change of leader that is every node for some seconds.
                 let facts = engine.node(node).await.map_err(not_sent)?;
                 // An entry whose host died before it gave its name is never down: it stays unknown.

@@ -43,9 +43,9 @@ impl Run {
             Action::Demote => update(NodeChange { role: Some(Role::Worker), ..NodeChange::default() }),
             Action::UpdateSwarm { change } => Some((self.manager_for(&run.step)?, Call::UpdateSwarm(change.clone()))),
             Action::StoreUnlockKey => Some((self.manager_for(&run.step)?, Call::StoreUnlockKey)),
-            Action::RemoveNode { node, demote } => {
+            Action::RemoveNode { node, demote, dead } => {
                 let via = self.manager_for(&run.step)?;
-                let (node, of) = (node.clone(), host);
+                let (node, of) = (node.clone(), (!dead).then_some(host));
                 let call = if *demote && !run.demoted { Call::TakeBack { node, of } } else { Call::RemoveNode { node, of } };
                 Some((via, call))
             }

@@ -57,8 +57,9 @@ pub enum Call {
     TakeBack {
         /// The node.
         node: NodeId,
-        /// The host that it was. It is asked in the same breath: it must not be this node now.
-        of: HostName,
+        /// The host that it was. It is asked in the same breath: it must not be this node now. `None` where it
+        /// is gone for good.
+        of: Option<HostName>,
     },
     /// Read the swarm object, send what it lacks with the version just read.
     UpdateSwarm(SwarmChange),
@@ -68,8 +69,9 @@ pub enum Call {
     RemoveNode {
         /// The node.
         node: NodeId,
-        /// The host that left it behind. It is asked in the same breath: it must not be this node now.
-        of: HostName,
+        /// The host that left it behind. It is asked in the same breath: it must not be this node now. `None` where it
+        /// is gone for good.
+        of: Option<HostName>,
     },
     /// Look at the engine's own part.
     LookHost,

@@ -331,8 +331,8 @@ impl Run {
         let (at, call) = match todo {
             Todo::Nothing | Todo::Ask(_) => return None,
             Todo::Peek => return Some(self.emit(host, Flight::Peek(index), Call::LookHost)),
-            Todo::Demote(node) => (self.manager_for(&run.step)?, Call::TakeBack { node: node.clone(), of: host }),
-            Todo::Remove(node) => (self.manager_for(&run.step)?, Call::RemoveNode { node: node.clone(), of: host }),
+            Todo::Demote(node) => (self.manager_for(&run.step)?, Call::TakeBack { node: node.clone(), of: Some(host) }),
+            Todo::Remove(node) => (self.manager_for(&run.step)?, Call::RemoveNode { node: node.clone(), of: Some(host) }),
             Todo::Look => match &run.step.action {
                 Action::Init { request } => (host, Call::LookMade { name: request.name().to_owned() }),
                 _ => (host, Call::LookHost),

@@ -114,7 +114,7 @@ impl<'a> Destroy<'a> {
             self.steps.push(Step {
                 id: id.clone(),
                 host: Some(by.name.clone()),
-                action: Action::RemoveNode { node: dead.id.clone(), demote: true },
+                action: Action::RemoveNode { node: dead.id.clone(), demote: true, dead: false },
                 before: format!("manager {} ({name}), not reached", dead.id),
                 after: "no such node".into(),
                 needs: chain,

@@ -206,7 +206,7 @@ mod tests {
     }
 
     fn remove(node: &str) -> Action {
-        Action::RemoveNode { node: NodeId::new(node), demote: false }
+        Action::RemoveNode { node: NodeId::new(node), demote: false, dead: false }
     }
 
     fn configure() -> Action {

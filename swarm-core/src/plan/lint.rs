@@ -71,7 +71,8 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
     for step in &plan.steps {
         let Some(host) = &step.host else { continue };
         match (&step.action, state_of(host)) {
-            (Action::Leave { .. }, Some(HostState::Member { .. })) if plan.purpose == PlanPurpose::Destroy => {}
+            (Action::Leave { .. }, Some(HostState::Member { .. }))
+                if matches!(plan.purpose, PlanPurpose::Destroy | PlanPurpose::Remove) => {}
             (Action::Leave { .. }, Some(HostState::Member { .. } | HostState::Standalone)) => {
                 say(Some(step), "takes a healthy host out of its swarm")
             }
@@ -93,6 +94,8 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
             (Action::Promote { .. } | Action::Demote, state) if !matches!(state, Some(HostState::Member { .. })) => {
                 say(Some(step), "changes the role of a host that is no member");
             }
+            // A node that is taken out leaves first.
+            (Action::RemoveNode { .. }, _) if plan.purpose == PlanPurpose::Remove && leaves_before(plan, step) => {}
             (Action::RemoveNode { node, .. }, _) if observed.host_of(node).is_some() => {
                 say(Some(step), "removes a node that one of the hosts is")
             }
@@ -102,6 +105,12 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
     roles_never_overlap(plan, &mut say);
     quorum_holds(plan, observed, &mut say);
     findings
+}
+
+/// Whether a step needs that its host has left.
+fn leaves_before(plan: &Plan, step: &Step) -> bool {
+    let leaves = |s: &&Step| s.host == step.host && matches!(s.action, Action::Leave { .. }) && step.needs.contains(&s.id);
+    plan.steps.iter().any(|s| leaves(&s))
 }
 
 /// Membership changes of an existing swarm come one after the other; a promotion never runs beside a demotion.
@@ -150,7 +159,7 @@ fn quorum_holds(plan: &Plan, observed: &Observed, say: &mut impl FnMut(Option<&S
                 total = total.saturating_sub(usize::from(node.is_some_and(|n| n.manager.is_some())));
                 there = there.saturating_sub(usize::from(node.is_some_and(|n| n.is_reachable_manager())));
             }
-            Action::RemoveNode { node, demote: true } if view.nodes.iter().any(|n| n.id == *node && n.manager.is_some()) => {
+            Action::RemoveNode { node, demote: true, .. } if view.nodes.iter().any(|n| n.id == *node && n.manager.is_some()) => {
                 total = total.saturating_sub(1);
                 let counted = view.nodes.iter().any(|n| n.id == *node && n.is_reachable_manager());
                 there = there.saturating_sub(usize::from(counted));

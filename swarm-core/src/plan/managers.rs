@@ -68,7 +68,7 @@ impl<'a> Builder<'a> {
         self.push(Step {
             id: id.clone(),
             host: Some(host.name.clone()),
-            action: Action::RemoveNode { node: node.id.clone(), demote },
+            action: Action::RemoveNode { node: node.id.clone(), demote, dead: false },
             before: format!("entry {} ({name})", node.id),
             after: "no such entry".into(),
             needs,

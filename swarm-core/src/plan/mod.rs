@@ -43,6 +43,8 @@ pub enum PlanPurpose {
     Destroy,
     /// Work of other families: objects of the swarm.
     Work,
+    /// To take some hosts' nodes out for good.
+    Remove,
 }
 
 /// An ordered list of steps, with what it stands on.
@@ -226,6 +228,9 @@ pub enum Action {
         node: NodeId,
         /// Whether it is still counted as a manager and must be demoted first.
         demote: bool,
+        /// Whether the operator said that its host is gone for good: then that host is not asked.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        dead: bool,
     },
     /// Work of another family.
     Work(Work),

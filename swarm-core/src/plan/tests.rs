@@ -227,7 +227,10 @@ fn the_checker_finds_what_a_broken_planner_would_do() {
     assert!(with(vec![("w1", promote()), ("m2", Action::Demote)]).contains("may be under way"));
     assert!(with(vec![("w1", Action::Leave { force: Force::No, node: None })]).contains("healthy host"));
     assert!(with(vec![("w1", join(Role::Worker))]).contains("not free"));
-    assert!(with(vec![("w1", Action::RemoveNode { node: NodeId::new("node-w1"), demote: false })]).contains("that one of the hosts is"));
+    assert!(
+        with(vec![("w1", Action::RemoveNode { node: NodeId::new("node-w1"), demote: false, dead: false })])
+            .contains("that one of the hosts is")
+    );
     assert!(with(vec![("x9", promote())]).contains("not in the file"));
 }
 

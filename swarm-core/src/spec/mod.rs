@@ -285,6 +285,16 @@ impl ClusterSpec {
         self.hosts().filter(|h| h.role == Role::Manager)
     }
 
+    /// The same with one host changed. Its name stays.
+    #[must_use]
+    pub fn with_host(mut self, name: &HostName, change: impl FnOnce(&mut HostSpec)) -> Self {
+        if let Some(host) = self.hosts.get_mut(name) {
+            change(host);
+            host.name = name.clone();
+        }
+        self
+    }
+
     /// Swarm options that can change.
     pub fn settings(&self) -> &SwarmSettings {
         &self.settings

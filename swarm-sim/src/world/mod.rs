@@ -7,6 +7,7 @@ pub(crate) mod join;
 mod life;
 pub(crate) mod objects;
 mod options;
+mod reconcile;
 pub(crate) mod state;
 pub(crate) mod swarm;
 mod verbs;

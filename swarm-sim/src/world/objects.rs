@@ -3,21 +3,17 @@
 
 use super::api::Said;
 use super::state::State;
-use super::swarm::{HostName, Node, NodeId, Swarm};
+use super::swarm::{HostName, Node, NodeId};
 use super::words::{self, Words};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use swarm_core::engine::{Kind, Object, Query};
-use swarm_core::observe::NodeState;
-use swarm_core::spec::Availability;
 
-/// How long a task takes to run once it has a node.
-const STARTS: Duration = Duration::from_millis(600);
 /// How long after a failed task the next one of its place is made.
-const RESTART: Duration = Duration::from_secs(2);
+pub(super) const RESTART: Duration = Duration::from_secs(2);
 /// How long tasks run at most that end by themselves.
-const RUNS: Duration = Duration::from_millis(400);
+pub(super) const RUNS: Duration = Duration::from_millis(400);
 
 /// What becomes of tasks with an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,38 +32,38 @@ pub(crate) struct Stored {
     pub(crate) kind: Kind,
     pub(crate) name: String,
     pub(crate) version: u64,
-    created: Duration,
+    pub(super) created: Duration,
     pub(crate) spec: Value,
-    previous: Option<Value>,
-    update: Option<(&'static str, String, Duration)>,
+    pub(super) previous: Option<Value>,
+    pub(super) update: Option<(&'static str, String, Duration)>,
 }
 
 /// A task.
 #[derive(Debug, Clone)]
 pub(crate) struct SimTask {
-    id: String,
+    pub(super) id: String,
     pub(crate) service: String,
-    slot: u64,
+    pub(super) slot: u64,
     pub(crate) node: Option<NodeId>,
-    desired: &'static str,
+    pub(super) desired: &'static str,
     pub(crate) state: &'static str,
-    error: String,
-    created: Duration,
-    since: Duration,
+    pub(super) error: String,
+    pub(super) created: Duration,
+    pub(super) since: Duration,
     /// The template that it was made from.
-    template: Value,
+    pub(super) template: Value,
 }
 
 impl SimTask {
-    fn is_wanted(&self) -> bool {
+    pub(super) fn is_wanted(&self) -> bool {
         self.desired == "running"
     }
 
-    fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         matches!(self.state, "failed" | "rejected" | "complete" | "shutdown" | "orphaned")
     }
 
-    fn end(&mut self, state: &'static str, error: String, now: Duration) {
+    pub(super) fn end(&mut self, state: &'static str, error: String, now: Duration) {
         (self.state, self.error, self.since, self.desired) = (state, error, now, "shutdown");
     }
 }
@@ -83,15 +79,15 @@ fn at(time: Duration) -> String {
     format!("{:016.6}", time.as_secs_f64())
 }
 
-fn template(spec: &Value) -> Value {
+pub(super) fn template(spec: &Value) -> Value {
     json!([spec.get("TaskTemplate"), spec.pointer("/EndpointSpec/Ports")])
 }
 
-fn number(spec: &Value, pointer: &str) -> Option<u64> {
+pub(super) fn number(spec: &Value, pointer: &str) -> Option<u64> {
     spec.pointer(pointer).and_then(Value::as_u64)
 }
 
-fn text<'a>(spec: &'a Value, pointer: &str) -> &'a str {
+pub(super) fn text<'a>(spec: &'a Value, pointer: &str) -> &'a str {
     spec.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -106,27 +102,6 @@ pub(crate) fn refers_to(spec: &Value, id: &str) -> bool {
         let entries = spec.pointer(list).and_then(Value::as_array);
         entries.into_iter().flatten().any(|entry| entry.get(key).and_then(Value::as_str) == Some(id))
     })
-}
-
-/// Whether a node may have tasks of a service, by its state and its constraints.
-fn takes(node: &Node, spec: &Value) -> bool {
-    let constraints = spec.pointer("/TaskTemplate/Placement/Constraints").and_then(Value::as_array);
-    Swarm::takes_tasks(node)
-        && constraints.into_iter().flatten().filter_map(Value::as_str).all(|constraint| {
-            let (key, value, equal) = match (constraint.split_once("!="), constraint.split_once("==")) {
-                (Some((key, value)), _) => (key, value, false),
-                (_, Some((key, value))) => (key, value, true),
-                _ => return false,
-            };
-            let (key, value) = (key.trim(), value.trim());
-            let is = match key.strip_prefix("node.labels.") {
-                Some(label) => node.labels.get(label).is_some_and(|v| v == value),
-                None if key == "node.role" => node.role.to_string() == value,
-                None if key == "node.hostname" => node.hostname == value,
-                None => false,
-            };
-            is == equal
-        })
 }
 
 impl Objects {
@@ -376,172 +351,11 @@ impl Objects {
             let entries = spec.pointer(&format!("/TaskTemplate/ContainerSpec/{list}")).and_then(Value::as_array);
             for entry in entries.into_iter().flatten() {
                 let id = text(entry, &format!("/{key}"));
-                if !self.stored.get(id).is_some_and(|o| o.kind == kind) {
+                if self.stored.get(id).is_none_or(|o| o.kind != kind) {
                     return Err(words::no_such_reference(kind, id));
                 }
             }
         }
         Ok(())
-    }
-
-    /// What tasks do by themselves.
-    fn lives(&mut self, nodes: &[Node], images: &BTreeMap<String, ImageKind>, now: Duration) {
-        for task in &mut self.tasks {
-            let node = task.node.as_ref().and_then(|id| nodes.iter().find(|n| n.id == *id));
-            let lost = task.node.is_some() && node.is_none_or(|n| n.state == NodeState::Down);
-            if lost && !task.has_ended() {
-                task.end("orphaned", "the node is down".into(), now);
-                continue;
-            }
-            if node.is_some_and(|n| n.availability == Availability::Drain) && task.is_wanted() {
-                task.desired = "shutdown";
-            }
-            if !task.is_wanted() && !task.has_ended() {
-                if now >= task.since + Duration::from_millis(300) || task.state != "running" {
-                    (task.state, task.since) = ("shutdown", now);
-                }
-                continue;
-            }
-            let image = text(&task.template, "/0/ContainerSpec/Image").split('@').next().unwrap_or_default().to_owned();
-            match (task.state, images.get(&image)) {
-                ("preparing", Some(ImageKind::Missing)) if now >= task.since + STARTS => {
-                    task.end("rejected", format!("No such image: {image}"), now);
-                }
-                ("preparing", _) if now >= task.since + STARTS => (task.state, task.since) = ("running", now),
-                ("running", Some(ImageKind::Crashes)) if now >= task.since + RUNS => {
-                    task.end("failed", "task: non-zero exit (1)".into(), now)
-                }
-                ("running", Some(ImageKind::Ends)) if now >= task.since + RUNS => task.end("complete", String::new(), now),
-                _ => {}
-            }
-        }
-    }
-
-    /// Makes, replaces and ends tasks of a service. Gives whether the service itself changed: the state of its update.
-    fn reconcile(&mut self, id: &str, nodes: &[Node], now: Duration, ids: &mut impl Iterator<Item = String>) -> bool {
-        let Some(service) = self.stored.get(id).cloned() else { return false };
-        let spec = &service.spec;
-        let global = spec.pointer("/Mode/Global").is_some();
-        let job = spec.pointer("/Mode/ReplicatedJob").is_some();
-        let able: Vec<&Node> = nodes.iter().filter(|n| takes(n, spec)).collect();
-        let slots: Vec<(u64, Option<NodeId>)> = if global {
-            able.iter().map(|n| (0, Some(n.id.clone()))).collect()
-        } else {
-            (1..=number(spec, "/Mode/Replicated/Replicas").unwrap_or(1)).map(|slot| (slot, None)).collect()
-        };
-        let place_of = |t: &SimTask| if global { (0, t.node.clone()) } else { (t.slot, None) };
-        let wanted: BTreeSet<(u64, Option<NodeId>)> = slots.iter().cloned().collect();
-        for task in self.tasks.iter_mut().filter(|t| t.service == id && t.is_wanted() && !wanted.contains(&place_of(t))) {
-            (task.desired, task.since) = ("remove", now);
-        }
-        let current = template(spec);
-        let paused = matches!(service.update, Some(("paused" | "rollback_paused", ..)));
-        let rolling = matches!(service.update, Some(("updating" | "rollback_started", ..)));
-        let at_once = match number(spec, "/UpdateConfig/Parallelism") {
-            Some(0) => usize::MAX,
-            Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
-            None => 1,
-        };
-        let mut under_way =
-            self.tasks.iter().filter(|t| t.service == id && t.is_wanted() && t.template == current && t.state != "running").count();
-        for (slot, on) in &slots {
-            let mine = |t: &&SimTask| t.service == id && place_of(t) == (*slot, on.clone());
-            let alive = self.tasks.iter().position(|t| mine(&t) && t.is_wanted());
-            let last = self.tasks.iter().filter(mine).max_by_key(|t| (t.created, t.since)).cloned();
-            let last = last.as_ref();
-            let (restarts, ended) = (
-                !matches!(text(spec, "/TaskTemplate/RestartPolicy/Condition"), "none" | "on-failure") && !job,
-                last.is_some_and(|t| t.has_ended() && matches!(t.state, "failed" | "rejected" | "complete")),
-            );
-            let too_soon = last.is_some_and(|t| ended && now < t.since + RESTART && t.template == current);
-            let done = last.is_some_and(|t| {
-                t.template == current
-                    && (t.state == "complete" && !restarts
-                        || t.state == "failed" && text(spec, "/TaskTemplate/RestartPolicy/Condition") == "none")
-            });
-            let replace = match alive {
-                None => !too_soon && !done && !(paused && last.is_some_and(|t| t.template == current && ended)),
-                Some(found) => {
-                    let old = self.tasks.get(found).is_some_and(|t| t.template != current);
-                    old && rolling && under_way < at_once
-                }
-            };
-            if !replace {
-                continue;
-            }
-            if let Some(old) = alive.and_then(|found| self.tasks.get_mut(found)) {
-                (old.desired, old.since) = ("shutdown", now);
-                under_way += 1;
-            }
-            // The node with the fewest tasks of this service (swarmkit `manager/scheduler`).
-            let load = |n: &Node| self.tasks.iter().filter(|t| t.is_wanted() && t.service == id && t.node.as_ref() == Some(&n.id)).count();
-            let node = match on {
-                Some(node) => Some(node.clone()),
-                None => able.iter().min_by_key(|n| (load(n), n.id.clone())).map(|n| n.id.clone()),
-            };
-            let Some(task) = ids.next() else { break };
-            let (state, error) = match &node {
-                Some(_) => ("preparing", String::new()),
-                None => ("pending", format!("no suitable node (scheduling constraints not satisfied on {} nodes)", nodes.len())),
-            };
-            // A task that waits for a node is kept as it is.
-            if node.is_none() && last.is_some_and(|t| t.state == "pending" && t.is_wanted()) {
-                continue;
-            }
-            self.tasks.push(SimTask {
-                id: task,
-                service: id.to_owned(),
-                slot: *slot,
-                node,
-                desired: "running",
-                state,
-                error,
-                created: now,
-                since: now,
-                template: current.clone(),
-            });
-        }
-        // Tasks that found no node get one when there is one.
-        if let Some(node) = able.first() {
-            for task in self.tasks.iter_mut().filter(|t| t.service == id && t.state == "pending" && t.is_wanted()) {
-                (task.node, task.state, task.since, task.error) = (Some(node.id.clone()), "preparing", now, String::new());
-            }
-        }
-        self.roll(id, &current, now)
-    }
-
-    /// Where the update of a service stands. Gives whether that changed.
-    fn roll(&mut self, id: &str, current: &Value, now: Duration) -> bool {
-        let failed = |t: &&SimTask, since: Duration| {
-            t.service == id && t.template == *current && t.created >= since && matches!(t.state, "failed" | "rejected" | "complete")
-        };
-        let Some(service) = self.stored.get(id) else { return false };
-        let Some((state @ ("updating" | "rollback_started"), _, since)) = service.update.clone() else { return false };
-        let trouble = self.tasks.iter().find(|t| failed(t, since)).map(|t| t.id.clone());
-        let mine: Vec<&SimTask> = self.tasks.iter().filter(|t| t.service == id && t.is_wanted()).collect();
-        let monitor = number(&service.spec, "/UpdateConfig/Monitor").map_or(Duration::from_secs(5), Duration::from_nanos);
-        let settled = mine.iter().all(|t| t.template == *current && t.state == "running" && now >= t.since + monitor);
-        let action = text(&service.spec, "/UpdateConfig/FailureAction").to_owned();
-        let Some(service) = self.stored.get_mut(id) else { return false };
-        match (trouble, state) {
-            (Some(task), "updating") if action == "rollback" && service.previous.is_some() => {
-                let back = service.previous.clone().unwrap_or_default();
-                service.previous = Some(std::mem::replace(&mut service.spec, back));
-                let message = format!("update rolled back due to failure or early termination of task {task}");
-                service.update = Some(("rollback_started", message, now));
-                true
-            }
-            (Some(task), "updating") if action != "continue" => {
-                service.update = Some(("paused", format!("update paused due to failure or early termination of task {task}"), now));
-                true
-            }
-            _ if settled => {
-                let ended = if state == "updating" { "completed" } else { "rollback_completed" };
-                let message = service.update.as_ref().map(|(_, message, _)| message.clone()).unwrap_or_default();
-                service.update = Some((ended, message, now));
-                true
-            }
-            _ => false,
-        }
     }
 }

@@ -1,8 +1,10 @@
 //! Steps of workloads: each kind is a file with its data, what it asks, and what ends it.
 
+mod drained;
 mod object;
 mod service;
 
+use drained::WaitDrained;
 use object::{CreateObject, RemoveObject};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,11 +12,12 @@ use service::PutService;
 use std::collections::BTreeSet;
 use swarm_core::engine::Kind;
 use swarm_core::family::Family;
-use swarm_core::id::StepId;
+use swarm_core::id::{HostName, StepId};
 use swarm_core::machine::{Outcome, Task};
 use swarm_core::observe::Observed;
 use swarm_core::plan::{Action, LintFinding, Plan, Step, Target, Work};
 
+pub(crate) use drained::Drained;
 pub(crate) use object::{Create, Remove};
 pub(crate) use service::{Live, Put};
 
@@ -31,6 +34,8 @@ pub(crate) enum Data {
     Put(Box<Put>),
     /// Remove an object; a service's tasks are waited for.
     Remove(Remove),
+    /// Wait until no task runs on a node.
+    Drained(Drained),
 }
 
 impl Data {
@@ -40,6 +45,7 @@ impl Data {
             Self::Put(put) if put.is_new() => "create-service".into(),
             Self::Put(_) => "update-service".into(),
             Self::Remove(remove) => format!("remove-{}", remove.kind),
+            Self::Drained(_) => "wait-drained".into(),
         }
     }
 
@@ -48,6 +54,7 @@ impl Data {
             Self::Create(create) => (create.kind, create.name()),
             Self::Put(put) => (Kind::Service, put.name()),
             Self::Remove(remove) => (remove.kind, remove.name.as_str()),
+            Self::Drained(drained) => return Target::Host(HostName::new(drained.host.clone())),
         };
         Target::Object { kind: kind.to_string(), name: name.to_owned() }
     }
@@ -80,6 +87,7 @@ impl Family for Workload {
             Data::Create(create) => Box::new(CreateObject::new(create)),
             Data::Put(put) => Box::new(PutService::new(*put)),
             Data::Remove(remove) => Box::new(RemoveObject::new(remove)),
+            Data::Drained(drained) => Box::new(WaitDrained::new(drained)),
         })
     }
 
@@ -126,7 +134,7 @@ impl Family for Workload {
                         say(step, "removes what belongs to no stack".into());
                     }
                 }
-                Data::Create(_) => {}
+                Data::Create(_) | Data::Drained(_) => {}
             }
         }
         found

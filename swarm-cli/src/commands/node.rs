@@ -1,0 +1,108 @@
+//! `swarm node`.
+
+use super::work::{How, Session, carry, print_object};
+use crate::args::{Common, Format};
+use crate::args_work::{NodeArgs, NodeCommand};
+use crate::failure::Failure;
+use crate::source;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use swarm_core::engine::{Kind, Object, Query};
+use swarm_core::id::HostName;
+use swarm_core::nodes::{EditNodes, NodeEdit, RemoveNodes};
+use swarm_core::observe::Observed;
+use swarm_core::spec::{Availability, Role};
+use swarm_workload::Emptied;
+
+pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Failure> {
+    let availability = |availability| NodeEdit::Availability(availability);
+    match command {
+        NodeCommand::Ls(args) => super::look::status(args, format).await,
+        NodeCommand::Inspect(args) => {
+            let (_, found) = entries(args).await?;
+            found.iter().for_each(|(_, object)| print_object("node inspect", object, format));
+            Ok(0)
+        }
+        NodeCommand::Ps(args) => ps(args, format).await,
+        NodeCommand::Promote(args) => edit(args, &NodeEdit::Role(Role::Manager), "node promote", None, format).await,
+        NodeCommand::Demote(args) => edit(args, &NodeEdit::Role(Role::Worker), "node demote", None, format).await,
+        NodeCommand::Drain { args, timeout } => edit(args, &availability(Availability::Drain), "node drain", Some(*timeout), format).await,
+        NodeCommand::Activate(args) => edit(args, &availability(Availability::Active), "node activate", None, format).await,
+        NodeCommand::Pause(args) => edit(args, &availability(Availability::Pause), "node pause", None, format).await,
+        NodeCommand::Label { common, host, labels, dry_run } => {
+            let mut wanted = BTreeMap::new();
+            for label in labels {
+                match (label.split_once('='), label.strip_suffix('-')) {
+                    (Some((key, value)), _) if !key.is_empty() => wanted.insert(key.to_owned(), Some(value.to_owned())),
+                    (None, Some(key)) if !key.is_empty() => wanted.insert(key.to_owned(), None),
+                    _ => return Err(Failure::Usage(format!("`{label}`: write KEY=VALUE, or KEY- to remove a label"))),
+                };
+            }
+            let session = Session::open(common).await?;
+            let edits = named(&session, std::slice::from_ref(host))?.into_iter().map(|h| (h, NodeEdit::Labels(wanted.clone()))).collect();
+            let intent = EditNodes { spec: &session.spec, edits };
+            carry(&session, &intent, How { dry_run: *dry_run, ..How::new("node label", format) }).await
+        }
+        NodeCommand::Rm { common, hosts, dead, timeout, dry_run, yes } => {
+            let session = Session::open(common).await?;
+            let (hosts, dead) = (named(&session, hosts)?, named(&session, dead)?);
+            if hosts.is_empty() && dead.is_empty() {
+                return Err(Failure::Usage("name a host, or --dead HOST".into()));
+            }
+            let all: Vec<&str> = hosts.iter().chain(&dead).map(HostName::as_str).collect();
+            let question = format!("Take {} out of the swarm for good?", all.join(", "));
+            let how = How {
+                dry_run: *dry_run,
+                question: Some(question),
+                must_agree: true,
+                yes: *yes,
+                idle: "nothing to do: no such node is listed".into(),
+                done: format!("{} is out of the swarm", all.join(", ")),
+                ..How::new("node rm", format)
+            };
+            let inner = RemoveNodes { spec: &session.spec, hosts: hosts.clone(), dead: dead.clone() };
+            carry(&session, &Emptied { inner, patience: *timeout }, how).await
+        }
+    }
+}
+
+fn named(session: &Session, names: &[String]) -> Result<Vec<HostName>, Failure> {
+    source::named(names, &session.spec, "HOST").map(|hosts| hosts.into_iter().collect())
+}
+
+async fn edit(args: &NodeArgs, edit: &NodeEdit, command: &str, drains: Option<Duration>, format: Format) -> Result<u8, Failure> {
+    let session = Session::open(&args.common).await?;
+    let edits = named(&session, &args.hosts)?.into_iter().map(|host| (host, edit.clone())).collect();
+    let inner = EditNodes { spec: &session.spec, edits };
+    let how = How { dry_run: args.dry_run, ..How::new(command, format) };
+    match drains {
+        Some(patience) => carry(&session, &Emptied { inner, patience }, how).await,
+        None => carry(&session, &inner, how).await,
+    }
+}
+
+/// The entries of hosts in the node list.
+async fn entries(args: &NodeArgs) -> Result<(Observed, Vec<(HostName, Object)>), Failure> {
+    let common: &Common = &args.common;
+    let session = Session::open(common).await?;
+    let (observed, lists) = session.objects(&[Query::all(Kind::Node)]).await?;
+    let mut found = Vec::new();
+    for host in named(&session, &args.hosts)? {
+        let node = observed.hosts.get(&host).and_then(|h| h.node.as_ref().or(h.presumed.as_ref()));
+        let node = node.ok_or_else(|| Failure::Other(format!("{host} is no node of the swarm")))?;
+        let entry = lists.iter().flatten().find(|o| o.id() == node.id.as_str());
+        found.push((host, entry.cloned().ok_or_else(|| Failure::Other(format!("no manager lists node {}", node.id)))?));
+    }
+    Ok((observed, found))
+}
+
+async fn ps(args: &NodeArgs, format: Format) -> Result<u8, Failure> {
+    let session = Session::open(&args.common).await?;
+    let (observed, lists) = session.objects(&[Query::all(Kind::Task), Query::all(Kind::Service)]).await?;
+    let [tasks, services] = lists.as_slice() else { return Ok(1) };
+    let ids: Vec<&str> =
+        named(&session, &args.hosts)?.iter().filter_map(|host| observed.hosts.get(host)?.node.as_ref().map(|n| n.id.as_str())).collect();
+    let here: Vec<Object> = tasks.iter().filter(|t| t.text("/NodeID").is_some_and(|id| ids.contains(&id))).cloned().collect();
+    super::service::task_table("node ps", &here, services, &observed, false, format);
+    Ok(0)
+}
