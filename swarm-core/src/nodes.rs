@@ -1,6 +1,7 @@
 //! Work on single nodes beside what the file says: roles, availability, labels, and taking a node out for good. Each is an intent like any
 //! other: the same planner, quorum rules, lint and verification as for a whole file.
 
+use crate::addr::{AddressSelector, ip_of};
 use crate::engine::{Force, NodeChange};
 use crate::id::{HostName, NodeId, StepId};
 use crate::intent::{Converge, Intent, Next, SoFar, waits};
@@ -178,7 +179,23 @@ impl RemoveNodes<'_> {
     /// The node of a host: its own, or the one that a dead host had.
     fn node<'o>(&self, observed: &'o Observed, host: &HostName) -> Option<&'o NodeFacts> {
         let seen = observed.hosts.get(host)?;
-        if self.dead.contains(host) { seen.node.as_ref().or(seen.presumed.as_ref()) } else { seen.node.as_ref() }
+        match seen.state {
+            _ if self.dead.contains(host) => seen.node.as_ref().or(seen.presumed.as_ref()),
+            // It left, and its entry is still there: it has the host's name and address.
+            HostState::Standalone => self.left_behind(observed, host),
+            _ => seen.node.as_ref(),
+        }
+    }
+
+    /// The entry that a host left behind which is in no swarm now.
+    fn left_behind<'o>(&self, observed: &'o Observed, host: &HostName) -> Option<&'o NodeFacts> {
+        let engine = observed.hosts.get(host)?.report.engine.as_ref().ok()?;
+        let at = match self.spec.host(host)?.advertise_selector() {
+            Some(AddressSelector::Ip(ip)) => Some(ip),
+            _ => None,
+        };
+        let seen_at = |n: &NodeFacts| ip_of(n.manager.as_ref().map_or(n.address.as_str(), |m| m.address.as_str()));
+        observed.strangers.iter().find(|n| n.hostname == engine.hostname && (at.is_none() || seen_at(n) == at))
     }
 
     fn plan(&self, observed: &Observed) -> Result<Vec<Step>, Vec<Refusal>> {
@@ -205,7 +222,11 @@ impl RemoveNodes<'_> {
             }
             let mut leaving = Leaving { steps: &mut steps, host, last: std::mem::take(&mut last) };
             let what = format!("{} node {}", node.role, node.id);
-            if dead {
+            if observed.hosts.get(host).is_some_and(|h| h.state == HostState::Standalone) {
+                let demote = node.manager.is_some();
+                let because = "its host has left the swarm";
+                leaving.push(Action::RemoveNode { node: node.id.clone(), demote, dead }, what, "no such node", because, Risk::None);
+            } else if dead {
                 let demote = node.role == Role::Manager;
                 let because = "its host is gone for good; what may still run there is not stopped";
                 leaving.push(Action::RemoveNode { node: node.id.clone(), demote, dead }, what, "no such node", because, Risk::Quorum);

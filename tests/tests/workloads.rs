@@ -410,3 +410,71 @@ fn every_rule_about_objects_can_be_broken() {
         broken("W4").await;
     });
 }
+
+/// A manager and a worker are taken out for good, the tool is cut off at every call, and the next run finishes: drained, out of raft, out of
+/// the list, and the majority was kept.
+#[test]
+fn nodes_are_taken_out_from_every_cut() {
+    use swarm_core::nodes::RemoveNodes;
+    use swarm_workload::Emptied;
+    let file = spec(FILE);
+    for point in [CrashPoint::BeforeSend, CrashPoint::AnswerLost, CrashPoint::AfterAnswer] {
+        for call in 1..300 {
+            let over = swarm_sim::run(async {
+                let world = ready(&file, 11).await;
+                deploy(&world, &file, &stack(vec![service("app_web", "web:1", 4)]), DeployOptions::default()).await;
+                let inner = RemoveNodes { spec: &file, hosts: vec!["m3".into(), "w1".into()], dead: Vec::new() };
+                let intent = Emptied { inner, patience: Duration::from_secs(60) };
+                world.crash_at(call, point);
+                let reached = tokio::select! {
+                    biased;
+                    () = world.crashed() => false,
+                    report = carry(&world, &file, &intent) => {
+                        assert_eq!(report.unwrap().ending, Ending::Converged, "{}", world.story());
+                        true
+                    }
+                };
+                world.recover();
+                if !reached {
+                    let report = carry(&world, &file, &intent).await.unwrap_or_else(|e| panic!("{point:?} {call}: {e}\n{}", world.story()));
+                    assert_eq!(report.ending, Ending::Converged, "{point:?} {call}: {report:?}\n{}", world.story());
+                }
+                let nodes = world.fleet("onlooker").engine("m1").nodes().await.unwrap();
+                let names: BTreeSet<&str> = nodes.iter().map(|n| n.hostname.as_str()).collect();
+                assert_eq!(names, BTreeSet::from(["m1", "m2"]), "{point:?} {call}");
+                quiet(&world);
+                reached
+            });
+            if over {
+                break;
+            }
+        }
+    }
+}
+
+/// What would cost the majority is refused with the numbers, and a dead manager goes first.
+#[test]
+fn a_majority_is_kept_when_nodes_are_taken_out() {
+    use swarm_core::nodes::{EditNodes, NodeEdit, RemoveNodes};
+    swarm_sim::run(async {
+        let file = spec(FILE);
+        let world = ready(&file, 12).await;
+        world.cause(&Incident::PowerCut("m3".into()));
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        let remove = |hosts: &[&str], dead: &[&str]| RemoveNodes {
+            spec: &file,
+            hosts: hosts.iter().map(|h| (*h).into()).collect(),
+            dead: dead.iter().map(|h| (*h).into()).collect(),
+        };
+        let refused = carry(&world, &file, &remove(&["m2"], &[])).await.unwrap_err().to_string();
+        assert!(refused.contains("no majority"), "{refused}");
+        let alive = carry(&world, &file, &remove(&[], &["w1"])).await.unwrap_err().to_string();
+        assert!(alive.contains("not dead"), "{alive}");
+        let demote = EditNodes { spec: &file, edits: BTreeMap::from([("m2".into(), NodeEdit::Role(swarm_core::spec::Role::Worker))]) };
+        assert!(carry(&world, &file, &demote).await.is_err());
+        let report = carry(&world, &file, &remove(&[], &["m3"])).await.unwrap();
+        assert_eq!(report.ending, Ending::Converged, "{report:?}\n{}", world.story());
+        assert_eq!(world.fleet("onlooker").engine("m1").nodes().await.unwrap().len(), 3);
+        quiet(&world);
+    });
+}

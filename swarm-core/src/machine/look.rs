@@ -117,6 +117,10 @@ impl StepRun {
             return (self.done(), Todo::Nothing);
         }
         match why {
+            // Managers have it out of raft, and its own engine has not heard of it: it takes itself for a manager for a moment.
+            Why::Doubt { error, .. } if error.reason == Reason::Quorum && now < *self.gated.get_or_insert(now) + DOUBT_BUDGET => {
+                (Stage::Pausing { until: now + Duration::from_millis(500), then: Then::Call }, Todo::Nothing)
+            }
             Why::Doubt { error, .. } if error.class == ErrorClass::Refused => (failed(self.explain(&error)), Todo::Nothing),
             Why::Doubt { error, since } if now >= since + DOUBT_BUDGET => (failed(self.explain(&error)), Todo::Nothing),
             Why::Doubt { error, since } => {
