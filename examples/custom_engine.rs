@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use swarm_core::Secret;
 use swarm_core::driver::{NoProgress, settle};
-use swarm_core::engine::{EngineError, EngineRead, MembershipRead, Object, ObjectsRead, Query};
+use swarm_core::engine::{EngineError, EngineRead, MembershipRead, Object, ObjectsRead, Query, StreamsRead};
 use swarm_core::fleet::{FleetRead, Reader};
 use swarm_core::id::NodeId;
 use swarm_core::observe::{ClusterFacts, EngineFacts, NodeFacts, ReachError};
@@ -59,6 +59,9 @@ impl ObjectsRead for Counting {
         self.count().list(query).await
     }
 }
+
+/// What it does not give: the lines that tasks write.
+impl StreamsRead for Counting {}
 
 struct CountingFleet {
     connections: Connections,

@@ -84,7 +84,7 @@ pub(crate) enum Format {
     Text,
     /// One JSON document.
     Json,
-    /// One JSON event a line, as they happen (apply and lab up).
+    /// One JSON event a line, as they happen (verbs that change something step by step, and `service logs`).
     Jsonl,
 }
 

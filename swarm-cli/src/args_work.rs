@@ -167,6 +167,36 @@ pub(crate) enum ServiceCommand {
         #[command(flatten)]
         how: ChangeHow,
     },
+    /// Remove services; it ends when their tasks are gone.
+    Rm {
+        #[command(flatten)]
+        common: Common,
+        /// Names of services.
+        #[arg(required = true)]
+        services: Vec<String>,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Show what the tasks of a service write.
+    Logs {
+        #[command(flatten)]
+        common: Common,
+        /// Name of the service.
+        service: String,
+        /// Go on with what is written from now on.
+        #[arg(long)]
+        follow: bool,
+        /// Only so many of the last lines of each task.
+        #[arg(long, value_name = "LINES")]
+        tail: Option<u64>,
+        /// Only lines of the last so long, for example 10m.
+        #[arg(long, value_name = "DURATION", value_parser = crate::args::duration)]
+        since: Option<std::time::Duration>,
+        /// Only lines that hold this text.
+        #[arg(long, value_name = "TEXT")]
+        grep: Option<String>,
+    },
     /// Put the specification before the present one back.
     Rollback {
         #[command(flatten)]
@@ -277,5 +307,43 @@ pub(crate) enum ObjectCommand {
         common: Common,
         /// Its name.
         name: String,
+    },
+    /// Make one.
+    Create {
+        #[command(flatten)]
+        common: Common,
+        /// Its name.
+        name: String,
+        /// The file with the data of a secret or config; - is standard input.
+        data: Option<PathBuf>,
+        /// A label. Once for each.
+        #[arg(long, value_name = "KEY=VALUE")]
+        label: Vec<String>,
+        /// Driver of a network.
+        #[arg(long, default_value = "overlay")]
+        driver: String,
+        /// An option of a network's driver. Once for each.
+        #[arg(long, value_name = "KEY=VALUE")]
+        opt: Vec<String>,
+        /// Subnet of a network, for example 10.9.0.0/24.
+        #[arg(long)]
+        subnet: Option<String>,
+        /// Containers beside services may use the network.
+        #[arg(long)]
+        attachable: bool,
+        /// The network has no way out.
+        #[arg(long)]
+        internal: bool,
+    },
+    /// Remove some. What a service uses is refused by its name.
+    Rm {
+        #[command(flatten)]
+        common: Common,
+        /// Their names.
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
     },
 }

@@ -90,7 +90,9 @@ impl Progress for Live {
             ProgressEvent::StepTrouble { step, host, message } => {
                 self.spin(line_of(step, host), &format!("{}  {message}", line_of(step, host)));
             }
-            ProgressEvent::StepProgress { step, message } => self.spin(step.as_str(), &format!("{step}  {message}")),
+            ProgressEvent::StepProgress { step, host, message } => {
+                self.spin(line_of(step, host), &format!("{}  {message}", line_of(step, host)));
+            }
             ProgressEvent::StepFinished { step, host, .. } => {
                 self.end(line_of(step, host));
                 if let Some(line) = describe(event) {
@@ -118,7 +120,7 @@ fn describe(event: &ProgressEvent) -> Option<String> {
         ProgressEvent::HostInspected { host, error: Some(error) } => Some(format!("{host}: {error}")),
         ProgressEvent::StepStarted { step, .. } => Some(format!("{step}: started")),
         ProgressEvent::StepTrouble { step, message, .. } => Some(format!("{step}: {message}")),
-        ProgressEvent::StepProgress { step, message } => Some(format!("{step}: {message}")),
+        ProgressEvent::StepProgress { step, message, .. } => Some(format!("{step}: {message}")),
         ProgressEvent::StepFinished { step, outcome, .. } => Some(format!("{step}: {}", outcome_text(outcome))),
         ProgressEvent::Waiting { what } => Some(format!("waiting: {what}")),
         ProgressEvent::VerifyStarted => Some("verifying from a fresh look".into()),

@@ -86,7 +86,8 @@ pub struct ReadStack {
 pub struct FilePayloads(BTreeMap<String, Secret>);
 
 impl FilePayloads {
-    pub(crate) fn add(&mut self, name: &str, data: &[u8]) {
+    /// Adds the data of a secret or config.
+    pub fn add(&mut self, name: &str, data: &[u8]) {
         use base64::Engine;
         self.0.insert(name.to_owned(), Secret::new(base64::engine::general_purpose::STANDARD.encode(data)));
     }

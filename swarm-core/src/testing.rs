@@ -4,8 +4,8 @@
 #![allow(missing_docs, clippy::indexing_slicing, clippy::panic, reason = "most of this is written by mockall")]
 
 use crate::engine::{
-    EngineError, Force, InitRequest, JoinRequest, Kind, Membership, MembershipRead, NodeChange, Object, Objects, ObjectsRead, Query,
-    Sealed, SwarmChange,
+    EngineError, Force, InitRequest, JoinRequest, Kind, LogLines, LogQuery, Membership, MembershipRead, NodeChange, Object, Objects,
+    ObjectsRead, Query, Sealed, StreamsRead, SwarmChange,
 };
 use crate::host::{BoxStream, Command, Host, HostError, HostRead, Output};
 use crate::id::{HostName, NodeId};
@@ -44,6 +44,11 @@ mockall::mock! {
     impl ObjectsRead for Docker {
         async fn list(&self, query: &Query) -> Result<Vec<Object>, EngineError>;
         async fn get(&self, kind: Kind, id: &str) -> Result<Object, EngineError>;
+    }
+
+    #[async_trait]
+    impl StreamsRead for Docker {
+        async fn logs(&self, query: &LogQuery) -> Result<LogLines, EngineError>;
     }
 
     #[async_trait]

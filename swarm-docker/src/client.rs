@@ -69,7 +69,7 @@ impl Doing {
     }
 
     /// Something was sent, and no whole answer came.
-    fn lost(self, message: &str) -> EngineError {
+    pub(crate) fn lost(self, message: &str) -> EngineError {
         let class = if self.mutating { ErrorClass::Unknown } else { ErrorClass::Unreachable };
         self.error(class, Reason::Other, message)
     }
@@ -255,6 +255,26 @@ impl EngineClient {
         list::read(&bytes, least, each).map_err(|e| doing.unusable(&format!("the engine's answer is not such a list: {e}")))
     }
 
+    /// A body that lasts, once the engine has begun it; and whether its bytes come without frames.
+    pub(crate) async fn stream(&self, doing: Doing, path: &str) -> Result<(bool, Incoming), EngineError> {
+        let request = empty(&format!("{}{path}", self.prefix)).map_err(|e| doing.unusable(&e.to_string()))?;
+        let answer = doing.within(async { self.send(doing, request).await }).await?;
+        let status = answer.status();
+        if !status.is_success() {
+            let bytes = collect(answer).await.map_err(|e| doing.lost(&e))?;
+            return Err(doing.answered(status.as_u16(), &message_of(&bytes)));
+        }
+        let kind = answer.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
+        Ok((kind.contains("raw-stream"), answer.into_body()))
+    }
+
+    async fn send(&self, doing: Doing, request: Request<Body>) -> Result<Response<Incoming>, EngineError> {
+        self.http.request(request).await.map_err(|error| match not_reached(&error) {
+            Some(not_reached) => doing.not_reached(not_reached),
+            None => doing.lost(&chain(&error)),
+        })
+    }
+
     async fn bytes(
         &self,
         doing: Doing,
@@ -274,21 +294,17 @@ impl EngineClient {
         }
         let request =
             request.body(Full::new(bytes).map_err(|never| match never {}).boxed_unsync()).map_err(|e| doing.unusable(&e.to_string()))?;
-        let answer = self.http.request(request).await.map_err(|error| match not_reached(&error) {
-            Some(not_reached) => doing.not_reached(not_reached),
-            None => doing.lost(&chain(&error)),
-        })?;
+        let answer = self.send(doing, request).await?;
         let status = answer.status();
         let bytes = collect(answer).await.map_err(|e| doing.lost(&e))?;
-        if !status.is_success() {
-            let message = serde_json::from_slice::<Value>(&bytes)
-                .ok()
-                .and_then(|v| v.get("message")?.as_str().map(str::to_owned))
-                .unwrap_or_else(|| String::from_utf8_lossy(&bytes).into_owned());
-            return Err(doing.answered(status.as_u16(), &message));
-        }
-        Ok(bytes)
+        if status.is_success() { Ok(bytes) } else { Err(doing.answered(status.as_u16(), &message_of(&bytes))) }
     }
+}
+
+/// What an error answer says.
+fn message_of(bytes: &Bytes) -> String {
+    let message = serde_json::from_slice::<Value>(bytes).ok().and_then(|v| v.get("message")?.as_str().map(str::to_owned));
+    message.unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned())
 }
 
 async fn collect(answer: Response<Incoming>) -> Result<Bytes, String> {

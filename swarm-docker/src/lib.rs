@@ -8,6 +8,7 @@ mod client;
 mod engine;
 mod facts;
 mod list;
+mod logs;
 mod objects;
 mod stream;
 mod tls;

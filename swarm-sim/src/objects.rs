@@ -5,7 +5,7 @@ use crate::fleet::{Asked, SimHost};
 use crate::invariant::Sent;
 use async_trait::async_trait;
 use serde_json::Value;
-use swarm_core::engine::{EngineError, ErrorClass, Kind, Object, Objects, ObjectsRead, Query, Reason, Sealed};
+use swarm_core::engine::{EngineError, ErrorClass, Kind, Object, Objects, ObjectsRead, Query, Reason, Sealed, StreamsRead};
 use swarm_core::secret::Secret;
 
 #[async_trait]
@@ -27,6 +27,8 @@ impl ObjectsRead for SimHost {
         Err(EngineError { doing: "asking the registry for the image", class: ErrorClass::Refused, reason: Reason::NotFound, message })
     }
 }
+
+impl StreamsRead for SimHost {}
 
 #[async_trait]
 impl Objects for SimHost {

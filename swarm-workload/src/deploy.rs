@@ -2,7 +2,7 @@
 
 use crate::diff::{Change, differences};
 use crate::names::{image_with_tag, without_digest};
-use crate::spec::{IMAGE_LABEL, NAMESPACE_LABEL, ServiceWanted, Stack};
+use crate::spec::{IMAGE_LABEL, NAMESPACE_LABEL, ServiceWanted, Stack, StartAfter};
 use crate::steps::{Create, Data, Put, Remove};
 use crate::there::{There, belongs, config_name, current_secret, find, is_rotation_of, kept_by, wants};
 use crate::verify;
@@ -324,7 +324,12 @@ impl<'a> Planner<'a> {
                 step.needs.extend(needs);
             }
         }
-        self.steps = in_order(std::mem::take(&mut self.steps));
+        let (steps, circle) = in_order(std::mem::take(&mut self.steps));
+        self.steps = steps;
+        if circle {
+            self.notes
+                .push("services depend on each other in a circle (depends_on): one of them is begun without what it depends on".into());
+        }
     }
 
     fn service(&self, wanted: &ServiceWanted, spec: Value, live: Option<&Object>) -> Option<Step> {
@@ -335,9 +340,12 @@ impl<'a> Planner<'a> {
             Resolve::Always => true,
             Resolve::Never => false,
         };
+        // Whether another service waits until it has run to its end.
+        let waited_for = |other: &ServiceWanted| other.after.get(&wanted.name) == Some(&StartAfter::Completed);
+        let to_the_end = self.deploy.stack.services.iter().any(waited_for);
         let put = |spec, live, changed| {
-            Data::Put(Box::new(Put { spec, live, resolve: resolve(changed), login, detach: options.detach, rollback: false, force: false }))
-                .work()
+            let (resolve, detach) = (resolve(changed), options.detach);
+            Data::Put(Box::new(Put { spec, live, resolve, login, detach, rollback: false, force: false, to_the_end })).work()
         };
         let Some(there) = live else {
             let after = summary(&wanted.spec);
@@ -365,7 +373,6 @@ impl<'a> Planner<'a> {
         let stack = self.stack();
         let wanted: BTreeSet<&str> = self.deploy.stack.services.iter().map(|s| s.name.as_str()).collect();
         let gone: Vec<&Object> = self.there.services.iter().copied().filter(|o| belongs(o, stack) && !wanted.contains(o.name())).collect();
-        let services: Vec<StepId> = self.steps.iter().map(|s| s.id.clone()).collect();
         for object in gone {
             if self.deploy.options.prune {
                 self.remove(Kind::Service, object, Vec::new(), "the file no longer has it, and --prune was given");
@@ -373,6 +380,8 @@ impl<'a> Planner<'a> {
                 self.notes.push(format!("service {} is in the stack and not in the file; --prune removes it", object.name()));
             }
         }
+        // Nothing that a service may use goes beside a change of services.
+        let services: Vec<StepId> = self.steps.iter().map(|s| s.id.clone()).collect();
         let used = |kind: Kind, object: &Object| {
             let (list, key) = if kind == Kind::Secret { ("Secrets", "SecretID") } else { ("Configs", "ConfigID") };
             let by = |s: &&Object| crate::spec::references(s.spec(), list).any(|r| r.get(key).and_then(Value::as_str) == Some(object.id()));
@@ -423,19 +432,23 @@ pub(crate) fn rename(spec: &mut Value, list: &str, key: &str, names: &BTreeMap<S
     }
 }
 
-/// Steps in an order in which each follows what it needs. What is in a circle keeps its place at the end: lint names it.
-fn in_order(steps: Vec<Step>) -> Vec<Step> {
+/// Steps in an order in which each follows what it needs, and whether services that depend on each other in a circle had to be taken as they
+/// come.
+fn in_order(steps: Vec<Step>) -> (Vec<Step>, bool) {
     let all: BTreeSet<StepId> = steps.iter().map(|s| s.id.clone()).collect();
     let mut done: BTreeSet<StepId> = BTreeSet::new();
     let mut waiting = steps;
     let mut sorted = Vec::with_capacity(waiting.len());
+    let mut circle = false;
     loop {
         let (ready, rest): (Vec<Step>, Vec<Step>) =
             waiting.into_iter().partition(|s| s.needs.iter().all(|need| done.contains(need) || !all.contains(need)));
         waiting = rest;
         if ready.is_empty() {
-            sorted.extend(waiting);
-            return sorted;
+            let Some(first) = waiting.first_mut() else { return (sorted, circle) };
+            first.needs.retain(|need| done.contains(need) || !all.contains(need));
+            circle = true;
+            continue;
         }
         done.extend(ready.iter().map(|s| s.id.clone()));
         sorted.extend(ready);

@@ -46,7 +46,8 @@ impl Intent for Remove<'_> {
         let objects = self.objects(&there);
         for (kind, object) in &objects {
             // What others use stays, and so does everything: half a stack is worse than one.
-            let users = if *kind == Kind::Service { Vec::new() } else { self.users(*kind, object, &there) };
+            let others: Vec<&Object> = there.services.iter().copied().filter(|s| !belongs(s, self.stack)).collect();
+            let users = users_of(*kind, object, &others);
             if !users.is_empty() {
                 let target = Target::Object { kind: kind.to_string(), name: object.name().to_owned() };
                 refusals.push(Refusal::Object {
@@ -82,25 +83,22 @@ impl Intent for Remove<'_> {
     }
 }
 
-impl Remove<'_> {
-    /// Services that are not in the stack and use one of its objects.
-    fn users(&self, kind: Kind, object: &Object, there: &There<'_>) -> Vec<String> {
-        let uses = |service: &&&Object| {
-            let spec = service.spec();
-            let refers = |list: &str, key: &str| {
-                crate::spec::references(spec, list).any(|r| r.get(key).and_then(serde_json::Value::as_str) == Some(object.id()))
-            };
-            match kind {
-                Kind::Secret => refers("Secrets", "SecretID"),
-                Kind::Config => refers("Configs", "ConfigID"),
-                Kind::Network => {
-                    let networks = spec.pointer("/TaskTemplate/Networks").and_then(serde_json::Value::as_array);
-                    networks.into_iter().flatten().any(|n| n.get("Target").and_then(serde_json::Value::as_str) == Some(object.id()))
-                }
-                Kind::Node | Kind::Service | Kind::Task => false,
-            }
+/// Services that use an object.
+pub(crate) fn users_of(kind: Kind, object: &Object, services: &[&Object]) -> Vec<String> {
+    let uses = |service: &&&Object| {
+        let spec = service.spec();
+        let refers = |list: &str, key: &str| {
+            crate::spec::references(spec, list).any(|r| r.get(key).and_then(serde_json::Value::as_str) == Some(object.id()))
         };
-        let others = there.services.iter().filter(|s| !belongs(s, self.stack)).filter(uses);
-        others.map(|s| format!("service {}", s.name())).collect()
-    }
+        match kind {
+            Kind::Secret => refers("Secrets", "SecretID"),
+            Kind::Config => refers("Configs", "ConfigID"),
+            Kind::Network => {
+                let networks = spec.pointer("/TaskTemplate/Networks").and_then(serde_json::Value::as_array);
+                networks.into_iter().flatten().any(|n| n.get("Target").and_then(serde_json::Value::as_str) == Some(object.id()))
+            }
+            Kind::Node | Kind::Service | Kind::Task => false,
+        }
+    };
+    services.iter().filter(uses).map(|s| format!("service {}", s.name())).collect()
 }

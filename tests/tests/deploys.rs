@@ -222,7 +222,7 @@ async fn one_apply_brings_the_cluster_and_its_applications_up() {
     images(&lab, &["app:1", "app:2"]);
     let app = |image: &str| {
         format!(
-            "services:\n  web:\n    image: {image}\n    command: [/bin/sleep, \"1000\"]\n    stop_grace_period: 1s\n    deploy: {{ mode: global, endpoint_mode: dnsrr, update_config: {{ monitor: 1s }} }}\n"
+            "services:\n  web:\n    image: {image}\n    command: [/bin/sh, -c, \"echo started; exec /bin/sleep 1000\"]\n    stop_grace_period: 1s\n    deploy: {{ mode: global, endpoint_mode: dnsrr, update_config: {{ monitor: 1s }} }}\n"
         )
     };
     let path = lab.lab.dir.join("app.yml");
@@ -240,6 +240,35 @@ async fn one_apply_brings_the_cluster_and_its_applications_up() {
     let again = swarm(&["apply", "--yes"]);
     assert!(again.code == 0 && again.out.contains("Nothing to do"), "{again:?}");
     assert_eq!(swarm(&["verify"]).code, 0);
+    // One line of each of the two tasks.
+    let logs = swarm(&["service", "logs", "shop_web", "--tail", "5"]);
+    assert!(logs.code == 0 && logs.out.matches("shop_web | started").count() == 2, "{logs:?}");
+    assert_eq!(swarm(&["service", "logs", "shop_web", "--grep", "nothing like it"]).out, "");
+    assert_eq!(swarm(&["service", "logs", "nowhere"]).code, 1);
+
+    // Single objects: made, listed, refused while they are used, removed.
+    let data = lab.lab.dir.join("data");
+    std::fs::write(&data, "top-secret-data").unwrap();
+    for kind in ["secret", "config"] {
+        let made = swarm(&[kind, "create", "one", data.to_str().unwrap(), "--label", "a=b"]);
+        assert!(made.code == 0 && !format!("{made:?}").contains("top-secret-data"), "{made:?}");
+        assert_eq!(lab.docker("m1", &[kind, "inspect", "one", "--format", "{{.Spec.Labels.a}}"]).trim(), "b");
+        assert!(swarm(&[kind, "create", "one", data.to_str().unwrap()]).err.contains("it is there already"));
+        assert!(swarm(&[kind, "ls"]).out.contains("one"));
+        let removed = swarm(&[kind, "rm", "one", "--yes"]);
+        assert_eq!((removed.code, lab.docker("m1", &[kind, "ls", "-q"]).as_str()), (0, ""), "{removed:?}");
+    }
+    let net = swarm(&["network", "create", "side", "--attachable", "--subnet", "10.77.0.0/24"]);
+    assert_eq!(net.code, 0, "{net:?}");
+    assert!(lab.docker("m1", &["network", "inspect", "side"]).contains("10.77.0.0/24"));
+    assert_eq!(swarm(&["network", "rm", "side", "--yes"]).code, 0);
+    let used = swarm(&["network", "rm", "shop_default", "--yes"]);
+    assert!(used.code == 1 && used.err.contains("it is used by service shop_web"), "{used:?}");
+    let gone = swarm(&["service", "rm", "shop_web", "--yes"]);
+    assert!(gone.code == 0 && lab.docker("m1", &["ps", "-q"]).is_empty(), "{gone:?}");
+    assert_eq!(swarm(&["verify"]).code, 3);
+    assert_eq!(swarm(&["apply", "--yes"]).code, 0);
+
     std::fs::write(&path, app("app:2")).unwrap();
     let saved = lab.lab.dir.join("plan.json");
     let plan = swarm(&["plan", "-o", saved.to_str().unwrap()]);

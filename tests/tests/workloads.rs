@@ -478,3 +478,60 @@ fn a_majority_is_kept_when_nodes_are_taken_out() {
         quiet(&world);
     });
 }
+
+#[test]
+fn services_wait_for_what_they_depend_on() {
+    let file = spec(FILE);
+    let once = |image: &str| {
+        let mut once = service("app_once", image, 1);
+        once.spec["TaskTemplate"]["RestartPolicy"] = json!({ "Condition": "none" });
+        once
+    };
+    let web = |when: StartAfter| {
+        let mut web = service("app_web", "web:1", 1);
+        web.after.insert("app_once".into(), when);
+        web
+    };
+    swarm_sim::run(async {
+        let world = ready(&file, 13).await;
+        world.image("once:1", ImageKind::Ends);
+        world.image("once:bad", ImageKind::Crashes);
+        let good = deploy(&world, &file, &stack(vec![web(StartAfter::Completed), once("once:1")]), DeployOptions::default()).await;
+        assert_eq!(good.ending, Ending::Converged, "{good:?}\n{}", world.story());
+        carry(&world, &file, &Remove { spec: &file, stack: "app" }).await.unwrap();
+        let bad = deploy(&world, &file, &stack(vec![web(StartAfter::Completed), once("once:bad")]), DeployOptions::default()).await;
+        let said = failed(&bad);
+        assert!(said.iter().any(|(id, why)| id.contains("app_once") && why.contains("does not start it again")), "{said:?}");
+        assert!(said.iter().any(|(id, why)| id.contains("app_web") && why.contains("blocked")), "{said:?}");
+        quiet(&world);
+    });
+    // A circle is no order: one of them is begun without the other.
+    swarm_sim::run(async {
+        let world = ready(&file, 14).await;
+        let mut a = service("app_a", "web:1", 1);
+        a.after.insert("app_b".into(), StartAfter::Started);
+        let mut b = service("app_b", "web:1", 1);
+        b.after.insert("app_a".into(), StartAfter::Started);
+        let report = deploy(&world, &file, &stack(vec![a, b]), DeployOptions::default()).await;
+        assert_eq!(report.ending, Ending::Converged, "{report:?}");
+        assert!(report.notes.iter().any(|n| n.contains("in a circle")), "{:?}", report.notes);
+    });
+}
+
+/// What a rotation leaves goes after the services that are pruned, in one plan.
+#[test]
+fn pruning_and_rotating_in_one_plan() {
+    swarm_sim::run(async {
+        let file = spec(FILE);
+        let world = ready(&file, 15).await;
+        let services = |count: usize| (0..count).map(|n| service(&format!("app_s{n}"), "web:1", 1)).collect();
+        deploy(&world, &file, &stack(services(6)), DeployOptions::default()).await;
+        for count in [5, 4, 3, 2, 1] {
+            let rotate = BTreeSet::from(["app_key".to_owned()]);
+            let report =
+                deploy(&world, &file, &stack(services(count)), DeployOptions { prune: true, rotate, ..DeployOptions::default() }).await;
+            assert_eq!(report.ending, Ending::Converged, "{count}: {report:?}\n{}", world.story());
+        }
+        quiet(&world);
+    });
+}

@@ -6,6 +6,7 @@ mod lab_test;
 mod look;
 mod new;
 mod node;
+mod objects;
 mod service;
 mod stack;
 mod work;
@@ -36,7 +37,12 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
                 | Command::Lab(LabCommand::Up { .. })
                 | Command::Node(_)
                 | Command::Stack(StackCommand::Deploy { .. } | StackCommand::Rm { .. })
-                | Command::Service(ServiceCommand::Scale { .. } | ServiceCommand::Restart { .. } | ServiceCommand::Rollback { .. })
+                | Command::Service(
+                    ServiceCommand::Scale { .. }
+                        | ServiceCommand::Restart { .. }
+                        | ServiceCommand::Rollback { .. }
+                        | ServiceCommand::Logs { .. }
+                )
         )
     {
         return Err(Failure::Usage("--format jsonl is for verbs that change something step by step".into()));
@@ -76,9 +82,9 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         },
         Command::Node(command) => wait(node_file(&command), node::run(&command, format)),
         Command::Service(command) => wait(service_file(&command), service::run(&command, format)),
-        Command::Network(command) => wait(object_file(&command), service::objects(Kind::Network, &command, format)),
-        Command::Secret(command) => wait(object_file(&command), service::objects(Kind::Secret, &command, format)),
-        Command::Config(command) => wait(object_file(&command), service::objects(Kind::Config, &command, format)),
+        Command::Network(command) => wait(object_file(&command), objects::run(Kind::Network, &command, format)),
+        Command::Secret(command) => wait(object_file(&command), objects::run(Kind::Secret, &command, format)),
+        Command::Config(command) => wait(object_file(&command), objects::run(Kind::Config, &command, format)),
         Command::Lab(command) => lab::run(command, format),
         Command::Completions { shell } => {
             output::data(&completions(shell)?);
@@ -138,6 +144,8 @@ fn service_file(command: &ServiceCommand) -> &Common {
         | ServiceCommand::Inspect { common, .. }
         | ServiceCommand::Scale { common, .. }
         | ServiceCommand::Restart { common, .. }
+        | ServiceCommand::Logs { common, .. }
+        | ServiceCommand::Rm { common, .. }
         | ServiceCommand::Rollback { common, .. } => common,
     }
 }
@@ -158,7 +166,10 @@ fn node_file(command: &NodeCommand) -> &Common {
 
 fn object_file(command: &ObjectCommand) -> &Common {
     match command {
-        ObjectCommand::Ls { common } | ObjectCommand::Inspect { common, .. } => common,
+        ObjectCommand::Ls { common }
+        | ObjectCommand::Inspect { common, .. }
+        | ObjectCommand::Create { common, .. }
+        | ObjectCommand::Rm { common, .. } => common,
     }
 }
 

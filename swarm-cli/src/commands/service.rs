@@ -1,14 +1,16 @@
-//! `swarm service`, and the lists of networks, secrets and configs.
+//! `swarm service`.
 
 use super::work::{How, Session, carry, number, print_object, table};
 use crate::args::Format;
-use crate::args_work::{ChangeHow, ObjectCommand, ServiceCommand};
+use crate::args_work::{ChangeHow, ServiceCommand};
 use crate::failure::Failure;
 use crate::output;
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use swarm_core::engine::{Kind, Object, Query};
-use swarm_core::observe::Observed;
+use swarm_core::engine::{Kind, LogQuery, Object, Query};
+use swarm_core::fleet::FleetRead;
+use swarm_core::observe::{Observed, ObservedCluster};
 use swarm_workload::{Edit, EditServices, without_digest};
 
 pub(super) async fn run(command: &ServiceCommand, format: Format) -> Result<u8, Failure> {
@@ -55,11 +57,53 @@ pub(super) async fn run(command: &ServiceCommand, format: Format) -> Result<u8, 
             let edits = services.iter().map(|name| (name.clone(), Edit::Restart)).collect();
             edit(common, edits, how, "service restart", format).await
         }
+        ServiceCommand::Rm { common, services, yes } => super::objects::remove(common, Kind::Service, services, *yes, format).await,
+        ServiceCommand::Logs { common, service, follow, tail, since, grep } => {
+            let session = Session::open(common).await?;
+            let since = since.and_then(|ago| {
+                let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?;
+                Some(now.checked_sub(ago)?.as_secs().to_string())
+            });
+            let query = LogQuery { service: service.clone(), follow: *follow, tail: *tail, since };
+            logs(&session, &query, grep.as_deref(), format).await
+        }
         ServiceCommand::Rollback { common, services, how } => {
             let edits = services.iter().map(|name| (name.clone(), Edit::Rollback)).collect();
             edit(common, edits, how, "service rollback", format).await
         }
     }
+}
+
+/// Lines as they come, each with the task that wrote it.
+async fn logs(session: &Session, query: &LogQuery, grep: Option<&str>, format: Format) -> Result<u8, Failure> {
+    let (observed, lists) = session.objects(&[Query::all(Kind::Task), Query::all(Kind::Service)]).await?;
+    let [tasks, services] = lists.as_slice() else { return Ok(1) };
+    if !services.iter().any(|s| s.name() == query.service || s.id() == query.service) {
+        return Err(Failure::Other(format!("there is no service {}", query.service)));
+    }
+    let place = |id: &str| {
+        let task = tasks.iter().find(|t| t.id() == id);
+        let slot = task.map_or(0, |t| number(t, "/Slot"));
+        if slot > 0 { format!("{}.{slot}", query.service) } else { query.service.clone() }
+    };
+    let ObservedCluster::One { live, .. } = &observed.cluster else { return Err(Failure::Other("no manager could be asked".into())) };
+    let manager = live.first().and_then(|name| session.spec.host(name));
+    let manager = manager.ok_or_else(|| Failure::Other("no manager could be asked".into()))?;
+    let reader = session.fleet.reader(manager).await.map_err(|e| Failure::Other(e.to_string()))?;
+    let mut lines = reader.engine.logs(query).await.map_err(|e| Failure::Other(e.to_string()))?;
+    while let Some(line) = lines.next().await {
+        let line = line.map_err(|e| Failure::Other(e.to_string()))?;
+        if grep.is_some_and(|text| !line.text.contains(text)) {
+            continue;
+        }
+        match format {
+            Format::Text => output::data(&format!("{} | {}", place(&line.task), line.text)),
+            _ => output::json_line(
+                &json!({ "task": place(&line.task), "stream": if line.error { "stderr" } else { "stdout" }, "line": line.text }),
+            ),
+        }
+    }
+    Ok(0)
 }
 
 async fn edit(
@@ -74,46 +118,7 @@ async fn edit(
     carry(&session, &intent, How { dry_run: how.dry_run, ..How::new(command, format) }).await
 }
 
-/// Networks, secrets, configs.
-pub(super) async fn objects(kind: Kind, command: &ObjectCommand, format: Format) -> Result<u8, Failure> {
-    match command {
-        ObjectCommand::Ls { common } => {
-            let session = Session::open(common).await?;
-            let query = if kind == Kind::Network { Query::all(kind).with("scope", "swarm") } else { Query::all(kind) };
-            let (_, lists) = session.objects(&[query]).await?;
-            let mut objects: Vec<&Object> = lists.iter().flatten().collect();
-            objects.sort_by(|a, b| a.name().cmp(b.name()));
-            let stack = |o: &Object| o.label(swarm_workload::NAMESPACE_LABEL).unwrap_or_default().to_owned();
-            match format {
-                Format::Text => {
-                    let row =
-                        |o: &&Object| vec![short(o.id()), o.name().to_owned(), stack(o), o.text("/Driver").unwrap_or_default().to_owned()];
-                    let header: &[&str] = if kind == Kind::Network { &["ID", "NAME", "STACK", "DRIVER"] } else { &["ID", "NAME", "STACK"] };
-                    let rows = objects.iter().map(row).map(|mut row| {
-                        row.truncate(header.len());
-                        row
-                    });
-                    table(header, rows.collect());
-                }
-                _ => {
-                    let row = |o: &&Object| json!({ "id": o.id(), "name": o.name(), "stack": stack(o) });
-                    output::json(&format!("{kind} ls"), &json!({ format!("{kind}s"): objects.iter().map(row).collect::<Vec<_>>() }));
-                }
-            }
-            Ok(0)
-        }
-        ObjectCommand::Inspect { common, name } => {
-            let session = Session::open(common).await?;
-            let (_, lists) = session.objects(&[Query::all(kind)]).await?;
-            let found = lists.iter().flatten().find(|o| o.name() == name || o.id() == name);
-            let found = found.ok_or_else(|| Failure::Other(format!("there is no {kind} {name}")))?;
-            print_object(&format!("{kind} inspect"), found, format);
-            Ok(0)
-        }
-    }
-}
-
-fn short(id: &str) -> String {
+pub(super) fn short(id: &str) -> String {
     id.get(..12).unwrap_or(id).to_owned()
 }
 

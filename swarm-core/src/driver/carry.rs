@@ -49,7 +49,8 @@ impl<F: Fleet> Apply<'_, F> {
         loop {
             // In the order of cause: what ended comes before what that lets begin.
             while let Some((step, message)) = run.poll_progress() {
-                self.progress.report(&ProgressEvent::StepProgress { step, message });
+                let host = steps.get(&step).and_then(|s| s.host.clone());
+                self.progress.report(&ProgressEvent::StepProgress { step, host, message });
             }
             while let Some((step, outcome)) = run.poll_ended() {
                 let (step, host, outcome) = (step.id.clone(), step.host.clone(), outcome.clone());

@@ -43,6 +43,8 @@ pub enum ProgressEvent {
     StepProgress {
         /// The step.
         step: StepId,
+        /// Its host; `None` for an object of the swarm.
+        host: Option<HostName>,
         /// In words for people.
         message: String,
     },

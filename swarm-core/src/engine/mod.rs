@@ -5,10 +5,12 @@
 mod answer;
 mod api;
 mod objects;
+mod streams;
 
 pub use answer::{ErrorClass, Reason, classify_answer};
 pub use api::{Api, ConfigFacts, NodeObject, Resource};
 pub use objects::{Body, Kind, NoPayloads, Object, Objects, ObjectsRead, Payloads, Query, Sealed};
+pub use streams::{LogLine, LogLines, LogQuery, StreamsRead};
 
 use crate::id::NodeId;
 use crate::observe::{ClusterFacts, EngineFacts, NodeFacts};
@@ -184,8 +186,8 @@ pub trait Membership: MembershipRead {
 }
 
 /// Everything that can be asked of an engine. What holds one cannot change anything.
-pub trait EngineRead: MembershipRead + ObjectsRead {}
-impl<T: MembershipRead + ObjectsRead + ?Sized> EngineRead for T {}
+pub trait EngineRead: MembershipRead + ObjectsRead + StreamsRead {}
+impl<T: MembershipRead + ObjectsRead + StreamsRead + ?Sized> EngineRead for T {}
 
 /// Everything that can be asked of an engine and changed through it.
 pub trait Engine: EngineRead + Membership + Objects {}

@@ -15,7 +15,7 @@ use swarm_core::family::Family;
 use swarm_core::id::{HostName, StepId};
 use swarm_core::machine::{Outcome, Task};
 use swarm_core::observe::Observed;
-use swarm_core::plan::{Action, LintFinding, Plan, Step, Target, Work};
+use swarm_core::plan::{Action, LintFinding, Plan, PlanPurpose, Step, Target, Work};
 
 pub(crate) use drained::Drained;
 pub(crate) use object::{Create, Remove};
@@ -130,7 +130,7 @@ impl Family for Workload {
                             _ => {}
                         }
                     }
-                    if remove.stack.is_none() {
+                    if remove.stack.is_none() && plan.purpose != PlanPurpose::Remove {
                         say(step, "removes what belongs to no stack".into());
                     }
                 }

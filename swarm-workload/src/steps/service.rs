@@ -43,6 +43,9 @@ pub(crate) struct Put {
     /// Whether its tasks are replaced though nothing else changes.
     #[serde(default)]
     pub(crate) force: bool,
+    /// Whether it has ended only when its tasks have run to their end: another service waits for that.
+    #[serde(default)]
+    pub(crate) to_the_end: bool,
 }
 
 /// A service as it is.
@@ -351,7 +354,12 @@ impl PutService {
             }
             _ => {}
         }
-        if seen.is_there() || (matches!(seen.update, Standing::RolledBack(_)) && seen.running >= seen.wanted) {
+        let condition = self.data.spec.pointer("/TaskTemplate/RestartPolicy/Condition").and_then(Value::as_str);
+        if condition == Some("none") && seen.failures > before {
+            return Move::End(failed(said("a task failed, and its restart policy does not start it again")));
+        }
+        let there = if self.data.to_the_end { seen.completed >= seen.wanted } else { seen.is_there() };
+        if there || (matches!(seen.update, Standing::RolledBack(_)) && seen.running >= seen.wanted) {
             self.stuck = None;
             let since = *self.steady.get_or_insert(now);
             // An update was watched by the engine for as long as its policy says; a new service is watched for a moment here.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use swarm_core::engine::{
     Engine, EngineError, ErrorClass, Force, InitRequest, JoinRequest, Membership, MembershipRead, NodeChange, Objects, ObjectsRead,
-    SwarmChange,
+    StreamsRead, SwarmChange,
 };
 use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader};
 use swarm_core::id::{HostName, NodeId};
@@ -182,6 +182,7 @@ impl MembershipRead for Bent {
 }
 
 impl ObjectsRead for Bent {}
+impl StreamsRead for Bent {}
 impl Objects for Bent {}
 
 #[async_trait]

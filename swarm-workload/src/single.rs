@@ -1,0 +1,135 @@
+//! Single objects: made by name, and removed by name where nothing uses them.
+
+use crate::deploy::{not_now, removal};
+use crate::remove::users_of;
+use crate::steps::{Create, Data};
+use crate::there::{There, find, wants};
+use swarm_core::ClusterSpec;
+use swarm_core::engine::{Body, Kind, Object, Query};
+use swarm_core::intent::{Intent, Next, SoFar};
+use swarm_core::observe::Observed;
+use swarm_core::plan::{Plan, PlanPurpose, Refusal, Risk, Target};
+use swarm_core::verify::{Finding, FindingKind, Verdict};
+
+fn of_kind<'a, 'o>(there: &'a There<'o>, kind: Kind) -> &'a [&'o Object] {
+    match kind {
+        Kind::Service => &there.services,
+        Kind::Network => &there.networks,
+        Kind::Secret => &there.secrets,
+        Kind::Config => &there.configs,
+        Kind::Node | Kind::Task => &[],
+    }
+}
+
+fn refusal(kind: Kind, name: &str, why: impl Into<String>) -> Refusal {
+    Refusal::Object { object: Target::Object { kind: kind.to_string(), name: name.to_owned() }, why: why.into() }
+}
+
+fn finding(message: String) -> Finding {
+    Finding { host: None, kind: FindingKind::Object, message }
+}
+
+/// To make a network, a secret or a config.
+#[derive(Debug, Clone)]
+pub struct MakeObject<'a> {
+    /// The cluster's file.
+    pub spec: &'a ClusterSpec,
+    /// What kind of object.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// What it is; its name is put in.
+    pub body: Body,
+}
+
+impl Intent for MakeObject<'_> {
+    fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
+        if let Some(next) = not_now(self.spec, observed, so_far) {
+            return next;
+        }
+        let Ok(there) = There::of(observed) else { return Next::Refused(vec![Refusal::NoSwarm]) };
+        let is_there = find(of_kind(&there, self.kind), &self.name).is_some();
+        if is_there && so_far.rounds == 0 {
+            return Next::Refused(vec![refusal(self.kind, &self.name, "it is there already; remove it first, or use another name")]);
+        }
+        let mut body = self.body.clone();
+        if let Some(map) = body.spec.as_object_mut() {
+            map.insert("Name".into(), self.name.clone().into());
+        }
+        let step = Data::Create(Create { kind: self.kind, body }).work();
+        let step = step.step("not there", self.kind.to_string(), "it was asked for", Risk::None);
+        let plan = Plan::of_work(self.spec, observed, if is_there { Vec::new() } else { vec![step] }, Vec::new());
+        if plan.is_empty() { Next::Done(plan) } else { Next::Round(plan) }
+    }
+
+    fn verify(&self, observed: &Observed) -> Verdict {
+        let missing = match There::of(observed) {
+            Ok(there) => {
+                find(of_kind(&there, self.kind), &self.name).is_none().then(|| format!("{} {} is not there", self.kind, self.name))
+            }
+            Err(why) => Some(why),
+        };
+        let findings: Vec<Finding> = missing.into_iter().map(finding).collect();
+        Verdict { converged: findings.is_empty(), findings, notes: Vec::new() }
+    }
+
+    fn wants(&self) -> Vec<Query> {
+        wants()
+    }
+}
+
+/// To remove services, networks, secrets or configs by their names.
+#[derive(Debug, Clone)]
+pub struct RemoveObjects<'a> {
+    /// The cluster's file.
+    pub spec: &'a ClusterSpec,
+    /// What kind of objects.
+    pub kind: Kind,
+    /// Their names.
+    pub names: Vec<String>,
+}
+
+impl Intent for RemoveObjects<'_> {
+    fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
+        if let Some(next) = not_now(self.spec, observed, so_far) {
+            return next;
+        }
+        let Ok(there) = There::of(observed) else { return Next::Refused(vec![Refusal::NoSwarm]) };
+        let (mut steps, mut refusals) = (Vec::new(), Vec::new());
+        for name in &self.names {
+            let Some(object) = find(of_kind(&there, self.kind), name) else {
+                if so_far.rounds == 0 {
+                    refusals.push(refusal(self.kind, name, "there is no such object"));
+                }
+                continue;
+            };
+            let users = users_of(self.kind, object, &there.services);
+            if users.is_empty() {
+                steps.push(removal(self.kind, object, Vec::new(), "its removal was asked for"));
+            } else {
+                refusals.push(refusal(self.kind, name, format!("it is used by {}; remove or change that first", users.join(", "))));
+            }
+        }
+        if !refusals.is_empty() {
+            return Next::Refused(refusals);
+        }
+        let mut plan = Plan::of_work(self.spec, observed, steps, Vec::new());
+        plan.purpose = PlanPurpose::Remove;
+        if plan.is_empty() { Next::Done(plan) } else { Next::Round(plan) }
+    }
+
+    fn verify(&self, observed: &Observed) -> Verdict {
+        let findings: Vec<Finding> = match There::of(observed) {
+            Ok(there) => {
+                let left = self.names.iter().filter(|name| find(of_kind(&there, self.kind), name).is_some());
+                left.map(|name| finding(format!("{} {name} is still there", self.kind))).collect()
+            }
+            Err(why) => vec![finding(why)],
+        };
+        Verdict { converged: findings.is_empty(), findings, notes: Vec::new() }
+    }
+
+    fn wants(&self) -> Vec<Query> {
+        wants()
+    }
+}
