@@ -2,6 +2,8 @@
 
 use crate::diff::{Change, differences};
 use crate::names::{image_with_tag, without_digest};
+use crate::placement::nowhere;
+use crate::show::{effect, summary};
 use crate::spec::{IMAGE_LABEL, NAMESPACE_LABEL, ServiceWanted, Stack, StartAfter};
 use crate::steps::{Create, Data, Put, Remove};
 use crate::there::{There, belongs, config_name, current_secret, find, is_rotation_of, kept_by, wants};
@@ -304,6 +306,9 @@ impl<'a> Planner<'a> {
                 continue;
             }
             let Some(mut step) = self.service(wanted, spec, live) else { continue };
+            if let Some(why) = nowhere(&wanted.spec, self.there.nodes) {
+                self.notes.push(format!("service {}: no node can have its tasks now ({why})", wanted.name));
+            }
             for (list, key, kind) in [("Secrets", "SecretName", Kind::Secret), ("Configs", "ConfigName", Kind::Config)] {
                 let names: BTreeSet<String> = wanted.refers(list, key);
                 let renamed = if kind == Kind::Secret { &self.secret_names } else { &self.config_names };
@@ -453,45 +458,4 @@ fn in_order(steps: Vec<Step>) -> (Vec<Step>, bool) {
         done.extend(ready.iter().map(|s| s.id.clone()));
         sorted.extend(ready);
     }
-}
-
-/// A new service in a line.
-fn summary(spec: &Value) -> String {
-    let image = spec.pointer("/TaskTemplate/ContainerSpec/Image").and_then(Value::as_str).unwrap_or_default();
-    let mode = spec.get("Mode").cloned().unwrap_or(Value::Null);
-    let how = if mode.get("Global").is_some() {
-        "on every node".to_owned()
-    } else if mode.get("GlobalJob").is_some() {
-        "job on every node".to_owned()
-    } else if let Some(job) = mode.get("ReplicatedJob") {
-        let total = job.get("TotalCompletions").and_then(Value::as_u64).unwrap_or(1);
-        format!("job, {total} to complete")
-    } else {
-        let replicas = mode.pointer("/Replicated/Replicas").and_then(Value::as_u64).unwrap_or(1);
-        format!("{replicas} replica{}", if replicas == 1 { "" } else { "s" })
-    };
-    format!("{image}, {how}")
-}
-
-/// What a change causes.
-fn effect(changes: &[Change], spec: &Value, there: &Object) -> String {
-    if !changes.iter().any(Change::replaces_tasks) {
-        return "no running task is replaced".into();
-    }
-    let text = |pointer: &str| spec.pointer(pointer).and_then(Value::as_str);
-    let replicas = there.0.pointer("/ServiceStatus/RunningTasks").and_then(Value::as_u64);
-    let tasks = match replicas {
-        Some(0) => return "its tasks are started again".into(),
-        Some(1) => "1 task is replaced".to_owned(),
-        Some(count) => format!("{count} tasks are replaced"),
-        None => "its tasks are replaced".to_owned(),
-    };
-    let at_once = match spec.pointer("/UpdateConfig/Parallelism").and_then(Value::as_u64) {
-        Some(0) => "all at once".to_owned(),
-        None | Some(1) => "one at a time".to_owned(),
-        Some(count) => format!("{count} at a time"),
-    };
-    let order = text("/UpdateConfig/Order").unwrap_or("stop-first");
-    let failure = text("/UpdateConfig/FailureAction").unwrap_or("pause");
-    format!("{tasks}, {at_once}, {order}; on failure: {failure}")
 }

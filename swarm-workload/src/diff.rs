@@ -116,11 +116,23 @@ fn variables(path: &str, old: Option<&Value>, new: Option<&Value>, found: &mut V
     };
     let (old, new) = (read(old), read(new));
     for key in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
-        let shown =
-            |values: &BTreeMap<String, String>| values.get(key).map(|value| if is_secret(key) { "***".to_owned() } else { value.clone() });
+        let shown = |values: &BTreeMap<String, String>| {
+            values.get(key).map(|value| if is_secret(key) { "***".to_owned() } else { without_login(value) })
+        };
         if old.get(key) != new.get(key) {
             found.push(Change { field: format!("{path}.{key}"), old: shown(&old), new: shown(&new) });
         }
+    }
+}
+
+/// An address without the login in it: `scheme://***@host`.
+fn without_login(value: &str) -> String {
+    match value.split_once("://") {
+        Some((scheme, rest)) => match rest.rsplit_once('@') {
+            Some((login, host)) if !login.contains('/') => format!("{scheme}://***@{host}"),
+            _ => value.to_owned(),
+        },
+        None => value.to_owned(),
     }
 }
 
@@ -162,8 +174,8 @@ mod tests {
 
     #[test]
     fn each_field_is_named_with_both_values() {
-        let have = json!({ "TaskTemplate": { "ContainerSpec": { "Image": "web:1", "Env": ["A=1", "DB_PASSWORD=hunter2", "OLD=x"] } } });
-        let want = json!({ "TaskTemplate": { "ContainerSpec": { "Image": "web:2", "Env": ["A=2", "DB_PASSWORD=hunter3"] } },
+        let have = json!({ "TaskTemplate": { "ContainerSpec": { "Image": "web:1", "Env": ["A=1", "DB_PASSWORD=hunter2", "OLD=x", "URL=postgres://u:hunter2@db/x"] } } });
+        let want = json!({ "TaskTemplate": { "ContainerSpec": { "Image": "web:2", "Env": ["A=2", "DB_PASSWORD=hunter3", "URL=postgres://u:hunter3@db/y"] } },
             "Mode": { "Replicated": { "Replicas": 3 } }, "UpdateConfig": { "Parallelism": 2, "Delay": 10_000_000_000u64 } });
         let lines = of(have, want);
         assert!(!lines.iter().any(|l| l.contains("hunter")), "{lines:?}");
@@ -172,13 +184,14 @@ mod tests {
             "Env.A: 1 -> 2",
             "Env.DB_PASSWORD: *** -> ***",
             "Env.OLD: x -> not set",
+            "Env.URL: postgres://***@db/x -> postgres://***@db/y",
             "Mode.Replicated.Replicas: 1 -> 3",
             "UpdateConfig.Delay: not set -> 10s",
             "UpdateConfig.Parallelism: not set -> 2",
         ] {
             assert!(lines.iter().any(|l| l == line), "{line} is not in {lines:?}");
         }
-        assert_eq!(lines.len(), 7, "{lines:?}");
+        assert_eq!(lines.len(), 8, "{lines:?}");
     }
 
     proptest::proptest! {

@@ -4,7 +4,7 @@ use crate::spec::NAMESPACE_LABEL;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use swarm_core::engine::{Kind, Object, Query};
-use swarm_core::observe::{Fact, Observed};
+use swarm_core::observe::{Fact, NodeFacts, Observed};
 
 /// What is there of a stack, and beside it.
 pub(crate) struct There<'a> {
@@ -16,6 +16,8 @@ pub(crate) struct There<'a> {
     pub(crate) names: BTreeMap<String, String>,
     /// The oldest engine of a manager, by its major version.
     pub(crate) engine: u32,
+    /// The nodes, for where tasks may go.
+    pub(crate) nodes: &'a [NodeFacts],
 }
 
 /// The queries for a stack's objects and for those that it refers to.
@@ -27,7 +29,7 @@ impl<'a> There<'a> {
     /// A swarm that is yet to be made has nothing.
     pub(crate) fn nothing() -> Self {
         let none = Vec::new;
-        Self { services: none(), networks: none(), secrets: none(), configs: none(), names: BTreeMap::new(), engine: u32::MAX }
+        Self { services: none(), networks: none(), secrets: none(), configs: none(), names: BTreeMap::new(), engine: u32::MAX, nodes: &[] }
     }
 
     /// From a look that asked for [`wants`].
@@ -47,9 +49,10 @@ impl<'a> There<'a> {
         let mut next = || lists.next().unwrap_or_default();
         let (services, networks, secrets, configs) = (next(), next(), next(), next());
         let names = networks.iter().map(|n| (n.id().to_owned(), n.name().to_owned())).collect();
-        let managers = observed.view().map_or(&[][..], |v| &v.nodes).iter().filter(|n| n.manager.is_some());
+        let nodes = observed.view().map_or(&[][..], |v| &v.nodes);
+        let managers = nodes.iter().filter(|n| n.manager.is_some());
         let engine = managers.filter_map(|n| n.engine_version.split('.').next()?.parse().ok()).min().unwrap_or(u32::MAX);
-        Ok(Self { services, networks, secrets, configs, names, engine })
+        Ok(Self { services, networks, secrets, configs, names, engine, nodes })
     }
 }
 

@@ -63,7 +63,8 @@ pub(crate) fn deployed(deploy: &Deploy<'_>, observed: &Observed) -> Verdict {
             findings.push(say(format!("service {}: {has} of {is_to_have} tasks run", wanted.name)));
         }
     }
-    let notes = vec![format!("{} services, {running} of {wanted_tasks} tasks run", stack.services.len())];
+    let s = if stack.services.len() == 1 { "" } else { "s" };
+    let notes = vec![format!("{} service{s}, {running} of {wanted_tasks} tasks run", stack.services.len())];
     Verdict { converged: findings.is_empty(), findings, notes }
 }
 

@@ -535,3 +535,21 @@ fn pruning_and_rotating_in_one_plan() {
         quiet(&world);
     });
 }
+
+/// Where no node can have a service's tasks, that is said before anything is changed, node by node.
+#[test]
+fn a_service_without_a_place_is_named_beforehand() {
+    swarm_sim::run(async {
+        let file = spec(FILE);
+        let world = ready(&file, 16).await;
+        let mut web = service("app_web", "web:1", 1);
+        web.spec["TaskTemplate"]["Placement"] = json!({ "Constraints": ["node.labels.disk == ssd"] });
+        let wanted = stack(vec![web]);
+        let fleet = world.fleet("me");
+        let run = apply(&file, &fleet, &swarm_core::driver::NoProgress);
+        let intent = Deploy { spec: &file, stack: &wanted, options: DeployOptions::default() };
+        let (plan, _) = run.plan_for(&intent).await.unwrap();
+        let note = plan.notes.iter().find(|n| n.contains("no node can have its tasks")).unwrap();
+        assert!(["m1", "m2", "m3", "w1"].iter().all(|n| note.contains(&format!("{n}: node.labels.disk is not set"))), "{note}");
+    });
+}

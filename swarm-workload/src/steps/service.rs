@@ -239,9 +239,8 @@ impl PutService {
                 }
             }
             _ => {
-                let why = answer.as_ref().err().map_or(String::new(), |e| format!(": {}", e.message));
                 self.note =
-                    Some(format!("no registry gave a digest for {image}{why}; nodes use the image that they have, or pull it by its tag"));
+                    Some(format!("no registry gave a digest for {image}; nodes use the image that they have, or pull it by its tag"));
                 set(&mut self.ready, "/TaskTemplate/ContainerSpec", "Image", json!(image));
             }
         }
