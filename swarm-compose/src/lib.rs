@@ -31,6 +31,7 @@ use swarm_core::secret::Secret;
 use swarm_core::spec::{Location, Node, Problem, Severity, Value};
 use swarm_workload::Stack;
 
+pub use service::env_lines;
 pub use units::{bytes, duration};
 
 /// One Compose file.
@@ -91,11 +92,6 @@ impl FilePayloads {
         use base64::Engine;
         self.0.insert(name.to_owned(), Secret::new(base64::engine::general_purpose::STANDARD.encode(data)));
     }
-
-    /// Adds one that is sent as it is: a login to a registry.
-    pub fn add_login(&mut self, name: &str, login: Secret) {
-        self.0.insert(name.to_owned(), login);
-    }
 }
 
 impl Payloads for FilePayloads {
@@ -104,7 +100,7 @@ impl Payloads for FilePayloads {
     }
 }
 
-/// Lines of the file of this index; files are told apart by it while they are read as one.
+/// Lines of the file of this index; it says which file a place is in while several are read as one.
 const FILE: u64 = 1 << 32;
 
 /// Reads the files of a stack, the later ones over the earlier ones.

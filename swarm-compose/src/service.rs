@@ -219,18 +219,14 @@ impl Reader<'_> {
                     continue;
                 }
             };
-            for line in text.trim_start_matches('\u{feff}').lines() {
-                let line = line.trim_start();
-                if line.is_empty() || line.starts_with('#') {
-                    continue;
-                }
-                match line.split_once('=') {
-                    Some((key, _)) if key.is_empty() || key.contains(char::is_whitespace) => {
+            for (key, value) in env_lines(&text) {
+                match value {
+                    Some(_) if key.is_empty() || key.contains(char::is_whitespace) => {
                         self.say(node.at, path, format!("{}: `{key}` is no name of a variable", full.display()), "correct the line");
                     }
-                    Some((key, value)) => lines.push((key.to_owned(), Some(value.to_owned()))),
+                    Some(value) => lines.push((key, Some(value))),
                     // A name alone is taken from the environment, or left out.
-                    None => lines.extend((self.context.variable)(line.trim()).map(|value| (line.trim().to_owned(), Some(value)))),
+                    None => lines.extend((self.context.variable)(&key).map(|value| (key, Some(value)))),
                 }
             }
         }
@@ -355,6 +351,16 @@ impl Reader<'_> {
         out.sort_by(|a, b| a.0.cmp(&b.0));
         json!(out.into_iter().map(|(_, attachment)| attachment).collect::<Vec<_>>())
     }
+}
+
+/// The lines of a file of variables: each name with its value as it stands, or with none. Comments and empty lines are left out.
+pub fn env_lines(text: &str) -> Vec<(String, Option<String>)> {
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim_start).filter(|l| !l.is_empty() && !l.starts_with('#'));
+    let pair = |line: &str| match line.split_once('=') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (line.trim_end().to_owned(), None),
+    };
+    lines.map(pair).collect()
 }
 
 /// Whether a text can name an image (distribution `reference/regexp.go`, without its finer points).

@@ -3,7 +3,7 @@
 
 use crate::engine::{Force, Query};
 use crate::observe::{HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost};
-use crate::plan::{Action, Plan, PlanOptions, Planned, Refusal, build, build_destroy};
+use crate::plan::{Action, Plan, PlanOptions, Planned, Refusal, build, build_destroy, refuse_cluster};
 use crate::spec::ClusterSpec;
 use crate::verify::{Finding, FindingKind, Verdict, verify, verify_key};
 use std::collections::BTreeSet;
@@ -139,7 +139,7 @@ impl Intent for Destroy<'_> {
             Finding { host: Some(name.clone()), kind: FindingKind::NotMember, message }
         };
         let findings: Vec<Finding> = observed.hosts.iter().filter(|(_, host)| host.state != HostState::Standalone).map(finding).collect();
-        Verdict { converged: findings.is_empty(), findings, notes: Vec::new() }
+        Verdict::of(findings, Vec::new())
     }
 }
 
@@ -147,8 +147,18 @@ fn next(plan: Plan) -> Next {
     if plan.is_empty() { Next::Done(plan) } else { Next::Round(plan) }
 }
 
+/// What keeps an intent that works in a swarm from planning now: something between two states, or that there is no swarm with a leader.
+pub fn not_now(spec: &ClusterSpec, observed: &Observed, so_far: SoFar) -> Option<Next> {
+    if let Some(waiting) = waits(spec, observed, so_far) {
+        return Some(waiting);
+    }
+    let none = || observed.view().is_none().then_some(Refusal::NoSwarm);
+    let refusal = refuse_cluster(spec, &observed.cluster).or_else(none)?;
+    Some(Next::Refused(vec![refusal]))
+}
+
 /// Before the first round, what is between two states is waited for: at most for its budget, and a quarter of the file's deadline.
-pub fn waits(spec: &ClusterSpec, observed: &Observed, so_far: SoFar) -> Option<Next> {
+pub(crate) fn waits(spec: &ClusterSpec, observed: &Observed, so_far: SoFar) -> Option<Next> {
     let (why, budget) = between(observed).filter(|_| so_far.rounds == 0)?;
     let budget = budget.min(spec.policy().timeout / 4);
     (so_far.waited < budget).then_some(Next::Waiting { why, budget })

@@ -23,6 +23,7 @@ pub mod id;
 pub mod intent;
 pub mod machine;
 pub mod nodes;
+pub mod object;
 pub mod observe;
 pub mod plan;
 pub mod quorum;

@@ -4,9 +4,9 @@
 use crate::addr::{AddressSelector, ip_of};
 use crate::engine::{Force, NodeChange};
 use crate::id::{HostName, NodeId, StepId};
-use crate::intent::{Converge, Intent, Next, SoFar, waits};
+use crate::intent::{Converge, Intent, Next, SoFar, not_now};
 use crate::observe::{HostState, NodeFacts, Observed, ObservedHost};
-use crate::plan::{Action, Envelope, Plan, PlanOptions, PlanPurpose, Refusal, Risk, Step, refuse_cluster};
+use crate::plan::{Action, Envelope, Plan, PlanOptions, PlanPurpose, Refusal, Risk, Step};
 use crate::quorum;
 use crate::spec::{Availability, ClusterSpec, Role};
 use crate::verify::{Finding, FindingKind, Verdict};
@@ -33,15 +33,9 @@ pub struct EditNodes<'a> {
 }
 
 /// What keeps an intent about some hosts from planning: the cluster, or a host that is no node of it.
-fn not_now<'h>(spec: &ClusterSpec, observed: &Observed, so_far: SoFar, hosts: impl Iterator<Item = &'h HostName>) -> Option<Next> {
-    if let Some(waiting) = waits(spec, observed, so_far) {
-        return Some(waiting);
-    }
-    if let Some(refusal) = refuse_cluster(spec, &observed.cluster) {
-        return Some(Next::Refused(vec![refusal]));
-    }
-    if observed.view().is_none() {
-        return Some(Next::Refused(vec![Refusal::NoSwarm]));
+fn hosts_not_now<'h>(spec: &ClusterSpec, observed: &Observed, so_far: SoFar, hosts: impl Iterator<Item = &'h HostName>) -> Option<Next> {
+    if let Some(next) = not_now(spec, observed, so_far) {
+        return Some(next);
     }
     let unfit = hosts.filter_map(|host| {
         let seen = observed.hosts.get(host)?;
@@ -94,7 +88,7 @@ impl EditNodes<'_> {
 
 impl Intent for EditNodes<'_> {
     fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
-        if let Some(next) = not_now(self.spec, observed, so_far, self.edits.keys()) {
+        if let Some(next) = hosts_not_now(self.spec, observed, so_far, self.edits.keys()) {
             return next;
         }
         let spec = self.edited(observed);
@@ -134,7 +128,7 @@ impl Intent for EditNodes<'_> {
             };
             findings.extend(condition.unmet(node).map(|message| Finding { host: Some(name.clone()), kind, message }));
         }
-        Verdict { converged: findings.is_empty(), findings, notes: quorum_note(observed) }
+        Verdict::of(findings, quorum_note(observed))
     }
 }
 
@@ -261,7 +255,7 @@ impl Intent for RemoveNodes<'_> {
     fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
         // A host that is out already has nothing left to do.
         let left = self.hosts.iter().filter(|h| observed.hosts.get(*h).is_none_or(|h| h.state != HostState::Standalone));
-        if let Some(next) = not_now(self.spec, observed, so_far, left) {
+        if let Some(next) = hosts_not_now(self.spec, observed, so_far, left) {
             return next;
         }
         match self.plan(observed) {
@@ -287,6 +281,6 @@ impl Intent for RemoveNodes<'_> {
                 findings.push(say("it is not out of the swarm".into()));
             }
         }
-        Verdict { converged: findings.is_empty(), findings, notes: quorum_note(observed) }
+        Verdict::of(findings, quorum_note(observed))
     }
 }

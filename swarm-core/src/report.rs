@@ -86,7 +86,7 @@ impl Report {
         };
         let message = format!("the plan is stale; what changed since it was made:\n{}", changes.join("\n"));
         let finding = Finding { host: None, kind: FindingKind::Contradiction, message };
-        let verdict = Verdict { converged: false, findings: vec![finding], notes: Vec::new() };
+        let verdict = Verdict::of(vec![finding], Vec::new());
         let mut report = Self::new(plan, plan.steps.iter().map(not_started).collect(), Some(verdict), false);
         report.ending = Ending::Failed;
         report

@@ -258,21 +258,23 @@ impl EngineClient {
     /// A body that lasts, once the engine has begun it; and whether its bytes come without frames.
     pub(crate) async fn stream(&self, doing: Doing, path: &str) -> Result<(bool, Incoming), EngineError> {
         let request = empty(&format!("{}{path}", self.prefix)).map_err(|e| doing.unusable(&e.to_string()))?;
-        let answer = doing.within(async { self.send(doing, request).await }).await?;
-        let status = answer.status();
-        if !status.is_success() {
-            let bytes = collect(answer).await.map_err(|e| doing.lost(&e))?;
-            return Err(doing.answered(status.as_u16(), &message_of(&bytes)));
-        }
+        let answer = doing.within(self.send(doing, request)).await?;
         let kind = answer.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
         Ok((kind.contains("raw-stream"), answer.into_body()))
     }
 
+    /// The beginning of a good answer. Its body is still to come.
     async fn send(&self, doing: Doing, request: Request<Body>) -> Result<Response<Incoming>, EngineError> {
-        self.http.request(request).await.map_err(|error| match not_reached(&error) {
+        let answer = self.http.request(request).await.map_err(|error| match not_reached(&error) {
             Some(not_reached) => doing.not_reached(not_reached),
             None => doing.lost(&chain(&error)),
-        })
+        })?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let bytes = collect(answer).await.map_err(|e| doing.lost(&e))?;
+        Err(doing.answered(status.as_u16(), &message_of(&bytes)))
     }
 
     async fn bytes(
@@ -290,14 +292,15 @@ impl EngineClient {
             .header("host", "engine")
             .header("content-type", "application/json");
         if let Some(login) = login {
-            request = request.header("x-registry-auth", login.expose());
+            // Marked, so that nothing between here and the wire shows it.
+            let mut value = hyper::header::HeaderValue::from_str(login.expose())
+                .map_err(|_| Doing::read(doing.what).unusable("the login is no text of a header"))?;
+            value.set_sensitive(true);
+            request = request.header("x-registry-auth", value);
         }
         let request =
             request.body(Full::new(bytes).map_err(|never| match never {}).boxed_unsync()).map_err(|e| doing.unusable(&e.to_string()))?;
-        let answer = self.send(doing, request).await?;
-        let status = answer.status();
-        let bytes = collect(answer).await.map_err(|e| doing.lost(&e))?;
-        if status.is_success() { Ok(bytes) } else { Err(doing.answered(status.as_u16(), &message_of(&bytes))) }
+        collect(self.send(doing, request).await?).await.map_err(|e| doing.lost(&e))
     }
 }
 

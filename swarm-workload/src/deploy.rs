@@ -14,9 +14,9 @@ use std::time::Duration;
 use swarm_core::ClusterSpec;
 use swarm_core::engine::{Body, Kind, Object, Query};
 use swarm_core::id::StepId;
-use swarm_core::intent::{Intent, Next, SoFar, waits};
+use swarm_core::intent::{Intent, Next, SoFar, not_now};
 use swarm_core::observe::{Observed, ObservedCluster};
-use swarm_core::plan::{Plan, Refusal, Risk, Step, Target, refuse_cluster};
+use swarm_core::plan::{Plan, Refusal, Risk, Step, Target};
 use swarm_core::verify::Verdict;
 
 /// How long managers that cannot list objects are asked again.
@@ -62,22 +62,18 @@ pub struct Deploy<'a> {
     pub options: DeployOptions,
 }
 
-/// What keeps an intent about a stack from planning now.
-pub(crate) fn not_now(spec: &ClusterSpec, observed: &Observed, so_far: SoFar) -> Option<Next> {
-    if let Some(waiting) = waits(spec, observed, so_far) {
-        return Some(waiting);
+/// What is there for an intent about objects; or why it does not plan now.
+pub(crate) fn there_now<'a>(spec: &ClusterSpec, observed: &'a Observed, so_far: SoFar) -> Result<There<'a>, Box<Next>> {
+    if let Some(next) = not_now(spec, observed, so_far) {
+        return Err(Box::new(next));
     }
-    if let Some(refusal) = refuse_cluster(spec, &observed.cluster) {
-        return Some(Next::Refused(vec![refusal]));
-    }
-    if observed.view().is_none() {
-        return Some(Next::Refused(vec![Refusal::NoSwarm]));
-    }
-    let why = There::of(observed).err()?;
-    if so_far.waited < UNKNOWN_BUDGET {
-        return Some(Next::Waiting { why, budget: UNKNOWN_BUDGET });
-    }
-    Some(Next::Refused(vec![Refusal::Object { object: Target::Swarm, why }]))
+    There::of(observed).map_err(|why| {
+        Box::new(if so_far.waited < UNKNOWN_BUDGET {
+            Next::Waiting { why, budget: UNKNOWN_BUDGET }
+        } else {
+            Next::Refused(vec![Refusal::Object { object: Target::Swarm, why }])
+        })
+    })
 }
 
 impl Deploy<'_> {
@@ -85,11 +81,7 @@ impl Deploy<'_> {
     pub(crate) fn steps(&self, observed: &Observed, so_far: SoFar) -> Result<(Vec<Step>, Vec<String>), Box<Next>> {
         let there = match &observed.cluster {
             ObservedCluster::None => There::nothing(),
-            _ => match (not_now(self.spec, observed, so_far), There::of(observed)) {
-                (Some(next), _) => return Err(Box::new(next)),
-                (None, Ok(there)) => there,
-                (None, Err(_)) => return Err(Box::new(Next::Refused(vec![Refusal::NoSwarm]))),
-            },
+            _ => there_now(self.spec, observed, so_far)?,
         };
         let mut planner = Planner::new(self, &there);
         // What was rotated in the first round is new in the second.
@@ -105,8 +97,8 @@ impl Deploy<'_> {
 
 impl Intent for Deploy<'_> {
     fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
-        if let Some(next) = not_now(self.spec, observed, so_far) {
-            return next;
+        if matches!(observed.cluster, ObservedCluster::None) {
+            return Next::Refused(vec![Refusal::NoSwarm]);
         }
         match self.steps(observed, so_far) {
             Ok((steps, notes)) => {

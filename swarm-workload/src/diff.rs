@@ -116,12 +116,40 @@ fn variables(path: &str, old: Option<&Value>, new: Option<&Value>, found: &mut V
     };
     let (old, new) = (read(old), read(new));
     for key in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
-        let shown = |values: &BTreeMap<String, String>| {
-            values.get(key).map(|value| if is_secret(key) { "***".to_owned() } else { without_login(value) })
-        };
+        let shown = |values: &BTreeMap<String, String>| values.get(key).map(|value| shown_variable(key, value));
         if old.get(key) != new.get(key) {
             found.push(Change { field: format!("{path}.{key}"), old: shown(&old), new: shown(&new) });
         }
+    }
+}
+
+/// The value of a variable as it may be shown.
+fn shown_variable(name: &str, value: &str) -> String {
+    if is_secret(name) { "***".to_owned() } else { without_login(value) }
+}
+
+/// A document as it may be shown: without the values of variables that are secrets by their names, and without logins in addresses. What is
+/// carried out, or saved to be, keeps them.
+pub fn without_secrets(document: Value) -> Value {
+    match document {
+        Value::Object(map) => Value::Object(
+            map.into_iter()
+                .map(|(key, value)| if key == "Env" { (key, shown_list(value)) } else { (key, without_secrets(value)) })
+                .collect(),
+        ),
+        Value::Array(items) => Value::Array(items.into_iter().map(without_secrets).collect()),
+        other => other,
+    }
+}
+
+fn shown_list(variables: Value) -> Value {
+    let show = |line: Value| match line.as_str().and_then(|text| text.split_once('=')) {
+        Some((name, value)) => Value::String(format!("{name}={}", shown_variable(name, value))),
+        None => line,
+    };
+    match variables {
+        Value::Array(lines) => Value::Array(lines.into_iter().map(show).collect()),
+        other => other,
     }
 }
 
@@ -192,6 +220,14 @@ mod tests {
             assert!(lines.iter().any(|l| l == line), "{line} is not in {lines:?}");
         }
         assert_eq!(lines.len(), 8, "{lines:?}");
+    }
+
+    #[test]
+    fn a_document_is_shown_without_secrets() {
+        let plan = json!({ "steps": [{ "data": { "Env": ["DB_PASSWORD=hunter2", "URL=redis://u:hunter2@c/0", "PLAIN=1", "NONE"], "Image": "a" } }] });
+        let shown = without_secrets(plan);
+        assert_eq!(shown.pointer("/steps/0/data/Env").unwrap(), &json!(["DB_PASSWORD=***", "URL=redis://***@c/0", "PLAIN=1", "NONE"]));
+        assert_eq!(shown.pointer("/steps/0/data/Image").unwrap(), "a");
     }
 
     proptest::proptest! {

@@ -1,6 +1,6 @@
 //! To change services that are there: scale, restart, roll back. Everything else of them stays, also what this program does not know.
 
-use crate::deploy::not_now;
+use crate::deploy::there_now;
 use crate::diff::{Change, differences};
 use crate::steps::{Data, Live, Put};
 use crate::there::{There, find, wants};
@@ -76,10 +76,10 @@ impl EditServices<'_> {
 
 impl Intent for EditServices<'_> {
     fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
-        if let Some(next) = not_now(self.spec, observed, so_far) {
-            return next;
-        }
-        let Ok(there) = There::of(observed) else { return Next::Refused(vec![Refusal::NoSwarm]) };
+        let there = match there_now(self.spec, observed, so_far) {
+            Ok(there) => there,
+            Err(next) => return *next,
+        };
         let (mut steps, mut refusals) = (Vec::new(), Vec::new());
         for (name, edit) in &self.edits {
             // A restart or a rollback is done once.
@@ -108,7 +108,7 @@ impl Intent for EditServices<'_> {
         let say = |message: String| Finding { host: None, kind: FindingKind::Object, message };
         let there = match There::of(observed) {
             Ok(there) => there,
-            Err(why) => return Verdict { converged: false, findings: vec![say(why)], notes: Vec::new() },
+            Err(why) => return Verdict::of(vec![say(why)], Vec::new()),
         };
         let mut findings = Vec::new();
         let mut notes = Vec::new();
@@ -130,7 +130,7 @@ impl Intent for EditServices<'_> {
             }
             notes.push(format!("{name}: {running} of {wanted} tasks run"));
         }
-        Verdict { converged: findings.is_empty(), findings, notes: vec![notes.join(", ")] }
+        Verdict::of(findings, vec![notes.join(", ")])
     }
 
     fn wants(&self) -> Vec<Query> {

@@ -25,7 +25,7 @@ mod together;
 mod verify;
 
 pub use deploy::{Deploy, DeployOptions, Resolve};
-pub use diff::{Change, differences};
+pub use diff::{Change, differences, without_secrets};
 pub use edit::{Edit, EditServices};
 pub use names::{image_with_tag, without_digest};
 pub use nodes::Emptied;
@@ -35,4 +35,4 @@ pub use single::{MakeObject, RemoveObjects};
 pub use spec::{ConfigWanted, IMAGE_LABEL, NAMESPACE_LABEL, NetworkWanted, SecretWanted, ServiceWanted, Stack, StartAfter};
 pub use steps::Workload;
 pub use tasks::{Progress, Standing, TaskTrouble, progress, standing};
-pub use together::{Together, changes_hosts};
+pub use together::Together;

@@ -1,6 +1,6 @@
 //! To take a stack out of a swarm: it has ended when its tasks and networks are gone.
 
-use crate::deploy::{not_now, removal};
+use crate::deploy::{removal, there_now};
 use crate::there::{There, belongs, wants};
 use swarm_core::ClusterSpec;
 use swarm_core::engine::{Kind, Object, Query};
@@ -36,10 +36,10 @@ impl Remove<'_> {
 
 impl Intent for Remove<'_> {
     fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
-        if let Some(next) = not_now(self.spec, observed, so_far) {
-            return next;
-        }
-        let Ok(there) = There::of(observed) else { return Next::Refused(vec![Refusal::NoSwarm]) };
+        let there = match there_now(self.spec, observed, so_far) {
+            Ok(there) => there,
+            Err(next) => return *next,
+        };
         let mut steps = Vec::new();
         let mut services: Vec<StepId> = Vec::new();
         let mut refusals = Vec::new();
@@ -75,7 +75,7 @@ impl Intent for Remove<'_> {
             Ok(there) => self.objects(&there).iter().map(|(kind, o)| say(format!("{kind} {} is still there", o.name()))).collect(),
             Err(why) => vec![say(why)],
         };
-        Verdict { converged: findings.is_empty(), findings, notes: Vec::new() }
+        Verdict::of(findings, Vec::new())
     }
 
     fn wants(&self) -> Vec<Query> {

@@ -1,6 +1,6 @@
 //! Single objects: made by name, and removed by name where nothing uses them.
 
-use crate::deploy::{not_now, removal};
+use crate::deploy::{removal, there_now};
 use crate::remove::users_of;
 use crate::steps::{Create, Data};
 use crate::there::{There, find, wants};
@@ -44,10 +44,10 @@ pub struct MakeObject<'a> {
 
 impl Intent for MakeObject<'_> {
     fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
-        if let Some(next) = not_now(self.spec, observed, so_far) {
-            return next;
-        }
-        let Ok(there) = There::of(observed) else { return Next::Refused(vec![Refusal::NoSwarm]) };
+        let there = match there_now(self.spec, observed, so_far) {
+            Ok(there) => there,
+            Err(next) => return *next,
+        };
         let is_there = find(of_kind(&there, self.kind), &self.name).is_some();
         if is_there && so_far.rounds == 0 {
             return Next::Refused(vec![refusal(self.kind, &self.name, "it is there already; remove it first, or use another name")]);
@@ -70,7 +70,7 @@ impl Intent for MakeObject<'_> {
             Err(why) => Some(why),
         };
         let findings: Vec<Finding> = missing.into_iter().map(finding).collect();
-        Verdict { converged: findings.is_empty(), findings, notes: Vec::new() }
+        Verdict::of(findings, Vec::new())
     }
 
     fn wants(&self) -> Vec<Query> {
@@ -91,10 +91,10 @@ pub struct RemoveObjects<'a> {
 
 impl Intent for RemoveObjects<'_> {
     fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
-        if let Some(next) = not_now(self.spec, observed, so_far) {
-            return next;
-        }
-        let Ok(there) = There::of(observed) else { return Next::Refused(vec![Refusal::NoSwarm]) };
+        let there = match there_now(self.spec, observed, so_far) {
+            Ok(there) => there,
+            Err(next) => return *next,
+        };
         let (mut steps, mut refusals) = (Vec::new(), Vec::new());
         for name in &self.names {
             let Some(object) = find(of_kind(&there, self.kind), name) else {
@@ -126,7 +126,7 @@ impl Intent for RemoveObjects<'_> {
             }
             Err(why) => vec![finding(why)],
         };
-        Verdict { converged: findings.is_empty(), findings, notes: Vec::new() }
+        Verdict::of(findings, Vec::new())
     }
 
     fn wants(&self) -> Vec<Query> {

@@ -6,7 +6,7 @@ use swarm_core::engine::Query;
 use swarm_core::id::StepId;
 use swarm_core::intent::{Converge, Intent, Next, SoFar};
 use swarm_core::observe::Observed;
-use swarm_core::plan::{Action, Envelope, Plan};
+use swarm_core::plan::Envelope;
 use swarm_core::verify::Verdict;
 
 /// To bring a cluster about, and stacks on it.
@@ -63,9 +63,4 @@ impl Intent for Together<'_> {
     fn wants(&self) -> Vec<Query> {
         if self.deploys.is_empty() { Vec::new() } else { wants() }
     }
-}
-
-/// Whether a plan has steps of membership.
-pub fn changes_hosts(plan: &Plan) -> bool {
-    plan.steps.iter().any(|s| !matches!(s.action, Action::Work(_)))
 }

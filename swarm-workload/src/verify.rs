@@ -17,7 +17,7 @@ fn say(message: String) -> Finding {
 pub(crate) fn deployed(deploy: &Deploy<'_>, observed: &Observed) -> Verdict {
     let there = match There::of(observed) {
         Ok(there) => there,
-        Err(why) => return Verdict { converged: false, findings: vec![say(why)], notes: Vec::new() },
+        Err(why) => return Verdict::of(vec![say(why)], Vec::new()),
     };
     let stack = deploy.stack;
     let mut findings = Vec::new();
@@ -65,7 +65,7 @@ pub(crate) fn deployed(deploy: &Deploy<'_>, observed: &Observed) -> Verdict {
     }
     let s = if stack.services.len() == 1 { "" } else { "s" };
     let notes = vec![format!("{} service{s}, {running} of {wanted_tasks} tasks run", stack.services.len())];
-    Verdict { converged: findings.is_empty(), findings, notes }
+    Verdict::of(findings, notes)
 }
 
 fn count(service: &Object, what: &str) -> u64 {

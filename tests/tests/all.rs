@@ -27,4 +27,5 @@ mod simulator;
 mod ssh;
 mod stacks;
 mod versions;
+mod workload_faults;
 mod workloads;

@@ -1,6 +1,10 @@
 //! The command line at a desk: what fits a terminal, what comes from the environment, what a shell completes.
 
+use swarm_core::Apply;
+use swarm_core::engine::Force;
+use swarm_fleet::Connections;
 use swarm_tests::cli::{Ran, command, run};
+use swarm_tests::lab::{TestLab, converge, spec};
 
 fn file(dir: &tempfile::TempDir, more: &str) -> String {
     let path = dir.path().join("c.yaml");
@@ -117,4 +121,23 @@ fn a_shell_completes_hosts_and_every_verb_has_its_manual_page() {
     }
     // A flag that a verb could only refuse is not there.
     assert!(!run(&["destroy", "--help"]).out.contains("--limit"));
+}
+
+/// What a saved plan is for was decided when it was made: one that takes the cluster down is judged by every host being out.
+#[tokio::test]
+async fn a_saved_plan_is_carried_out_for_its_purpose() {
+    let lab = TestLab::up(1, 1);
+    let text = lab.text(&lab.all(""));
+    converge(&text).await;
+    let cluster = spec(&text);
+    let fleet = Connections::default();
+    let (plan, _) = Apply::new(&cluster, &fleet).plan_destroy(Force::No).await.unwrap();
+    let saved = lab.lab.dir.join("destroy.json");
+    std::fs::write(&saved, serde_json::to_string(&plan).unwrap()).unwrap();
+    let file = lab.file(&text);
+    let ran = run(&["apply", saved.to_str().unwrap(), "-f", file.to_str().unwrap(), "--yes"]);
+    assert!(ran.code == 0 && ran.out.contains("is gone"), "{ran:?}");
+    for host in ["m1", "w1"] {
+        assert_eq!(lab.docker(host, &["info", "--format", "{{.Swarm.LocalNodeState}}"]).trim(), "inactive");
+    }
 }

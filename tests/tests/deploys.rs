@@ -222,7 +222,7 @@ async fn one_apply_brings_the_cluster_and_its_applications_up() {
     images(&lab, &["app:1", "app:2"]);
     let app = |image: &str| {
         format!(
-            "services:\n  web:\n    image: {image}\n    command: [/bin/sh, -c, \"echo started; exec /bin/sleep 1000\"]\n    stop_grace_period: 1s\n    deploy: {{ mode: global, endpoint_mode: dnsrr, update_config: {{ monitor: 1s }} }}\n"
+            "services:\n  web:\n    image: {image}\n    command: [/bin/sh, -c, \"echo started; exec /bin/sleep 1000\"]\n    environment: {{ DB_PASSWORD: hunter2 }}\n    stop_grace_period: 1s\n    deploy: {{ mode: global, endpoint_mode: dnsrr, update_config: {{ monitor: 1s }} }}\n"
         )
     };
     let path = lab.lab.dir.join("app.yml");
@@ -273,6 +273,18 @@ async fn one_apply_brings_the_cluster_and_its_applications_up() {
     let saved = lab.lab.dir.join("plan.json");
     let plan = swarm(&["plan", "-o", saved.to_str().unwrap()]);
     assert!(plan.code == 2 && plan.out.contains("Image: app:1 -> app:2") && !plan.out.contains("join"), "{plan:?}");
+    // The environment of services is in the saved plan, which is its owner's alone, and in nothing that is shown.
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&saved).unwrap().permissions()) & 0o777, 0o600);
+    assert!(std::fs::read_to_string(&saved).unwrap().contains("hunter2"));
+    for format in ["text", "json"] {
+        let shown = swarm(&["plan", "--format", format]);
+        assert!(shown.code == 2 && !format!("{shown:?}").contains("hunter2"), "{shown:?}");
+    }
+    let inspected = swarm(&["service", "inspect", "shop_web"]);
+    assert!(inspected.code == 0 && inspected.out.contains("DB_PASSWORD=***") && !inspected.out.contains("hunter2"), "{inspected:?}");
+    // --limit is about hosts.
+    let limited = swarm(&["plan", "--limit", "m1"]);
+    assert!(limited.code == 0 && limited.err.contains("stacks of the file are left out"), "{limited:?}");
     // A saved plan is carried out as it is, once.
     let applied = swarm(&["apply", saved.to_str().unwrap(), "--yes"]);
     assert_eq!(applied.code, 0, "{applied:?}");

@@ -8,6 +8,9 @@ use crate::fleet::AnyFleet;
 use crate::{fleet, output, progress, source};
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use swarm_compose::ReadStack;
@@ -21,7 +24,7 @@ use swarm_core::plan::{Plan, PlanOptions, PlanPurpose, render_text};
 use swarm_core::report::{Ending, Report};
 use swarm_core::verify::{verify, verify_key};
 use swarm_core::{Apply, ClusterSpec, Stop};
-use swarm_workload::Together;
+use swarm_workload::{Together, without_secrets};
 
 /// The largest saved plan that is read.
 const PLAN_LIMIT: u64 = 256 << 20;
@@ -38,17 +41,13 @@ pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure>
     let spec = source::cluster(&args.common)?;
     let (fleet, keys) = fleet::open(&args.common, &spec).await?;
     let sink = progress::for_format(format);
-    let stacks = stack::of_cluster(&spec, &args.common.file)?;
-    let apply = Apply::new(&spec, &fleet)
-        .options(options(&args.limit, &args.force, &spec)?)
-        .progress(sink.as_ref())
-        .keys(keys.as_ref())
-        .families(Families(FAMILIES));
+    let options = options(&args.limit, &args.force, &spec)?;
+    let stacks = stacks_of(&spec, &args.common.file, &options, PlanPurpose::Converge)?;
+    let apply = Apply::new(&spec, &fleet).options(options).progress(sink.as_ref()).keys(keys.as_ref()).families(Families(FAMILIES));
     let (plan, observed) = apply.plan_for(&together(&apply, &spec, &stacks)).await?;
     show(&plan, format);
     if let Some(path) = &args.output {
-        let text = serde_json::to_string_pretty(&plan).map_err(|e| Failure::Other(e.to_string()))?;
-        std::fs::write(path, text + "\n").map_err(|e| Failure::Io(path.clone(), e.to_string()))?;
+        save(&plan, path)?;
         output::note(&format!("saved; `swarm apply {} -f {}` does exactly this", path.display(), args.common.file.display()));
     }
     let limit = plan.limit.as_ref();
@@ -58,6 +57,19 @@ pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure>
 /// What the file wants: the cluster, and the applications on it.
 fn together<'a>(apply: &Apply<'a, AnyFleet>, spec: &'a ClusterSpec, stacks: &'a [(ReadStack, bool)]) -> Together<'a> {
     Together { converge: apply.converge(), deploys: stack::deploys(spec, stacks) }
+}
+
+/// The stacks that a run is about: none where it works on some hosts only, or takes the cluster down.
+fn stacks_of(spec: &ClusterSpec, file: &Path, options: &PlanOptions, purpose: PlanPurpose) -> Result<Vec<(ReadStack, bool)>, Failure> {
+    if purpose != PlanPurpose::Converge || spec.stacks().is_empty() {
+        return Ok(Vec::new());
+    }
+    let stacks = stack::of_cluster(spec, file)?;
+    if options.limit.is_some() {
+        output::note("the stacks of the file are left out: --limit is about hosts");
+        return Ok(Vec::new());
+    }
+    Ok(stacks)
 }
 
 /// There is nothing to do: whether that is because everything matches the file. What is not so is named last.
@@ -75,11 +87,19 @@ fn as_wished(spec: &ClusterSpec, observed: &Observed, limit: Option<&BTreeSet<Ho
 }
 
 pub(super) fn show(plan: &Plan, format: Format) {
+    let document = || without_secrets(json!(plan));
     match format {
         Format::Text => output::data(&render_text(plan)),
-        Format::Json => output::json("plan", &json!({ "plan": plan })),
-        Format::Jsonl => output::json_line(&json!({ "event": "planned", "plan": plan })),
+        Format::Json => output::json("plan", &json!({ "plan": document() })),
+        Format::Jsonl => output::json_line(&json!({ "event": "planned", "plan": document() })),
     }
+}
+
+/// Writes a plan down for its owner alone: it holds the environment of services.
+fn save(plan: &Plan, path: &Path) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(plan).map_err(|e| Failure::Other(e.to_string()))?;
+    let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    written.and_then(|mut file| file.write_all((text + "\n").as_bytes())).map_err(|e| Failure::Io(path.to_owned(), e.to_string()))
 }
 
 fn load(path: &Path) -> Result<Plan, Failure> {
@@ -124,7 +144,9 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
         Some(plan) => PlanOptions { force_leave: plan.force_leave.clone(), limit: plan.limit.clone(), ..given },
         None => given,
     };
-    let stacks = stack::of_cluster(&spec, &args.common.file)?;
+    // What a saved plan is for was decided when it was made.
+    let purpose = saved.as_ref().map_or(PlanPurpose::Converge, |plan| plan.purpose);
+    let stacks = stacks_of(&spec, &args.common.file, &options, purpose)?;
     let payloads = stack::AllPayloads(&stacks);
     let apply = Apply::new(&spec, &fleet)
         .options(options)
@@ -172,7 +194,10 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
         output::note("hosts have changed since the plan was shown; this is the plan now");
         show(&plan, format);
     }
-    let report = apply.run_each(&|| Box::new(together(&apply, &spec, &stacks)), &plan, &observed).await;
+    let report = match purpose {
+        PlanPurpose::Converge => apply.run_each(&|| Box::new(together(&apply, &spec, &stacks)), &plan, &observed).await,
+        PlanPurpose::Destroy | PlanPurpose::Work | PlanPurpose::Remove => apply.run(&plan, &observed).await,
+    };
     tell(if plan.purpose == PlanPurpose::Destroy { "destroy" } else { "apply" }, &report, format);
     if format == Format::Text {
         whats_next(&report, &args.common.file);
@@ -281,14 +306,23 @@ fn whats_next(report: &Report, file: &Path) {
     }
 }
 
-fn tell(command: &str, report: &Report, format: Format) {
+/// Writes a report as a document, or begins it for people with the steps that are not done: then the rest is up to the caller.
+pub(super) fn begin_report(command: &str, report: &Report, format: Format) -> bool {
     match format {
-        Format::Json => return output::json(command, &json!({ "report": report })),
-        Format::Jsonl => return output::json_line(&json!({ "event": "ended", "report": report })),
-        Format::Text => {}
+        Format::Json => output::json(command, &json!({ "report": report })),
+        Format::Jsonl => output::json_line(&json!({ "event": "ended", "report": report })),
+        Format::Text => {
+            for step in report.steps.iter().filter(|s| !s.outcome.is_done()) {
+                output::note(&format!("{}: {}", step.id, progress::outcome_text(&step.outcome)));
+            }
+        }
     }
-    for step in report.steps.iter().filter(|s| !s.outcome.is_done()) {
-        output::note(&format!("{}: {}", step.id, progress::outcome_text(&step.outcome)));
+    format == Format::Text
+}
+
+fn tell(command: &str, report: &Report, format: Format) {
+    if !begin_report(command, report, format) {
+        return;
     }
     for blocked in &report.blocked {
         output::note(&format!("{}: left out: {}", blocked.host, blocked.why));

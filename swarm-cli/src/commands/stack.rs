@@ -8,13 +8,14 @@ use crate::failure::Failure;
 use crate::{output, source};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::Path;
 use swarm_compose::{Context, ReadStack, Source};
 use swarm_core::ClusterSpec;
 use swarm_core::engine::{Kind, Object, Payloads, Query};
 use swarm_core::secret::Secret;
 use swarm_core::spec::StackFiles;
-use swarm_workload::{Deploy, DeployOptions, NAMESPACE_LABEL, Remove, Resolve};
+use swarm_workload::{Deploy, DeployOptions, NAMESPACE_LABEL, Remove, Resolve, without_secrets};
 
 /// The largest file that a stack is read from, and the largest that a secret or config is.
 const LIMIT: u64 = 8 << 20;
@@ -66,9 +67,10 @@ pub(super) async fn run(command: &StackCommand, format: Format) -> Result<u8, Fa
         }
         StackCommand::Config { compose, name } => {
             let read = read(compose, name)?;
+            let stack = without_secrets(json!(read.stack));
             match format {
-                Format::Text => output::data(&serde_json::to_string_pretty(&read.stack).unwrap_or_default()),
-                _ => output::json("stack config", &json!({ "stack": read.stack })),
+                Format::Text => output::data(&serde_json::to_string_pretty(&stack).unwrap_or_default()),
+                _ => output::json("stack config", &json!({ "stack": stack })),
             }
             Ok(0)
         }
@@ -164,9 +166,9 @@ fn read(args: &ComposeArgs, name: &str) -> Result<ReadStack, Failure> {
     }
     let mut variables: BTreeMap<String, String> = BTreeMap::new();
     for path in &args.env_file {
-        let text = String::from_utf8_lossy(&source::read_limited(path, LIMIT)?).into_owned();
-        let lines = text.lines().map(str::trim_start).filter(|l| !l.is_empty() && !l.starts_with('#'));
-        variables.extend(lines.filter_map(|l| l.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let bytes = source::read_limited(path, LIMIT)?;
+        let lines = swarm_compose::env_lines(&String::from_utf8_lossy(&bytes));
+        variables.extend(lines.into_iter().filter_map(|(key, value)| Some((key, value?))));
     }
     for pair in &args.env {
         let (key, value) = pair.split_once('=').ok_or_else(|| Failure::Usage(format!("--env {pair}: write NAME=VALUE")))?;
@@ -178,7 +180,9 @@ fn read(args: &ComposeArgs, name: &str) -> Result<ReadStack, Failure> {
     let context = Context {
         variable: &|name| variables.get(name).cloned().or_else(|| std::env::var(name).ok()),
         file: &|path| {
-            let bytes = std::fs::metadata(path).and_then(|_| std::fs::read(path)).map_err(|e| e.to_string())?;
+            let mut bytes = Vec::new();
+            let read = std::fs::File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes));
+            read.map_err(|e| e.to_string())?;
             if bytes.len() as u64 > LIMIT { Err("it is larger than 8 MiB".into()) } else { Ok(bytes) }
         },
         folder,

@@ -1,6 +1,6 @@
 //! What the verbs of workloads share: a session with the swarm, an intent carried out, tables.
 
-use super::apply::{agree, listen, show, unless_stopped};
+use super::apply::{agree, begin_report, listen, show, unless_stopped};
 use crate::args::{Common, Format};
 use crate::failure::{self, Failure};
 use crate::fleet::AnyFleet;
@@ -13,7 +13,7 @@ use swarm_core::intent::Intent;
 use swarm_core::observe::{Fact, Observed};
 use swarm_core::report::{Ending, Report};
 use swarm_core::{Apply, ClusterSpec, Stop};
-use swarm_workload::Workload;
+use swarm_workload::{Workload, without_secrets};
 
 /// The families of this program.
 pub(super) const FAMILIES: &[&dyn Family] = &[&Workload];
@@ -116,13 +116,8 @@ pub(super) async fn carry(session: &Session, intent: &dyn Intent, how: How<'_>) 
 }
 
 fn tell(command: &str, report: &Report, format: Format, done: &str) {
-    match format {
-        Format::Json => return output::json(command, &json!({ "report": report })),
-        Format::Jsonl => return output::json_line(&json!({ "event": "ended", "report": report })),
-        Format::Text => {}
-    }
-    for step in report.steps.iter().filter(|s| !s.outcome.is_done()) {
-        output::note(&format!("{}: {}", step.id, progress::outcome_text(&step.outcome)));
+    if !begin_report(command, report, format) {
+        return;
     }
     for finding in report.verdict.iter().flat_map(|v| &v.findings) {
         output::note(&output::finding(finding));
@@ -154,8 +149,9 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) {
 
 /// Prints one object without anything that is a secret.
 pub(super) fn print_object(command: &str, object: &Object, format: Format) {
+    let object = without_secrets(object.0.clone());
     match format {
-        Format::Text => output::data(&serde_json::to_string_pretty(&object.0).unwrap_or_default()),
+        Format::Text => output::data(&serde_json::to_string_pretty(&object).unwrap_or_default()),
         _ => output::json(command, &json!({ "object": object })),
     }
 }

@@ -37,7 +37,7 @@ impl<F: Fleet> Apply<'_, F> {
             ask_again: old.into(),
             in_one: Mutex::default(),
         };
-        let mut run = Run::new(plan, self.start(observed), self.families);
+        let mut run = Run::new(plan, self.start(observed), &|work| self.families.task(work));
         if self.stop.is_stopped() {
             run.stop();
         }

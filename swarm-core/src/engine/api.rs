@@ -118,3 +118,30 @@ impl Resource for NodeObject {
         Ok(Self { id: object.id().to_owned(), version: object.version(), hostname })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::MockDocker;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn what_is_read_has_its_type_and_what_is_not_one_is_named() {
+        let mut engine = MockDocker::new();
+        let config =
+            |id: &str| Object(json!({ "ID": id, "Version": { "Index": 7 }, "Spec": { "Name": "motd", "Data": "eA==", "New": 1 } }));
+        engine.expect_list().returning(move |query| {
+            assert_eq!(query.kind, Kind::Config);
+            Ok(vec![config("c1")])
+        });
+        engine.expect_get().returning(move |kind, id| {
+            assert_eq!((kind, id), (Kind::Config, "motd"));
+            Ok(config(""))
+        });
+        let api = Api::<ConfigFacts>::new(&engine);
+        let expected = ConfigFacts { id: "c1".into(), version: 7, name: "motd".into(), data: "eA==".into() };
+        assert_eq!(api.list().await.unwrap(), [expected]);
+        let error = api.get("motd").await.unwrap_err();
+        assert_eq!((error.reason, error.message.contains("no id or no name")), (Reason::Unreadable, true), "{error}");
+    }
+}

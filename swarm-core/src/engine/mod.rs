@@ -9,8 +9,10 @@ mod streams;
 
 pub use answer::{ErrorClass, Reason, classify_answer};
 pub use api::{Api, ConfigFacts, NodeObject, Resource};
-pub use objects::{Body, Kind, NoPayloads, Object, Objects, ObjectsRead, Payloads, Query, Sealed};
+pub use objects::{Body, NoPayloads, Objects, ObjectsRead, Payloads, Sealed};
 pub use streams::{LogLine, LogLines, LogQuery, StreamsRead};
+
+pub use crate::object::{Kind, Object, Query};
 
 use crate::id::NodeId;
 use crate::observe::{ClusterFacts, EngineFacts, NodeFacts};

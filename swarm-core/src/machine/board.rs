@@ -2,7 +2,7 @@
 
 use super::families::{FamilyRun, Place};
 use super::state::{HEALTH_BUDGET, LAST_WORD, Outcome, Stage, StepRun, Why};
-use crate::family::Families;
+use super::task::MakeTask;
 use crate::id::StepId;
 use crate::plan::{Action, Plan, Step};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,9 +17,9 @@ pub(super) enum Seat {
 }
 
 impl Seat {
-    fn new(step: &Step, families: &Families<'_>) -> Self {
+    fn new(step: &Step, task: MakeTask<'_>) -> Self {
         match (&step.action, &step.host) {
-            (Action::Work(_), _) | (_, None) => Self::Family(FamilyRun::new(step.clone(), families)),
+            (Action::Work(_), _) | (_, None) => Self::Family(FamilyRun::new(step.clone(), task)),
             (_, Some(host)) => Self::Member(StepRun::new(step.clone(), host.clone())),
         }
     }
@@ -89,7 +89,7 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub(super) fn new(plan: &Plan, families: &Families<'_>) -> Self {
+    pub(super) fn new(plan: &Plan, task: MakeTask<'_>) -> Self {
         let by_id: BTreeMap<&StepId, usize> = plan.steps.iter().enumerate().map(|(index, s)| (&s.id, index)).collect();
         let mut waiters = vec![Vec::new(); plan.steps.len()];
         let needs: Vec<BTreeSet<usize>> =
@@ -102,7 +102,7 @@ impl Board {
             }
         }
         Self {
-            steps: plan.steps.iter().map(|step| Seat::new(step, families)).collect(),
+            steps: plan.steps.iter().map(|step| Seat::new(step, task)).collect(),
             waiters,
             unmet: needs.iter().map(BTreeSet::len).collect(),
             needs,

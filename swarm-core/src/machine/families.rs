@@ -3,9 +3,8 @@
 use super::effect::{Answer, Call, Effect};
 use super::run::{Flight, Run};
 use super::state::{Outcome, Todo};
-use super::task::{Ask, Event, Move, Task};
+use super::task::{Ask, Event, MakeTask, Move, Task};
 use crate::engine::{EngineError, ErrorClass, Reason};
-use crate::family::Families;
 use crate::plan::{Action, Step};
 use std::time::Duration;
 
@@ -36,9 +35,9 @@ pub(super) struct FamilyRun {
 }
 
 impl FamilyRun {
-    pub(super) fn new(step: Step, families: &Families<'_>) -> Self {
+    pub(super) fn new(step: Step, task: MakeTask<'_>) -> Self {
         let task = match &step.action {
-            Action::Work(work) => families.task(work),
+            Action::Work(work) => task(work),
             _ => Err("it is about no host".to_owned()),
         };
         Self { step, task, place: Place::Waiting, asked: Vec::new(), tries: 0, begun: false, progress: None }

@@ -22,7 +22,7 @@ mod task;
 pub use effect::{Answer, Call, Effect, EffectId};
 pub use run::{Run, Start};
 pub use state::Outcome;
-pub use task::{Ask, Event, Move, Reply, Task};
+pub use task::{Ask, Event, MakeTask, Move, Reply, Task};
 
 #[cfg(test)]
 mod tests;

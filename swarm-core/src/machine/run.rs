@@ -5,9 +5,8 @@ use super::calls::join_address;
 use super::effect::{Answer, Call, Effect, EffectId};
 use super::families::{FamilyRun, Place};
 use super::state::{Input, Outcome, PEEK_AT_JOIN, Rejoining, Stage, StepRun, Todo, Why};
-use super::task::Event;
+use super::task::{Event, MakeTask};
 use crate::engine::{ErrorClass, Reason};
-use crate::family::Families;
 use crate::id::{HostName, NodeId, StepId};
 use crate::observe::NodeFacts;
 use crate::plan::{Action, Plan, Step};
@@ -81,10 +80,10 @@ pub(super) enum Flight {
 }
 
 impl Run {
-    /// A run at its beginning.
-    pub fn new(plan: &Plan, start: Start, families: Families<'_>) -> Self {
+    /// A run at its beginning. `task` gives the tasks of steps of other families.
+    pub fn new(plan: &Plan, start: Start, task: MakeTask<'_>) -> Self {
         let mut run = Self {
-            board: Board::new(plan, &families),
+            board: Board::new(plan, task),
             progress: VecDeque::new(),
             managers: start.managers.into(),
             nodes: start.nodes,

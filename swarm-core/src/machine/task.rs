@@ -3,6 +3,7 @@
 use super::state::Outcome;
 use crate::engine::{Body, EngineError, Kind, Object, Query};
 use crate::id::HostName;
+use crate::plan::Work;
 use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
@@ -105,6 +106,9 @@ pub enum Move {
     /// It has ended.
     End(Outcome),
 }
+
+/// Gives the task of a step, or what of its data cannot be read.
+pub type MakeTask<'a> = &'a dyn Fn(&Work) -> Result<Box<dyn Task>, String>;
 
 /// A step of a family under way. Pure: what happened goes in, what to do comes out, and time is an argument.
 pub trait Task: fmt::Debug + Send + Sync {

@@ -39,7 +39,7 @@ impl Play {
             listed: hosts.iter().map(|(n, _)| NodeId::new(format!("node-{n}"))).collect(),
             concurrency: 8,
         };
-        Self { run: Run::new(&plan(spec, hosts), start, crate::family::Families::default()), now: Duration::ZERO }
+        Self { run: Run::new(&plan(spec, hosts), start, &|_| Err("there is no other family".into())), now: Duration::ZERO }
     }
 
     /// All effects that are wanted now, in words.

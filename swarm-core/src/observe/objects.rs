@@ -1,6 +1,6 @@
 //! Objects of the swarm, as far as a look was asked for them.
 
-use crate::engine::{Object, Query};
+use crate::object::{Object, Query};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -69,6 +69,13 @@ pub struct Verdict {
     pub notes: Vec<String>,
 }
 
+impl Verdict {
+    /// Everything holds where there are no findings.
+    pub fn of(findings: Vec<Finding>, notes: Vec<String>) -> Self {
+        Self { converged: findings.is_empty(), findings, notes }
+    }
+}
+
 /// Judges. With `limit`, only these hosts and the swarm itself.
 pub fn verify(spec: &ClusterSpec, observed: &Observed, limit: Option<&BTreeSet<HostName>>) -> Verdict {
     let mut judge = Judge { findings: Vec::new(), notes: Vec::new() };
@@ -89,7 +96,7 @@ pub fn verify(spec: &ClusterSpec, observed: &Observed, limit: Option<&BTreeSet<H
             if node.hostname.is_empty() { "no host name" } else { &node.hostname }
         ));
     }
-    Verdict { converged: judge.findings.is_empty(), findings: judge.findings, notes: judge.notes }
+    Verdict::of(judge.findings, judge.notes)
 }
 
 /// Whether the unlock key of locked managers is the one that is stored, by its fingerprint.

@@ -3,6 +3,7 @@
 pub mod mutants;
 pub mod random;
 pub mod stories;
+pub mod workload;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
