@@ -232,6 +232,15 @@ impl LabHost {
         self.wait_up()
     }
 
+    /// The last lines of the engine's log, empty where it cannot be read.
+    #[must_use]
+    pub fn engine_log(&self, lines: usize) -> String {
+        let log = std::fs::read_to_string(self.dir.join("dockerd.log")).unwrap_or_default();
+        let mut last: Vec<&str> = log.lines().rev().take(lines).collect();
+        last.reverse();
+        last.join("\n")
+    }
+
     pub(crate) fn engine_pids(&self) -> Vec<i32> {
         find_processes(&["--cgroup-parent", &self.cgroup])
             .into_iter()

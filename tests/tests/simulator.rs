@@ -384,3 +384,39 @@ proptest! {
         });
     }
 }
+
+/// An engine that dies after the managers made its node and before it has its certificate leaves an entry without a name. The next run
+/// takes it away.
+#[test]
+fn an_engine_that_dies_at_any_moment_of_its_join_leaves_no_entry() {
+    // Its engine is back while the first run still looks, or after it.
+    for (role, back) in [("manager", 3), ("worker", 3), ("manager", 300), ("worker", 300)] {
+        let mut nameless = 0;
+        for after in (0..700).step_by(5) {
+            swarm_sim::run(async {
+                let wanted = spec(&format!("{THREE}  x1: {{ address: 10.0.0.9, role: {role} }}\n"));
+                let world = World::of(&wanted, after);
+                let keys = Drawer::default();
+                assert!(Tool::new(&world, "me", &spec(THREE), &keys).apply().await.converged());
+                let tool = Tool::new(&world, "me", &wanted, &keys);
+                let dies = async {
+                    tokio::time::sleep(Duration::from_millis(after)).await;
+                    world.cause(&Incident::EngineStops("x1".into()));
+                    let left = world.nameless() > 0;
+                    tokio::time::sleep(Duration::from_secs(back)).await;
+                    world.cause(&Incident::EngineStarts("x1".into()));
+                    left
+                };
+                let (first, left) = tokio::join!(tool.apply(), dies);
+                nameless += u32::from(left);
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                let tool = Tool::new(&world, "me", &wanted, &keys);
+                let ended = tool.apply().await;
+                assert!(ended.converged(), "{role}, {back} s, {after} ms: {first:?}, then {ended:?}");
+                assert_eq!(world.nameless(), 0, "{role}, {back} s, {after} ms");
+                no_violations(&world, after, "an engine that dies as it joins");
+            });
+        }
+        assert!(nameless > 3, "{role}, {back} s: {nameless} runs left an entry without a name");
+    }
+}

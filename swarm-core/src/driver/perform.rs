@@ -8,7 +8,7 @@ use crate::fleet::Fleet;
 use crate::id::{HostName, NodeId};
 use crate::machine::{Answer, Call, Effect};
 use crate::observe::{ClusterFacts, LocalState, NodeFacts, NodeState, ReachError, survives_without, unhealthy};
-use crate::spec::{ClusterSpec, NAME_LABEL, Role};
+use crate::spec::{ClusterSpec, JOIN_LABEL, NAME_LABEL, Role};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -136,6 +136,10 @@ impl Performer<'_> {
                     None => engine.node(node).await.map_err(not_sent)?,
                 };
                 let missing = change.missing_on(&facts);
+                // One that has its name now is alive, and not what a join left.
+                if change.labels.contains_key(JOIN_LABEL) && !facts.hostname.is_empty() {
+                    return Ok(Answer::AlreadySo);
+                }
                 if missing.is_empty() {
                     return Ok(Answer::AlreadySo);
                 }

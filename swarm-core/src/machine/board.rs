@@ -242,7 +242,7 @@ fn timer(run: &StepRun) -> Option<Duration> {
     let (waits, peeks) = match &run.stage {
         Stage::Pausing { until, .. } | Stage::Demoted { until, .. } => (Some(*until), false),
         Stage::Confirming { until } => (Some(*until + LAST_WORD), true),
-        Stage::Claiming { since, .. } => (Some(*since + HEALTH_BUDGET), false),
+        Stage::Claiming { since, .. } | Stage::Searching { since, .. } => (Some(*since + HEALTH_BUDGET), false),
         Stage::Calling => (None, true),
         _ => (None, false),
     };
@@ -253,8 +253,8 @@ fn timer(run: &StepRun) -> Option<Duration> {
 /// that makes a swarm may answer as its manager before it answers the call.
 fn is_viewing(run: &StepRun) -> bool {
     match (&run.step.action, &run.stage) {
-        (_, Stage::Confirming { .. } | Stage::Claiming { .. } | Stage::Demoted { .. })
-        | (Action::Init { .. } | Action::Join { .. }, Stage::Looking(Why::Confirm)) => true,
+        (_, stage) if stage.wants_view() => true,
+        (Action::Init { .. } | Action::Join { .. }, Stage::Looking(Why::Confirm)) => true,
         (Action::Init { .. }, Stage::Calling) => !run.established,
         _ => false,
     }

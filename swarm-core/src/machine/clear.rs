@@ -8,20 +8,29 @@ use crate::advice::Advice;
 use crate::engine::{ErrorClass, Reason};
 use crate::id::NodeId;
 use crate::observe::NodeFacts;
+use crate::spec::JOIN_LABEL;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a dead member may take to be out of raft.
 const CLEAR_BUDGET: Duration = Duration::from_secs(20);
+
+/// How long a node that joins may have no name.
+const NAMED_BY: Duration = Duration::from_secs(5);
 
 /// What tells an entry of our own making from all others.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Claim {
     /// The ids that the joining host itself reported or that its certificate had.
     pub(super) own: BTreeSet<NodeId>,
-    /// The entries that were listed before the call.
+    /// The entries that were listed before the first call.
     pub(super) before: BTreeSet<NodeId>,
+    /// The entries that were listed when the run began.
+    pub(super) listed: Arc<BTreeSet<NodeId>>,
+    /// Whether a try ended with its answer lost and the engine in no swarm: it may have died in it, and left an entry without a name.
+    pub(super) suspected: bool,
     /// The address that the host advertises.
     pub(super) address: Option<IpAddr>,
 }
@@ -36,6 +45,14 @@ impl Claim {
             let here = self.address.is_some() && ip_of(&manager.address) == self.address;
             !manager.leader && (self.own.contains(&node.id) || (nameless && here))
         })
+    }
+
+    /// The entry that came while the join was under way and has no host name, no place in raft and no mark: where it is the only one.
+    fn nameless<'a>(&self, all: &'a BTreeMap<NodeId, NodeFacts>) -> Option<&'a NodeFacts> {
+        let is_new = |n: &&NodeFacts| !self.before.contains(&n.id) && !self.listed.contains(&n.id);
+        let is_bare = |n: &&NodeFacts| n.hostname.is_empty() && n.manager.is_none() && !n.labels.contains_key(JOIN_LABEL);
+        let mut found = all.values().filter(is_new).filter(is_bare);
+        found.next().filter(|_| found.next().is_none())
     }
 }
 
@@ -91,6 +108,24 @@ impl StepRun {
                 let then = Then::Demote { node, until, after };
                 (Stage::Pausing { until: now + Duration::from_millis(500), then }, Todo::Nothing)
             }
+        }
+    }
+
+    /// The host cannot be asked what it is, so nothing is taken away now. An entry that its join may have left gets the host's name, by which
+    /// the next run knows it.
+    pub(super) fn marks(&mut self, outcome: Outcome, all: &BTreeMap<NodeId, NodeFacts>) -> (Stage, Todo) {
+        match self.claim.nameless(all) {
+            Some(node) => (Stage::Marking { outcome }, Todo::Mark(node.id.clone())),
+            None => (Stage::Ended(outcome), Todo::Nothing),
+        }
+    }
+
+    /// The join has ended well. Where an earlier try may have left an entry, it is looked for when whatever lives has its name.
+    pub(super) fn joined(&self, now: Duration) -> (Stage, Todo) {
+        let (done, since) = (self.done(), now + NAMED_BY);
+        match done {
+            Stage::Ended(outcome) if self.claim.suspected => (Stage::Searching { since, outcome }, Todo::Nothing),
+            done => (done, Todo::Nothing),
         }
     }
 

@@ -15,7 +15,7 @@ impl StepRun {
     pub(super) fn looked(&mut self, why: Why, answer: &Answer, now: Duration) -> (Stage, Todo) {
         let swarm = match answer {
             Answer::SawHost(swarm) => swarm,
-            Answer::Failed(error) => return Self::look_failed(why, error, now),
+            Answer::Failed(error) => return self.look_failed(why, error, now),
             _ => return (Stage::Looking(why), Todo::Nothing),
         };
         if matches!(self.step.action, Action::Leave { .. }) {
@@ -65,7 +65,7 @@ impl StepRun {
     }
 
     /// The host's own engine cannot be asked: wait, then the outcome is unknown.
-    fn look_failed(why: Why, error: &EngineError, now: Duration) -> (Stage, Todo) {
+    fn look_failed(&self, why: Why, error: &EngineError, now: Duration) -> (Stage, Todo) {
         if (error.class, error.reason) == (ErrorClass::Refused, Reason::AlreadyInSwarm) {
             return (failed(error.message.clone()), Todo::Nothing);
         }
@@ -77,7 +77,9 @@ impl StepRun {
             let never_begun = first.class == ErrorClass::Unreachable;
             let message = if first == *error { first.message } else { format!("{}; then {}", first.message, error.message) };
             let outcome = if never_begun { Outcome::Failed { message } } else { Outcome::InDoubt { message } };
-            return (Stage::Ended(outcome), Todo::Nothing);
+            let may_have_left_something = self.joins() && !never_begun;
+            let stage = if may_have_left_something { Stage::Searching { since: now, outcome } } else { Stage::Ended(outcome) };
+            return (stage, Todo::Nothing);
         }
         (Stage::Pausing { until: now + Duration::from_millis(500), then: Then::Look(Why::Doubt { error: first, since }) }, Todo::Nothing)
     }
@@ -95,6 +97,7 @@ impl StepRun {
                 Todo::Nothing,
             );
         }
+        self.claim.suspected |= self.joins() && matches!(error.class, ErrorClass::Unknown | ErrorClass::Unreachable);
         let again = match error.reason {
             Reason::TokenRejected | Reason::ForeignCa => self.attempts < 2 && error.class == ErrorClass::Conflict,
             Reason::NoSpace => false,

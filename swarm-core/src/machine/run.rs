@@ -6,11 +6,11 @@ use super::effect::{Answer, Call, Effect, EffectId};
 use super::families::{FamilyRun, Place};
 use super::state::{Input, Outcome, PEEK_AT_JOIN, Rejoining, Stage, StepRun, Todo, Why};
 use super::task::{Event, MakeTask};
-use crate::engine::{ErrorClass, Reason};
+use crate::engine::{ErrorClass, NodeChange, Reason};
 use crate::id::{HostName, NodeId, StepId};
 use crate::observe::NodeFacts;
 use crate::plan::{Action, Plan, Step};
-use crate::spec::Role;
+use crate::spec::{JOIN_LABEL, Role};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +63,7 @@ pub struct Run {
     seen: Arc<BTreeMap<NodeId, NodeFacts>>,
     asked: Duration,
     /// The nodes that were listed before the run.
-    listed: BTreeSet<NodeId>,
+    listed: Arc<BTreeSet<NodeId>>,
     /// Whether the swarm was there before the run.
     pub(super) running: bool,
 }
@@ -100,7 +100,7 @@ impl Run {
             failed_joins: 0,
             seen: Arc::default(),
             asked: Duration::ZERO,
-            listed: start.listed,
+            listed: Arc::new(start.listed),
             running: plan.swarm.is_some(),
         };
         run.begin_what_can(Duration::ZERO);
@@ -176,9 +176,11 @@ impl Run {
             self.board.change(index, |run| match run.stage {
                 Stage::Waiting => run.stage = Stage::Ended(Outcome::NotStarted),
                 Stage::Calling if queued.contains(&index) && run.attempts <= 1 => run.stage = Stage::Ended(Outcome::NotStarted),
-                Stage::Pausing { .. } | Stage::Confirming { .. } | Stage::Claiming { .. } | Stage::Demoted { .. } => {
-                    run.stage = Stage::Ended(unconfirmed())
-                }
+                Stage::Pausing { .. }
+                | Stage::Confirming { .. }
+                | Stage::Claiming { .. }
+                | Stage::Searching { .. }
+                | Stage::Demoted { .. } => run.stage = Stage::Ended(unconfirmed()),
                 _ if queued.contains(&index) => run.stage = Stage::Ended(unconfirmed()),
                 _ => {}
             });
@@ -278,11 +280,11 @@ impl Run {
 
     fn advance(&mut self, index: usize, input: &Input<'_>, now: Duration) {
         let Some(run) = self.board.get(index) else { return };
-        let was_confirming = matches!(run.stage, Stage::Confirming { .. } | Stage::Claiming { .. } | Stage::Demoted { .. });
+        let was_confirming = run.stage.wants_view();
         let was_looking = run.stage == Stage::Looking(Why::Confirm);
         let Some(todo) = self.board.change(index, |run| run.next(input, now)) else { return };
         let Some(run) = self.board.get(index) else { return };
-        let confirming = matches!(run.stage, Stage::Confirming { .. } | Stage::Claiming { .. } | Stage::Demoted { .. });
+        let confirming = run.stage.wants_view();
         let failed = matches!(input, Input::Answer(Answer::Failed(error)) if error.class != ErrorClass::Unreachable && error.reason != Reason::Unhealthy);
         let rejoins = confirming && run.rejoin == Rejoining::Joins && !was_confirming;
         if (failed && matches!(run.step.action, Action::Join { .. })) || rejoins {
@@ -331,6 +333,11 @@ impl Run {
             Todo::Nothing | Todo::Ask(_) => return None,
             Todo::Peek => return Some(self.emit(host, Flight::Peek(index), Call::LookHost)),
             Todo::Demote(node) => (self.manager_for(&run.step)?, Call::TakeBack { node: node.clone(), of: Some(host) }),
+            Todo::Mark(node) => {
+                let labels = [(JOIN_LABEL.to_owned(), Some(host.to_string()))].into();
+                let change = NodeChange { labels, ..NodeChange::default() };
+                (self.manager_for(&run.step)?, Call::UpdateNode { node: node.clone(), change })
+            }
             Todo::Remove(node) => (self.manager_for(&run.step)?, Call::RemoveNode { node: node.clone(), of: Some(host) }),
             Todo::Look => match &run.step.action {
                 Action::Init { request } => (host, Call::LookMade { name: request.name().to_owned() }),
@@ -354,9 +361,13 @@ impl Run {
             // Only what a manager's join leaves is looked for; ten thousand workers are not to keep a list of nodes each.
             let claims = self.board.get(index).is_some_and(StepRun::joins_as_manager);
             let before = if claims { self.listed.iter().chain(self.seen.keys()).cloned().collect() } else { BTreeSet::new() };
-            let address = Some(request.advertise);
+            let (address, listed) = (Some(request.advertise), Arc::clone(&self.listed));
             self.board.change(index, |run| {
-                run.claim.before = before;
+                // What came in an earlier try is new to this step too.
+                if run.claim.address.is_none() {
+                    run.claim.before = before;
+                }
+                run.claim.listed = listed;
                 run.claim.address = address;
                 run.peek_at = run.joins_as_manager().then_some(now + PEEK_AT_JOIN);
             });

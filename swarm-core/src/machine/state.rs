@@ -99,8 +99,19 @@ pub(super) enum Stage {
     Demoted { node: NodeId, until: Duration, after: After },
     /// Removes the node from the list, if the managers let it go.
     Removing { after: After },
+    /// Waits for a list of the managers that was asked for after `since`, to see whether its join left an entry without a name.
+    Searching { since: Duration, outcome: Outcome },
+    /// Marks that entry.
+    Marking { outcome: Outcome },
     /// Has ended.
     Ended(Outcome),
+}
+
+impl Stage {
+    /// Whether it waits for a list of the managers.
+    pub(super) fn wants_view(&self) -> bool {
+        matches!(self, Self::Confirming { .. } | Self::Claiming { .. } | Self::Searching { .. } | Self::Demoted { .. })
+    }
 }
 
 /// Why a step looks at the host.
@@ -152,6 +163,8 @@ pub(super) enum Todo {
     Demote(NodeId),
     /// Remove a node from the list.
     Remove(NodeId),
+    /// Label a node as what the host's join left.
+    Mark(NodeId),
     /// Ask for what a family's step wants.
     Ask(Vec<Ask>),
 }
@@ -234,6 +247,11 @@ impl StepRun {
         matches!(self.step.action, Action::Init { .. } | Action::Join { .. }) || self.rejoin == Rejoining::Joins
     }
 
+    /// Whether the step makes its host a node by a join.
+    pub(super) fn joins(&self) -> bool {
+        matches!(self.step.action, Action::Join { .. }) || self.rejoin == Rejoining::Joins
+    }
+
     /// Whether the step makes its host a manager by a join.
     pub(super) fn joins_as_manager(&self) -> bool {
         matches!(self.step.action, Action::Join { role: Role::Manager, .. }) || self.rejoin == Rejoining::Joins
@@ -280,6 +298,9 @@ impl StepRun {
             (Stage::Demoted { node, until, after }, Input::Time) if now >= until => {
                 self.not_cleared(after, format!("node {node} still counts as a manager"))
             }
+            (Stage::Searching { since, outcome }, Input::View { all, asked, .. }) if *asked >= since => self.marks(outcome, all),
+            (Stage::Searching { since, outcome }, Input::Time) if now >= since + HEALTH_BUDGET => (Stage::Ended(outcome), Todo::Nothing),
+            (Stage::Marking { outcome }, Input::Answer(_)) => (Stage::Ended(outcome), Todo::Nothing),
             (Stage::Removing { after }, Input::Answer(_)) => self.after_clearing(after, now),
             // Nothing else moves a step: an answer that no one waits for is old.
             (same, _) => (same, Todo::Nothing),
@@ -375,7 +396,7 @@ impl StepRun {
             }
             None if self.rejoin == Rejoining::Joins => self.dress(),
             None if self.is_promotion() && self.rejoin == Rejoining::No && now < until => self.promotion_listed(until, now),
-            None => (self.done(), Todo::Nothing),
+            None => self.joined(now),
             Some(why) if now >= until => (failed(self.with_trouble(why)), Todo::Nothing),
             Some(_) => (Stage::Confirming { until }, Todo::Nothing),
         }

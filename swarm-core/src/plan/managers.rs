@@ -8,7 +8,7 @@ use crate::addr::{AddressSelector, ip_of};
 use crate::advice::Advice;
 use crate::id::{HostName, NodeId, StepId};
 use crate::observe::{ClusterView, HostState, NodeFacts, NodeState, Observed, ObservedHost};
-use crate::spec::{ClusterSpec, HostSpec};
+use crate::spec::{ClusterSpec, HostSpec, JOIN_LABEL};
 
 impl<'a> Builder<'a> {
     /// Whether the managers may become one more, or one less: the arithmetic refuses the plan, a manager that is not healthy and a full
@@ -116,7 +116,8 @@ impl<'a> Builder<'a> {
     }
 
     /// The host that left an entry behind. Its engine is known to be another node, or none. An entry with a host name is identified by name and
-    /// address; one whose host died before it could give its name by the address that raft has for it.
+    /// address; one whose host died before it could give its name by the address that raft has for it, or by the mark of the run that saw it
+    /// come.
     pub(super) fn left_behind_by(&self, node: &NodeFacts) -> Option<&'a HostSpec> {
         self.hosts().into_iter().find_map(|(host, seen)| {
             let engine = seen.report.engine.as_ref().ok()?;
@@ -129,7 +130,11 @@ impl<'a> Builder<'a> {
             let address = self.resolve(host, seen).ok()?;
             let in_raft = node.manager.as_ref().map(|m| m.address.as_str());
             let proven = if node.hostname.is_empty() {
-                !node.is_reachable_manager() && in_raft.and_then(crate::addr::ip_of) == Some(address)
+                let marked = || node.state == NodeState::Unknown && node.labels.get(JOIN_LABEL).is_some_and(|of| *of == host.name.as_str());
+                match in_raft {
+                    Some(at) => !node.is_reachable_manager() && crate::addr::ip_of(at) == Some(address),
+                    None => marked(),
+                }
             } else {
                 let at = crate::addr::ip_of(in_raft.unwrap_or(&node.address));
                 let same_place = at == Some(address) || at.is_some_and(|ip| ip.is_unspecified());

@@ -33,6 +33,10 @@ use std::time::Duration;
 /// The swarm label that carries the cluster's name, so that a file and a swarm can be matched.
 pub const NAME_LABEL: &str = "swarm.cluster.name";
 
+/// The node label that says whose failed join made an entry: written on one that has no host name and came while the host's join was under
+/// way, so that a later run knows it.
+pub const JOIN_LABEL: &str = "swarm.join.host";
+
 /// A node's part in the swarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -8,7 +8,7 @@ use swarm_core::engine::{ErrorClass, Force, NodeChange};
 use swarm_core::id::{ClusterId, HostName, NodeId};
 use swarm_core::observe::{ClusterFacts, EngineFacts, LocalState, LocalSwarm, NodeFacts, NodeState};
 use swarm_core::plan::{Action, Plan};
-use swarm_core::spec::{ClusterSpec, Role};
+use swarm_core::spec::{ClusterSpec, JOIN_LABEL, Role};
 
 /// Joins of one host in one run.
 const JOINS_PER_RUN: u32 = 3;
@@ -304,7 +304,15 @@ impl Watch {
                 let of = own(id);
                 let named = |a: &Action| matches!(a, Action::RemoveNode { node, .. } if node == *id);
                 let taken_back = (new(id) || promoted(id)) && change.role == Some(Role::Worker) && of.is_none();
+                // What may be a failed join's gets that host's name, and nothing else.
+                let bare = |n: &NodeFacts| n.hostname.is_empty() && n.manager.is_none();
+                let only_named = change.role.is_none() && change.availability.is_none() && change.labels.len() == 1;
+                let name = change.labels.get(JOIN_LABEL).and_then(Option::as_deref).filter(|_| only_named);
+                let joins =
+                    |a: &Action, h: &HostName| Some(h.as_str()) == name && matches!(a, Action::Join { .. } | Action::Promote { .. });
+                let marked = new(id) && self.listed(id).is_some_and(bare) && any(&joins);
                 taken_back
+                    || marked
                     || any(&|a, h| {
                         named(a)
                             || (of.as_ref() == Some(h)

@@ -349,6 +349,11 @@ impl World {
         self.with(|state| state.differs_from(spec))
     }
 
+    /// How many entries of node lists have no host name.
+    pub fn nameless(&self) -> usize {
+        self.with(|state| state.swarms.iter().flat_map(|s| s.nodes.values()).filter(|n| n.hostname.is_empty()).count())
+    }
+
     /// When something last befell the world.
     pub fn disturbed(&self) -> Duration {
         self.with(|state| state.watches.disturbed)

@@ -429,7 +429,8 @@ fn fits(refusal: &Refusal, incidents: &[Incident], _spec: &ClusterSpec) -> bool 
     });
     match refusal {
         Refusal::ForeignSwarm { .. } | Refusal::SeveralSwarms { .. } => strangers || lost,
-        Refusal::InitInDoubt { .. } => strangers || locked,
+        // A manager that joined the swarm as it was lost is left with an error.
+        Refusal::InitInDoubt { .. } => strangers || locked || lost,
         Refusal::Locked { .. } => locked,
         // Where one manager becomes two, nothing can take a second one back that dies as it comes.
         Refusal::NoLeader { .. } => lost || locked || happened(|b| matches!(b, Incident::DiskLow(_))),
