@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::args_swarm::{CaCommand, CertsArgs, TokenCommand, UnlockArgs, UnlockKeyCommand};
 use crate::args_work::{NodeCommand, ObjectCommand, ServiceCommand, StackCommand};
 use crate::complete::{hosts, selectors};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -56,6 +57,19 @@ pub(crate) enum Command {
     /// Configs of the swarm.
     #[command(subcommand)]
     Config(ObjectCommand),
+    /// Join tokens: show one, replace them.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// The swarm's certificate authority: show its root, replace it.
+    #[command(subcommand)]
+    Ca(CaCommand),
+    /// Show who issued each node's certificate and when it ends.
+    Certs(CertsArgs),
+    /// Unlock managers that wait for the unlock key after a restart.
+    Unlock(UnlockArgs),
+    /// The key that unlocks managers after a restart.
+    #[command(subcommand)]
+    UnlockKey(UnlockKeyCommand),
     /// Take every host of the file out of the swarm. Everything the swarm runs ends.
     Destroy(DestroyArgs),
     /// Real hosts on this machine: network namespaces with their own sshd and dockerd.

@@ -79,8 +79,8 @@ impl Fleet for AnyFleet {
 struct Drawer(Mutex<Option<Secret>>);
 
 impl KeyKeeper for Drawer {
-    fn fingerprint(&self) -> Option<String> {
-        self.0.lock().ok()?.as_ref().map(Secret::fingerprint)
+    fn load(&self) -> Option<Secret> {
+        self.0.lock().ok()?.clone()
     }
 
     fn ready(&self) -> Result<(), String> {

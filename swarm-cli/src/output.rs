@@ -70,6 +70,11 @@ fn write_out(text: &str) {
     let _ = out.flush();
 }
 
+/// A secret that was asked for by name: the one text that is not cleaned of secrets.
+pub(crate) fn secret(secret: &swarm_core::secret::Secret) {
+    write_out(secret.expose());
+}
+
 /// One JSON document, to standard output.
 pub(crate) fn json<T: Serialize>(command: &str, content: &T) {
     let mut document = json!({ "version": JSON_VERSION, "command": command });

@@ -96,8 +96,10 @@ impl fmt::Display for Advice {
                 write!(f, "keep one of its managers ({managers}) in the file until the new ones are in")
             }
             Self::Unlock { hosts, key_file } => {
-                let key = key_file.as_ref().map_or(String::new(), |path| format!(" with the key in {path}"));
-                write!(f, "unlock {} with `docker swarm unlock` there{key}, then run again", names(hosts))
+                let key = key_file
+                    .as_ref()
+                    .map_or(" with the key on standard input".to_owned(), |path| format!(", which takes the key in {path}"));
+                write!(f, "unlock {} with `swarm unlock`{key}, then run again", names(hosts))
             }
             Self::BringBack { hosts } => write!(f, "bring {} back, then run again", names(hosts)),
             Self::RemoveManager { node } => write!(

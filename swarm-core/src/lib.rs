@@ -14,6 +14,7 @@
 pub mod addr;
 pub mod advice;
 pub mod condition;
+pub mod credential;
 pub mod driver;
 pub mod engine;
 pub mod family;
@@ -27,6 +28,7 @@ pub mod object;
 pub mod observe;
 pub mod plan;
 pub mod quorum;
+pub mod replace;
 pub mod report;
 pub mod secret;
 pub mod spec;
@@ -34,6 +36,7 @@ pub mod spec;
 pub mod testing;
 #[cfg(test)]
 mod testkit;
+pub mod unlock;
 pub mod verify;
 
 pub use driver::{Apply, ApplyError, Stop};

@@ -92,6 +92,7 @@ pub(crate) fn node(name: &str, role: Role, state: NodeState, leader: bool) -> No
         address: address(name),
         engine_version: "20.10.24".into(),
         manager: (role == Role::Manager).then(|| ManagerFacts { leader, reachability, address: format!("{}:2377", address(name)) }),
+        root: String::new(),
     }
 }
 
@@ -119,6 +120,9 @@ pub(crate) fn world(hosts: &[(&str, Is)]) -> Observation {
             },
             init: InitSettings::default(),
             root_rotation_in_progress: false,
+            fingerprints: BTreeMap::new(),
+            root_digest: None,
+            root: String::new(),
         },
         nodes,
         services: 0,

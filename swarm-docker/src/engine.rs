@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use swarm_core::addr::HostAddress;
 use swarm_core::engine::{
-    EngineError, ErrorClass, Force, InitRequest, JoinRequest, Membership, MembershipRead, NodeChange, Reason, SwarmChange,
+    EngineError, ErrorClass, Force, InitRequest, JoinRequest, Membership, MembershipRead, NodeChange, Part, Reason, SwarmChange,
 };
 use swarm_core::host::Host;
 use swarm_core::id::NodeId;
@@ -220,10 +220,30 @@ impl Membership for DockerEngine {
         for (key, value) in &change.labels {
             set(&mut spec, &["Labels", key], json!(value));
         }
-        if live.get("Spec") == Some(&spec) {
+        let mut path = format!("/swarm/update?version={version}");
+        let mut is = facts::fingerprints(&live);
+        if change.replace.contains_key(&Part::UnlockKey) {
+            is.extend(self.unlock_key().await?.map(|key| (Part::UnlockKey, key.fingerprint())));
+        }
+        // What has another fingerprint by now was replaced already.
+        let replaced = change.replace.iter().filter(|(part, was)| was.is_empty() || is.get(*part) == Some(*was)).map(|(part, _)| *part);
+        for part in replaced {
+            match part {
+                Part::WorkerToken => path.push_str("&rotateWorkerToken=true"),
+                Part::ManagerToken => path.push_str("&rotateManagerToken=true"),
+                Part::UnlockKey => path.push_str("&rotateManagerUnlockKey=true"),
+                // A higher number than before asks for another root (swarmkit `api/types.proto`, CAConfig.force_rotate).
+                Part::Root if live.get("RootRotationInProgress").and_then(Value::as_bool) != Some(true) => {
+                    let times = spec.pointer("/CAConfig/ForceRotate").and_then(Value::as_u64).unwrap_or(0);
+                    set(&mut spec, &["CAConfig", "ForceRotate"], json!(times + 1));
+                }
+                Part::Root => {}
+            }
+        }
+        if live.get("Spec") == Some(&spec) && !path.contains('&') {
             return Err(already_so(doing));
         }
-        self.client.call(doing, Method::POST, &format!("/swarm/update?version={version}"), Some(&spec)).await?;
+        self.client.call(doing, Method::POST, &path, Some(&spec)).await?;
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use bollard::models::{
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use swarm_core::credential::{Part, root_digest, root_fingerprint, token_fingerprint};
 use swarm_core::id::{ClusterId, DaemonId, NodeId};
 use swarm_core::observe::{
     ClusterFacts, EngineFacts, LocalState, LocalSwarm, ManagerFacts, NodeFacts, NodeState, Reachability, RemoteManager,
@@ -99,6 +100,7 @@ pub(crate) fn node(node: Node) -> Result<NodeFacts, String> {
             },
             address: m.addr.unwrap_or_default(),
         }),
+        root: description.tls_info.and_then(|t| t.cert_issuer_public_key).map(|key| root_fingerprint(&key)).unwrap_or_default(),
     })
 }
 
@@ -135,7 +137,19 @@ pub(crate) fn cluster(swarm: &Value) -> Result<ClusterFacts, String> {
             data_path_port: number("/DataPathPort").and_then(|n| u16::try_from(n).ok()),
         },
         root_rotation_in_progress: swarm.pointer("/RootRotationInProgress").and_then(Value::as_bool).unwrap_or(false),
+        fingerprints: fingerprints(swarm),
+        root_digest: text("/TLSInfo/TrustRoot").map(|pem| root_digest(&pem)),
+        root: text("/TLSInfo/TrustRoot").unwrap_or_default(),
     })
+}
+
+/// What tells the swarm's tokens and its root from others.
+pub(crate) fn fingerprints(swarm: &Value) -> BTreeMap<Part, String> {
+    let text = |path: &str| swarm.pointer(path).and_then(Value::as_str).filter(|t| !t.is_empty());
+    let worker = text("/JoinTokens/Worker").map(|t| (Part::WorkerToken, token_fingerprint(t)));
+    let manager = text("/JoinTokens/Manager").map(|t| (Part::ManagerToken, token_fingerprint(t)));
+    let root = text("/TLSInfo/CertIssuerPublicKey").map(|key| (Part::Root, root_fingerprint(key)));
+    worker.into_iter().chain(manager).chain(root).collect()
 }
 
 fn external_ca(value: &Value) -> ExternalCa {

@@ -206,7 +206,7 @@ swarm:
   dispatcher_heartbeat: 7s
   default_addr_pool: [10.20.0.0/16]
   data_path_port: 5000
-policy: { concurrency: 4, timeout: 90s }
+policy: { concurrency: 4, timeout: 90s, rotate_tokens: after_apply }
 ";
         let ssh = SshBuilder::new()
             .user("ops")
@@ -229,7 +229,8 @@ policy: { concurrency: 4, timeout: 90s }
             .default_addr_pool(["10.20.0.0/16"])
             .data_path_port(5000)
             .concurrency(4)
-            .timeout(Duration::from_secs(90));
+            .timeout(Duration::from_secs(90))
+            .rotate_tokens_after_apply();
         assert_eq!(builder.clone().build().unwrap(), crate::parse(text, &|_| None).unwrap().spec);
         // The same host twice is found, as it is in a file.
         let twice = builder.host(HostSpec::manager("m1", "10.0.0.9")).build().unwrap_err();

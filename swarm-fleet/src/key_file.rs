@@ -98,9 +98,9 @@ fn replace(dir: &Path, path: &Path, key: &str) -> std::io::Result<()> {
 }
 
 impl KeyKeeper for KeyFile {
-    fn fingerprint(&self) -> Option<String> {
+    fn load(&self) -> Option<Secret> {
         let text = self.read().ok().flatten()?;
-        Some(Secret::new(text.trim()).fingerprint())
+        Some(Secret::new(text.trim()))
     }
 
     fn ready(&self) -> Result<(), String> {

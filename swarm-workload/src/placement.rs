@@ -74,6 +74,7 @@ mod tests {
             address: String::new(),
             engine_version: String::new(),
             manager: None,
+            root: String::new(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! All stories in one binary: they share their build, and the labs of at most a few run at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "these are tests")]
 
+mod access;
 mod advice;
 mod architecture;
 mod bootstrap;

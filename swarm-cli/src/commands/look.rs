@@ -1,5 +1,6 @@
 //! `swarm verify` and `swarm status`: they look and change nothing.
 
+use super::work::Session;
 use crate::args::{Format, StatusArgs, VerifyArgs};
 use crate::failure::{self, Failure};
 use crate::{fleet, output, progress, source};
@@ -51,10 +52,11 @@ pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Fail
 }
 
 pub(super) async fn status(args: &StatusArgs, format: Format) -> Result<u8, Failure> {
-    let spec = source::cluster(&args.common)?;
-    let limit = source::limit(&args.limit, &spec)?;
-    let (fleet, _) = fleet::open(&args.common, &spec).await?;
-    let observed = Apply::new(&spec, &fleet).progress(&NoProgress).observe().await;
+    let session = Session::open(&args.common).await?;
+    let spec = &session.spec;
+    let limit = source::limit(&args.limit, spec)?;
+    let observed = Apply::new(spec, &session.fleet).progress(&NoProgress).observe().await;
+    let ending = super::access::ending_soon(&session, &observed).await;
     let hosts: Vec<(&HostName, &ObservedHost)> =
         observed.hosts.iter().filter(|(name, _)| limit.as_ref().is_none_or(|l| l.contains(*name))).collect();
     if format == Format::Json {
@@ -62,11 +64,12 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> Result<u8, Fail
         let strangers: Vec<Value> = observed.strangers.iter().map(json_node).collect();
         output::json(
             "status",
-            &json!({ "cluster": spec.name(), "swarm": observed.view().map(|v| &v.cluster.id), "hosts": rows, "strangers": strangers, "quorum": quorum_line(&observed) }),
+            &json!({ "cluster": spec.name(), "swarm": observed.view().map(|v| &v.cluster.id), "hosts": rows, "strangers": strangers, "quorum": quorum_line(&observed), "warnings": ending }),
         );
     } else {
         let width = if args.wide { Width::Wide } else { Width::Narrow };
-        output::data(&table(&spec, &hosts, &observed, width));
+        output::data(&table(spec, &hosts, &observed, width));
+        ending.iter().for_each(|warning| output::note(&format!("warning: {warning}")));
     }
     Ok(if is_healthy(&hosts, &observed) { 0 } else { failure::NOT_CONVERGED })
 }

@@ -1,5 +1,6 @@
 //! One function for each verb.
 
+mod access;
 mod apply;
 mod lab;
 mod lab_test;
@@ -85,6 +86,11 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Network(command) => wait(object_file(&command), objects::run(Kind::Network, &command, format)),
         Command::Secret(command) => wait(object_file(&command), objects::run(Kind::Secret, &command, format)),
         Command::Config(command) => wait(object_file(&command), objects::run(Kind::Config, &command, format)),
+        Command::Token(command) => wait(command.common(), access::token(&command, format)),
+        Command::Ca(command) => wait(command.common(), access::ca(&command, format)),
+        Command::Certs(args) => wait(&args.common, access::certs(&args, format)),
+        Command::Unlock(args) => wait(&args.common, access::unlock(&args, format)),
+        Command::UnlockKey(command) => wait(command.common(), access::unlock_key(&command, format)),
         Command::Lab(command) => lab::run(command, format),
         Command::Completions { shell } => {
             output::data(&completions(shell)?);

@@ -7,6 +7,7 @@ use crate::fleet::AnyFleet;
 use crate::{fleet, output, progress, source};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
+use swarm_core::driver::KeyKeeper;
 use swarm_core::engine::{NoPayloads, Object, Payloads, Query};
 use swarm_core::family::{Families, Family};
 use swarm_core::intent::Intent;
@@ -22,13 +23,14 @@ pub(super) const FAMILIES: &[&dyn Family] = &[&Workload];
 pub(super) struct Session {
     pub(super) spec: ClusterSpec,
     pub(super) fleet: AnyFleet,
+    pub(super) keys: Box<dyn KeyKeeper>,
 }
 
 impl Session {
     pub(super) async fn open(common: &Common) -> Result<Self, Failure> {
         let spec = source::cluster(common)?;
-        let (fleet, _) = fleet::open(common, &spec).await?;
-        Ok(Self { spec, fleet })
+        let (fleet, keys) = fleet::open(common, &spec).await?;
+        Ok(Self { spec, fleet, keys })
     }
 
     /// Objects of the swarm, each list as it was asked for.
@@ -58,6 +60,8 @@ pub(super) struct How<'a> {
     pub(super) must_agree: bool,
     pub(super) yes: bool,
     pub(super) payloads: &'a dyn Payloads,
+    /// The unlock key, where it is another than the file's.
+    pub(super) keys: Option<&'a dyn KeyKeeper>,
     pub(super) format: Format,
     /// What is said where nothing is to be done.
     pub(super) idle: String,
@@ -75,6 +79,7 @@ impl<'a> How<'a> {
             must_agree: false,
             yes: false,
             payloads: &NoPayloads,
+            keys: None,
             format,
             idle: "nothing to do".into(),
             done: "done".into(),
@@ -91,6 +96,7 @@ pub(super) async fn carry(session: &Session, intent: &dyn Intent, how: How<'_>) 
         .progress(sink.as_ref())
         .stop(stop.clone())
         .families(Families(FAMILIES))
+        .keys(how.keys.unwrap_or(session.keys.as_ref()))
         .payloads(how.payloads);
     let (plan, observed) = unless_stopped(&stop, async { Ok(apply.plan_for(intent).await?) }).await?;
     if how.format != Format::Json || how.dry_run {

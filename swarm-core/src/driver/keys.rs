@@ -5,7 +5,12 @@ use crate::secret::Secret;
 /// Keeps the unlock key of a cluster.
 pub trait KeyKeeper: Send + Sync {
     /// [`Secret::fingerprint`] of the key that is kept; `None` where there is none, or it cannot be read.
-    fn fingerprint(&self) -> Option<String>;
+    fn fingerprint(&self) -> Option<String> {
+        self.load().as_ref().map(Secret::fingerprint)
+    }
+
+    /// The key that is kept; `None` where there is none, or it cannot be read.
+    fn load(&self) -> Option<Secret>;
 
     /// Whether a key could be stored now, found out without storing one: asked before managers are locked.
     ///
@@ -25,7 +30,7 @@ pub trait KeyKeeper: Send + Sync {
 pub struct NoKeyKeeper;
 
 impl KeyKeeper for NoKeyKeeper {
-    fn fingerprint(&self) -> Option<String> {
+    fn load(&self) -> Option<Secret> {
         None
     }
 

@@ -3,6 +3,7 @@
 //! Everything runs inside the future of the call. Dropping it leaves nothing running here; a change that an engine was asked for
 //! goes on in that engine, and the next run sees the outcome.
 
+mod access;
 mod apply;
 mod asks;
 mod carry;

@@ -155,6 +155,14 @@ impl Performer<'_> {
                 tokens.same_swarm(engine.as_ref()).await.map_err(not_sent)?;
                 engine.update_swarm(change).await?;
             }
+            Call::Unlock => {
+                let Some(key) = keys.load() else {
+                    let message = "no unlock key is kept: name it in the file (swarm.unlock_key_file), or enter it".into();
+                    let (class, reason) = (ErrorClass::Refused, Reason::Other);
+                    return Err(EngineError { doing: "unlocking the manager", class, reason, message });
+                };
+                engine.unlock(&key).await?;
+            }
             Call::StoreUnlockKey => {
                 tokens.same_swarm(engine.as_ref()).await.map_err(not_sent)?;
                 return store_unlock_key(engine.as_ref(), *keys).await;

@@ -1,5 +1,6 @@
 //! Join tokens, for as long as a run lasts. Each is asked for once, and again if an engine refuses it.
 
+use crate::credential::token_root;
 use crate::engine::{Engine, EngineError, ErrorClass, Reason};
 use crate::id::{ClusterId, HostName};
 use crate::plan::{Action, Plan};
@@ -36,17 +37,24 @@ impl Tokens {
         // Asked side by side: whoever left the swarm and made another one since the look must not be joined.
         let (token, same) = tokio::join!(manager.join_token(role), self.same_swarm(manager));
         let token = token?;
-        same?;
+        // A token names the root that the joining engine will ask for: it is the one that the manager's own certificate is from.
+        let root = same?;
+        if root.as_deref().is_some_and(|root| token_root(&token) != Some(root)) {
+            let message = "the join token names another root certificate than the manager has: the root was just replaced".into();
+            let (class, reason) = (ErrorClass::Conflict, Reason::TokenRejected);
+            return Err(EngineError { doing: "reading the join token", class, reason, message });
+        }
         self.kept().insert(key, token.clone());
         Ok(token)
     }
 
-    /// A manager is in the swarm that was looked at, by its id.
-    pub(super) async fn same_swarm(&self, manager: &dyn Engine) -> Result<(), EngineError> {
-        let Some(planned) = &self.swarm else { return Ok(()) };
-        let is = manager.cluster().await?.id;
+    /// A manager is in the swarm that was looked at, by its id. Gives the digest of its root, where it was asked for it.
+    pub(super) async fn same_swarm(&self, manager: &dyn Engine) -> Result<Option<String>, EngineError> {
+        let Some(planned) = &self.swarm else { return Ok(None) };
+        let cluster = manager.cluster().await?;
+        let is = cluster.id;
         if is == *planned {
-            return Ok(());
+            return Ok(cluster.root_digest);
         }
         let message = format!("the manager is in swarm {is} now, and was in swarm {planned} when this was planned: someone made a new one");
         Err(EngineError { doing: "asking which swarm it is", class: ErrorClass::Refused, reason: Reason::Other, message })

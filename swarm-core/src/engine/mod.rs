@@ -12,6 +12,7 @@ pub use api::{Api, ConfigFacts, NodeObject, Resource};
 pub use objects::{Body, NoPayloads, Objects, ObjectsRead, Payloads, Sealed};
 pub use streams::{LogLine, LogLines, LogQuery, StreamsRead};
 
+pub use crate::credential::Part;
 pub use crate::object::{Kind, Object, Query};
 
 use crate::id::NodeId;
@@ -122,6 +123,10 @@ pub struct SwarmChange {
     /// Labels to set.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub labels: BTreeMap<String, String>,
+    /// What is replaced by a new one, with the fingerprint that it has now: what has another one was replaced already, and stays. So a
+    /// call whose answer was lost can be made again. An empty one is any.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub replace: BTreeMap<Part, String>,
 }
 
 /// Whether the engine may refuse to protect the cluster.

@@ -42,6 +42,7 @@ impl Run {
             },
             Action::Demote => update(NodeChange { role: Some(Role::Worker), ..NodeChange::default() }),
             Action::UpdateSwarm { change } => Some((self.manager_for(&run.step)?, Call::UpdateSwarm(change.clone()))),
+            Action::Unlock => Some((run.host.clone(), Call::Unlock)),
             Action::StoreUnlockKey => Some((self.manager_for(&run.step)?, Call::StoreUnlockKey)),
             Action::RemoveNode { node, demote, dead } => {
                 let via = self.manager_for(&run.step)?;

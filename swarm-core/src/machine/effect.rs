@@ -63,6 +63,8 @@ pub enum Call {
     },
     /// Read the swarm object, send what it lacks with the version just read.
     UpdateSwarm(SwarmChange),
+    /// Give the engine the unlock key that is kept.
+    Unlock,
     /// Read the unlock key and give it to whoever keeps it.
     StoreUnlockKey,
     /// Remove a node that is down.
@@ -106,6 +108,7 @@ impl Call {
                 | Self::TakeBack { .. }
                 | Self::UpdateSwarm(_)
                 | Self::RemoveNode { .. }
+                | Self::Unlock
         )
     }
 }

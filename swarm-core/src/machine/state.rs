@@ -343,7 +343,7 @@ impl StepRun {
         }
         match &self.step.action {
             Action::Init { .. } | Action::Join { .. } | Action::Leave { .. } => (Stage::Looking(Why::Confirm), Todo::Look),
-            Action::UpdateSwarm { .. } | Action::StoreUnlockKey | Action::Work(_) => (self.done(), Todo::Nothing),
+            Action::UpdateSwarm { .. } | Action::StoreUnlockKey | Action::Unlock | Action::Work(_) => (self.done(), Todo::Nothing),
             Action::RemoveNode { demote, .. } if self.demoted || !*demote => (self.done(), Todo::Nothing),
             Action::Promote { .. } => self.promoted(now),
             Action::Configure { .. } | Action::Demote | Action::RemoveNode { .. } => {

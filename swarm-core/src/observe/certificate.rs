@@ -3,7 +3,7 @@
 
 use crate::id::{ClusterId, NodeId};
 use crate::spec::Role;
-use der::asn1::{AnyRef, ObjectIdentifier};
+use der::asn1::{AnyRef, GeneralizedTime, ObjectIdentifier, UtcTime};
 use der::{Decode, Document, Reader, SliceReader, Tag, Tagged};
 
 /// The attributes of a subject (RFC 4519).
@@ -27,14 +27,69 @@ pub struct NodeIdentity {
 /// # Errors
 /// A text for people, if there is no certificate of a swarm node in it.
 pub fn identity_from_pem(pem: &[u8]) -> Result<NodeIdentity, String> {
+    let document = first_certificate(pem)?;
+    identity(&Fields::of(document.as_bytes()).map_err(unreadable)?)
+}
+
+/// A node's certificate: who it is, who issued it, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Who the node is.
+    pub identity: NodeIdentity,
+    /// The common name of the authority that issued it.
+    pub issuer: String,
+    /// When it began to be valid, seconds since 1970.
+    pub from: u64,
+    /// When it is refused, seconds since 1970.
+    pub until: u64,
+}
+
+/// Reads the first certificate of a PEM file, with its dates.
+///
+/// # Errors
+/// A text for people, if there is no certificate of a swarm node in it.
+pub fn certificate_from_pem(pem: &[u8]) -> Result<Certificate, String> {
+    let document = first_certificate(pem)?;
+    let fields = Fields::of(document.as_bytes()).map_err(unreadable)?;
+    let issuer = names(fields.issuer).map_err(unreadable)?;
+    let issuer = issuer.into_iter().find(|(oid, _)| *oid == COMMON_NAME).map(|(_, name)| name).unwrap_or_default();
+    let (from, until) = validity(fields.validity).map_err(unreadable)?;
+    Ok(Certificate { identity: identity(&fields)?, issuer, from, until })
+}
+
+/// When a root certificate ends, seconds since 1970.
+///
+/// # Errors
+/// A text for people, if there is no certificate in it.
+pub fn expiry_from_pem(pem: &[u8]) -> Result<u64, String> {
+    let document = first_certificate(pem)?;
+    let fields = Fields::of(document.as_bytes()).map_err(unreadable)?;
+    Ok(validity(fields.validity).map_err(unreadable)?.1)
+}
+
+/// A point in time as `2026-11-26`, UTC.
+pub fn date(seconds: u64) -> String {
+    let date = der::DateTime::from_unix_duration(std::time::Duration::from_secs(seconds));
+    date.map_or_else(|_| "after 9999".into(), |d| format!("{:04}-{:02}-{:02}", d.year(), d.month(), d.day()))
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "map_err hands it over")]
+fn unreadable(error: der::Error) -> String {
+    format!("the certificate cannot be read: {error}")
+}
+
+fn first_certificate(pem: &[u8]) -> Result<Document, String> {
     let text = std::str::from_utf8(pem).map_err(|_| "the file is no text")?;
     let (begin, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----");
     let none = || "there is no certificate in the file".to_owned();
     let from = text.find(begin).ok_or_else(none)?;
     let rest = text.get(from..).ok_or_else(none)?;
     let block = rest.get(..rest.find(end).ok_or_else(none)? + end.len()).ok_or_else(none)?;
-    let (_, document) = Document::from_pem(block).map_err(|e| format!("the certificate cannot be read: {e}"))?;
-    let subject = subject(document.as_bytes()).map_err(|e| format!("the certificate cannot be read: {e}"))?;
+    Document::from_pem(block).map(|(_, document)| document).map_err(unreadable)
+}
+
+fn identity(fields: &Fields<'_>) -> Result<NodeIdentity, String> {
+    let subject = names(fields.subject).map_err(unreadable)?;
     let first = |oid: ObjectIdentifier| subject.iter().find(|(o, _)| *o == oid).map(|(_, value)| value.clone());
     let role = match first(UNIT).as_deref() {
         Some("swarm-manager") => Role::Manager,
@@ -47,18 +102,46 @@ pub fn identity_from_pem(pem: &[u8]) -> Result<NodeIdentity, String> {
     }
 }
 
-/// The attributes of a certificate's subject (RFC 5280, section 4.1): what stands before it is passed over.
-fn subject(certificate: &[u8]) -> Result<Vec<(ObjectIdentifier, String)>, der::Error> {
-    let whole = AnyRef::from_der(certificate)?;
-    let signed = AnyRef::decode(&mut SliceReader::new(whole.value())?)?;
-    let mut fields = SliceReader::new(signed.value())?;
-    let first = AnyRef::decode(&mut fields)?;
-    // Version is optional and tagged; serial number, signature, issuer and validity are not.
-    let passed = if first.tag().is_context_specific() { 4 } else { 3 };
-    for _ in 0..passed {
-        AnyRef::decode(&mut fields)?;
+/// The parts of a certificate that are read (RFC 5280, section 4.1).
+struct Fields<'a> {
+    issuer: &'a [u8],
+    validity: &'a [u8],
+    subject: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    fn of(certificate: &'a [u8]) -> Result<Self, der::Error> {
+        let whole = AnyRef::from_der(certificate)?;
+        let signed = AnyRef::decode(&mut SliceReader::new(whole.value())?)?;
+        let mut fields = SliceReader::new(signed.value())?;
+        let first = AnyRef::decode(&mut fields)?;
+        // Version is optional and tagged; serial number and signature are not.
+        let passed = if first.tag().is_context_specific() { 2 } else { 1 };
+        for _ in 0..passed {
+            AnyRef::decode(&mut fields)?;
+        }
+        let issuer = AnyRef::decode(&mut fields)?.value();
+        let validity = AnyRef::decode(&mut fields)?.value();
+        Ok(Self { issuer, validity, subject: AnyRef::decode(&mut fields)?.value() })
     }
-    let mut names = SliceReader::new(AnyRef::decode(&mut fields)?.value())?;
+}
+
+/// Both ends of a validity, seconds since 1970.
+fn validity(bytes: &[u8]) -> Result<(u64, u64), der::Error> {
+    let mut fields = SliceReader::new(bytes)?;
+    let mut next = || -> Result<u64, der::Error> {
+        let value = AnyRef::decode(&mut fields)?;
+        Ok(match value.tag() {
+            Tag::UtcTime => value.decode_as::<UtcTime>()?.to_unix_duration().as_secs(),
+            _ => value.decode_as::<GeneralizedTime>()?.to_unix_duration().as_secs(),
+        })
+    };
+    Ok((next()?, next()?))
+}
+
+/// The attributes of a name.
+fn names(bytes: &[u8]) -> Result<Vec<(ObjectIdentifier, String)>, der::Error> {
+    let mut names = SliceReader::new(bytes)?;
     let mut found = Vec::new();
     while !names.is_finished() {
         let mut set = SliceReader::new(AnyRef::decode(&mut names)?.value())?;

@@ -2,6 +2,7 @@
 
 use super::certificate::NodeIdentity;
 use crate::addr::InterfaceAddress;
+use crate::credential::Part;
 use crate::id::{ClusterId, DaemonId, HostName, NodeId};
 use crate::spec::{Availability, InitSettings, Role, SwarmSettings};
 use serde::{Deserialize, Serialize};
@@ -180,6 +181,8 @@ pub struct NodeFacts {
     pub engine_version: String,
     /// Its part in raft; `None` for workers, and for managers that are not there yet.
     pub manager: Option<ManagerFacts>,
+    /// [`fingerprint`](crate::credential::root_fingerprint) of the root that its certificate is from; empty where it has not reported one.
+    pub root: String,
 }
 
 impl NodeFacts {
@@ -204,6 +207,12 @@ pub struct ClusterFacts {
     pub init: InitSettings,
     /// Whether the CA is being replaced.
     pub root_rotation_in_progress: bool,
+    /// What tells the swarm's join tokens and its root certificate from others of their kind.
+    pub fingerprints: BTreeMap<Part, String>,
+    /// The digest of the root as join tokens name it (swarmkit `ca/config.go`); `None` where the manager did not give its root.
+    pub root_digest: Option<String>,
+    /// The root certificate itself, PEM.
+    pub root: String,
 }
 
 /// What one manager says of the cluster.

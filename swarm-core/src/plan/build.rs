@@ -74,6 +74,7 @@ impl<'a> Builder<'a> {
         }
         self.tolerance();
         let basis = self.observed.basis();
+        self.steps.extend(super::tokens::rotation(self.spec, self.observed, &self.steps));
         let steps = order::sort(self.steps);
         Planned::Plan(Plan {
             version: PLAN_VERSION,
@@ -109,6 +110,7 @@ impl<'a> Builder<'a> {
                 | Action::Configure { .. }
                 | Action::UpdateSwarm { .. }
                 | Action::StoreUnlockKey
+                | Action::Unlock
                 | Action::Work(_) => {}
             }
         }
@@ -323,7 +325,7 @@ impl<'a> Builder<'a> {
         for key in self.spec.init().differing_from(&view.cluster.init) {
             self.notes.push(format!("swarm.{key} differs from the file and is immutable: it needs a new cluster"));
         }
-        let change = SwarmChange { settings, labels };
+        let change = SwarmChange { settings, labels, ..SwarmChange::default() };
         if change == SwarmChange::default() {
             return;
         }
@@ -374,7 +376,7 @@ impl<'a> Builder<'a> {
             self.push(Step {
                 id: id.clone(),
                 host: Some(host.clone()),
-                action: Action::UpdateSwarm { change: SwarmChange { settings, labels: BTreeMap::new() } },
+                action: Action::UpdateSwarm { change: SwarmChange { settings, ..SwarmChange::default() } },
                 before: "managers start by themselves".into(),
                 after: "managers need the unlock key after a restart".into(),
                 needs: std::mem::take(&mut needs),

@@ -72,6 +72,7 @@ impl Step {
             | Action::Leave { .. }
             | Action::Configure { .. }
             | Action::Promote { .. }
+            | Action::Unlock
             | Action::Demote => self.host.clone().map_or(Target::Swarm, Target::Host),
             Action::Work(work) => work.target.clone(),
         }

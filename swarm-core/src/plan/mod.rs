@@ -10,6 +10,7 @@ mod order;
 mod raft;
 mod refusal;
 mod render;
+mod tokens;
 mod work;
 
 pub use build::{PlanOptions, Planned, build};
@@ -100,6 +101,11 @@ impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// Whether it makes a swarm, or would if no host were left out.
+    pub(crate) fn makes_one(&self) -> bool {
+        self.purpose == PlanPurpose::Converge
     }
 
     /// All steps by their ids.
@@ -222,6 +228,8 @@ pub enum Action {
     },
     /// Read the unlock key and put it where the file says.
     StoreUnlockKey,
+    /// Give the host's engine the unlock key that is kept.
+    Unlock,
     /// Remove an entry this host left in the node list under an older id.
     RemoveNode {
         /// The old id.
@@ -248,6 +256,7 @@ impl Action {
             Self::Demote => "demote",
             Self::UpdateSwarm { .. } => "update-swarm",
             Self::StoreUnlockKey => "store-key",
+            Self::Unlock => "unlock",
             Self::RemoveNode { .. } => "remove-node",
             Self::Work(work) => &work.verb,
         }

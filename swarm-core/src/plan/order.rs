@@ -18,6 +18,7 @@ fn rank(action: &Action) -> u8 {
         Action::Demote => 8,
         Action::RemoveNode { .. } => 9,
         Action::StoreUnlockKey => 10,
+        Action::Unlock => 0,
         Action::Work(_) => 11,
     }
 }

@@ -7,7 +7,10 @@ use std::fmt::Write as _;
 /// The plan for people. Contains only what the plan contains; no secret can be in it.
 pub fn render_text(plan: &Plan) -> String {
     let mut out = String::new();
-    let swarm = plan.swarm.as_ref().map_or("a new swarm".to_owned(), |id| format!("swarm {id}"));
+    let swarm = plan
+        .swarm
+        .as_ref()
+        .map_or_else(|| if plan.makes_one() { "a new swarm" } else { "swarm unknown" }.to_owned(), |id| format!("swarm {id}"));
     let _ = writeln!(out, "cluster {} ({swarm})", plan.cluster);
     let mut hosts: Vec<&HostName> = Vec::new();
     for step in &plan.steps {

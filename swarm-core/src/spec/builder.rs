@@ -314,6 +314,13 @@ impl ClusterBuilder {
         self
     }
 
+    /// Join tokens are replaced after a run in which hosts joined.
+    #[must_use]
+    pub fn rotate_tokens_after_apply(mut self) -> Self {
+        self.policy.set("rotate_tokens", text("after_apply"));
+        self
+    }
+
     /// The cluster, if nothing is wrong with it. What is only worth knowing is dropped; [`read`] gives it.
     ///
     /// # Errors

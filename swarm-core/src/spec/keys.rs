@@ -66,6 +66,7 @@ impl Key {
 /// Words of `role`.
 pub(super) const ROLES: &[&str] = &["manager", "worker"];
 /// Words of `availability`.
+pub(super) const ROTATE_TOKENS: &[&str] = &["never", "after_apply"];
 pub(super) const AVAILABILITIES: &[&str] = &["active", "pause", "drain"];
 /// Words of `connection`.
 pub(super) const CONNECTIONS: &[&str] = &["ssh", "local", "docker"];
@@ -188,6 +189,12 @@ const SECTIONS: &[Section] = &[
         keys: &[
             key("concurrency", Kind::Int(1, 1024), "Hosts worked on at once. Default: 32.").shown("32"),
             key("timeout", Kind::Duration, "One deadline for the run. Default: 5m.").shown("5m"),
+            key(
+                "rotate_tokens",
+                Kind::Word(ROTATE_TOKENS),
+                "When join tokens are replaced: never, or after a run in which hosts joined, so that a token is good for one run only. Default: never.",
+            )
+            .shown("never"),
         ],
     },
 ];

@@ -236,11 +236,24 @@ pub struct Policy {
     pub concurrency: usize,
     /// One deadline for the whole run.
     pub timeout: Duration,
+    /// When join tokens are replaced.
+    pub rotate_tokens: RotateTokens,
+}
+
+/// When join tokens are replaced without having been asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RotateTokens {
+    /// Never: machines that join by themselves keep working.
+    #[default]
+    Never,
+    /// After a run in which hosts joined: a token is good for one run only.
+    AfterApply,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { concurrency: 32, timeout: Duration::from_secs(300) }
+        Self { concurrency: 32, timeout: Duration::from_secs(300), rotate_tokens: RotateTokens::Never }
     }
 }
 

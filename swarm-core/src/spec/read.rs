@@ -1,10 +1,13 @@
 //! From the document's tree to a [`ClusterSpec`]: every problem is collected, none stops the reading.
 
 use super::fields::{Fields, Reader, join};
-use super::keys::{AVAILABILITIES, ROLES};
+use super::keys::{AVAILABILITIES, ROLES, ROTATE_TOKENS};
 use super::problem::{Problem, Problems, Severity};
 use super::tree::{Entry, Node, Value};
-use super::{Availability, ClusterSpec, Connection, ExternalCa, HostSpec, InitSettings, Policy, Role, SshSpec, StackFiles, SwarmSettings};
+use super::{
+    Availability, ClusterSpec, Connection, ExternalCa, HostSpec, InitSettings, Policy, Role, RotateTokens, SshSpec, StackFiles,
+    SwarmSettings,
+};
 use crate::addr::{AddressSelector, HostAddress, ListenAddress, parse_network};
 use crate::id::HostName;
 use crate::quorum;
@@ -310,6 +313,10 @@ impl Reader {
         Policy {
             concurrency: self.int(&fields, "concurrency").and_then(|c| usize::try_from(c).ok()).unwrap_or(default.concurrency),
             timeout: self.duration(&fields, "timeout").unwrap_or(default.timeout),
+            rotate_tokens: match self.word(&fields, "rotate_tokens", ROTATE_TOKENS) {
+                Some("after_apply") => RotateTokens::AfterApply,
+                _ => default.rotate_tokens,
+            },
         }
     }
 }

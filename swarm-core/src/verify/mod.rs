@@ -43,6 +43,8 @@ pub enum FindingKind {
     Undone,
     /// A run would still change something.
     Left,
+    /// A token, a key or the root is not the new one yet.
+    Access,
     /// An object of the swarm is another, or what it runs does not run.
     Object,
 }

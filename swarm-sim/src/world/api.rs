@@ -6,6 +6,7 @@ use super::swarm::{ClusterId, HostName, Node, NodeId, Service, Swarm};
 use super::words::{self, Words};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use swarm_core::credential::{Part, root_fingerprint};
 use swarm_core::engine::{Force, InitRequest, NodeChange, SwarmChange};
 use swarm_core::observe::{
     ClusterFacts, EngineFacts, LocalState, LocalSwarm, MachineFacts, ManagerFacts, NodeFacts, NodeState, Reachability, RemoteManager,
@@ -72,6 +73,9 @@ impl Swarm {
             settings: self.settings.clone(),
             init: self.init.clone(),
             root_rotation_in_progress: self.rotating_to.is_some(),
+            fingerprints: self.fingerprints(),
+            root_digest: Some(super::swarm::digest(&self.id, self.root)),
+            root: super::swarm::root(&self.id, self.root),
         }
     }
 }
@@ -198,6 +202,7 @@ impl State {
             address: node.address.map_or_else(|| "0.0.0.0".to_owned(), |ip| ip.to_string()),
             engine_version: if node.hostname.is_empty() { String::new() } else { node.engine.clone() },
             manager,
+            root: root_fingerprint(&super::swarm::root(&swarm.id, node.root)),
         }
     }
 
@@ -257,11 +262,26 @@ impl State {
             Said::Wait => return Said::Wait,
         };
         let key = format!("SWMKEY-1-{}", self.id('k'));
+        let tokens = if change.replace.is_empty() { Default::default() } else { (self.id('w'), self.id('m')) };
         let Some(s) = self.swarms.get_mut(swarm) else { return Said::No(words::not_in_swarm()) };
         let missing = change.settings.missing_in(&s.settings);
         let labels: BTreeMap<_, _> = change.labels.iter().filter(|(k, v)| s.labels.get(*k) != Some(v)).collect();
-        if missing == SwarmSettings::default() && labels.is_empty() {
+        let mut is = s.fingerprints();
+        is.extend(s.unlock_key.as_ref().map(|k| (Part::UnlockKey, Secret::new(k.clone()).fingerprint())));
+        let rotates = s.rotating_to.is_some();
+        let replaced: Vec<Part> =
+            change.replace.iter().filter(|(part, was)| was.is_empty() || is.get(*part) == Some(*was)).map(|(part, _)| *part).collect();
+        let replaced: Vec<Part> = replaced.into_iter().filter(|part| *part != Part::Root || !rotates).collect();
+        if missing == SwarmSettings::default() && labels.is_empty() && replaced.is_empty() {
             return Said::Now(false);
+        }
+        for part in replaced {
+            match part {
+                Part::WorkerToken => s.tokens.0.clone_from(&tokens.0),
+                Part::ManagerToken => s.tokens.1.clone_from(&tokens.1),
+                Part::UnlockKey => s.unlock_key = Some(key.clone()),
+                Part::Root => s.rotating_to = Some(s.root + 1),
+            }
         }
         s.labels.extend(labels.into_iter().map(|(k, v)| (k.clone(), v.clone())));
         match missing.autolock {
@@ -271,7 +291,11 @@ impl State {
         }
         s.settings = overlay(&s.settings, missing);
         s.version += 1;
+        let rotates = s.rotating_to.is_some();
         self.say(host, "changed the swarm");
+        if rotates {
+            self.disturb();
+        }
         Said::Now(true)
     }
 

@@ -4,6 +4,7 @@ use super::objects::Objects;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
+use swarm_core::credential::{Part, root_fingerprint, token_fingerprint};
 pub(crate) use swarm_core::id::{ClusterId, HostName, NodeId};
 use swarm_core::observe::NodeState;
 use swarm_core::spec::{Availability, InitSettings, Role, SwarmSettings};
@@ -154,6 +155,25 @@ impl Swarm {
         }
         self.tasks.difference(&before).cloned().collect()
     }
+}
+
+impl Swarm {
+    /// What tells its tokens and its root from others.
+    pub(crate) fn fingerprints(&self) -> BTreeMap<Part, String> {
+        let (worker, manager) = &self.tokens;
+        [
+            (Part::WorkerToken, token_fingerprint(worker)),
+            (Part::ManagerToken, token_fingerprint(manager)),
+            // The new one from the first moment of a replacement on (swarmkit `ca.IssuerFromAPIRootCA`).
+            (Part::Root, root_fingerprint(&root(&self.id, self.rotating_to.unwrap_or(self.root)))),
+        ]
+        .into()
+    }
+}
+
+/// The text of a root: not one that anyone could read, but another one for each generation.
+pub(crate) fn root(cluster: &ClusterId, root: u32) -> String {
+    format!("root {root} of {cluster}")
 }
 
 /// What a token says of the root: fifty characters of base 36, as the engine's.

@@ -80,10 +80,6 @@ impl Bed for Real {
         }
     }
 
-    async fn rotate_root(&self, manager: &str) {
-        self.0.docker(manager, &["swarm", "ca", "--rotate", "--detach"]);
-    }
-
     async fn service(&self, manager: &str) {
         let nowhere = ["--constraint", "node.labels.no==where", "--detach", "--no-resolve-image", "--name", "nowhere"];
         self.0.docker(manager, &[&["service", "create"], &nowhere[..], &["busybox"]].concat());
@@ -178,10 +174,6 @@ impl Bed for Simulated {
 
     async fn rotate_tokens(&self, _manager: &str) {
         assert!(self.world.cause(&Incident::TokensRotated));
-    }
-
-    async fn rotate_root(&self, _manager: &str) {
-        assert!(self.world.cause(&Incident::RootRotated));
     }
 
     async fn service(&self, manager: &str) {

@@ -94,11 +94,31 @@ impl Suite<'_> {
         c.no("unlocking with a wrong key", e2.unlock(&wrong).await, ErrorClass::Refused, Reason::Locked, "invalid key provided");
         c.yes("unlocking", e2.unlock(&key).await);
         until("it is a manager again", 40, || async { bed.engine("m2").await.nodes().await.is_ok() }).await;
+        let print = key.fingerprint();
+        let replace = |part: Part, was: &str| SwarmChange { replace: [(part, was.to_owned())].into(), ..SwarmChange::default() };
+        c.yes("another unlock key", e1.update_swarm(&replace(Part::UnlockKey, &print)).await);
+        let now = e1.unlock_key().await.unwrap().map(|k| k.fingerprint());
+        c.is("the unlock key is another", now.is_some() && now.as_ref() != Some(&print), &"");
+        let again = e1.update_swarm(&replace(Part::UnlockKey, &print)).await;
+        c.is("what was replaced stays", again.is_err_and(|e| e.class == ErrorClass::AlreadySo), &"");
         c.yes("autolock off", e1.update_swarm(&autolock(false)).await);
         c.is("no unlock key any more", e1.unlock_key().await.unwrap().is_none(), &"");
 
+        let cluster = e1.cluster().await.unwrap();
+        let token = e1.join_token(Role::Worker).await.unwrap();
+        c.is("a token names the root", token_root(&token) == cluster.root_digest.as_deref(), &cluster);
+        let is = |part: Part| cluster.fingerprints.get(&part).cloned().unwrap_or_default();
+        c.is("a token is known by its fingerprint", token_fingerprint(token.expose()) == is(Part::WorkerToken), &"");
+        c.yes("another worker token", e1.update_swarm(&replace(Part::WorkerToken, &is(Part::WorkerToken))).await);
+        let after = e1.cluster().await.unwrap().fingerprints;
+        c.is("the worker token is another", after[&Part::WorkerToken] != is(Part::WorkerToken), &after);
+        c.is("the manager token stays", after[&Part::ManagerToken] == is(Part::ManagerToken), &after);
+        c.is("every node is of the root", e1.nodes().await.unwrap().iter().all(|n| n.root == after[&Part::Root]), &after);
+
         let before = (e1.join_token(Role::Worker).await.unwrap(), e1.join_token(Role::Manager).await.unwrap());
-        bed.rotate_root("m1").await;
+        c.yes("another root", e1.update_swarm(&replace(Part::Root, &is(Part::Root))).await);
+        let during = e1.cluster().await.unwrap();
+        c.is("the new root's key is named at once", during.fingerprints[&Part::Root] != is(Part::Root), &during);
         until("the root is new", 60, || async {
             let rotates = e1.cluster().await.is_ok_and(|c| c.root_rotation_in_progress);
             let token = e1.join_token(Role::Worker).await;

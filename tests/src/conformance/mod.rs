@@ -9,6 +9,7 @@ use std::fmt::Debug;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use swarm_core::credential::{Part, token_fingerprint, token_root};
 use swarm_core::engine::{Engine, EngineError, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason, SwarmChange};
 use swarm_core::id::NodeId;
 use swarm_core::observe::{LocalState, NodeFacts, NodeState, identity_from_pem};
@@ -45,8 +46,6 @@ pub trait Bed: Send + Sync {
     async fn close_port(&self, host: &str);
     /// `docker swarm join-token --rotate` for both roles.
     async fn rotate_tokens(&self, manager: &str);
-    /// `docker swarm ca --rotate`, without waiting.
-    async fn rotate_root(&self, manager: &str);
     /// A service that runs on no node: its constraint fits none.
     async fn service(&self, manager: &str);
     /// The node certificate file.

@@ -1,0 +1,127 @@
+//! The command line of what concerns the swarm as a whole: tokens, certificates, the unlock key.
+
+use crate::args::{Common, duration};
+use crate::complete::hosts;
+use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::ArgValueCompleter;
+use std::path::PathBuf;
+
+/// How a change is agreed to.
+#[derive(Debug, Args)]
+pub(crate) struct AgreeArgs {
+    /// Show the plan and stop.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+/// A node's part in the swarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleName {
+    /// Holds the cluster state and votes.
+    Manager,
+    /// Runs tasks.
+    Worker,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Print the token that lets an engine join with this role, and nothing else. Whoever has it can join.
+    Show {
+        #[command(flatten)]
+        common: Common,
+        /// The role.
+        role: RoleName,
+    },
+    /// Replace join tokens: the old ones let no engine in any more. Nodes that are in stay.
+    Rotate {
+        #[command(flatten)]
+        common: Common,
+        /// Only the token of this role.
+        role: Option<RoleName>,
+        #[command(flatten)]
+        agree: AgreeArgs,
+    },
+}
+
+impl TokenCommand {
+    pub(crate) fn common(&self) -> &Common {
+        match self {
+            Self::Show { common, .. } | Self::Rotate { common, .. } => common,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CaCommand {
+    /// Show the root certificate: its digest, its end, how far a replacement is.
+    Show {
+        #[command(flatten)]
+        common: Common,
+        /// Print the certificate itself, as PEM.
+        #[arg(long)]
+        pem: bool,
+    },
+    /// Replace the root certificate and every node's certificate. Join tokens change with it.
+    Rotate {
+        #[command(flatten)]
+        common: Common,
+        /// How long new node certificates are valid, for example 720h.
+        #[arg(long, value_parser = duration, value_name = "DURATION")]
+        cert_expiry: Option<std::time::Duration>,
+        #[command(flatten)]
+        agree: AgreeArgs,
+    },
+}
+
+impl CaCommand {
+    pub(crate) fn common(&self) -> &Common {
+        match self {
+            Self::Show { common, .. } | Self::Rotate { common, .. } => common,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CertsArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UnlockArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The managers. Default: every one that is locked.
+    #[arg(value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub(crate) hosts: Vec<String>,
+    /// A file that holds the key; - is standard input. Default: the file's unlock_key_file, else the terminal.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UnlockKeyCommand {
+    /// Say whether the stored key is the swarm's, by their fingerprints. The key itself is not printed.
+    Check {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Replace the key and store the new one. The old one is kept beside it: a manager that is away still needs it.
+    Rotate {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        agree: AgreeArgs,
+    },
+}
+
+impl UnlockKeyCommand {
+    pub(crate) fn common(&self) -> &Common {
+        match self {
+            Self::Check { common } | Self::Rotate { common, .. } => common,
+        }
+    }
+}

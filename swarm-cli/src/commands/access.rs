@@ -1,0 +1,263 @@
+//! `swarm token`, `swarm ca`, `swarm certs`, `swarm unlock`, `swarm unlock-key`.
+
+use super::work::{How, Session, carry, table};
+use crate::args::{Common, Format};
+use crate::args_swarm::{AgreeArgs, CaCommand, CertsArgs, RoleName, TokenCommand, UnlockArgs, UnlockKeyCommand};
+use crate::failure::{self, Failure};
+use crate::{output, source, terminal};
+use serde_json::json;
+use std::time::{SystemTime, UNIX_EPOCH};
+use swarm_core::Apply;
+use swarm_core::credential::Part;
+use swarm_core::driver::KeyKeeper;
+use swarm_core::observe::{Certificate, HostState, Observed, ObservedCluster, date, expiry_from_pem};
+use swarm_core::replace::{Replace, Stored, fingerprint_of, new_root, root_progress};
+use swarm_core::secret::Secret;
+use swarm_core::spec::Role;
+use swarm_core::unlock::Unlock;
+
+/// From how many days before its end on a certificate is worth a warning: nodes renew theirs long before.
+const SOON: u64 = 14;
+/// What is read of a file with a key.
+const KEY_LIMIT: u64 = 4096;
+
+impl From<RoleName> for Role {
+    fn from(role: RoleName) -> Self {
+        match role {
+            RoleName::Manager => Self::Manager,
+            RoleName::Worker => Self::Worker,
+        }
+    }
+}
+
+pub(super) async fn token(command: &TokenCommand, format: Format) -> Result<u8, Failure> {
+    match command {
+        TokenCommand::Show { common, role } => {
+            let session = Session::open(common).await?;
+            let (token, address) = Apply::new(&session.spec, &session.fleet).join_token((*role).into()).await?;
+            if format == Format::Text {
+                output::secret(&token);
+                output::note(&format!("an engine joins with it at {address}"));
+            } else {
+                // The one document that holds a secret: it was asked for by name.
+                output::secret(&Secret::new(
+                    serde_json::to_string_pretty(
+                        &json!({ "version": 1, "command": "token show", "token": token.expose(), "address": address }),
+                    )
+                    .unwrap_or_default(),
+                ));
+            }
+            Ok(0)
+        }
+        TokenCommand::Rotate { common, role, agree } => {
+            let parts = role.map_or(vec![Part::WorkerToken, Part::ManagerToken], |role| vec![Part::token(role.into())]);
+            let question = "Replace the join tokens? Machines that join by themselves need the new ones.";
+            replace(common, &parts, agree, question, "token rotate", format, |_| {}).await
+        }
+    }
+}
+
+/// Replaces parts of the swarm.
+async fn replace(
+    common: &Common,
+    parts: &[Part],
+    agree: &AgreeArgs,
+    question: &str,
+    command: &str,
+    format: Format,
+    with: impl FnOnce(&mut Replace<'_>),
+) -> Result<u8, Failure> {
+    let session = Session::open(common).await?;
+    let observed = Apply::new(&session.spec, &session.fleet).observe().await;
+    let stored = || session.keys.fingerprint();
+    let stored: Stored<'_> = &stored;
+    let mut intent = Replace::of(&session.spec, &observed, parts, stored).map_err(Failure::Other)?;
+    with(&mut intent);
+    if let Some(wanted) = intent.settings.cert_expiry
+        && session.spec.settings().cert_expiry.is_some_and(|file| file != wanted)
+    {
+        output::note("the file says something else of swarm.cert_expiry: write it there, or the next apply takes this back");
+    }
+    let names: Vec<String> = parts.iter().map(Part::to_string).collect();
+    let how = How {
+        dry_run: agree.dry_run,
+        question: Some(question.to_owned()),
+        asks: true,
+        yes: agree.yes,
+        idle: format!("the {} was replaced meanwhile", names.join(" and the ")),
+        done: format!("the {} {} replaced", names.join(" and the "), if parts.len() == 1 { "is" } else { "are" }),
+        ..How::new(command, format)
+    };
+    carry(&session, &intent, how).await
+}
+
+pub(super) async fn ca(command: &CaCommand, format: Format) -> Result<u8, Failure> {
+    match command {
+        CaCommand::Show { common, pem } => {
+            let session = Session::open(common).await?;
+            let observed = Apply::new(&session.spec, &session.fleet).observe().await;
+            let view = observed.view().ok_or_else(|| no_manager(&observed))?;
+            let until = expiry_from_pem(view.cluster.root.as_bytes()).ok();
+            let progress = root_progress(&observed);
+            if *pem && format == Format::Text {
+                output::data(&view.cluster.root);
+                return Ok(0);
+            }
+            if format == Format::Text {
+                let digest = view.cluster.root_digest.as_deref().unwrap_or("unknown");
+                let mut lines = vec![format!("root {digest}")];
+                lines.extend(until.map(|u| format!("valid until {}", date(u))));
+                lines.push(match &progress {
+                    None => format!("in force on all {} nodes", view.nodes.len()),
+                    Some((done, late)) => format!("being replaced: {}", new_root(*done, late)),
+                });
+                output::data(&lines.join("\n"));
+            } else {
+                let progress = progress.map(|(done, late)| json!({ "done": done, "late": late }));
+                let until = until.map(date);
+                output::json(
+                    "ca show",
+                    &json!({ "root": view.cluster.root_digest, "until": until, "replacement": progress, "pem": view.cluster.root }),
+                );
+            }
+            Ok(0)
+        }
+        CaCommand::Rotate { common, cert_expiry, agree } => {
+            let question = "Replace the root certificate and every node's certificate?";
+            replace(common, &[Part::Root], agree, question, "ca rotate", format, |intent| intent.settings.cert_expiry = *cert_expiry).await
+        }
+    }
+}
+
+fn no_manager(observed: &Observed) -> Failure {
+    Failure::Other(match &observed.cluster {
+        ObservedCluster::None => "there is no swarm".into(),
+        _ => "no manager of the swarm answers".to_owned(),
+    })
+}
+
+/// Days until a certificate ends; none if it has ended.
+pub(super) fn days_left(certificate: &Certificate) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    certificate.until.saturating_sub(now) / 86400
+}
+
+/// What is to be said of certificates that end soon.
+pub(super) async fn ending_soon(session: &Session, observed: &Observed) -> Vec<String> {
+    let all = Apply::new(&session.spec, &session.fleet).certificates(observed).await;
+    let soon = all.iter().filter_map(|(host, c)| Some((host, c.as_ref().ok().filter(|c| days_left(c) < SOON)?)));
+    soon.map(|(host, c)| {
+        format!(
+            "{host}: its node certificate ends on {} ({} days): it does not renew it; `swarm certs` shows all",
+            date(c.until),
+            days_left(c)
+        )
+    })
+    .collect()
+}
+
+pub(super) async fn certs(args: &CertsArgs, format: Format) -> Result<u8, Failure> {
+    let session = Session::open(&args.common).await?;
+    let apply = Apply::new(&session.spec, &session.fleet);
+    let observed = apply.observe().await;
+    let all = apply.certificates(&observed).await;
+    let ending = all.values().any(|c| c.as_ref().map_or(true, |c| days_left(c) < SOON));
+    if format == Format::Text {
+        let rows = all.iter().map(|(host, certificate)| match certificate {
+            Ok(c) => vec![
+                host.to_string(),
+                c.identity.node.as_str().get(..12).unwrap_or(c.identity.node.as_str()).to_owned(),
+                c.identity.role.to_string(),
+                c.issuer.clone(),
+                date(c.from),
+                date(c.until),
+                days_left(c).to_string(),
+            ],
+            Err(why) => vec![host.to_string(), why.clone()],
+        });
+        table(&["HOST", "NODE", "ROLE", "ISSUER", "FROM", "REFUSED FROM", "DAYS"], rows.collect());
+    } else {
+        let rows: Vec<_> = all
+            .iter()
+            .map(|(host, certificate)| match certificate {
+                Ok(c) => json!({
+                    "host": host, "node": c.identity.node, "swarm": c.identity.cluster, "role": c.identity.role, "issuer": c.issuer,
+                    "from": date(c.from), "until": date(c.until), "days": days_left(c),
+                }),
+                Err(why) => json!({ "host": host, "error": why }),
+            })
+            .collect();
+        output::json("certs", &json!({ "certificates": rows }));
+    }
+    Ok(if ending { failure::NOT_CONVERGED } else { 0 })
+}
+
+/// A key that was given for this run.
+struct Given(Secret);
+
+impl KeyKeeper for Given {
+    fn load(&self) -> Option<Secret> {
+        Some(self.0.clone())
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        Err("this key was given for one run".into())
+    }
+
+    fn store(&self, _: &Secret) -> Result<(), String> {
+        self.ready()
+    }
+}
+
+pub(super) async fn unlock(args: &UnlockArgs, format: Format) -> Result<u8, Failure> {
+    let session = Session::open(&args.common).await?;
+    let hosts = source::named(&args.hosts, &session.spec, "HOST")?.into_iter().collect();
+    let given = match &args.key_file {
+        Some(path) => {
+            let bytes = source::read_limited(path, KEY_LIMIT)?;
+            Some(Given(Secret::new(String::from_utf8_lossy(&bytes).trim())))
+        }
+        None if session.keys.load().is_none() && terminal::is_there() => terminal::ask("unlock key: ").map(Given),
+        None => None,
+    };
+    let keys = given.as_ref().map(|given| given as &dyn KeyKeeper);
+    let how = How { keys, idle: "no manager is locked".into(), done: "unlocked".into(), ..How::new("unlock", format) };
+    let intent = Unlock { spec: &session.spec, hosts };
+    carry(&session, &intent, how).await
+}
+
+pub(super) async fn unlock_key(command: &UnlockKeyCommand, format: Format) -> Result<u8, Failure> {
+    match command {
+        UnlockKeyCommand::Check { common } => {
+            let session = Session::open(common).await?;
+            let observed = Apply::new(&session.spec, &session.fleet).observe().await;
+            let locked: Vec<&str> =
+                observed.hosts.iter().filter(|(_, h)| matches!(h.state, HostState::Locked { .. })).map(|(n, _)| n.as_str()).collect();
+            let view = observed.view().ok_or_else(|| match locked.as_slice() {
+                [] => no_manager(&observed),
+                locked => Failure::Other(format!("{} wait for the key: `swarm unlock` enters it", locked.join(", "))),
+            })?;
+            let (stored, live) = (session.keys.fingerprint(), fingerprint_of(view, Part::UnlockKey));
+            let same = stored.as_ref() == live;
+            let text = match (live, &stored) {
+                (None, _) => "autolock is off: there is no unlock key".to_owned(),
+                (Some(live), Some(_)) if same => format!("the stored key is the swarm's ({live})"),
+                (Some(live), Some(stored)) => {
+                    format!("the stored key ({stored}) is not the swarm's ({live}); `swarm apply` stores that one")
+                }
+                (Some(live), None) => {
+                    format!("no key is stored; the swarm's is {live}; `swarm apply` stores it where the file names a place")
+                }
+            };
+            match format {
+                Format::Text => output::data(&text),
+                _ => output::json("unlock-key check", &json!({ "stored": stored, "swarm": live, "same": same })),
+            }
+            Ok(if same || live.is_none() { 0 } else { failure::NOT_CONVERGED })
+        }
+        UnlockKeyCommand::Rotate { common, agree } => {
+            let question = "Replace the unlock key?";
+            replace(common, &[Part::UnlockKey], agree, question, "unlock-key rotate", format, |_| {}).await
+        }
+    }
+}
