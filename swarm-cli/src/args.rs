@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::args_swarm::{CaCommand, CertsArgs, TokenCommand, UnlockArgs, UnlockKeyCommand};
+use crate::args_swarm::{AdoptArgs, CaCommand, CertsArgs, TokenCommand, UnlockArgs, UnlockKeyCommand};
 use crate::args_work::{NodeCommand, ObjectCommand, ServiceCommand, StackCommand};
 use crate::complete::{hosts, selectors};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -27,6 +27,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Write a commented cluster file for some hosts.
     New(NewArgs),
+    /// Write the cluster file of a swarm that runs already: what it says is what is there.
+    Adopt(AdoptArgs),
     /// Check the cluster file by itself: no host is asked.
     Validate(ValidateArgs),
     /// Print the JSON Schema of the cluster file.

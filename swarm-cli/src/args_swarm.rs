@@ -125,3 +125,30 @@ impl UnlockKeyCommand {
         }
     }
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct AdoptArgs {
+    /// `[NAME=][USER@]ADDRESS[:PORT]` of one manager at least. Other nodes are looked for at the address they have in the swarm; those that
+    /// are reached at another one are named here too.
+    #[arg(required = true, value_name = "[NAME=][USER@]ADDRESS")]
+    pub(crate) hosts: Vec<String>,
+    /// Name of the cluster. Default: the one that the swarm carries, else `swarm`.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Private key of the logins. Default: as `ssh` finds it.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) identity_file: Option<PathBuf>,
+    /// File with the hosts' keys. Default: as `ssh` finds it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) known_hosts: Option<PathBuf>,
+    /// Where the unlock key is written if managers are locked. Default: NAME.unlock-key beside the file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) unlock_key_file: Option<PathBuf>,
+    /// Where to write it; - is standard output. A file that is there is not overwritten.
+    #[arg(short, long, default_value = "swarm.yaml")]
+    pub(crate) output: PathBuf,
+    /// Print the file and change nothing. Otherwise the swarm gets the cluster's name as its label, if it has none, and the unlock key is
+    /// stored.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}

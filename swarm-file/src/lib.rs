@@ -5,11 +5,13 @@
 //! assert_eq!(file.spec.managers().count(), 1);
 //! ```
 
+mod adopted;
 mod environment;
 mod example;
 mod snippet;
 mod yaml;
 
+pub use adopted::{AdoptedHost, AdoptedSsh, adopted, adopted_name};
 pub use example::{NewHost, example};
 pub use snippet::render;
 

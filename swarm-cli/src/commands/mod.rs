@@ -1,6 +1,7 @@
 //! One function for each verb.
 
 mod access;
+mod adopt;
 mod apply;
 mod lab;
 mod lab_test;
@@ -50,6 +51,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
     }
     match cli.command {
         Command::New(args) => new::new(&args, format),
+        Command::Adopt(args) => wait_for(adopt::adopt(&args, format)),
         Command::Validate(args) => {
             let spec = source::file(&args.file)?;
             let (hosts, managers) = (spec.hosts().len(), spec.managers().count());

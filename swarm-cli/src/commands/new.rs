@@ -4,6 +4,7 @@ use crate::args::{Format, NewArgs};
 use crate::failure::Failure;
 use crate::output;
 use std::io::Write;
+use std::path::Path;
 use swarm_core::spec::Role;
 use swarm_file::NewHost;
 
@@ -25,16 +26,21 @@ pub(super) fn new(args: &NewArgs, format: Format) -> Result<u8, Failure> {
         output::data(&text);
         return Ok(0);
     }
-    let failed = |e: std::io::Error| {
-        let hint = if e.kind() == std::io::ErrorKind::AlreadyExists { "; it is not overwritten, -o names another" } else { "" };
-        Failure::Io(args.output.clone(), format!("{e}{hint}"))
-    };
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&args.output).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
+    write_new(&args.output, &text)?;
     let shown = args.output.display();
     match format {
         Format::Json => output::json("new", &serde_json::json!({ "file": args.output, "hosts": hosts.len() })),
         _ => output::note(&format!("wrote {shown} with {} hosts; next: swarm plan -f {shown}", hosts.len())),
     }
     Ok(0)
+}
+
+/// Writes a file that was not there before.
+pub(super) fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| {
+        let hint = if e.kind() == std::io::ErrorKind::AlreadyExists { "; it is not overwritten, -o names another" } else { "" };
+        Failure::Io(path.to_owned(), format!("{e}{hint}"))
+    };
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)
 }
