@@ -40,6 +40,11 @@ impl HostRead for Inside {
         parse_probe(&String::from_utf8_lossy(&output.stdout)).map_err(|e| self.wrong(e))
     }
 
+    async fn probe(&self, script: &'static str) -> Result<String, HostError> {
+        let output = self.run(&Command::new(["sh", "-c", script])).await?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     async fn read_file(&self, path: &str, limit: usize) -> Result<Vec<u8>, HostError> {
         let output = self.run(&Command::new(["cat", "--", path])).await?;
         if output.stdout.len() > limit { Err(self.wrong("too long")) } else { Ok(output.stdout) }

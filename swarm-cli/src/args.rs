@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::args_swarm::{AdoptArgs, CaCommand, CertsArgs, TokenCommand, UnlockArgs, UnlockKeyCommand};
+use crate::args_swarm::{AdoptArgs, CaCommand, CertsArgs, CheckArgs, TokenCommand, UnlockArgs, UnlockKeyCommand};
 use crate::args_work::{NodeCommand, ObjectCommand, ServiceCommand, StackCommand};
 use crate::complete::{hosts, selectors};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Validate(ValidateArgs),
     /// Print the JSON Schema of the cluster file.
     Schema,
+    /// Look on every host for what would break a swarm. Changes nothing.
+    Check(CheckArgs),
     /// Look at every host and show what `apply` would do. Changes nothing.
     Plan(PlanArgs),
     /// Bring the cluster to what the file says, and verify it from a fresh look.
@@ -153,6 +155,10 @@ pub(crate) struct PlanArgs {
     pub(crate) common: Common,
     #[command(flatten)]
     pub(crate) limit: LimitArgs,
+    /// Plan nothing: say what still works when these hosts fail (`m2,m3=down`), or without a value after each failure of one host and of
+    /// two managers.
+    #[arg(long, value_name = "HOST,…=down", num_args = 0..=1, default_missing_value = "", conflicts_with = "output")]
+    pub(crate) what_if: Option<String>,
     /// Save the plan for `apply PLAN`.
     #[arg(short, long, value_name = "PLAN")]
     pub(crate) output: Option<PathBuf>,

@@ -152,3 +152,19 @@ pub(crate) struct AdoptArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
+
+/// Another form of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckOutput {
+    /// JUnit XML, for CI systems.
+    Junit,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Another form of the report.
+    #[arg(long, value_enum)]
+    pub(crate) output: Option<CheckOutput>,
+}

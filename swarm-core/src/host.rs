@@ -104,6 +104,9 @@ pub trait HostRead: Send + Sync {
     /// Asks the machine for its addresses and ids.
     async fn machine(&self) -> Result<MachineFacts, HostError>;
 
+    /// Runs one fixed script of a POSIX shell that only looks, and gives what it printed.
+    async fn probe(&self, script: &'static str) -> Result<String, HostError>;
+
     /// Reads a file of at most `limit` bytes.
     async fn read_file(&self, path: &str, limit: usize) -> Result<Vec<u8>, HostError>;
 }

@@ -38,6 +38,7 @@ pub mod testing;
 mod testkit;
 pub mod unlock;
 pub mod verify;
+pub mod what_if;
 
 pub use driver::{Apply, ApplyError, Stop};
 pub use fleet::{Fleet, FleetRead};

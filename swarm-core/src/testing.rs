@@ -67,6 +67,7 @@ mockall::mock! {
     impl HostRead for Machine {
         fn name(&self) -> &HostName;
         async fn machine(&self) -> Result<MachineFacts, HostError>;
+        async fn probe(&self, script: &'static str) -> Result<String, HostError>;
         async fn read_file(&self, path: &str, limit: usize) -> Result<Vec<u8>, HostError>;
     }
 

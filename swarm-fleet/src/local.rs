@@ -35,6 +35,11 @@ impl HostRead for LocalHost {
         parse_probe(&String::from_utf8_lossy(&output.stdout)).map_err(|m| self.unexpected(m))
     }
 
+    async fn probe(&self, script: &'static str) -> Result<String, HostError> {
+        let output = self.run(&Command::new(["sh", "-c", script])).await?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     async fn read_file(&self, path: &str, limit: usize) -> Result<Vec<u8>, HostError> {
         let file = tokio::fs::File::open(path).await.map_err(|e| self.unexpected(format!("{path}: {e}")))?;
         let mut bytes = Vec::new();

@@ -29,6 +29,10 @@ impl HostRead for SimHost {
         self.look(CallKind::Machine, "looking at the machine", look).await
     }
 
+    async fn probe(&self, _script: &'static str) -> Result<String, HostError> {
+        Err(HostError::Unexpected { host: self.name.clone(), message: "a simulated host has no shell".into() })
+    }
+
     async fn read_file(&self, path: &str, limit: usize) -> Result<Vec<u8>, HostError> {
         let look = |state: &State| {
             let pem = state.host(&self.name).and_then(|h| state.certificate_pem(h));

@@ -382,6 +382,11 @@ impl HostRead for SshHost {
         parse_probe(&String::from_utf8_lossy(&output.stdout)).map_err(|message| HostError::Unexpected { host: self.name.clone(), message })
     }
 
+    async fn probe(&self, script: &'static str) -> Result<String, HostError> {
+        let output = self.run(&Command::new(self.elevated(&["sh", "-c", script]))).await?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     async fn read_file(&self, path: &str, limit: usize) -> Result<Vec<u8>, HostError> {
         let mut command = Command::new(self.elevated(&["cat", "--", path]));
         // Room for a word of complaint, where there is no file.

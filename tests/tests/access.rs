@@ -172,6 +172,11 @@ async fn tokens_the_root_and_the_key_on_real_engines() {
     let made = swarm(&["apply", "--yes"]);
     assert_eq!(made.code, 0, "{made:?}");
 
+    let failures = swarm(&["plan", "--what-if"]);
+    assert!(failures.out.contains("m1 down: quorum kept") && failures.out.contains("m1, m2 down: NO QUORUM"), "{failures:?}");
+    let one = swarm(&["plan", "--what-if", "m2,m3=down"]);
+    assert!(one.code == 0 && one.out.contains("m2, m3 down: NO QUORUM (1 of 3 managers, 2 needed)"), "{one:?}");
+
     // The token is the engine's own; after its replacement the old one lets no one in.
     let of_engine = |role: &str| lab.docker("m2", &["swarm", "join-token", "-q", role]).trim().to_owned();
     let shown = swarm(&["token", "show", "worker"]);

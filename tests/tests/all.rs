@@ -6,6 +6,7 @@ mod adopt;
 mod advice;
 mod architecture;
 mod bootstrap;
+mod checks;
 mod clients;
 mod command_line;
 mod conformance;

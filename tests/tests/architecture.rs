@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// Where the crates have their code.
 const CRATES: &[&str] = &[
     "swarm-core/src",
+    "swarm-prepare/src",
     "swarm-workload/src",
     "swarm-compose/src",
     "swarm-file/src",
@@ -150,9 +151,13 @@ fn manifests_name_only_whom_they_may() {
         ("swarm-fleet", &["swarm-core", "swarm-ssh", "swarm-docker"]),
         ("swarm-lab", &[]),
         ("swarm-sim", &["swarm-core", "swarm-file"]),
+        ("swarm-prepare", &["swarm-core", "swarm-file"]),
         ("swarm-workload", &["swarm-core"]),
         ("swarm-compose", &["swarm-core", "swarm-file", "swarm-workload"]),
-        ("swarm-cli", &["swarm-core", "swarm-file", "swarm-fleet", "swarm-lab", "swarm-sim", "swarm-workload", "swarm-compose"]),
+        (
+            "swarm-cli",
+            &["swarm-core", "swarm-file", "swarm-fleet", "swarm-lab", "swarm-sim", "swarm-prepare", "swarm-workload", "swarm-compose"],
+        ),
     ];
     for (name, may) in allowed {
         let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();

@@ -38,6 +38,9 @@ fn options(limit: &LimitArgs, force: &ForceArgs, spec: &ClusterSpec) -> Result<P
 }
 
 pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure> {
+    if let Some(hosts) = &args.what_if {
+        return super::look::what_if(&args.common, hosts, format).await;
+    }
     let spec = source::cluster(&args.common)?;
     let (fleet, keys) = fleet::open(&args.common, &spec).await?;
     let sink = progress::for_format(format);

@@ -1,19 +1,22 @@
 //! `swarm verify` and `swarm status`: they look and change nothing.
 
 use super::work::Session;
-use crate::args::{Format, StatusArgs, VerifyArgs};
+use crate::args::{Common, Format, StatusArgs, VerifyArgs};
 use crate::failure::{self, Failure};
 use crate::{fleet, output, progress, source};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use swarm_core::driver::{NoProgress, settle};
+use swarm_core::engine::{Kind, Object, Query};
 use swarm_core::id::ClusterId;
-use swarm_core::id::HostName;
+use swarm_core::id::{HostName, NodeId};
 use swarm_core::intent::Intent;
 use swarm_core::observe::{NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost, Reachability, unhealthy};
 use swarm_core::spec::Role;
 use swarm_core::verify::verify_key;
+use swarm_core::what_if::{Loss, loss, losses};
 use swarm_core::{Apply, ClusterSpec};
 
 pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Failure> {
@@ -72,6 +75,35 @@ pub(super) async fn status(args: &StatusArgs, format: Format) -> Result<u8, Fail
         ending.iter().for_each(|warning| output::note(&format!("warning: {warning}")));
     }
     Ok(if is_healthy(&hosts, &observed) { 0 } else { failure::NOT_CONVERGED })
+}
+
+/// What still works when hosts fail. Nothing is planned.
+pub(super) async fn what_if(common: &Common, down: &str, format: Format) -> Result<u8, Failure> {
+    let session = Session::open(common).await?;
+    let (observed, lists) = session.objects(&[Query::all(Kind::Task), Query::all(Kind::Service)]).await?;
+    let [tasks, services] = lists.as_slice() else { return Ok(1) };
+    let name_of = |id: &str| services.iter().find(|s| s.id() == id).map_or(id, |s| s.name()).to_owned();
+    let runs = |t: &&Object| t.text("/Status/State") == Some("running");
+    let running: Vec<_> =
+        tasks.iter().filter(runs).filter_map(|t| Some((name_of(t.text("/ServiceID")?), NodeId::new(t.text("/NodeID")?)))).collect();
+    let losses = if down.is_empty() {
+        losses(&observed, &running)
+    } else {
+        let names: Vec<String> = down.strip_suffix("=down").unwrap_or(down).split(',').map(str::to_owned).collect();
+        let mut nodes = BTreeSet::new();
+        for host in source::named(&names, &session.spec, "--what-if")? {
+            let node = observed.hosts.get(&host).and_then(|h| h.node.as_ref().or(h.presumed.as_ref()));
+            nodes.insert(node.ok_or_else(|| Failure::Other(format!("{host} is no node of the swarm")))?.id.clone());
+        }
+        vec![loss(&observed, &running, &nodes)]
+    };
+    if format == Format::Text {
+        let lines: Vec<String> = std::iter::once(format!("now: {}", quorum_line(&observed))).chain(losses.iter().map(Loss::line)).collect();
+        output::data(&lines.join("\n"));
+    } else {
+        output::json("plan", &json!({ "now": quorum_line(&observed), "what_if": losses }));
+    }
+    Ok(0)
 }
 
 /// Whether there is one swarm, with all its managers reached, and every host shown is a ready node of it.

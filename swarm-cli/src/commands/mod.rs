@@ -3,6 +3,7 @@
 mod access;
 mod adopt;
 mod apply;
+mod check;
 mod lab;
 mod lab_test;
 mod look;
@@ -74,6 +75,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
             output::data(&serde_json::to_string_pretty(&swarm_core::spec::json_schema()).unwrap_or_default());
             Ok(0)
         }
+        Command::Check(args) => wait(&args.common, check::run(&args, format)),
         Command::Plan(args) => wait(&args.common, apply::plan(&args, format)),
         Command::Apply(args) => wait(&args.common, apply::apply(&args, format)),
         Command::Destroy(args) => wait(&args.common, apply::destroy(&args, format)),

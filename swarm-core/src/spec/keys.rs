@@ -94,6 +94,7 @@ const SECTIONS: &[Section] = &[
                 "Options of `docker swarm init` and `docker swarm update`. What is not named stays as it is.",
             ),
             key("stacks", Kind::Named("stack"), "Applications from Compose files, by the names of their stacks; brought up with the cluster."),
+            key("checks", Kind::Section("checks"), "What `swarm check` is to pass over."),
             key("policy", Kind::Section("policy"), "How the tool itself behaves."),
         ],
     },
@@ -183,6 +184,10 @@ const SECTIONS: &[Section] = &[
             key("env_file", Kind::TextList, "Files of NAME=VALUE lines with variables for the Compose files."),
             key("prune", Kind::Bool, "Whether services that the Compose files no longer have are removed.").shown("false"),
         ],
+    },
+    Section {
+        name: "checks",
+        keys: &[key("ignore", Kind::Labels, "Names of checks, each with the reason why it does not matter here.").shown("{ cgroup-v1: as it is meant }")],
     },
     Section {
         name: "policy",

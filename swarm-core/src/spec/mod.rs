@@ -266,6 +266,8 @@ pub struct ClusterSpec {
     init: InitSettings,
     unlock_key_file: Option<PathBuf>,
     policy: Policy,
+    #[serde(skip)]
+    ignored_checks: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     stacks: BTreeMap<String, StackFiles>,
 }
@@ -282,6 +284,11 @@ pub struct StackFiles {
 }
 
 impl ClusterSpec {
+    /// Checks that `swarm check` passes over, each with the reason.
+    pub fn ignored_checks(&self) -> &BTreeMap<String, String> {
+        &self.ignored_checks
+    }
+
     /// The cluster's name.
     pub fn name(&self) -> &str {
         &self.name

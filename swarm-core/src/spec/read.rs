@@ -64,8 +64,9 @@ impl Reader {
         let (settings, init, unlock_key_file) = self.settings(&fields);
         let policy = self.policy(&fields);
         let stacks = self.stacks(&fields);
+        let ignored_checks = self.ignored_checks(&fields);
         self.useless_of_cluster(&fields, &ssh, hosts.iter().flatten().map(|(_, host)| host));
-        Some(ClusterSpec { name: name?, hosts: hosts?, settings, init, unlock_key_file, policy, stacks })
+        Some(ClusterSpec { name: name?, hosts: hosts?, settings, init, unlock_key_file, policy, ignored_checks, stacks })
     }
 
     fn hosts(&mut self, fields: &Fields<'_>, default_ssh: &Fields<'_>) -> Option<BTreeMap<HostName, HostSpec>> {
@@ -303,6 +304,12 @@ impl Reader {
             }
         }
         stacks
+    }
+
+    fn ignored_checks(&mut self, cluster: &Fields<'_>) -> BTreeMap<String, String> {
+        let fields = cluster.node("checks").and_then(|node| self.fields("checks", "checks", node));
+        let ignored = fields.map(|fields| self.labels_of(&fields, "ignore")).unwrap_or_default();
+        ignored.into_iter().filter_map(|(name, why)| Some((name, why?))).collect()
     }
 
     fn policy(&mut self, cluster: &Fields<'_>) -> Policy {

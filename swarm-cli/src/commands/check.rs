@@ -1,0 +1,107 @@
+//! `swarm check`.
+
+use super::work::Session;
+use crate::args::Format;
+use crate::args_swarm::{CheckArgs, CheckOutput};
+use crate::failure::{self, Failure};
+use crate::output;
+use serde_json::json;
+use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+use swarm_core::Apply;
+use swarm_core::id::HostName;
+use swarm_prepare::{CHECKS, Found, Seen, Severity, check, look};
+
+pub(super) async fn run(args: &CheckArgs, format: Format) -> Result<u8, Failure> {
+    let session = Session::open(&args.common).await?;
+    let spec = &session.spec;
+    for unknown in spec.ignored_checks().keys().filter(|name| !CHECKS.iter().any(|c| c.name == name.as_str())) {
+        output::note(&format!("warning: checks.ignore.{unknown}: there is no such check"));
+    }
+    let apply = Apply::new(spec, &session.fleet);
+    let (observed, machines) = tokio::join!(apply.observe(), look(spec, &session.fleet));
+    let certificates = apply.certificates(&observed).await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let found = check(&Seen { spec, observed: &observed, machines: &machines, certificates: &certificates, now });
+    let hosts: Vec<&HostName> = spec.hosts().map(|h| &h.name).collect();
+    match (args.output, format) {
+        (Some(CheckOutput::Junit), _) => output::data(&junit(spec.name(), &hosts, &found)),
+        (None, Format::Text) => output::data(&text(&hosts, &found)),
+        (None, _) => output::json("check", &json!({ "cluster": spec.name(), "checks": CHECKS.len(), "found": found })),
+    }
+    let worst = found.iter().filter(|f| f.ignored.is_none()).map(|f| f.severity).min();
+    Ok(if worst == Some(Severity::Error) { failure::NOT_CONVERGED } else { 0 })
+}
+
+fn text(hosts: &[&HostName], found: &[Found]) -> String {
+    let mut out = String::new();
+    for host in hosts {
+        let own: Vec<&Found> = found.iter().filter(|f| f.host == **host).collect();
+        if own.is_empty() {
+            continue;
+        }
+        let _ = writeln!(out, "{host}");
+        for f in own {
+            match &f.ignored {
+                Some(reason) => {
+                    let _ = writeln!(out, "  ignored  {}: {} ({reason})", f.check, f.evidence);
+                }
+                None => {
+                    let _ = writeln!(out, "  {:7}  {}: {}\n           {}; {}", f.severity, f.check, f.evidence, f.cause, f.fix);
+                }
+            }
+        }
+        out.push('\n');
+    }
+    let count = |severity| found.iter().filter(|f| f.severity == severity && f.ignored.is_none()).count();
+    let ignored = found.iter().filter(|f| f.ignored.is_some()).count();
+    let more = if ignored > 0 { format!(", {ignored} ignored") } else { String::new() };
+    let _ = write!(
+        out,
+        "{} checks on {} hosts: {} errors, {} warnings, {} notices{more}",
+        CHECKS.len(),
+        hosts.len(),
+        count(Severity::Error),
+        count(Severity::Warning),
+        count(Severity::Notice)
+    );
+    out
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// A JUnit report: a suite for each host, a case for each check; errors fail, what is ignored is skipped.
+fn junit(cluster: &str, hosts: &[&HostName], found: &[Found]) -> String {
+    let mut out = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"{}\">\n", escaped(cluster));
+    for host in hosts {
+        let own: Vec<&Found> = found.iter().filter(|f| f.host == **host).collect();
+        let failures = own.iter().filter(|f| f.severity == Severity::Error && f.ignored.is_none()).count();
+        let skipped = own.iter().filter(|f| f.ignored.is_some()).count();
+        let tests = CHECKS.len();
+        let _ = writeln!(
+            out,
+            "  <testsuite name=\"{}\" tests=\"{tests}\" failures=\"{failures}\" skipped=\"{skipped}\">",
+            escaped(host.as_str())
+        );
+        for check in CHECKS {
+            let _ = write!(out, "    <testcase classname=\"{}\" name=\"{}\"", escaped(host.as_str()), check.name);
+            let _ = match own.iter().find(|f| f.check == check.name) {
+                None => writeln!(out, "/>"),
+                Some(f) => {
+                    let words = escaped(&format!("{}: {}; {}", f.evidence, f.cause, f.fix));
+                    let inner = match (&f.ignored, f.severity) {
+                        (Some(reason), _) => format!("<skipped message=\"{}\"/>", escaped(reason)),
+                        (None, Severity::Error) => format!("<failure message=\"{words}\"/>"),
+                        (None, _) => format!("<system-out>{words}</system-out>"),
+                    };
+                    writeln!(out, ">{inner}</testcase>")
+                }
+            };
+        }
+        out.push_str("  </testsuite>\n");
+    }
+    out.push_str("</testsuites>");
+    out
+}

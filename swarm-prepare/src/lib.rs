@@ -1,0 +1,12 @@
+//! Preflight: named checks on every host, each with what was seen, why it matters and what to do.
+//!
+//! [`look`] asks every host with one fixed script that only reads. Everything else is pure: [`check`] judges what was seen.
+
+mod checks;
+mod machine;
+
+#[cfg(test)]
+mod tests;
+
+pub use checks::{CHECKS, Check, Found, Seen, Severity, check};
+pub use machine::{CHECK_SCRIPT, Machine, look, parse};
