@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::args_swarm::{AdoptArgs, CaCommand, CertsArgs, CheckArgs, TokenCommand, UnlockArgs, UnlockKeyCommand};
+use crate::args_swarm::{AdoptArgs, CaCommand, CertsArgs, CheckArgs, RecoverArgs, TokenCommand, UnlockArgs, UnlockKeyCommand};
 use crate::args_work::{NodeCommand, ObjectCommand, ServiceCommand, StackCommand};
 use crate::complete::{hosts, selectors};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -74,6 +74,8 @@ pub(crate) enum Command {
     /// The key that unlocks managers after a restart.
     #[command(subcommand)]
     UnlockKey(UnlockKeyCommand),
+    /// Go on with one manager where the quorum is lost for good. The last resort: every other manager is fenced first.
+    Recover(RecoverArgs),
     /// Take every host of the file out of the swarm. Everything the swarm runs ends.
     Destroy(DestroyArgs),
     /// Real hosts on this machine: network namespaces with their own sshd and dockerd.

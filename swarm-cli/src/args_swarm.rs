@@ -168,3 +168,18 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_enum)]
     pub(crate) output: Option<CheckOutput>,
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct RecoverArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The manager that is kept: the swarm goes on as it knows it.
+    #[arg(value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub(crate) host: String,
+    /// Another manager that is not reached, and of which you say that it will not come back as what it was. By its name, or by its address
+    /// where the file does not name it. Once for each.
+    #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub(crate) fenced: Vec<String>,
+    #[command(flatten)]
+    pub(crate) agree: AgreeArgs,
+}

@@ -110,7 +110,7 @@ impl fmt::Display for Advice {
             Self::WaitForLeader => f.write_str("wait for an election and run again; nothing proves that the managers are lost"),
             Self::ForceNewCluster { host } => write!(
                 f,
-                "bring lost managers back; as a last resort `docker swarm init --force-new-cluster` on {host} makes it the only manager and drops the others"
+                "bring lost managers back; as a last resort `swarm recover {host}` makes it the only manager and drops the others"
             ),
             Self::DestroyByForce => f.write_str("to give this swarm up with all it runs, run `swarm destroy --force`"),
             Self::RestartEngine { host } => write!(f, "restart the engine on {host} (`systemctl restart docker`)"),

@@ -28,6 +28,7 @@ pub mod object;
 pub mod observe;
 pub mod plan;
 pub mod quorum;
+pub mod recover;
 pub mod replace;
 pub mod report;
 pub mod secret;

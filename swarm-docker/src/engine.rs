@@ -9,6 +9,7 @@ use bollard::query_parameters::{DeleteNodeOptions, LeaveSwarmOptions};
 use hyper::Method;
 use serde_json::{Value, json};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use swarm_core::addr::HostAddress;
@@ -172,6 +173,12 @@ impl Membership for DockerEngine {
             }
         }
         self.client.call(self.change("making the swarm"), Method::POST, "/swarm/init", Some(&body)).await?;
+        Ok(())
+    }
+
+    async fn force_new_cluster(&self, advertise: IpAddr, listen: &str) -> Result<(), EngineError> {
+        let body = json!({ "AdvertiseAddr": advertise.to_string(), "ListenAddr": listen, "ForceNewCluster": true, "Spec": {} });
+        self.client.call(self.change("making it the only manager"), Method::POST, "/swarm/init", Some(&body)).await?;
         Ok(())
     }
 

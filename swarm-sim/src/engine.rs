@@ -8,6 +8,7 @@ use crate::world::join::parse_token;
 use crate::world::state::{REQUEST_TIMEOUT, State};
 use crate::world::words;
 use async_trait::async_trait;
+use std::net::IpAddr;
 use std::time::Duration;
 use swarm_core::engine::{
     EngineError, ErrorClass, Force, InitRequest, JoinRequest, Membership, MembershipRead, NodeChange, Reason, SwarmChange,
@@ -117,6 +118,11 @@ impl Membership for SimHost {
     async fn init(&self, request: &InitRequest) -> Result<(), EngineError> {
         let asked = Asked { kind: CallKind::Init, doing: "making the swarm", sent: Sent::Init };
         self.operate(asked, |state| state.init(&self.name, request)).await
+    }
+
+    async fn force_new_cluster(&self, advertise: IpAddr, _listen: &str) -> Result<(), EngineError> {
+        let asked = Asked { kind: CallKind::Init, doing: "making it the only manager", sent: Sent::ForceNewCluster };
+        self.call(asked, |state| state.force_new_cluster(&self.name, advertise).map_or_else(Said::No, Said::Now)).await
     }
 
     async fn join(&self, request: &JoinRequest, token: &Secret) -> Result<(), EngineError> {

@@ -23,6 +23,7 @@ mod logins;
 mod messages;
 mod nodes;
 mod openssh;
+mod recover;
 mod refusals;
 mod rules;
 mod safety;

@@ -199,7 +199,7 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
     }
     let report = match purpose {
         PlanPurpose::Converge => apply.run_each(&|| Box::new(together(&apply, &spec, &stacks)), &plan, &observed).await,
-        PlanPurpose::Destroy | PlanPurpose::Work | PlanPurpose::Remove => apply.run(&plan, &observed).await,
+        PlanPurpose::Destroy | PlanPurpose::Work | PlanPurpose::Remove | PlanPurpose::Recover => apply.run(&plan, &observed).await,
     };
     tell(if plan.purpose == PlanPurpose::Destroy { "destroy" } else { "apply" }, &report, format);
     if format == Format::Text {
@@ -237,7 +237,7 @@ fn question(plan: &Plan) -> String {
             let id = plan.swarm.as_ref().map_or("unknown", |id| id.as_str());
             format!("Destroy cluster `{}` (swarm {id})? Everything it runs ends, and its state is lost.", plan.cluster)
         }
-        PlanPurpose::Converge | PlanPurpose::Work | PlanPurpose::Remove => {
+        PlanPurpose::Converge | PlanPurpose::Work | PlanPurpose::Remove | PlanPurpose::Recover => {
             let s = if plan.steps.len() == 1 { "" } else { "s" };
             format!("Do {} step{s} on cluster `{}`?", plan.steps.len(), plan.cluster)
         }

@@ -7,11 +7,14 @@ use crate::fleet::AnyFleet;
 use crate::{fleet, output, progress, source};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use swarm_core::driver::KeyKeeper;
 use swarm_core::engine::{NoPayloads, Object, Payloads, Query};
 use swarm_core::family::{Families, Family};
+use swarm_core::id::HostName;
 use swarm_core::intent::Intent;
 use swarm_core::observe::{Fact, Observed};
+use swarm_core::plan::PlanOptions;
 use swarm_core::report::{Ending, Report};
 use swarm_core::{Apply, ClusterSpec, Stop};
 use swarm_workload::{Workload, without_secrets};
@@ -62,6 +65,8 @@ pub(super) struct How<'a> {
     pub(super) payloads: &'a dyn Payloads,
     /// The unlock key, where it is another than the file's.
     pub(super) keys: Option<&'a dyn KeyKeeper>,
+    /// Only these hosts.
+    pub(super) limit: Option<BTreeSet<HostName>>,
     pub(super) format: Format,
     /// What is said where nothing is to be done.
     pub(super) idle: String,
@@ -80,6 +85,7 @@ impl<'a> How<'a> {
             yes: false,
             payloads: &NoPayloads,
             keys: None,
+            limit: None,
             format,
             idle: "nothing to do".into(),
             done: "done".into(),
@@ -93,6 +99,7 @@ pub(super) async fn carry(session: &Session, intent: &dyn Intent, how: How<'_>) 
     let stop = Stop::default();
     listen(&stop);
     let apply = Apply::new(&session.spec, &session.fleet)
+        .options(PlanOptions { limit: how.limit.clone(), ..PlanOptions::default() })
         .progress(sink.as_ref())
         .stop(stop.clone())
         .families(Families(FAMILIES))

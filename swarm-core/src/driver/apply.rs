@@ -276,7 +276,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
         match plan.purpose {
             PlanPurpose::Destroy => self.run_fresh(&|| Box::new(intent.clone()), plan, observed).await,
             PlanPurpose::Converge => self.run_fresh(&|| Box::new(self.converge()), plan, observed).await,
-            PlanPurpose::Work | PlanPurpose::Remove => {
+            PlanPurpose::Work | PlanPurpose::Remove | PlanPurpose::Recover => {
                 Report::outdated(plan, vec!["  its purpose: work of another family is carried out with what it is for (run_for)".into()])
             }
         }

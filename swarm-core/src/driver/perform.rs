@@ -155,6 +155,7 @@ impl Performer<'_> {
                 tokens.same_swarm(engine.as_ref()).await.map_err(not_sent)?;
                 engine.update_swarm(change).await?;
             }
+            Call::Recover { advertise, listen } => engine.force_new_cluster(*advertise, listen).await?,
             Call::Unlock => {
                 let Some(key) = keys.load() else {
                     let message = "no unlock key is kept: name it in the file (swarm.unlock_key_file), or enter it".into();

@@ -170,6 +170,10 @@ pub trait Membership: MembershipRead {
     /// Makes this engine the first manager of a new swarm.
     async fn init(&self, request: &InitRequest) -> Result<(), EngineError>;
 
+    /// Makes this manager, whose swarm has lost its quorum, the only one: the others are out of raft, and what only they knew is lost. The
+    /// engine keeps the swarm's own specification.
+    async fn force_new_cluster(&self, advertise: IpAddr, listen: &str) -> Result<(), EngineError>;
+
     /// Joins this engine to a swarm.
     async fn join(&self, request: &JoinRequest, token: &Secret) -> Result<(), EngineError>;
 

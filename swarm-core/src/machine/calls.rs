@@ -7,7 +7,7 @@ use crate::engine::{InitRequest, JoinRequest, NodeChange};
 use crate::id::HostName;
 use crate::plan::{Action, Step};
 use crate::spec::{Availability, Role};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 impl Run {
     /// The call of a step, and the engine it goes to.
@@ -42,6 +42,9 @@ impl Run {
             },
             Action::Demote => update(NodeChange { role: Some(Role::Worker), ..NodeChange::default() }),
             Action::UpdateSwarm { change } => Some((self.manager_for(&run.step)?, Call::UpdateSwarm(change.clone()))),
+            Action::Recover { advertise, listen } => {
+                Some((run.host.clone(), Call::Recover { advertise: *advertise, listen: listen.clone() }))
+            }
             Action::Unlock => Some((run.host.clone(), Call::Unlock)),
             Action::StoreUnlockKey => Some((self.manager_for(&run.step)?, Call::StoreUnlockKey)),
             Action::RemoveNode { node, demote, dead } => {
@@ -63,6 +66,11 @@ impl Run {
 
 /// Where others join a swarm that was made so.
 pub(super) fn join_address(request: &InitRequest) -> String {
-    let port = request.listen.rsplit(':').next().and_then(|p| p.parse().ok()).unwrap_or(crate::addr::DEFAULT_LISTEN_PORT);
-    SocketAddr::new(request.advertise, port).to_string()
+    join_at(request.advertise, &request.listen)
+}
+
+/// Where others join a manager that listens there.
+pub(super) fn join_at(advertise: IpAddr, listen: &str) -> String {
+    let port = listen.rsplit(':').next().and_then(|p| p.parse().ok()).unwrap_or(crate::addr::DEFAULT_LISTEN_PORT);
+    SocketAddr::new(advertise, port).to_string()
 }

@@ -5,6 +5,7 @@ use crate::engine::{EngineError, ErrorClass, Force, InitRequest, JoinRequest, No
 use crate::id::{HostName, NodeId, StepId};
 use crate::observe::{LocalSwarm, NodeFacts};
 use crate::spec::Role;
+use std::net::IpAddr;
 
 /// Names an effect; its answer comes back under the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +66,13 @@ pub enum Call {
     UpdateSwarm(SwarmChange),
     /// Give the engine the unlock key that is kept.
     Unlock,
+    /// Make the engine the only manager of its swarm.
+    Recover {
+        /// The address other nodes use.
+        advertise: IpAddr,
+        /// Where it listens.
+        listen: String,
+    },
     /// Read the unlock key and give it to whoever keeps it.
     StoreUnlockKey,
     /// Remove a node that is down.
@@ -109,6 +117,7 @@ impl Call {
                 | Self::UpdateSwarm(_)
                 | Self::RemoveNode { .. }
                 | Self::Unlock
+                | Self::Recover { .. }
         )
     }
 }

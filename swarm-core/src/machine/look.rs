@@ -21,6 +21,9 @@ impl StepRun {
         if matches!(self.step.action, Action::Leave { .. }) {
             return self.looked_after_leave(why, swarm, now);
         }
+        if matches!(self.step.action, Action::Recover { .. }) {
+            return self.looked_after_recovery(why, swarm, now);
+        }
         match (swarm.state(), why) {
             // It was not asked to make one, so whatever it is in now is not what was planned.
             (LocalState::Active, Why::Doubt { error, .. }) if error.class == ErrorClass::Refused => (failed(error.message), Todo::Nothing),
@@ -115,6 +118,24 @@ impl StepRun {
         (failed(self.explain(&error)), Todo::Nothing)
     }
 
+    /// A manager that was asked to be the only one leads its swarm, or it is said what it is instead. It is never asked twice.
+    fn looked_after_recovery(&mut self, why: Why, swarm: &LocalSwarm, now: Duration) -> (Stage, Todo) {
+        if has_recovered(swarm) {
+            self.changed = true;
+            return (self.done(), Todo::Nothing);
+        }
+        let (error, since) = match why {
+            Why::Doubt { error, since } => (error, since),
+            Why::Confirm => (goes_on("the engine said yes and does not lead its swarm yet"), now),
+        };
+        if now < since + PENDING_BUDGET && error.class != ErrorClass::Refused {
+            let then = Then::Look(Why::Doubt { error, since });
+            return (Stage::Pausing { until: now + Duration::from_millis(500), then }, Todo::Nothing);
+        }
+        let kept = if *swarm.state() == LocalState::Inactive { "; its state is kept: restart its engine to have it as it was" } else { "" };
+        (failed(format!("{}{kept}", error.message)), Todo::Nothing)
+    }
+
     fn looked_after_leave(&mut self, why: Why, swarm: &LocalSwarm, now: Duration) -> (Stage, Todo) {
         if *swarm.state() == LocalState::Inactive {
             return (self.done(), Todo::Nothing);
@@ -164,6 +185,11 @@ impl StepRun {
             }
         }
     }
+}
+
+/// Whether a host that is asked to become the only manager has become it, as it says itself.
+pub(super) fn has_recovered(swarm: &LocalSwarm) -> bool {
+    *swarm.state() == LocalState::Active && swarm.control_available && swarm.cluster.is_some()
 }
 
 fn goes_on(message: &str) -> EngineError {

@@ -1,9 +1,10 @@
 //! A run of a whole plan: which step may begin, through which manager, and who gets which answer.
 
 use super::board::Board;
-use super::calls::join_address;
+use super::calls::{join_address, join_at};
 use super::effect::{Answer, Call, Effect, EffectId};
 use super::families::{FamilyRun, Place};
+use super::look::has_recovered;
 use super::state::{Input, Outcome, PEEK_AT_JOIN, Rejoining, Stage, StepRun, Todo, Why};
 use super::task::{Event, MakeTask};
 use crate::engine::{ErrorClass, NodeChange, Reason};
@@ -388,7 +389,10 @@ impl Run {
             (Action::Init { request }, Answer::SawHost(swarm)) if swarm.control_available => Some(request),
             _ => None,
         };
-        let address = made_by.map(join_address);
+        let address = match (&run.step.action, answer) {
+            (Action::Recover { advertise, listen }, Answer::SawHost(swarm)) if has_recovered(swarm) => Some(join_at(*advertise, listen)),
+            _ => made_by.map(join_address),
+        };
         match answer {
             Answer::SawHost(swarm) => {
                 if let Some(node) = &swarm.node {

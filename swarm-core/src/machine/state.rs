@@ -321,7 +321,9 @@ impl StepRun {
                 self.established |= matches!(self.step.action, Action::Init { .. });
                 self.after_call(now)
             }
-            Answer::Failed(error) if self.enters() || matches!(self.step.action, Action::Leave { .. }) => self.host_call_failed(error, now),
+            Answer::Failed(error) if self.enters() || matches!(self.step.action, Action::Leave { .. } | Action::Recover { .. }) => {
+                self.host_call_failed(error, now)
+            }
             Answer::Failed(error) => self.manager_call_failed(error, now),
             Answer::SawHost(_) | Answer::SawCluster(_) | Answer::Replies(_) => (Stage::Calling, Todo::Nothing),
         }
@@ -342,7 +344,9 @@ impl StepRun {
             return (Stage::Looking(Why::Confirm), Todo::Look);
         }
         match &self.step.action {
-            Action::Init { .. } | Action::Join { .. } | Action::Leave { .. } => (Stage::Looking(Why::Confirm), Todo::Look),
+            Action::Init { .. } | Action::Join { .. } | Action::Leave { .. } | Action::Recover { .. } => {
+                (Stage::Looking(Why::Confirm), Todo::Look)
+            }
             Action::UpdateSwarm { .. } | Action::StoreUnlockKey | Action::Unlock | Action::Work(_) => (self.done(), Todo::Nothing),
             Action::RemoveNode { demote, .. } if self.demoted || !*demote => (self.done(), Todo::Nothing),
             Action::Promote { .. } => self.promoted(now),

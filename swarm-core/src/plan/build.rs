@@ -111,6 +111,7 @@ impl<'a> Builder<'a> {
                 | Action::UpdateSwarm { .. }
                 | Action::StoreUnlockKey
                 | Action::Unlock
+                | Action::Recover { .. }
                 | Action::Work(_) => {}
             }
         }

@@ -73,6 +73,7 @@ impl Step {
             | Action::Configure { .. }
             | Action::Promote { .. }
             | Action::Unlock
+            | Action::Recover { .. }
             | Action::Demote => self.host.clone().map_or(Target::Swarm, Target::Host),
             Action::Work(work) => work.target.clone(),
         }

@@ -68,11 +68,32 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
             say(Some(init), "makes a swarm while a declared manager may be in one");
         }
     }
+    for step in plan.steps.iter().filter(|s| matches!(s.action, Action::Recover { .. })) {
+        if plan.purpose != PlanPurpose::Recover || !matches!(observed.cluster, ObservedCluster::NoLeader { .. }) {
+            say(Some(step), "makes one manager the only one where the quorum is not lost, or no one asked for that");
+        }
+        let lives = |s: &HostState| {
+            !matches!(
+                s,
+                HostState::Standalone
+                    | HostState::ForeignSwarm { .. }
+                    | HostState::Unreachable { .. }
+                    | HostState::NoEngine { .. }
+                    | HostState::EngineDown { .. }
+            )
+        };
+        let leaves = |h: &HostName| {
+            plan.steps.iter().any(|s| s.host.as_ref() == Some(h) && matches!(s.action, Action::Leave { .. }) && step.needs.contains(&s.id))
+        };
+        if spec.managers().any(|m| Some(&m.name) != step.host.as_ref() && state_of(&m.name).is_some_and(lives) && !leaves(&m.name)) {
+            say(Some(step), "makes one manager the only one while another one may go on");
+        }
+    }
     for step in &plan.steps {
         let Some(host) = &step.host else { continue };
         match (&step.action, state_of(host)) {
             (Action::Leave { .. }, Some(HostState::Member { .. }))
-                if matches!(plan.purpose, PlanPurpose::Destroy | PlanPurpose::Remove) => {}
+                if matches!(plan.purpose, PlanPurpose::Destroy | PlanPurpose::Remove | PlanPurpose::Recover) => {}
             (Action::Leave { .. }, Some(HostState::Member { .. } | HostState::Standalone)) => {
                 say(Some(step), "takes a healthy host out of its swarm")
             }

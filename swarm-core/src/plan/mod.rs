@@ -46,6 +46,8 @@ pub enum PlanPurpose {
     Work,
     /// To take some hosts' nodes out for good.
     Remove,
+    /// To go on with one manager where the quorum is lost for good.
+    Recover,
 }
 
 /// An ordered list of steps, with what it stands on.
@@ -230,6 +232,13 @@ pub enum Action {
     StoreUnlockKey,
     /// Give the host's engine the unlock key that is kept.
     Unlock,
+    /// Make this manager the only one of its swarm, which no longer has a quorum.
+    Recover {
+        /// The address other nodes use.
+        advertise: IpAddr,
+        /// Where it listens.
+        listen: String,
+    },
     /// Remove an entry this host left in the node list under an older id.
     RemoveNode {
         /// The old id.
@@ -257,6 +266,7 @@ impl Action {
             Self::UpdateSwarm { .. } => "update-swarm",
             Self::StoreUnlockKey => "store-key",
             Self::Unlock => "unlock",
+            Self::Recover { .. } => "recover",
             Self::RemoveNode { .. } => "remove-node",
             Self::Work(work) => &work.verb,
         }

@@ -19,6 +19,7 @@ fn rank(action: &Action) -> u8 {
         Action::RemoveNode { .. } => 9,
         Action::StoreUnlockKey => 10,
         Action::Unlock => 0,
+        Action::Recover { .. } => 2,
         Action::Work(_) => 11,
     }
 }

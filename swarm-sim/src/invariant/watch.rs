@@ -266,7 +266,7 @@ impl Watch {
             Sent::Leave { force } => self.leave(host, *force, state, &mut found),
             Sent::UpdateNode { id, version, change } => self.update(host, id, *version, change, &mut found),
             Sent::RemoveNode { id, force } => self.remove(id, *force, &mut found),
-            Sent::UpdateSwarm { .. } | Sent::Unlock | Sent::Read(_) | Sent::Token { .. } => {}
+            Sent::UpdateSwarm { .. } | Sent::Unlock | Sent::ForceNewCluster | Sent::Read(_) | Sent::Token { .. } => {}
             // Objects have rules of their own.
             Sent::CreateObject { .. } | Sent::UpdateObject { .. } | Sent::RemoveObject { .. } => {}
         }
@@ -338,6 +338,7 @@ impl Watch {
             }
             Sent::CreateObject { .. } | Sent::UpdateObject { .. } | Sent::RemoveObject { .. } => true,
             Sent::UpdateSwarm { change } => any(&|a, _| matches!(a, Action::UpdateSwarm { change: c } if c == *change)),
+            Sent::ForceNewCluster => any(&|a, h| h == host && matches!(a, Action::Recover { .. })),
             Sent::Unlock | Sent::Read(_) | Sent::Token { .. } => true,
         };
         if !shown {

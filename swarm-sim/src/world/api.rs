@@ -254,6 +254,39 @@ impl State {
         Ok(())
     }
 
+    /// `POST /swarm/init` with ForceNewCluster: the members of raft are this manager alone, the entries of the others stay, and what the swarm
+    /// is stays (measured on engines 20.10 and 28.5).
+    pub(crate) fn force_new_cluster(&mut self, host: &HostName, advertise: std::net::IpAddr) -> Result<(), Words> {
+        let Some(Local::Active { swarm, node, control: true }) = self.hosts.get(host).map(|h| h.local.clone()) else {
+            return Err(words::not_in_swarm());
+        };
+        let others: Vec<NodeId> =
+            self.swarms.get(swarm).map(|s| s.raft.keys().filter(|v| **v != node).cloned().collect()).unwrap_or_default();
+        let living = others.iter().filter(|v| self.lives(swarm, v)).filter_map(|v| self.host_of(swarm, v)).next();
+        if let Some(other) = living {
+            let what = format!("{host} becomes the only manager of its swarm while {other} is one too");
+            self.watches.violations.push(crate::invariant::Violation { rule: "I9", at: self.now, what });
+            self.forced_new_cluster(host);
+            return Ok(());
+        }
+        if let Some(s) = self.swarms.get_mut(swarm) {
+            s.raft.retain(|v, _| *v == node);
+            if let Some(voter) = s.raft.get_mut(&node) {
+                let port = voter.address.rsplit(':').next().unwrap_or("2377").to_owned();
+                (voter.address, voter.silent_since) =
+                    (std::net::SocketAddr::new(advertise, port.parse().unwrap_or(2377)).to_string(), None);
+            }
+            s.version += 1;
+            s.follow(&node, self.now);
+            if let Some(own) = s.nodes.get_mut(&node) {
+                own.state = NodeState::Ready;
+            }
+        }
+        self.say(host, "became the only manager");
+        self.disturb();
+        Ok(())
+    }
+
     /// `POST /swarm/update`, from the live object. `Ok(false)` means that there was nothing to change.
     pub(crate) fn update_swarm(&mut self, host: &HostName, change: &SwarmChange) -> Said<bool> {
         let swarm = match self.asked(host, true, |_, index| index) {

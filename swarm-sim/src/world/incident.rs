@@ -327,7 +327,7 @@ impl State {
 
     /// `docker swarm init --force-new-cluster`: a copy of the swarm with one manager. The same id, the same tokens; what the others
     /// go on to do in theirs is not in it.
-    fn forced_new_cluster(&mut self, host: &HostName) -> bool {
+    pub(super) fn forced_new_cluster(&mut self, host: &HostName) -> bool {
         let Some((swarm, node)) = self.host(host).and_then(|h| h.node().map(|(s, n)| (s, n.clone()))) else { return false };
         let index = self.swarms.len();
         let Some(mut copy) = self.swarms.get(swarm).filter(|s| s.raft.contains_key(&node)).cloned() else { return false };

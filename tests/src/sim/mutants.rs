@@ -231,6 +231,10 @@ impl Membership for Bent {
         self.inner()?.unlock(key).await
     }
 
+    async fn force_new_cluster(&self, advertise: std::net::IpAddr, listen: &str) -> Result<(), EngineError> {
+        self.inner()?.force_new_cluster(advertise, listen).await
+    }
+
     async fn update_swarm(&self, change: &SwarmChange) -> Result<(), EngineError> {
         self.inner()?.update_swarm(change).await
     }

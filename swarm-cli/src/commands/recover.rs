@@ -1,0 +1,61 @@
+//! `swarm recover`.
+
+use super::work::{How, Session, carry};
+use crate::args::Format;
+use crate::args_swarm::RecoverArgs;
+use crate::failure::Failure;
+use crate::{output, source};
+use std::collections::BTreeSet;
+use swarm_core::Apply;
+use swarm_core::id::HostName;
+use swarm_core::intent::Converge;
+use swarm_core::plan::PlanOptions;
+use swarm_core::recover::Recover;
+
+/// How often the file is applied afterwards: an entry of an old node counts as down only after some seconds.
+const ROUNDS: u32 = 3;
+
+pub(super) async fn run(args: &RecoverArgs, format: Format) -> Result<u8, Failure> {
+    let session = Session::open(&args.common).await?;
+    let spec = &session.spec;
+    let named: BTreeSet<HostName> = source::named(std::slice::from_ref(&args.host), spec, "HOST")?.into_iter().collect();
+    let host = named.first().cloned().ok_or_else(|| Failure::Usage("name one host".into()))?;
+    let intent = Recover { spec, host: host.clone(), fenced: args.fenced.iter().cloned().collect() };
+    let how = How {
+        dry_run: args.agree.dry_run,
+        question: Some(format!("Make {host} the only manager? What only the others knew is lost.")),
+        must_agree: true,
+        yes: args.agree.yes,
+        idle: "nothing to do".into(),
+        done: format!("{host} leads the swarm"),
+        ..How::new("recover", format)
+    };
+    let code = carry(&session, &intent, how).await?;
+    if code != 0 || args.agree.dry_run {
+        return Ok(code);
+    }
+    // The others come back to what the file wants; those that are fenced are not there.
+    let there: BTreeSet<HostName> = spec.hosts().filter(|h| !args.fenced.contains(&h.name.to_string())).map(|h| h.name.clone()).collect();
+    let options = PlanOptions { limit: Some(there), ..PlanOptions::default() };
+    let mut code = 0;
+    for round in 0..ROUNDS {
+        let converge = Converge { spec, options: options.clone() };
+        if round == 0
+            && Apply::new(spec, &session.fleet).options(options.clone()).keys(session.keys.as_ref()).plan_for(&converge).await?.0.is_empty()
+        {
+            break;
+        }
+        let question = Some("Bring the other hosts back to what the file wants?".to_owned());
+        let done = "the hosts that are there match the file".to_owned();
+        let how =
+            How { question, must_agree: true, yes: args.agree.yes, done, limit: options.limit.clone(), ..How::new("recover", format) };
+        code = carry(&session, &converge, how).await?;
+        if code == 0 {
+            break;
+        }
+    }
+    if format == Format::Text {
+        output::note(&format!("next: look after what is lost, then `swarm apply -f {}`", args.common.file.display()));
+    }
+    Ok(code)
+}
