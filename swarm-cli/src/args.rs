@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::args_swarm::{AdoptArgs, CaCommand, CertsArgs, CheckArgs, RecoverArgs, TokenCommand, UnlockArgs, UnlockKeyCommand};
+use crate::args_swarm::{AdoptArgs, CaCommand, CertsArgs, CheckArgs, RecoverArgs, SupportArgs, TokenCommand, UnlockArgs, UnlockKeyCommand};
 use crate::args_work::{NodeCommand, ObjectCommand, ServiceCommand, StackCommand};
 use crate::complete::{hosts, selectors};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Schema,
     /// Look on every host for what would break a swarm. Changes nothing.
     Check(CheckArgs),
+    /// Collect into one file what someone who helps needs to know, without secrets.
+    Support(SupportArgs),
     /// Look at every host and show what `apply` would do. Changes nothing.
     Plan(PlanArgs),
     /// Bring the cluster to what the file says, and verify it from a fresh look.

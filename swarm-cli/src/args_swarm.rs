@@ -183,3 +183,12 @@ pub(crate) struct RecoverArgs {
     #[command(flatten)]
     pub(crate) agree: AgreeArgs,
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct SupportArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Where to write it. A file that is there is not overwritten.
+    #[arg(short, long, default_value = "swarm-support.json", value_name = "FILE")]
+    pub(crate) output: PathBuf,
+}

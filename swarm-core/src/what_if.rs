@@ -50,8 +50,10 @@ pub fn loss(observed: &Observed, running: &[Running], down: &BTreeSet<NodeId>) -
     for (service, node) in running {
         *left.entry(service).or_default() += usize::from(!down.contains(node));
     }
+    let mut names: Vec<String> = nodes.iter().filter(|n| down.contains(&n.id)).map(|n| called(observed, n)).collect();
+    names.sort();
     Loss {
-        down: nodes.iter().filter(|n| down.contains(&n.id)).map(|n| called(observed, n)).collect(),
+        down: names,
         managers,
         reached,
         needed: quorum::needed(managers),

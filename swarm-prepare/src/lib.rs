@@ -9,4 +9,4 @@ mod machine;
 mod tests;
 
 pub use checks::{CHECKS, Check, Found, Seen, Severity, check};
-pub use machine::{CHECK_SCRIPT, Machine, look, parse};
+pub use machine::{CHECK_SCRIPT, LOG_SCRIPT, Machine, look, parse};

@@ -60,6 +60,14 @@ done
 echo swarm-check-end
 "#;
 
+/// Prints the last lines of the engine's log, where systemd or a file keeps it.
+pub const LOG_SCRIPT: &str = r#"export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+if [ -d /run/systemd/system ]; then journalctl -u docker -n 300 --no-pager 2>/dev/null
+elif [ -r /var/log/docker.log ]; then tail -n 300 /var/log/docker.log
+elif [ -r /var/log/docker/current ]; then tail -n 300 /var/log/docker/current
+fi
+"#;
+
 /// What a machine said. `None`, and what is missing in a map, is not known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Machine {

@@ -194,6 +194,21 @@ async fn tokens_the_root_and_the_key_on_real_engines() {
     let joined = lab.host("w2").exec(&["docker", "swarm", "join", "--token", &of_engine("worker"), &remote]);
     assert!(joined.is_ok(), "{joined:?}");
 
+    // What is collected for someone who helps holds no secret.
+    let report = key.path().join("support.json");
+    let collected = swarm(&["support", "-o", report.to_str().unwrap()]);
+    assert_eq!(collected.code, 0, "{collected:?}");
+    let text = std::fs::read_to_string(&report).unwrap();
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&report).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    let kept = std::fs::read_to_string(&key_file).unwrap();
+    for secret in [of_engine("worker"), of_engine("manager"), kept.trim().to_owned()] {
+        let own = secret.rsplit('-').next().unwrap();
+        assert!(!text.contains(own), "a secret is in the report");
+    }
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(report["hosts"].as_array().unwrap().len() == 4 && report["verify"]["converged"] == true, "{text}");
+
     // Another root: every node has a certificate of it, valid for as long as was asked for, and what is not there is named.
     lab.host("w2").kill(true).unwrap();
     eventually("w2 is missed", Duration::from_secs(60), || lab.nodes("m1").iter().any(|n| n.starts_with("w2") && n.contains("Down"))).await;

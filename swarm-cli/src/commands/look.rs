@@ -113,7 +113,7 @@ fn is_healthy(hosts: &[(&HostName, &ObservedHost)], observed: &Observed) -> bool
     unhealthy(&view.nodes, None).is_none() && hosts.iter().all(|(_, h)| ready(h))
 }
 
-fn json_row(name: &HostName, host: &ObservedHost) -> Value {
+pub(super) fn json_row(name: &HostName, host: &ObservedHost) -> Value {
     json!({ "host": name, "state": host.state, "node": host.node.as_ref().map(json_node), "presumed": host.presumed.as_ref().map(json_node) })
 }
 
@@ -125,7 +125,7 @@ fn json_node(node: &NodeFacts) -> Value {
     })
 }
 
-fn quorum_line(observed: &Observed) -> String {
+pub(super) fn quorum_line(observed: &Observed) -> String {
     match observed.view() {
         Some(view) => {
             let managers: Vec<&NodeFacts> = view.nodes.iter().filter(|n| n.manager.is_some()).collect();

@@ -13,6 +13,7 @@ mod objects;
 mod recover;
 mod service;
 mod stack;
+mod support;
 mod work;
 
 use crate::args::{Cli, Command, Common, Format, LabCommand};
@@ -95,6 +96,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Ca(command) => wait(command.common(), access::ca(&command, format)),
         Command::Certs(args) => wait(&args.common, access::certs(&args, format)),
         Command::Unlock(args) => wait(&args.common, access::unlock(&args, format)),
+        Command::Support(args) => wait(&args.common, support::run(&args, format)),
         Command::Recover(args) => wait(&args.common, recover::run(&args, format)),
         Command::UnlockKey(command) => wait(command.common(), access::unlock_key(&command, format)),
         Command::Lab(command) => lab::run(command, format),
