@@ -201,7 +201,11 @@ impl LabHost {
         for pid in self.engine_pids() {
             ask_to_end(pid);
         }
-        wait_until(Duration::from_secs(20), || self.engine_pids().is_empty());
+        if !wait_until(Duration::from_secs(20), || self.engine_pids().is_empty()) {
+            // One that does not end in time is ended.
+            let _ = self.signal_engine("KILL");
+            wait_until(Duration::from_secs(5), || self.engine_pids().is_empty());
+        }
     }
 
     /// Sends a signal by name (`STOP`, `CONT`, `KILL`) to the host's dockerd.

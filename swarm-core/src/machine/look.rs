@@ -47,6 +47,15 @@ impl StepRun {
                     Why::Confirm => (goes_on("the join goes on in the background"), now),
                 };
                 if now >= since + PENDING_BUDGET {
+                    // What goes on there is not ours: our call did not reach the engine, or it was in a swarm by then.
+                    if error.reason == Reason::AlreadyInSwarm || error.class == ErrorClass::Unreachable {
+                        return (failed(self.explain(&error)), Todo::Nothing);
+                    }
+                    // It has a certificate: a member that restarted and looks for its managers says the same.
+                    if let Some(node) = &swarm.node {
+                        let message = format!("{}; its engine is node {node} and has not found its managers", error.message);
+                        return (Stage::Ended(Outcome::InDoubt { message }), Todo::Nothing);
+                    }
                     let message = format!("{} ({})", error.message, swarm.error.clone().unwrap_or_else(|| "no reason given".into()));
                     return (Stage::Leaving { message }, Todo::Leave);
                 }
