@@ -364,7 +364,12 @@ async fn why_an_engine_is_not_reached() {
     let host = Arc::new(connect(m1, with_sudo));
     assert_eq!(DockerEngine::on_host(Arc::clone(&host) as Arc<dyn Host>, SOCKET).await.unwrap().info().await.unwrap().hostname, "m1");
     // No docker command line is needed: whatever of five programs the host has carries the bytes.
-    let hide = |program: &str| format!("for f in $(which -a {program}); do mount --bind /dev/null $f; done");
+    // Also where only a login looks.
+    let hide = |program: &str| {
+        format!(
+            "for f in $(PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/bin:/bin which -a {program} | sort -u); do mount --bind /dev/null $f; done"
+        )
+    };
     reconfigure(m1, "AllowStreamLocalForwarding no");
     for (gone, next) in [("docker", "python3"), ("python3", "perl")] {
         m1.exec(&["sh", "-c", &hide(gone)]).unwrap();
