@@ -37,9 +37,19 @@ enum Fence {
 }
 
 impl Recover<'_> {
-    fn fence(&self, name: &HostName, seen: &ObservedHost) -> Fence {
+    fn fence(&self, observed: &Observed, name: &HostName, seen: &ObservedHost) -> Fence {
+        let ours = match &observed.cluster {
+            ObservedCluster::NoLeader { swarm, .. } => swarm.as_ref(),
+            _ => None,
+        };
         match &seen.state {
-            HostState::Standalone | HostState::ForeignSwarm { .. } => Fence::Out,
+            HostState::Standalone => Fence::Out,
+            // While no manager answers, members of this swarm are among those whose swarm is another than the file's as far as is known.
+            HostState::ForeignSwarm { cluster: Some(theirs), role, .. } if ours.is_some() => match role {
+                Role::Manager if Some(theirs) == ours => Fence::Leaves,
+                _ => Fence::Out,
+            },
+            HostState::ForeignSwarm { .. } => Fence::Open("nothing proves that the swarm it is in is another one".into()),
             HostState::Unreachable { why } | HostState::NoEngine { why } | HostState::EngineDown { why } => {
                 if self.fenced.contains(name.as_str()) { Fence::Said } else { Fence::Open(format!("{}: {why}", seen.state.word())) }
             }
@@ -110,12 +120,17 @@ impl Recover<'_> {
         let (mut steps, mut notes): (Vec<Step>, Vec<String>) = (Vec::new(), Vec::new());
         for name in hosts {
             let Some(seen) = observed.hosts.get(&name) else { continue };
-            match self.fence(&name, seen) {
+            match self.fence(observed, &name, seen) {
                 Fence::Out => notes.push(format!("{name} is in no swarm that could be this one")),
                 Fence::Said => notes.push(format!("{name} is not reached; you say that it will not come back as what it was")),
                 Fence::Open(why) => refusals.push(Refusal::Unfit {
                     host: name.clone(),
-                    why: format!("it may come back as a manager of this swarm ({why}); stop it for good, then say so with --fenced {name}"),
+                    why: match seen.report.engine {
+                        Ok(_) => format!("it may be a manager of this swarm ({why}); take it out of its swarm first"),
+                        Err(_) => format!(
+                            "it may come back as a manager of this swarm ({why}); stop it for good, then say so with --fenced {name}"
+                        ),
+                    },
                 }),
                 Fence::Leaves => steps.push(Step {
                     id: StepId::new(format!("{name}/leave")),
@@ -195,5 +210,39 @@ impl Intent for Recover<'_> {
         let nodes = observed.view().map_or(0, |v| v.nodes.len());
         let services = observed.view().map_or(0, |v| v.services);
         Verdict::of(findings, vec![format!("{nodes} nodes and {services} services are known")])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ClusterId;
+    use crate::observe::merge;
+    use crate::testkit::{Is, spec, world};
+
+    /// While no manager answers, a member of this swarm may be classified as one of another: it is a fence only if it is another.
+    #[test]
+    fn a_manager_of_this_swarm_is_no_fence_whatever_it_is_called() {
+        let file = spec(&["m1", "m2"]);
+        let mut observed = merge(&file, &world(&[("m1", Is::Manager), ("m2", Is::Alone)]), &BTreeSet::new());
+        let managers = vec![(HostName::new("m1"), "no leader".to_owned())];
+        observed.cluster = ObservedCluster::NoLeader { managers, swarm: Some(ClusterId::new("ours")), members: 2, gone: Vec::new() };
+        let recover = Recover { spec: &file, host: "m1".into(), fenced: BTreeSet::new() };
+        let in_swarm = |observed: &Observed, cluster: Option<&str>, role: Role| {
+            let mut observed = observed.clone();
+            let cluster = cluster.map(ClusterId::new);
+            observed.hosts.get_mut(&HostName::new("m2")).unwrap().state =
+                HostState::ForeignSwarm { cluster, role, running: 0, managers: Vec::new() };
+            let planned = recover.plan(&observed);
+            if let Ok(plan) = &planned {
+                assert_eq!(crate::plan::lint(plan, &file, &observed, &BTreeSet::new()), Vec::new());
+            }
+            planned.map(|plan| plan.steps.iter().map(|s| s.id.to_string()).collect::<Vec<_>>())
+        };
+        assert_eq!(in_swarm(&observed, Some("ours"), Role::Manager).unwrap(), ["m2/leave", "m1/recover"]);
+        assert_eq!(in_swarm(&observed, Some("ours"), Role::Worker).unwrap(), ["m1/recover"]);
+        assert_eq!(in_swarm(&observed, Some("theirs"), Role::Manager).unwrap(), ["m1/recover"]);
+        let unknown = format!("{:?}", in_swarm(&observed, None, Role::Manager).unwrap_err());
+        assert!(unknown.contains("nothing proves"), "{unknown}");
     }
 }

@@ -5,9 +5,9 @@ use crate::credential::Part;
 use crate::engine::SwarmChange;
 use crate::id::{HostName, StepId};
 use crate::intent::{Intent, Next, SoFar, not_now};
-use crate::observe::{ClusterView, NodeFacts, NodeState, Observed, ObservedHost};
+use crate::observe::{ClusterView, NodeFacts, NodeState, Observed};
 use crate::plan::{Action, Plan, Refusal, Risk, Step, Target};
-use crate::spec::{ClusterSpec, Role, SwarmSettings};
+use crate::spec::{ClusterSpec, SwarmSettings};
 use crate::verify::{Finding, FindingKind, Verdict};
 use std::collections::BTreeMap;
 
@@ -109,7 +109,7 @@ impl<'a> Replace<'a> {
     fn notes(&self, observed: &Observed, view: &ClusterView) -> Vec<String> {
         let mut notes = Vec::new();
         if self.parts.contains_key(&Part::Root) {
-            let away: Vec<String> = view.nodes.iter().filter(|n| n.state != NodeState::Ready).map(|n| name_of(observed, n)).collect();
+            let away: Vec<String> = view.nodes.iter().filter(|n| n.state != NodeState::Ready).map(|n| observed.name_of(n)).collect();
             if !away.is_empty() {
                 let they = if away.len() == 1 { "it is" } else { "they are" };
                 notes.push(format!("{} do not report: the new root is in force only when {they} back or removed", away.join(", ")));
@@ -123,15 +123,6 @@ impl<'a> Replace<'a> {
     }
 }
 
-/// A node as people call it.
-fn name_of(observed: &Observed, node: &NodeFacts) -> String {
-    match observed.host_of(&node.id) {
-        Some(host) => host.to_string(),
-        None if node.hostname.is_empty() => format!("node {}", node.id),
-        None => node.hostname.clone(),
-    }
-}
-
 /// How far a new root is: how many nodes have a certificate of it, and the names of the others. `None` where no root is being replaced.
 ///
 /// While it is, managers give the new root's key already (moby `daemon/cluster/convert/swarm.go`, swarmkit `ca.IssuerFromAPIRootCA`).
@@ -139,7 +130,7 @@ pub fn root_progress(observed: &Observed) -> Option<(usize, Vec<String>)> {
     let view = observed.view().filter(|v| v.cluster.root_rotation_in_progress)?;
     let new = view.cluster.fingerprints.get(&Part::Root)?;
     let (done, late): (Vec<&NodeFacts>, Vec<&NodeFacts>) = view.nodes.iter().partition(|n| n.root == *new);
-    Some((done.len(), late.iter().map(|n| name_of(observed, n)).collect()))
+    Some((done.len(), late.iter().map(|n| observed.name_of(n)).collect()))
 }
 
 /// The same in words.
@@ -151,18 +142,14 @@ pub fn new_root(done: usize, late: &[String]) -> String {
     }
 }
 
-/// A manager of the file that answers.
-pub(crate) fn a_manager(observed: &Observed) -> Option<&HostName> {
-    let answers = |h: &ObservedHost| h.node.as_ref().is_some_and(|n| n.role == Role::Manager) && matches!(h.report.view, Some(Ok(_)));
-    observed.hosts.iter().find(|(_, h)| answers(h)).map(|(name, _)| name)
-}
-
 impl Intent for Replace<'_> {
     fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
         if let Some(next) = not_now(self.spec, observed, so_far) {
             return next;
         }
-        let (Some(view), Some(host)) = (observed.view(), a_manager(observed)) else { return Next::Refused(vec![Refusal::NoSwarm]) };
+        let (Some(view), Some(host)) = (observed.view(), observed.answering_manager()) else {
+            return Next::Refused(vec![Refusal::NoSwarm]);
+        };
         if self.parts.contains_key(&Part::UnlockKey) && self.spec.unlock_key_file().is_none() {
             let why = "the file has no place for it: name one in swarm.unlock_key_file".to_owned();
             return Next::Refused(vec![Refusal::Object { object: Target::Swarm, why }]);

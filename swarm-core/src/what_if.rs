@@ -31,15 +31,6 @@ pub struct Loss {
     pub stopped: Vec<String>,
 }
 
-/// A node as people call it.
-pub fn called(observed: &Observed, node: &NodeFacts) -> String {
-    match observed.host_of(&node.id) {
-        Some(host) => host.to_string(),
-        None if node.hostname.is_empty() => node.id.to_string(),
-        None => node.hostname.clone(),
-    }
-}
-
 /// What is left when these nodes are gone.
 pub fn loss(observed: &Observed, running: &[Running], down: &BTreeSet<NodeId>) -> Loss {
     let nodes = observed.view().map_or(&[][..], |v| &v.nodes);
@@ -50,7 +41,7 @@ pub fn loss(observed: &Observed, running: &[Running], down: &BTreeSet<NodeId>) -
     for (service, node) in running {
         *left.entry(service).or_default() += usize::from(!down.contains(node));
     }
-    let mut names: Vec<String> = nodes.iter().filter(|n| down.contains(&n.id)).map(|n| called(observed, n)).collect();
+    let mut names: Vec<String> = nodes.iter().filter(|n| down.contains(&n.id)).map(|n| observed.name_of(n)).collect();
     names.sort();
     Loss {
         down: names,
@@ -67,7 +58,7 @@ pub fn loss(observed: &Observed, running: &[Running], down: &BTreeSet<NodeId>) -
 /// Every failure of one node, and of two managers at once, that is worth a line: all managers, and each worker that runs something.
 pub fn losses(observed: &Observed, running: &[Running]) -> Vec<Loss> {
     let mut nodes: Vec<&NodeFacts> = observed.view().into_iter().flat_map(|v| &v.nodes).collect();
-    nodes.sort_by_key(|n| called(observed, n));
+    nodes.sort_by_key(|n| observed.name_of(n));
     let managers: Vec<&NodeId> = nodes.iter().filter(|n| n.manager.is_some()).map(|n| &n.id).collect();
     let of = |ids: &[&NodeId]| loss(observed, running, &ids.iter().map(|id| (*id).clone()).collect());
     let single = managers.iter().map(|id| of(&[id]));

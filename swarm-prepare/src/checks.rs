@@ -273,7 +273,7 @@ checks! {
         "set net.bridge.bridge-nf-call-iptables=1"
         |s, h| (s.machine(h)?.sysctls.get("net/bridge/bridge-nf-call-iptables")? == "0").then(|| "net.bridge.bridge-nf-call-iptables is 0".to_owned());
     "same-hostname" Warning
-        "nodes are told apart by their host names in every list"
+        "every list of nodes shows their host names"
         "give each host a name of its own"
         |s, h| s.same(h, |s, h| Some(s.engine(h)?.hostname.clone())).map(|(name, others)| format!("host name {name}, as {others}"));
     "same-machine-id" Warning

@@ -7,7 +7,6 @@ use crate::fleet::{Fleet, FleetRead};
 use crate::id::HostName;
 use crate::observe::{Certificate, HostState, Observed, certificate_from_pem};
 use crate::plan::Refusal;
-use crate::replace::a_manager;
 use crate::secret::Secret;
 use crate::spec::Role;
 use futures_util::future::BoxFuture;
@@ -26,7 +25,7 @@ impl<F: Fleet> Apply<'_, F> {
     pub async fn join_token(&self, role: Role) -> Result<(Secret, String), ApplyError> {
         let observed = self.observe().await;
         let none = || ApplyError::Refused(vec![Refusal::NoSwarm]);
-        let name = a_manager(&observed).ok_or_else(none)?;
+        let name = observed.answering_manager().ok_or_else(none)?;
         let seen = observed.hosts.get(name).ok_or_else(none)?;
         let failed = |message: String| ApplyError::Refused(vec![Refusal::UnknownState { host: name.clone(), why: message }]);
         let spec = self.spec.host(name).ok_or_else(none)?;

@@ -175,6 +175,21 @@ impl Observed {
         self.hosts.iter().find(|(_, h)| matches!(&h.state, HostState::Member { node: n } if n == node)).map(|(name, _)| name)
     }
 
+    /// A node as people call it: its host of the file, its host name, or its id.
+    pub fn name_of(&self, node: &NodeFacts) -> String {
+        match self.host_of(&node.id) {
+            Some(host) => host.to_string(),
+            None if node.hostname.is_empty() => format!("node {}", node.id),
+            None => node.hostname.clone(),
+        }
+    }
+
+    /// A manager of the file that answers for the swarm.
+    pub fn answering_manager(&self) -> Option<&HostName> {
+        let answers = |h: &ObservedHost| h.node.as_ref().is_some_and(|n| n.role == Role::Manager) && matches!(h.report.view, Some(Ok(_)));
+        self.hosts.iter().find(|(_, h)| answers(h)).map(|(name, _)| name)
+    }
+
     /// What a plan made now would stand on: states and identities, no versions and no times.
     pub fn basis(&self) -> Basis {
         let mut facts = BTreeMap::new();

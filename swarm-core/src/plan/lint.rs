@@ -72,15 +72,16 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
         if plan.purpose != PlanPurpose::Recover || !matches!(observed.cluster, ObservedCluster::NoLeader { .. }) {
             say(Some(step), "makes one manager the only one where the quorum is not lost, or no one asked for that");
         }
-        let lives = |s: &HostState| {
-            !matches!(
-                s,
-                HostState::Standalone
-                    | HostState::ForeignSwarm { .. }
-                    | HostState::Unreachable { .. }
-                    | HostState::NoEngine { .. }
-                    | HostState::EngineDown { .. }
-            )
+        let ours = match &observed.cluster {
+            ObservedCluster::NoLeader { swarm, .. } => swarm.as_ref(),
+            _ => None,
+        };
+        let lives = |s: &HostState| match s {
+            HostState::Standalone | HostState::Unreachable { .. } | HostState::NoEngine { .. } | HostState::EngineDown { .. } => false,
+            HostState::ForeignSwarm { cluster, role, .. } => {
+                cluster.is_none() || ours.is_none() || (*role == Role::Manager && cluster.as_ref() == ours)
+            }
+            _ => true,
         };
         let leaves = |h: &HostName| {
             plan.steps.iter().any(|s| s.host.as_ref() == Some(h) && matches!(s.action, Action::Leave { .. }) && step.needs.contains(&s.id))
@@ -97,6 +98,10 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
             (Action::Leave { .. }, Some(HostState::Member { .. } | HostState::Standalone)) => {
                 say(Some(step), "takes a healthy host out of its swarm")
             }
+            // What it is in is this swarm: no manager answers, so it does not count as a member.
+            (Action::Leave { .. }, Some(HostState::ForeignSwarm { cluster: Some(cluster), .. }))
+                if plan.purpose == PlanPurpose::Recover
+                    && matches!(&observed.cluster, ObservedCluster::NoLeader { swarm: Some(ours), .. } if ours == cluster) => {}
             (Action::Leave { force: Force::Yes, .. }, Some(HostState::ForeignSwarm { .. })) if !forced.contains(host) => {
                 say(Some(step), "takes a host out of another swarm without leave to do so");
             }

@@ -16,7 +16,7 @@ pub(super) fn rotation(spec: &ClusterSpec, observed: &Observed, steps: &[Step]) 
     // A manager that stays, or the one that makes the swarm.
     let makes = |s: &&Step| matches!(s.action, Action::Init { .. });
     let host = steps.iter().find(makes).and_then(|s| s.host.clone());
-    let host = host.or_else(|| crate::replace::a_manager(observed).cloned())?;
+    let host = host.or_else(|| observed.answering_manager().cloned())?;
     let known = observed.view().map(|v| &v.cluster.fingerprints);
     // The tokens of a swarm that is yet to be made have no fingerprint: whatever they are, they are replaced.
     let was = |part: Part| (part, known.and_then(|k| k.get(&part)).cloned().unwrap_or_default());
