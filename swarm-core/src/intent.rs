@@ -2,7 +2,7 @@
 //! deterministic: the same observation gives the same answer.
 
 use crate::engine::{Force, Query};
-use crate::observe::{HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost};
+use crate::observe::{HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost, cannot_answer};
 use crate::plan::{Action, Plan, PlanOptions, Planned, Refusal, build, build_destroy, refuse_cluster};
 use crate::spec::ClusterSpec;
 use crate::verify::{Finding, FindingKind, Verdict, verify, verify_key};
@@ -177,6 +177,9 @@ fn between(observed: &Observed) -> Option<(String, Duration)> {
         && !observed.cluster.quorum_is_lost()
     {
         return Some(("no leader is seen; an election takes some seconds".into(), ELECTION_BUDGET));
+    }
+    if let Some((name, _)) = observed.hosts.iter().find(|(_, h)| cannot_answer(observed, h).is_some()) {
+        return Some((format!("{name} answers as a manager and does not hear the leader yet"), ELECTION_BUDGET));
     }
     // A manager that left by hand is missed by the others after some seconds; only then is its entry known to be dead.
     let left = |n: &&NodeFacts| {

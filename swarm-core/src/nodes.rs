@@ -241,7 +241,13 @@ impl RemoveNodes<'_> {
         if node.role == Role::Manager {
             leaving.push(Action::Demote, "manager".into(), "worker", because, Risk::Quorum);
         }
-        leaving.push(Action::Leave { force: Force::No, node: Some(node.id.clone()) }, what.clone(), "in no swarm", because, Risk::Host);
+        leaving.push(
+            Action::Leave { force: Force::No, node: Some(node.id.clone()), leaderless: false },
+            what.clone(),
+            "in no swarm",
+            because,
+            Risk::Host,
+        );
         let remove = Action::RemoveNode { node: node.id.clone(), demote: false, dead: false };
         leaving.push(remove, what, "no such node", because, Risk::None);
     }

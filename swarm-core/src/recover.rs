@@ -135,7 +135,11 @@ impl Recover<'_> {
                 Fence::Leaves => steps.push(Step {
                     id: StepId::new(format!("{name}/leave")),
                     host: Some(name.clone()),
-                    action: Action::Leave { force: Force::Yes, node: seen.report.engine.as_ref().ok().and_then(|e| e.swarm.node.clone()) },
+                    action: Action::Leave {
+                        force: Force::Yes,
+                        node: seen.report.engine.as_ref().ok().and_then(|e| e.swarm.node.clone()),
+                        leaderless: false,
+                    },
                     before: "a manager without a leader".into(),
                     after: "in no swarm".into(),
                     needs: Vec::new(),

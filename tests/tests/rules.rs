@@ -150,7 +150,7 @@ fn a_broken_plan_is_caught_by_its_number() {
         plan.steps.push(Step {
             id: "w1/leave".into(),
             host: Some("w1".into()),
-            action: Action::Leave { force: Force::Yes, node: plan.basis.0.get("w1.node").map(|id| id.as_str().into()) },
+            action: Action::Leave { force: Force::Yes, node: plan.basis.0.get("w1.node").map(|id| id.as_str().into()), leaderless: false },
             before: String::new(),
             after: String::new(),
             needs: Vec::new(),

@@ -324,6 +324,37 @@ async fn an_engine_that_dies_as_it_joins_costs_no_vote() {
     }
 }
 
+/// The join ends, its engine dies before the leader's first entry has come, and nothing that is restarted makes it answer again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_whose_raft_log_is_empty_joins_again() {
+    let lab = TestLab::up(4, 0);
+    let three = [("m1", "manager", ""), ("m2", "manager", ""), ("m3", "manager", "")];
+    converge(&lab.text(&three)).await;
+    let leader = lab.host("m1").address.to_string();
+    let token = lab.docker("m1", &["swarm", "join-token", "-q", "manager"]);
+    // The leader looks once whether the new manager is there, and then its messages do not arrive.
+    let m4 = lab.host("m4");
+    let first = ["-p", "tcp", "--dport", "2377", "-s", &leader, "--syn"];
+    let drops = [&first[..], &["-j", "DROP"]].concat();
+    let once = [&first[..], &["-m", "limit", "--limit", "1/hour", "--limit-burst", "1", "-j", "ACCEPT"]].concat();
+    for rule in [&drops, &once] {
+        m4.exec(&[&["iptables", "-I", "INPUT", "1"], &rule[..]].concat()).unwrap();
+    }
+    m4.exec(&["docker", "swarm", "join", "--token", token.trim(), &format!("{leader}:2377")]).unwrap();
+    m4.signal_engine("KILL").unwrap();
+    for rule in [&drops, &once] {
+        m4.exec(&[&["iptables", "-D", "INPUT"], &rule[..]].concat()).unwrap();
+    }
+    m4.start().unwrap();
+    let four = lab.text(&[&three[..], &[("m4", "manager", "")]].concat());
+    let file = lab.file(&four);
+    let ran = run(&["apply", "-f", file.to_str().unwrap(), "--yes"]);
+    assert!(ran.code == 0 && ran.out.contains("cannot answer its leader"), "{ran:?}");
+    assert_eq!((managers(&lab, "m1").len(), entries(&lab, "m1")), (4, 4), "{:?}", lab.nodes("m1"));
+    assert_eq!(lab.docker("m4", &["node", "ls", "-q"]).lines().count(), 4);
+    assert_eq!(run(&["plan", "-f", file.to_str().unwrap()]).code, 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_manager_that_joins_over_a_link_that_loses_packets_costs_no_vote() {
     let lab = TestLab::up(4, 0);

@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use swarm_core::driver::{NoProgress, settle};
+use swarm_core::driver::{Apply, NoProgress, settle};
+use swarm_core::engine::Force;
 use swarm_core::plan::Plan;
 use swarm_core::report::Ending;
-use swarm_sim::{CallFault, CallKind, Incident, World};
+use swarm_sim::{CallFault, CallKind, Incident, Purpose, World};
 use swarm_tests::sim::mutants::{Broken, Mutant};
 use swarm_tests::sim::random::play;
 use swarm_tests::sim::stories::{POINTS, STORIES};
@@ -68,7 +69,8 @@ fn seeds_that_once_broke_a_rule_do_not_any_more() {
     for seed in [
         1, 496, 1270, 1291, 1722, 1872, 2279, 2777, 3301, 4107, 8084, 11472, 29828, 34000, 36461, 37444, 57856, 72090, 79130, 91538,
         136682, 141806, 149324, 175242, 250695, 362544, 589566, 591847, 610181, 621564, 820020, 847249, 925136, 54338, 54482, 65301, 99297,
-        103101, 103249, 115999, 126778, 143416, 152898, 164213, 21532, 31021, 38560, 66065,
+        103101, 103249, 115999, 126778, 143416, 152898, 164213, 21532, 31021, 38560, 66065, 268, 14936, 27804, 53542, 59523, 63634, 148419,
+        175977, 208993, 220763,
     ] {
         let played = play(seed, false);
         assert_eq!(played.violations, Vec::<String>::new(), "seed {seed}");
@@ -383,6 +385,56 @@ proptest! {
             no_violations(&world, seed, "any plan");
         });
     }
+}
+
+/// An engine that dies just after its join as a manager cannot answer its leader when it is back. It is taken out and joins again, and a
+/// cluster that has such a host can be destroyed.
+#[test]
+fn a_manager_whose_raft_log_is_empty_costs_nothing() {
+    let (mut mute, mut healed) = (0, 0);
+    for seed in 0..100 {
+        for destroys in [false, true] {
+            swarm_sim::run(async {
+                let wanted = spec(&format!("{THREE}  x1: {{ address: 10.0.0.9, role: manager }}\n"));
+                let world = World::of(&wanted, seed);
+                let keys = Drawer::default();
+                assert!(Tool::new(&world, "me", &spec(THREE), &keys).apply().await.converged());
+                let tool = Tool::new(&world, "me", &wanted, &keys);
+                let dies = async {
+                    tokio::time::sleep(Duration::from_millis(560 + 2 * seed)).await;
+                    world.cause(&Incident::EngineStops("x1".into()));
+                    tokio::time::sleep(Duration::from_secs(3)).await;
+                    world.cause(&Incident::EngineStarts("x1".into()));
+                    world.mute()
+                };
+                let (first, cannot_answer) = tokio::join!(tool.apply(), dies);
+                if cannot_answer == 0 {
+                    return;
+                }
+                assert!(!first.converged(), "seed {seed}: {first:?}");
+                mute += 1;
+                tokio::time::sleep(Duration::from_secs(if seed % 2 == 0 { 1 } else { 60 })).await;
+                let tool = Tool::new(&world, "me", &wanted, &keys);
+                if destroys {
+                    let fleet = world.fleet("me");
+                    world.watch("me", &wanted, Purpose::Destroy, &[]);
+                    let apply = Apply::new(&wanted, &fleet).keys(&keys);
+                    let (plan, observed) = apply.plan_destroy(Force::No).await.unwrap();
+                    world.shown("me", &plan);
+                    let report = apply.run(&plan, &observed).await;
+                    assert!(report.verdict.as_ref().is_some_and(|v| v.converged), "seed {seed}: {report:?}");
+                } else {
+                    let ended = tool.apply().await;
+                    assert!(ended.converged(), "seed {seed}: {ended:?}");
+                    assert_eq!(world.mute(), 0, "seed {seed}");
+                    assert!(tool.plan().await.unwrap().is_empty(), "seed {seed}");
+                    healed += 1;
+                }
+                no_violations(&world, seed, "a manager whose raft log is empty");
+            });
+        }
+    }
+    assert!(mute >= 8 && healed >= 4, "{mute} managers could not answer, {healed} were healed");
 }
 
 /// An engine that dies after the managers made its node and before it has its certificate leaves an entry without a name. The next run

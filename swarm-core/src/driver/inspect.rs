@@ -88,7 +88,9 @@ async fn list_again(looked: Looked, began: Instant, concurrency: usize) -> Looke
     let known = listed(&looked);
     let unlisted = |report: &HostReport| {
         let swarm = report.engine.as_ref().map(|e| &e.swarm);
-        swarm.is_ok_and(|s| *s.state() == LocalState::Active && s.node.as_ref().is_some_and(|n| !known.contains(n)))
+        swarm.is_ok_and(|s| {
+            matches!(s.state(), LocalState::Active | LocalState::Pending) && s.node.as_ref().is_some_and(|n| !known.contains(n))
+        })
     };
     if began.elapsed() < FRESH && !looked.iter().any(|(_, report, _)| unlisted(report)) {
         return looked;
@@ -188,7 +190,7 @@ async fn view(reader: &Reader) -> Result<crate::observe::ClusterView, EngineErro
 fn needs_certificate(report: &HostReport, known: &BTreeSet<NodeId>) -> bool {
     let Ok(engine) = &report.engine else { return false };
     match engine.swarm.state() {
-        LocalState::Pending if !engine.swarm.manages() => false,
+        LocalState::Pending if engine.swarm.node.is_none() => false,
         LocalState::Active | LocalState::Pending => !engine.swarm.node.as_ref().is_some_and(|n| known.contains(n)),
         LocalState::Error | LocalState::Locked => true,
         LocalState::Inactive | LocalState::Other(_) => false,

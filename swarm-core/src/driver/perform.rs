@@ -124,11 +124,11 @@ impl Performer<'_> {
                 }
                 joined?;
             }
-            Call::Leave { force, node } => {
+            Call::Leave { force, node, leaderless } => {
                 if let Ok(mut in_one) = self.in_one.lock() {
                     in_one.remove(&effect.host);
                 }
-                return leave(engine.as_ref(), *force, node.as_ref()).await;
+                return leave(engine.as_ref(), *force, node.as_ref(), *leaderless).await;
             }
             Call::UpdateNode { node, change } => {
                 let facts = match change.role {
@@ -285,7 +285,7 @@ async fn store_unlock_key(engine: &dyn Engine, keys: &dyn KeyKeeper) -> Result<A
 }
 
 /// Leaving deletes a node's state: whose state it is, is checked in the same breath.
-async fn leave(engine: &dyn Engine, force: Force, node: Option<&NodeId>) -> Result<Answer, EngineError> {
+async fn leave(engine: &dyn Engine, force: Force, node: Option<&NodeId>, leaderless: bool) -> Result<Answer, EngineError> {
     let seen = engine.info().await.map_err(not_sent)?.swarm;
     let refused = |reason, message| Err(EngineError { doing: "leaving a swarm", class: ErrorClass::Refused, reason, message });
     match (node, &seen.node) {
@@ -295,6 +295,9 @@ async fn leave(engine: &dyn Engine, force: Force, node: Option<&NodeId>) -> Resu
         (Some(wanted), None) if matches!(seen.state(), LocalState::Pending | LocalState::Locked) => {
             let is = if *seen.state() == LocalState::Locked { "locked" } else { "joining a swarm" };
             return refused(Reason::Other, format!("the host is {is} now, and was node {wanted} when this was planned"));
+        }
+        _ if leaderless && seen.cluster.is_some() => {
+            return refused(Reason::Other, "the host hears its leader again, and stays".into());
         }
         // What was to be left is a join that had not ended, or had failed.
         (None, _) if *seen.state() == LocalState::Active => {

@@ -230,7 +230,7 @@ async fn a_host_that_became_another_node_is_not_made_to_leave() {
     let (spec, fleet) = (spec(&["m1"]), Mocks::default().with("m1", engine));
     // A leave that names no node is meant for a join that has not ended.
     for (node, word) in [(Some(NodeId::new("another")), "was another"), (None, "has ended meanwhile")] {
-        let answer = perform(&spec, &fleet, &effect("m1", Call::Leave { force: Force::Yes, node })).await;
+        let answer = perform(&spec, &fleet, &effect("m1", Call::Leave { force: Force::Yes, node, leaderless: false })).await;
         assert!(matches!(&answer, Answer::Failed(e) if e.class == ErrorClass::Refused && e.message.contains(word)), "{answer:?}");
     }
 }
@@ -243,7 +243,7 @@ async fn a_host_that_has_left_already_is_not_asked_to() {
         world.hosts.values().next().unwrap().engine.clone().map_err(|_| failure(ErrorClass::Unreachable))
     });
     engine.expect_leave().never();
-    let call = Call::Leave { force: Force::Yes, node: Some(NodeId::new("node-m1")) };
+    let call = Call::Leave { force: Force::Yes, node: Some(NodeId::new("node-m1")), leaderless: false };
     assert_eq!(perform(&spec(&["m1"]), &Mocks::default().with("m1", engine), &effect("m1", call)).await, Answer::AlreadySo);
 }
 

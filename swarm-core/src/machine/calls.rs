@@ -24,7 +24,9 @@ impl Run {
                 let guarded = *role == Role::Manager && (self.running || run.attempts > 1);
                 Some((host, Call::Join { role: *role, via, request, guarded }))
             }
-            Action::Leave { force, node } => Some((host, Call::Leave { force: *force, node: node.clone() })),
+            Action::Leave { force, node, leaderless } => {
+                Some((host, Call::Leave { force: *force, node: node.clone(), leaderless: *leaderless }))
+            }
             Action::Configure { change } => update(change.clone()),
             Action::Promote { rejoin } => match run.rejoin {
                 Rejoining::No => update(NodeChange { role: Some(Role::Manager), ..NodeChange::default() }),

@@ -46,6 +46,8 @@ pub enum Call {
         force: Force,
         /// The node id it must have.
         node: Option<NodeId>,
+        /// Only while it is a manager that names no leader.
+        leaderless: bool,
     },
     /// Read the node, send what it lacks with the version just read.
     UpdateNode {

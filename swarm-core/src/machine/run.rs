@@ -346,7 +346,7 @@ impl Run {
             },
             Todo::Leave => {
                 let force = run.leave_force();
-                (host, Call::Leave { force, node: None })
+                (host, Call::Leave { force, node: None, leaderless: false })
             }
             Todo::Call | Todo::CallElsewhere => match self.call_of(run) {
                 Some(call) => call,

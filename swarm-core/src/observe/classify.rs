@@ -146,7 +146,11 @@ pub(super) fn classify(report: &HostReport, ours: Option<&Ours<'_>>) -> HostStat
     match engine.swarm.state() {
         LocalState::Inactive => HostState::Standalone,
         LocalState::Pending if engine.swarm.manages() => active(report, engine, ours),
-        LocalState::Pending => HostState::Joining,
+        LocalState::Pending => match &engine.swarm.node {
+            // A node that was restarted looks for its managers, and says what a join says: it may be one of another swarm.
+            Some(node) if ours.is_none_or(|o| o.node(node).is_none()) => active(report, engine, ours),
+            _ => HostState::Joining,
+        },
         LocalState::Locked => HostState::Locked { cluster: certificate.map(|c| c.cluster.clone()) },
         LocalState::Error => HostState::Broken {
             error: engine.swarm.error.clone().unwrap_or_else(|| "the engine gives no reason".into()),

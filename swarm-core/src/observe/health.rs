@@ -1,6 +1,6 @@
 //! Which members of raft can be counted on.
 
-use super::{NodeFacts, NodeState};
+use super::{HostState, NodeFacts, NodeState, Observed, ObservedHost};
 use crate::id::NodeId;
 use crate::quorum::needed;
 
@@ -23,6 +23,19 @@ pub fn is_unhealthy(node: &NodeFacts) -> bool {
 /// A member of raft that is not healthy, besides the one that is to be changed.
 pub fn unhealthy<'a>(nodes: &'a [NodeFacts], changing: Option<&NodeId>) -> Option<&'a NodeFacts> {
     nodes.iter().find(|n| is_unhealthy(n) && Some(&n.id) != changing)
+}
+
+/// The entry of a manager that the others reach and whose own engine names no leader, while they have one. After an election's time that is
+/// no network: its engine ended after its join and before the leader's first entry was in its log, which is where the other members are. It
+/// cannot answer its leader from then on, whatever is restarted (swarmkit `manager/state/raft/raft.go`, JoinAndStart; seen on engines 20.10).
+pub fn cannot_answer<'a>(observed: &Observed, seen: &'a ObservedHost) -> Option<&'a NodeFacts> {
+    let leads = |n: &&NodeFacts| n.manager.as_ref().is_some_and(|m| m.leader);
+    // It stays so when it is demoted: what it would learn of that, it would have to ask its leader.
+    let node = seen.node.as_ref().filter(|n| (n.manager.is_none() || n.is_reachable_manager()) && !leads(n))?;
+    // A question that it did not answer proves nothing: it says itself that it names no swarm.
+    let nameless = seen.report.engine.as_ref().is_ok_and(|e| e.swarm.manages() && e.swarm.cluster.is_none());
+    let member = matches!(seen.state, HostState::Member { .. });
+    (member && nameless && observed.view().is_some() && matches!(seen.report.view, Some(Err(_)))).then_some(node)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub use facts::{
     ClusterFacts, ClusterView, EngineFacts, HostReport, LocalState, LocalSwarm, MachineFacts, ManagerFacts, NodeFacts, NodeState,
     Observation, ReachError, ReachErrorKind, Reachability, RemoteManager,
 };
-pub use health::{is_unhealthy, survives_without, unhealthy};
+pub use health::{cannot_answer, is_unhealthy, survives_without, unhealthy};
 pub use merge::{Basis, Contradiction, Observed, ObservedCluster, ObservedHost, merge};
 pub use objects::{Fact, ObjectFacts};
 pub use probe::{PROBE_SCRIPT, parse_probe};

@@ -1,6 +1,6 @@
 //! From what is wanted and what is there to a plan, or to the reasons why not. Synchronous, total, deterministic.
 
-use super::managers::{disk_too_full, gone_managers};
+use super::managers::{disk_too_full, gone_managers, rotation};
 use super::raft::Raft;
 use super::refusal::Refusal;
 use super::{Action, Blocked, Envelope, PLAN_VERSION, Plan, PlanPurpose, Risk, Step, fingerprint, order};
@@ -9,7 +9,7 @@ use crate::advice::Advice;
 use crate::condition::Condition;
 use crate::engine::{InitRequest, SwarmChange};
 use crate::id::{HostName, StepId};
-use crate::observe::{ClusterView, HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost};
+use crate::observe::{ClusterView, HostState, NodeFacts, Observed, ObservedCluster, ObservedHost, cannot_answer};
 use crate::quorum;
 use crate::spec::{Availability, ClusterSpec, HostSpec, NAME_LABEL, Role, SwarmSettings};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +54,7 @@ pub(super) struct Builder<'a> {
     pub(super) spec: &'a ClusterSpec,
     pub(super) observed: &'a Observed,
     pub(super) options: &'a PlanOptions,
-    steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
     pub(super) notes: Vec<String>,
     pub(super) blocked: Vec<Blocked>,
     pub(super) refusals: Vec<Refusal>,
@@ -223,7 +223,8 @@ impl<'a> Builder<'a> {
 
     /// There is a swarm: bring every host to where the file wants it.
     fn converge(&mut self, view: &'a ClusterView, live: &[HostName]) {
-        let mut raft = Raft::of(view);
+        let mute = self.observed.hosts.values().filter_map(|seen| cannot_answer(self.observed, seen)).map(|n| &n.id).collect();
+        let mut raft = Raft::of(view, &mute);
         if raft.healthy() < quorum::needed(raft.total()) {
             let managers = live.iter().map(|h| (h.clone(), quorum::summary(raft.total(), raft.healthy()))).collect();
             self.refusals.push(Refusal::NoLeader { managers, members: raft.total(), gone: Vec::new(), lost: false });
@@ -232,10 +233,27 @@ impl<'a> Builder<'a> {
         self.swarm_object(view, live);
         // A voter that is gone goes first: while it counts, every other change of managers is nearer to the edge.
         let mut chain = self.strangers(&mut raft);
+        self.take_out_mute(&mut raft, &mut chain);
         let mut promotions: Vec<(&HostSpec, &NodeFacts)> = Vec::new();
         let mut demotions: Vec<(&HostSpec, &NodeFacts)> = Vec::new();
         for (host, seen) in self.hosts() {
             match &seen.state {
+                HostState::Member { .. } if cannot_answer(self.observed, seen).is_some() => {
+                    let manager = host.role == Role::Manager;
+                    if let Some(why) = rotation(view) {
+                        self.blocked.push(Blocked { host: host.name.clone(), why });
+                        continue;
+                    }
+                    if !self.has(&self.id(host, "leave")) || (manager && !self.may_change(host, seen, &raft, 1)) {
+                        continue;
+                    }
+                    if let Some(join) = self.enter(host, seen, &chain.clone(), None, view.services > 0)
+                        && manager
+                    {
+                        raft.grow();
+                        chain = vec![join];
+                    }
+                }
                 HostState::Member { .. } => {
                     let Some(node) = &seen.node else { continue };
                     match (node.role, host.role) {
@@ -460,24 +478,6 @@ impl<'a> Builder<'a> {
     pub(super) fn push(&mut self, step: Step) {
         self.steps.push(step);
     }
-}
-
-/// What keeps hosts from joining while the swarm's root certificate is being replaced: a token would name the old root, and the new
-/// one is not there yet. Every node must have a new certificate first, also those that are away (swarmkit `ca/reconciler.go`).
-fn rotation(view: &ClusterView) -> Option<String> {
-    if !view.cluster.root_rotation_in_progress {
-        return None;
-    }
-    let show = |n: &NodeFacts| if n.hostname.is_empty() { n.id.to_string() } else { format!("{} ({})", n.id, n.hostname) };
-    let gone: Vec<&NodeFacts> = view.nodes.iter().filter(|n| n.state != NodeState::Ready).collect();
-    let away: Vec<String> = gone.iter().map(|n| show(n)).collect();
-    let waits = if away.is_empty() {
-        "it ends by itself in some seconds".to_owned()
-    } else {
-        let remove: Vec<String> = gone.iter().map(|n| Advice::RemoveEntry { node: n.id.clone() }.to_string()).collect();
-        format!("it waits for {}: bring them back, or {}", away.join(", "), remove.join(" and "))
-    };
-    Some(format!("the swarm's root certificate is being replaced, and no host can join before that has ended; {waits}"))
 }
 
 fn resolve_on(selector: &AddressSelector, nat: bool, seen: &ObservedHost) -> Result<IpAddr, String> {

@@ -5,7 +5,7 @@ use super::{Action, Blocked, Envelope, PLAN_VERSION, Plan, PlanPurpose, Planned,
 use crate::condition::Condition;
 use crate::engine::Force;
 use crate::id::{ClusterId, NodeId, StepId};
-use crate::observe::{ClusterView, HostState, NodeFacts, Observed, ObservedCluster, ObservedHost, unhealthy};
+use crate::observe::{ClusterView, HostState, NodeFacts, Observed, ObservedCluster, ObservedHost, cannot_answer, is_unhealthy, unhealthy};
 use crate::spec::{ClusterSpec, HostSpec, Role};
 
 /// Plans to take every member out. What the swarm has besides the hosts of the file is named. With `force` a swarm without a leader is
@@ -51,16 +51,25 @@ impl<'a> Destroy<'a> {
     /// whoever is left can always be asked and a run that is cut short can go on. The leader is the last: it hands nothing over.
     fn in_order(&mut self, view: &ClusterView) {
         let mut managers: Vec<(&HostSpec, &NodeFacts)> = Vec::new();
+        let mut mute: Vec<(&HostSpec, &NodeFacts)> = Vec::new();
         let mut workers: Vec<(&HostSpec, &NodeFacts)> = Vec::new();
         for (host, seen) in self.hosts() {
             match (&seen.state, &seen.node) {
+                (_, Some(node)) if node.manager.is_some() && cannot_answer(self.observed, seen).is_some() => mute.push((host, node)),
                 (HostState::Member { .. }, Some(node)) if node.role == Role::Manager => managers.push((host, node)),
                 (HostState::Member { .. }, Some(node)) => workers.push((host, node)),
                 _ => {}
             }
         }
-        managers.sort_by_key(|(_, node)| node.manager.as_ref().is_some_and(|m| m.leader));
-        let mut chain = self.dead_managers(view, managers.last().map(|(host, _)| *host), &managers);
+        // One that is not healthy goes first: the others are changed only when it is gone.
+        managers.sort_by_key(|(_, node)| (node.manager.as_ref().is_some_and(|m| m.leader), !is_unhealthy(node)));
+        let by = managers.last().map(|(host, _)| *host);
+        let answering: Vec<_> = managers.iter().chain(&mute).copied().collect();
+        let mut chain = self.dead_managers(view, by, &answering);
+        for (host, node) in mute {
+            let left = self.leave(host, Some(node.id.clone()), node.role, std::mem::take(&mut chain));
+            chain = by.map_or(vec![left.clone()], |by| vec![self.remove(by, node, vec![left])]);
+        }
         let first = chain.clone();
         let leaves: Vec<StepId> =
             workers.into_iter().map(|(host, node)| self.leave(host, Some(node.id.clone()), node.role, first.clone())).collect();
@@ -110,21 +119,27 @@ impl<'a> Destroy<'a> {
             if answers {
                 continue;
             }
-            let id = StepId::new(format!("{}/remove-{}", by.name, dead.id));
-            self.steps.push(Step {
-                id: id.clone(),
-                host: Some(by.name.clone()),
-                action: Action::RemoveNode { node: dead.id.clone(), demote: true, dead: false },
-                before: format!("manager {} ({name}), not reached", dead.id),
-                after: "no such node".into(),
-                needs: chain,
-                expect: None,
-                because: "it is not reached, and while it counts no healthy manager can be taken out".into(),
-                risk: Risk::Quorum,
-            });
-            chain = vec![id];
+            chain = vec![self.remove(by, &dead, chain)];
         }
         chain
+    }
+
+    /// Takes a manager that does not answer the others out of raft and out of the list.
+    fn remove(&mut self, by: &HostSpec, dead: &NodeFacts, needs: Vec<StepId>) -> StepId {
+        let name = if dead.hostname.is_empty() { "no host name" } else { dead.hostname.as_str() };
+        let id = StepId::new(format!("{}/remove-{}", by.name, dead.id));
+        self.steps.push(Step {
+            id: id.clone(),
+            host: Some(by.name.clone()),
+            action: Action::RemoveNode { node: dead.id.clone(), demote: true, dead: false },
+            before: format!("manager {} ({name}), which does not answer", dead.id),
+            after: "no such node".into(),
+            needs,
+            expect: None,
+            because: "it does not answer, and while it counts no healthy manager can be taken out".into(),
+            risk: Risk::Quorum,
+        });
+        id
     }
 
     /// No manager can be asked: each host that is in this swarm as it reports itself leaves it.
@@ -159,7 +174,7 @@ impl<'a> Destroy<'a> {
         self.steps.push(Step {
             id: id.clone(),
             host: Some(host.name.clone()),
-            action: Action::Leave { force: Force::Yes, node },
+            action: Action::Leave { force: Force::Yes, node, leaderless: false },
             before: format!("{role} of {}", self.spec.name()),
             after: "in no swarm".into(),
             needs,

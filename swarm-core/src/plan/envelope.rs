@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn leave() -> Action {
-        Action::Leave { force: Force::No, node: None }
+        Action::Leave { force: Force::No, node: None, leaderless: false }
     }
 
     /// A swarm of m1, m3 (managers) and w2 (a worker); w1, w3 and w4 are outside.

@@ -42,12 +42,16 @@ impl<'a> Builder<'a> {
             self.blocked.push(Blocked { host: host.name.clone(), why });
             return None;
         }
+        if let Some(why) = self.looks_for_its_managers(host, seen) {
+            self.blocked.push(Blocked { host: host.name.clone(), why });
+            return None;
+        }
         self.unfit(host, seen);
         let mut needs = needs.to_vec();
         let left = self.leave_first(host, seen, entry);
         match entry {
             Some(entry) if !left.is_empty() => {
-                let because = "its engine is in error and leaves: it is another node when it joins again";
+                let because = "its engine leaves: it is another node when it joins again";
                 let id = self.remove_entry(host, entry, because, left.clone());
                 needs.push(id);
                 needs.extend(left);
@@ -76,6 +80,23 @@ impl<'a> Builder<'a> {
         Some(id)
     }
 
+    /// The steps by which this plan takes a host out of the swarm and out of its list.
+    fn taken_out(&self, host: &HostSpec) -> Vec<StepId> {
+        let of = |s: &&Step| s.host.as_ref() == Some(&host.name) && matches!(s.action, Action::Leave { .. } | Action::RemoveNode { .. });
+        self.steps.iter().filter(of).map(|s| s.id.clone()).collect()
+    }
+
+    /// Why a host that seems to join is left alone: it is a node that once reported, and its engine has not found its managers since it was
+    /// restarted. What runs there goes on.
+    fn looks_for_its_managers(&self, host: &HostSpec, seen: &ObservedHost) -> Option<String> {
+        let node = seen.report.engine.as_ref().ok()?.swarm.node.as_ref().filter(|_| seen.state == HostState::Joining)?;
+        let listed = self.observed.view()?.nodes.iter().any(|n| n.id == *node && !n.hostname.is_empty());
+        let open = Advice::OpenPort { host: None };
+        let leave = Advice::ForceLeave { host: host.name.clone() };
+        (listed && !self.options.force_leave.contains(&host.name))
+            .then(|| format!("its engine is node {node} and has not found its managers since it was started: {open} for it; {leave}"))
+    }
+
     /// Whether a member of raft is at the address of a host that cannot say which node it is.
     fn is_voter_already(&self, host: &HostSpec, seen: &ObservedHost) -> bool {
         let Ok(address) = self.resolve(host, seen) else { return false };
@@ -94,6 +115,8 @@ impl<'a> Builder<'a> {
         let force_if = |yes: bool| if yes { Force::Yes } else { Force::No };
         let (force, node, because) = match &seen.state {
             HostState::Joining => (Force::No, None, "an earlier join, or a restart, has not found a manager".to_owned()),
+            // One that cannot answer its leader was taken out by steps of this plan.
+            HostState::Member { .. } => return self.taken_out(host),
             HostState::StaleMember { node } => {
                 (force_if(was_manager), Some(node.clone()), "the managers removed it and do not know its node id any more".to_owned())
             }
@@ -150,7 +173,7 @@ impl<'a> Builder<'a> {
         self.push(Step {
             id: id.clone(),
             host: Some(host.name.clone()),
-            action: Action::Leave { force, node },
+            action: Action::Leave { force, node, leaderless: false },
             before: seen.state.detail().unwrap_or_else(|| seen.state.word().into()),
             after: "in no swarm".into(),
             needs: Vec::new(),

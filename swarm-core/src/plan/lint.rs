@@ -4,7 +4,7 @@
 use super::{Action, Plan, PlanPurpose, Step, Target};
 use crate::engine::Force;
 use crate::id::{HostName, StepId};
-use crate::observe::{HostState, Observed, ObservedCluster};
+use crate::observe::{HostState, Observed, ObservedCluster, cannot_answer};
 use crate::quorum;
 use crate::spec::{ClusterSpec, Role};
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,11 +90,13 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
             say(Some(step), "makes one manager the only one while another one may go on");
         }
     }
+    let lost_log = |host: &HostName| observed.hosts.get(host).is_some_and(|seen| cannot_answer(observed, seen).is_some());
     for step in &plan.steps {
         let Some(host) = &step.host else { continue };
         match (&step.action, state_of(host)) {
             (Action::Leave { .. }, Some(HostState::Member { .. }))
                 if matches!(plan.purpose, PlanPurpose::Destroy | PlanPurpose::Remove | PlanPurpose::Recover) => {}
+            (Action::Leave { .. }, Some(HostState::Member { .. })) if lost_log(host) => {}
             (Action::Leave { .. }, Some(HostState::Member { .. } | HostState::Standalone)) => {
                 say(Some(step), "takes a healthy host out of its swarm")
             }
@@ -121,9 +123,12 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
                 say(Some(step), "changes the role of a host that is no member");
             }
             // A node that is taken out leaves first.
-            (Action::RemoveNode { .. }, _) if plan.purpose == PlanPurpose::Remove && leaves_before(plan, step) => {}
-            (Action::RemoveNode { node, .. }, _) if observed.host_of(node).is_some() => {
-                say(Some(step), "removes a node that one of the hosts is")
+            (Action::RemoveNode { node, .. }, _) => {
+                if let Some(of) = observed.host_of(node)
+                    && !((plan.purpose == PlanPurpose::Remove || lost_log(of)) && leaves_before(plan, of, step))
+                {
+                    say(Some(step), "removes a node that one of the hosts is");
+                }
             }
             _ => {}
         }
@@ -133,9 +138,9 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
     findings
 }
 
-/// Whether a step needs that its host has left.
-fn leaves_before(plan: &Plan, step: &Step) -> bool {
-    let leaves = |s: &&Step| s.host == step.host && matches!(s.action, Action::Leave { .. }) && step.needs.contains(&s.id);
+/// Whether a step needs that a host has left.
+fn leaves_before(plan: &Plan, host: &HostName, step: &Step) -> bool {
+    let leaves = |s: &&Step| s.host.as_ref() == Some(host) && matches!(s.action, Action::Leave { .. }) && step.needs.contains(&s.id);
     plan.steps.iter().any(|s| leaves(&s))
 }
 

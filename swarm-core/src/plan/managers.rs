@@ -6,8 +6,9 @@ use super::refusal::Refusal;
 use super::{Action, Blocked, Risk, Step};
 use crate::addr::{AddressSelector, ip_of};
 use crate::advice::Advice;
+use crate::engine::Force;
 use crate::id::{HostName, NodeId, StepId};
-use crate::observe::{ClusterView, HostState, NodeFacts, NodeState, Observed, ObservedHost};
+use crate::observe::{ClusterView, HostState, NodeFacts, NodeState, Observed, ObservedHost, cannot_answer};
 use crate::spec::{ClusterSpec, HostSpec, JOIN_LABEL};
 
 impl<'a> Builder<'a> {
@@ -58,6 +59,43 @@ impl<'a> Builder<'a> {
             return None;
         }
         Some(entry)
+    }
+
+    /// Managers that cannot answer their leader leave, one after the other, and their entries are taken out: with nothing running there, or with
+    /// leave to lose that.
+    pub(super) fn take_out_mute(&mut self, raft: &mut Raft, chain: &mut Vec<StepId>) {
+        for (host, seen) in self.hosts() {
+            let Some(node) = cannot_answer(self.observed, seen) else { continue };
+            let runs = seen.report.engine.as_ref().map_or(0, |e| e.running_containers);
+            if runs > 0 && !self.options.force_leave.contains(&host.name) {
+                let restart = Advice::RestartEngine { host: host.name.clone() };
+                let leave = Advice::ForceLeave { host: host.name.clone() };
+                let why = format!(
+                    "its engine does not hear the leader that reaches it, and {runs} containers run there; {restart}; where that does not \
+                     help, its raft log is lost: {leave}"
+                );
+                self.blocked.push(Blocked { host: host.name.clone(), why });
+                continue;
+            }
+            if !raft.shrink(&node.id) {
+                self.refusals.push(raft.refusal(host, -1));
+                continue;
+            }
+            let leave = self.id(host, "leave");
+            self.push(Step {
+                id: leave.clone(),
+                host: Some(host.name.clone()),
+                action: Action::Leave { force: Force::Yes, node: Some(node.id.clone()), leaderless: true },
+                before: "a manager that cannot answer its leader".into(),
+                after: "in no swarm".into(),
+                needs: std::mem::take(chain),
+                expect: None,
+                because: "its engine ended before its raft log had an entry, and no restart brings that back".into(),
+                risk: Risk::Host,
+            });
+            let because = "its engine leaves: it is another node when it joins again";
+            *chain = vec![self.remove_entry(host, node, because, vec![leave])];
+        }
     }
 
     /// A step that removes an entry; one that is a member of raft is demoted first.
@@ -143,6 +181,24 @@ impl<'a> Builder<'a> {
             proven.then_some(host)
         })
     }
+}
+
+/// What keeps hosts from joining while the swarm's root certificate is being replaced: a token would name the old root, and the new
+/// one is not there yet. Every node must have a new certificate first, also those that are away (swarmkit `ca/reconciler.go`).
+pub(super) fn rotation(view: &ClusterView) -> Option<String> {
+    if !view.cluster.root_rotation_in_progress {
+        return None;
+    }
+    let show = |n: &NodeFacts| if n.hostname.is_empty() { n.id.to_string() } else { format!("{} ({})", n.id, n.hostname) };
+    let gone: Vec<&NodeFacts> = view.nodes.iter().filter(|n| n.state != NodeState::Ready).collect();
+    let away: Vec<String> = gone.iter().map(|n| show(n)).collect();
+    let waits = if away.is_empty() {
+        "it ends by itself in some seconds".to_owned()
+    } else {
+        let remove: Vec<String> = gone.iter().map(|n| Advice::RemoveEntry { node: n.id.clone() }.to_string()).collect();
+        format!("it waits for {}: bring them back, or {}", away.join(", "), remove.join(" and "))
+    };
+    Some(format!("the swarm's root certificate is being replaced, and no host can join before that has ended; {waits}"))
 }
 
 /// What a manager needs on its disk at least: raft writes its log in pieces of 64 MB, with the next one made beforehand (etcd `wal.go`).

@@ -210,6 +210,9 @@ pub enum Action {
         force: Force,
         /// The node id it must have; the step fails if it has another.
         node: Option<NodeId>,
+        /// Whether it leaves only as a manager that names no leader, and stays where it hears one when it is asked.
+        #[serde(default)]
+        leaderless: bool,
     },
     /// Change labels and availability of its node.
     Configure {

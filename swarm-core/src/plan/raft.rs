@@ -2,10 +2,10 @@
 
 use super::refusal::Refusal;
 use crate::id::NodeId;
-use crate::observe::{ClusterView, NodeState};
+use crate::observe::{ClusterView, is_unhealthy};
 use crate::quorum;
 use crate::spec::HostSpec;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The managers as raft counts them, while the plan grows. A voter no one reaches counts as lost.
 #[derive(Debug, Clone)]
@@ -15,13 +15,10 @@ pub(super) struct Raft {
 }
 
 impl Raft {
-    pub(super) fn of(view: &ClusterView) -> Self {
-        let voters = view
-            .nodes
-            .iter()
-            .filter(|n| n.manager.is_some())
-            .map(|n| (n.id.clone(), n.is_reachable_manager() && n.state != NodeState::Down))
-            .collect();
+    /// `mute` are members that the others reach and that cannot answer.
+    pub(super) fn of(view: &ClusterView, mute: &BTreeSet<&NodeId>) -> Self {
+        let voters =
+            view.nodes.iter().filter(|n| n.manager.is_some()).map(|n| (n.id.clone(), !is_unhealthy(n) && !mute.contains(&n.id))).collect();
         Self { voters, joined: 0 }
     }
 

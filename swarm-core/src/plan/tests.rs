@@ -77,7 +77,7 @@ fn a_removed_node_leaves_and_joins_a_foreign_one_is_refused() {
     let forced = PlanOptions { force_leave: ["w1".into()].into(), ..PlanOptions::default() };
     let observed = look(&spec, &[("m1", Is::Manager), ("w1", Is::Foreign)]);
     let Planned::Plan(plan) = build(&spec, &observed, &forced) else { panic!("refused") };
-    assert!(matches!(plan.steps[0].action, Action::Leave { force: Force::Yes, node: Some(_) }));
+    assert!(matches!(plan.steps[0].action, Action::Leave { force: Force::Yes, node: Some(_), .. }));
     assert_eq!(lint(&plan, &spec, &observed, &forced.force_leave), []);
     assert!(!lint(&plan, &spec, &observed, &BTreeSet::new()).is_empty(), "without leave to do so it breaks a rule");
 }
@@ -225,7 +225,7 @@ fn the_checker_finds_what_a_broken_planner_would_do() {
     };
     assert!(with(vec![("m1", Action::Demote), ("m2", Action::Demote), ("m3", Action::Demote)]).contains("without a majority"));
     assert!(with(vec![("w1", promote()), ("m2", Action::Demote)]).contains("may be under way"));
-    assert!(with(vec![("w1", Action::Leave { force: Force::No, node: None })]).contains("healthy host"));
+    assert!(with(vec![("w1", Action::Leave { force: Force::No, node: None, leaderless: false })]).contains("healthy host"));
     assert!(with(vec![("w1", join(Role::Worker))]).contains("not free"));
     assert!(
         with(vec![("w1", Action::RemoveNode { node: NodeId::new("node-w1"), demote: false, dead: false })])

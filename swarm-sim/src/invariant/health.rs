@@ -29,11 +29,12 @@ impl Watch {
     }
 
     /// I24: no change of managers begins while another one is known not to be healthy.
-    pub(super) fn others_are_healthy(&self, host: &HostName, role: Role, id: &NodeId, found: &mut Found) {
+    pub(super) fn others_are_healthy(&self, host: &HostName, role: Role, id: &NodeId, state: &State, found: &mut Found) {
         let Some(list) = self.lists.iter().next_back().map(|(_, list)| list) else { return };
         let dead = |n: &&NodeFacts| n.manager.is_some() && (!n.is_reachable_manager() || n.state == NodeState::Down);
         // What takes a dead member out, or a wish back that never became a member, or what a failed join left, is no further risk.
-        let harmless = |n: &&NodeFacts| dead(n) || (role == Role::Worker && (n.manager.is_none() || n.hostname.is_empty()));
+        let gone = |n: &NodeFacts| !(0..state.swarms.len()).any(|swarm| state.lives(swarm, &n.id));
+        let harmless = |n: &&NodeFacts| dead(n) || gone(n) || (role == Role::Worker && (n.manager.is_none() || n.hostname.is_empty()));
         if list.get(id).as_ref().is_some_and(harmless) {
             return;
         }

@@ -264,7 +264,7 @@ impl Watch {
             Sent::Init => self.init(host, &mut found),
             Sent::Join { role } => self.join(host, *role, state, &mut found),
             Sent::Leave { force } => self.leave(host, *force, state, &mut found),
-            Sent::UpdateNode { id, version, change } => self.update(host, id, *version, change, &mut found),
+            Sent::UpdateNode { id, version, change } => self.update(host, id, *version, change, state, &mut found),
             Sent::RemoveNode { id, force } => self.remove(id, *force, &mut found),
             Sent::UpdateSwarm { .. } | Sent::Unlock | Sent::ForceNewCluster | Sent::Read(_) | Sent::Token { .. } => {}
             // Objects have rules of their own.
@@ -392,14 +392,14 @@ impl Watch {
         }
         // A swarm that this run made holds nothing yet: its managers may come at once.
         if role == Role::Manager && self.born.is_none() {
-            self.change_of_managers(host, Role::Manager, NodeId::new(""), found);
+            self.change_of_managers(host, Role::Manager, NodeId::new(""), state, found);
         }
     }
 
     /// I3: one change of managers at a time, each seen to have ended; and never below a majority.
-    fn change_of_managers(&mut self, host: &HostName, role: Role, id: NodeId, found: &mut Found) {
+    fn change_of_managers(&mut self, host: &HostName, role: Role, id: NodeId, state: &State, found: &mut Found) {
         if self.born.is_none() {
-            self.others_are_healthy(host, role, &id, found);
+            self.others_are_healthy(host, role, &id, state, found);
         }
         if let Some((other, as_role, of)) = &self.open
             && other != host
@@ -426,6 +426,8 @@ impl Watch {
         self.looked_into(&Object::Host(host.clone()), found);
         let reported = self.infos.get(host);
         let proven = reported.and_then(|i| i.node.as_ref()).is_some_and(|n| self.listed(n).is_none()) && !self.lists.is_empty();
+        // One that has no log is a member in name only; one that is in no swarm has nothing to lose.
+        let proven = proven || state.host(host).is_some_and(|h| h.is_deaf() || h.local == Local::Inactive);
         if force == Force::Yes && !self.forced.contains(host) && self.purpose != Purpose::Destroy && !proven {
             found.push(("I7", format!("{host} leaves by force, and nothing proves that it is no member")));
         }
@@ -438,7 +440,7 @@ impl Watch {
             if !ours && books.nodes.contains_key(node) {
                 found.push(("I5", format!("{host} is taken out of swarm {}, which is not the one of the file", books.id)));
             }
-            if ours && books.nodes.contains_key(node) && self.purpose != Purpose::Destroy {
+            if ours && books.nodes.contains_key(node) && !proven && self.purpose != Purpose::Destroy {
                 found.push(("I7", format!("{host} leaves, and is a member of the file's swarm")));
             }
             if books.raft.len() == 1 && books.raft.contains_key(node) && self.purpose != Purpose::Destroy {
@@ -453,7 +455,7 @@ impl Watch {
         }
     }
 
-    fn update(&mut self, host: &HostName, id: &NodeId, version: u64, change: &NodeChange, found: &mut Found) {
+    fn update(&mut self, host: &HostName, id: &NodeId, version: u64, change: &NodeChange, state: &State, found: &mut Found) {
         self.looked_into(&Object::Node(id.clone()), found);
         if !self.known.contains(id) {
             found.push(("I6", format!("node {id} is changed, and this run never saw it")));
@@ -463,7 +465,7 @@ impl Watch {
         }
         if let Some(role) = change.role {
             let of = self.infos.iter().find(|(_, i)| i.node.as_ref() == Some(id)).map_or(host.clone(), |(h, _)| h.clone());
-            self.change_of_managers(&of, role, id.clone(), found);
+            self.change_of_managers(&of, role, id.clone(), state, found);
         }
     }
 

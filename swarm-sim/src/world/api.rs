@@ -145,7 +145,11 @@ impl State {
             Said::Now(facts) => facts,
             Said::No(_) | Said::Wait => return empty_facts(host),
         };
-        facts.swarm.reported = if host.stumbled { LocalState::Error } else { LocalState::Active };
+        facts.swarm.reported = match host {
+            Host { stumbled: true, .. } => LocalState::Error,
+            Host { waking: true, .. } if host.is_deaf() => LocalState::Pending,
+            _ => LocalState::Active,
+        };
         facts.swarm.node = host.node().map(|(_, node)| node.clone());
         facts.swarm.control_available = true;
         facts.swarm.error = Some(words::deadline().text);

@@ -83,6 +83,11 @@ pub(crate) struct Host {
     pub(crate) waking: bool,
     /// Its node failed and was started again by the engine, which calls it `error` from then on.
     pub(crate) stumbled: bool,
+    /// Until when the raft log of its last join as a manager has no entry.
+    pub(crate) log_from: Duration,
+    /// The node as which it died while its log had no entry. It hears its leader from then on, and cannot answer: the peers are in the log,
+    /// and a join that has ended is not made again (swarmkit `manager/state/raft/raft.go`, JoinAndStart; seen on engines 20.10).
+    pub(crate) deaf: Option<NodeId>,
     pub(crate) slow: Duration,
     pub(crate) disk_full: bool,
     /// There is room for a certificate and none for a raft log.
@@ -102,6 +107,11 @@ impl Host {
     /// Whether its engine takes part in anything.
     pub(crate) fn runs(&self) -> bool {
         self.powered && self.engine == EngineState::Running
+    }
+
+    /// Whether it is a manager that has no log.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.deaf.is_some() && self.deaf.as_ref() == self.node().map(|(_, node)| node)
     }
 
     /// The node it is now, if it is one.

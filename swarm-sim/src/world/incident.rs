@@ -30,9 +30,13 @@ impl State {
             h.local = local;
             h.joined_through = None;
         }
+        let now = self.now;
         if let Some(h) = self.hosts.get_mut(host) {
             h.life += 1;
             h.stumbled = false;
+            if let (Local::Active { node, control: true, .. }, true) = (&h.local, now < h.log_from) {
+                h.deaf = Some(node.clone());
+            }
             // A join that has no certificate yet is forgotten (moby `daemon/cluster/utils.go`).
             if h.local == Local::Pending || matches!(h.local, Local::Error { .. }) {
                 h.local = Local::Inactive;
@@ -46,10 +50,18 @@ impl State {
         let Some(Local::Active { swarm, node, control }) = self.hosts.get(host).map(|h| h.local.clone()) else { return };
         let autolock = self.swarms.get(swarm).is_some_and(|s| s.settings.autolock == Some(true));
         self.again(swarm, &node, Some(Duration::from_millis(300)));
-        self.change(host, |h| !std::mem::replace(&mut h.waking, true));
+        // The agent of one that has no log may find another manager, or only itself.
+        let waits = !self.hosts.get(host).is_some_and(Host::is_deaf) || self.rng.bool();
+        self.change(host, |h| !std::mem::replace(&mut h.waking, waits));
         if control && autolock {
             self.set_local(host, Local::Locked { swarm, node });
         }
+    }
+
+    /// With its last manager's state a swarm is gone: one that is made after it is no second one.
+    fn forget_swarms_that_are_gone(&mut self) {
+        let gone: Vec<usize> = (0..self.swarms.len()).filter(|i| !self.has_managers(*i)).collect();
+        self.watches.born.retain(|(swarm, _)| !gone.contains(swarm));
     }
 
     fn door(&mut self, host: &HostName, door: Door) -> bool {
@@ -115,9 +127,7 @@ impl State {
                         true
                     });
                     self.watches.taken_out.insert(host.clone(), self.now);
-                    // With its last manager's state a swarm is gone: one that is made after it is no second one.
-                    let gone: Vec<usize> = (0..self.swarms.len()).filter(|i| !self.has_managers(*i)).collect();
-                    self.watches.born.retain(|(swarm, _)| !gone.contains(swarm));
+                    self.forget_swarms_that_are_gone();
                 }
                 up
             }
@@ -199,6 +209,7 @@ impl State {
                 let left = (!voter || self.may_remove(swarm, &node)) && self.leave(host, swarm_core::engine::Force::Yes).is_ok();
                 if left {
                     self.watches.taken_out.insert(host.clone(), self.now);
+                    self.forget_swarms_that_are_gone();
                 }
                 left
             }

@@ -399,6 +399,13 @@ impl State {
         if books.raft.contains_key(node) {
             // The voter's control API comes up last.
             self.become_member(swarm, node, true);
+            // The leader's first entries come after the answer: later where packets are lost.
+            let mut chance = fastrand::Rng::with_seed(id ^ self.now.as_micros() as u64);
+            let first = Duration::from_millis(if chance.u8(0..8) == 0 { 3000 } else { chance.u64(10..60) });
+            let log_from = self.now + first;
+            if let Some(h) = self.hosts.get_mut(&op.host) {
+                h.log_from = log_from;
+            }
             self.say(&op.host.clone(), "joined as a manager");
             return self.answer(id, Ok(()));
         }

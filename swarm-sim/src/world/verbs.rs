@@ -139,6 +139,8 @@ impl World {
                 life: 0,
                 waking: false,
                 stumbled: false,
+                log_from: Duration::ZERO,
+                deaf: None,
                 slow: Duration::ZERO,
                 disk_full: false,
                 disk_low: false,
@@ -354,7 +356,12 @@ impl World {
         self.with(|state| state.swarms.iter().flat_map(|s| s.nodes.values()).filter(|n| n.hostname.is_empty()).count())
     }
 
-    /// When something last befell the world.
+    /// How many managers cannot answer their leader, because their raft log is empty.
+    pub fn mute(&self) -> usize {
+        self.with(|state| state.hosts.values().filter(|h| h.is_deaf()).count())
+    }
+
+    /// When something last happened to the world.
     pub fn disturbed(&self) -> Duration {
         self.with(|state| state.watches.disturbed)
     }

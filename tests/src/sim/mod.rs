@@ -18,7 +18,7 @@ use swarm_sim::{Purpose, World};
 
 /// How much longer than its deadline a run may take: what is under way is waited for, and a last look is taken.
 const SLACK: Duration = Duration::from_secs(130);
-/// How long after something befell the world its consequences may still come: missed heartbeats, an election.
+/// How long after something happened to the world its consequences may still come: missed heartbeats, an election.
 const AFTERMATH: Duration = Duration::from_secs(20);
 
 /// How a run ended.

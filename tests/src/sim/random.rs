@@ -405,7 +405,7 @@ fn cure(what: &Incident) -> Option<Incident> {
     })
 }
 
-/// The kind of something that befell, for the counter.
+/// The kind of something that happened, for the counter.
 fn kind(what: &Incident) -> String {
     let text = format!("{what:?}");
     text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned()
