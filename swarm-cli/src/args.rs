@@ -1,6 +1,9 @@
 //! The command line.
 
-use crate::args_swarm::{AdoptArgs, CaCommand, CertsArgs, CheckArgs, RecoverArgs, SupportArgs, TokenCommand, UnlockArgs, UnlockKeyCommand};
+use crate::args_swarm::{
+    AdoptArgs, BackupArgs, CaCommand, CertsArgs, CheckArgs, ExecArgs, MaintainArgs, RecoverArgs, RestoreArgs, SupportArgs, TokenCommand,
+    UnlockArgs, UnlockKeyCommand,
+};
 use crate::args_work::{NodeCommand, ObjectCommand, ServiceCommand, StackCommand};
 use crate::complete::{hosts, selectors};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -76,6 +79,14 @@ pub(crate) enum Command {
     /// The key that unlocks managers after a restart.
     #[command(subcommand)]
     UnlockKey(UnlockKeyCommand),
+    /// Run a command on hosts whose nodes are drained for that time: one after the other, managers last, stopping at the first failure.
+    Maintain(MaintainArgs),
+    /// Run a command on all hosts at once, each line of output with its host.
+    Exec(ExecArgs),
+    /// Copy the state of a manager that does not lead into a file, with its engine stopped for some seconds.
+    Backup(BackupArgs),
+    /// Put a backup onto a fresh host of the same address, and bring the other hosts back.
+    Restore(RestoreArgs),
     /// Go on with one manager where the quorum is lost for good. The last resort: every other manager is fenced first.
     Recover(RecoverArgs),
     /// Take every host of the file out of the swarm. Everything the swarm runs ends.

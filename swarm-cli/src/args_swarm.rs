@@ -1,6 +1,6 @@
 //! The command line of what concerns the swarm as a whole: tokens, certificates, the unlock key.
 
-use crate::args::{Common, duration};
+use crate::args::{Common, LimitArgs, duration};
 use crate::complete::hosts;
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
@@ -182,6 +182,101 @@ pub(crate) struct RecoverArgs {
     pub(crate) fenced: Vec<String>,
     #[command(flatten)]
     pub(crate) agree: AgreeArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct BackupArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<BackupCommand>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Where to write it. A file that is there is not overwritten. Default: CLUSTER-TIME.swarm-backup.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The manager to take it from. Default: one that does not lead.
+    #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub(crate) from: Option<String>,
+    /// Take it also where managers are without a quorum meanwhile, as with one or two of them.
+    #[arg(long)]
+    pub(crate) accept_downtime: bool,
+    /// Keep this many of this cluster's backups in the folder, the newest ones; older ones are removed.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keep: Option<u32>,
+    #[command(flatten)]
+    pub(crate) agree: AgreeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupCommand {
+    /// Check a backup: what it is of, that it is whole, and what an engine on this machine finds in it. That engine runs in a network of its
+    /// own with nothing but loopback, so that it reaches no one; it needs root and dockerd here.
+    Verify {
+        /// The backup.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Compare checksums, and start no engine.
+        #[arg(long)]
+        checksums_only: bool,
+        /// The unlock key, where the backup is locked.
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The backup.
+    #[arg(value_name = "BACKUP")]
+    pub(crate) backup: PathBuf,
+    /// The manager to put it onto. Default: the host of the file that it was taken from.
+    #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub(crate) host: Option<String>,
+    /// Another manager that is not reached, and of which you say that it will not come back as what it was. By its name, or by its address
+    /// where the file does not name it. Once for each.
+    #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub(crate) fenced: Vec<String>,
+    #[command(flatten)]
+    pub(crate) agree: AgreeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MaintainArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The hosts. Workers are served first, then managers, the leader last.
+    #[arg(required = true, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub(crate) hosts: Vec<String>,
+    /// How many workers are served at a time. Managers are served one at a time.
+    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) batch: u16,
+    /// How long to wait for tasks to leave a node, for example 2m.
+    #[arg(long, default_value = "5m", value_parser = duration)]
+    pub(crate) drain_timeout: std::time::Duration,
+    /// How long the command may take, for example 10m.
+    #[arg(long, default_value = "10m", value_parser = duration)]
+    pub(crate) command_timeout: std::time::Duration,
+    #[command(flatten)]
+    pub(crate) agree: AgreeArgs,
+    /// The command and its arguments, after `--`. It runs as root, without a shell.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExecArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) limit: LimitArgs,
+    /// How long the command may take, for example 10m.
+    #[arg(long, default_value = "1m", value_parser = duration)]
+    pub(crate) timeout: std::time::Duration,
+    /// The command and its arguments, after `--`. It runs without a shell, as root where the file has `sudo: true`.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
 }
 
 #[derive(Debug, Args)]

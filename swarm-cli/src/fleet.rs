@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use swarm_core::ClusterSpec;
 use swarm_core::driver::{KeyKeeper, NoKeyKeeper};
 use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader};
+use swarm_core::host::{Host, HostRead};
 use swarm_core::observe::ReachError;
 use swarm_core::secret::Secret;
 use swarm_core::spec::HostSpec;
@@ -62,6 +63,13 @@ impl FleetRead for AnyFleet {
             Self::Simulated(fleet) => fleet.reader(host).await,
         }
     }
+
+    async fn machine_reader(&self, host: &HostSpec) -> Result<Arc<dyn HostRead>, ReachError> {
+        match self {
+            Self::Real(fleet) => fleet.machine_reader(host).await,
+            Self::Simulated(fleet) => fleet.machine_reader(host).await,
+        }
+    }
 }
 
 #[async_trait]
@@ -70,6 +78,13 @@ impl Fleet for AnyFleet {
         match self {
             Self::Real(fleet) => fleet.actor(host).await,
             Self::Simulated(fleet) => fleet.actor(host).await,
+        }
+    }
+
+    async fn machine(&self, host: &HostSpec) -> Result<Arc<dyn Host>, ReachError> {
+        match self {
+            Self::Real(fleet) => fleet.machine(host).await,
+            Self::Simulated(fleet) => fleet.machine(host).await,
         }
     }
 }

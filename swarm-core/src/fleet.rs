@@ -2,7 +2,7 @@
 
 use crate::engine::{Engine, EngineRead};
 use crate::host::{Host, HostRead};
-use crate::observe::ReachError;
+use crate::observe::{ReachError, ReachErrorKind};
 use crate::spec::HostSpec;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -32,6 +32,16 @@ pub struct Actor {
 pub trait FleetRead: Send + Sync {
     /// Connects to a host for looking.
     async fn reader(&self, host: &HostSpec) -> Result<Reader, ReachError>;
+
+    /// Connects to the machine alone, also where its engine does not run or is not there.
+    async fn machine_reader(&self, host: &HostSpec) -> Result<Arc<dyn HostRead>, ReachError> {
+        self.reader(host).await?.host.ok_or_else(engine_only)
+    }
+}
+
+/// The machine itself is not reached over this connection.
+pub fn engine_only() -> ReachError {
+    ReachError { kind: ReachErrorKind::Unusable, message: "only its engine is reached over this connection, not the host itself".into() }
 }
 
 /// Gives actors.
@@ -39,4 +49,9 @@ pub trait FleetRead: Send + Sync {
 pub trait Fleet: FleetRead {
     /// Connects to a host for acting.
     async fn actor(&self, host: &HostSpec) -> Result<Actor, ReachError>;
+
+    /// Connects to the machine alone, also where its engine does not run or is not there.
+    async fn machine(&self, host: &HostSpec) -> Result<Arc<dyn Host>, ReachError> {
+        self.actor(host).await?.host.ok_or_else(engine_only)
+    }
 }

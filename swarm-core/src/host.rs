@@ -25,12 +25,20 @@ pub struct Command {
     pub timeout: Duration,
     /// How many bytes of standard output, and of standard error, are taken; more is an error.
     pub output_limit: usize,
+    /// Whether it runs as root, where the login is another user that may become root (`sudo: true`).
+    pub elevated: bool,
 }
 
 impl Command {
     /// A command with a deadline of 30 s and up to 1 MiB of output.
     pub fn new<I: IntoIterator<Item = S>, S: Into<String>>(argv: I) -> Self {
-        Self { argv: argv.into_iter().map(Into::into).collect(), stdin: None, timeout: Duration::from_secs(30), output_limit: 1 << 20 }
+        Self {
+            argv: argv.into_iter().map(Into::into).collect(),
+            stdin: None,
+            timeout: Duration::from_secs(30),
+            output_limit: 1 << 20,
+            elevated: false,
+        }
     }
 }
 

@@ -15,11 +15,11 @@ use std::fmt;
 use std::sync::Arc;
 use swarm_core::addr::HostAddress;
 use swarm_core::engine::{Engine, EngineRead};
-use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader};
+use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader, engine_only};
 use swarm_core::host::{Host, HostRead};
 use swarm_core::id::HostName;
 use swarm_core::observe::{ReachError, ReachErrorKind};
-use swarm_core::spec::{Connection, EngineEndpoint, HostSpec};
+use swarm_core::spec::{Connection, EngineEndpoint, HostSpec, SshSpec};
 use swarm_docker::DockerEngine;
 use swarm_ssh::{SshConnector, SshHost};
 use tokio::sync::Mutex;
@@ -31,7 +31,14 @@ struct Connected {
     ssh: Option<Arc<SshHost>>,
 }
 
-type Slot = Arc<Mutex<Option<Connected>>>;
+/// What is known of one host: the login, which may be there without an engine, and both.
+#[derive(Default)]
+struct Known {
+    ssh: Option<Arc<SshHost>>,
+    connected: Option<Connected>,
+}
+
+type Slot = Arc<Mutex<Known>>;
 
 /// Connections to the hosts of a cluster file. Each host is connected once; a lost connection is made again at the next use.
 pub struct Connections {
@@ -70,34 +77,58 @@ impl Connections {
     pub async fn record_host_keys(&self) -> Result<(), String> {
         let slots: Vec<Slot> = self.slots.lock().await.values().cloned().collect();
         for slot in slots {
-            if let Some(Connected { ssh: Some(ssh), .. }) = slot.lock().await.as_ref() {
+            if let Some(ssh) = &slot.lock().await.ssh {
                 ssh.record_host_key().await?;
             }
         }
         self.ssh.record_host_keys()
     }
 
+    async fn slot(&self, host: &HostSpec) -> Slot {
+        Arc::clone(self.slots.lock().await.entry(host.name.clone()).or_default())
+    }
+
     async fn connected(&self, host: &HostSpec) -> Result<Connected, ReachError> {
-        let slot = Arc::clone(self.slots.lock().await.entry(host.name.clone()).or_default());
-        let mut slot = slot.lock().await;
-        if let Some(connected) = slot.as_ref() {
+        let slot = self.slot(host).await;
+        let mut known = slot.lock().await;
+        if let Some(connected) = &known.connected {
             return Ok(connected.clone());
         }
-        let connected = self.connect(host).await?;
-        *slot = Some(connected.clone());
+        let connected = self.connect(host, &mut known).await?;
+        known.connected = Some(connected.clone());
         Ok(connected)
     }
 
-    async fn connect(&self, host: &HostSpec) -> Result<Connected, ReachError> {
+    /// The login to a host, made where it is not there.
+    async fn login(&self, host: &HostSpec, spec: &SshSpec, known: &mut Known) -> Result<Arc<SshHost>, ReachError> {
+        let new = || Arc::new(self.ssh.host(host.name.clone(), host.address.clone(), spec.clone()));
+        let ssh = Arc::clone(known.ssh.get_or_insert_with(new));
+        // Every layer of SSH has a deadline of its own, and a question to a person has none: the engine's begins behind it.
+        ssh.connect().await.map_err(|e| ReachError { kind: ReachErrorKind::Unreachable, message: e.to_string() })?;
+        Ok(ssh)
+    }
+
+    /// The machine alone; nothing where the connection is to an engine.
+    async fn only_machine(&self, host: &HostSpec) -> Result<(Option<Arc<dyn Host>>, Option<Arc<SshHost>>), ReachError> {
+        match &host.connection {
+            Connection::Ssh(spec) => {
+                let slot = self.slot(host).await;
+                let ssh = self.login(host, spec, &mut *slot.lock().await).await?;
+                Ok((Some(ssh.clone()), Some(ssh)))
+            }
+            Connection::Local => Ok((Some(Arc::new(LocalHost::new(host.name.clone()))), None)),
+            Connection::Docker(_) => Ok((None, None)),
+        }
+    }
+
+    async fn connect(&self, host: &HostSpec, known: &mut Known) -> Result<Connected, ReachError> {
         let socket = match &host.engine {
             EngineEndpoint::Unix(path) => path.as_str(),
             EngineEndpoint::Tcp { .. } => "",
         };
         match &host.connection {
             Connection::Ssh(spec) => {
-                let ssh = Arc::new(self.ssh.host(host.name.clone(), host.address.clone(), spec.clone()));
-                // Every layer of SSH has a deadline of its own, and a question to a person has none: the engine's begins behind it.
-                ssh.connect().await.map_err(|e| ReachError { kind: ReachErrorKind::Unreachable, message: e.to_string() })?;
+                let ssh = self.login(host, spec, known).await?;
                 let machine: Arc<dyn Host> = ssh.clone();
                 let engine = DockerEngine::on_host(Arc::clone(&machine), socket).await?;
                 Ok(Connected { actor: Actor { host: Some(machine), engine: Arc::new(engine) }, ssh: Some(ssh) })
@@ -134,6 +165,15 @@ impl Fleet for Connections {
         }
         Ok(actor)
     }
+
+    async fn machine(&self, host: &HostSpec) -> Result<Arc<dyn Host>, ReachError> {
+        let (machine, ssh) = self.only_machine(host).await?;
+        if let Some(ssh) = ssh {
+            let refused = |message| ReachError { kind: ReachErrorKind::Unusable, message };
+            ssh.record_host_key().await.map_err(refused)?;
+        }
+        machine.ok_or_else(engine_only)
+    }
 }
 
 #[async_trait]
@@ -146,6 +186,11 @@ impl FleetRead for Connections {
         };
         let engine: Arc<dyn EngineRead> = as_reader(engine);
         Ok(Reader { host, engine })
+    }
+
+    async fn machine_reader(&self, host: &HostSpec) -> Result<Arc<dyn HostRead>, ReachError> {
+        let machine: Arc<dyn HostRead> = self.only_machine(host).await?.0.ok_or_else(engine_only)?;
+        Ok(machine)
     }
 }
 

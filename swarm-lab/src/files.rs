@@ -20,6 +20,7 @@ mount --bind "$dir/etc-ssh" /etc/ssh
 mount --bind "$dir/etc-docker" /etc/docker
 mount --bind "$dir/hosts" /etc/hosts
 mount --bind "$dir/machine-id" /etc/machine-id
+mount --bind "$dir/init.d" /etc/init.d
 if [ -f /etc/resolv.conf ]; then mount --bind "$dir/resolv.conf" /etc/resolv.conf; fi
 ip link set lo up
 until ip link set eth0 up 2>/dev/null; do sleep 0.02; done
@@ -44,6 +45,25 @@ if [ ! -d "$dir/disk/swarm" ]; then mkdir -m 700 "$dir/disk/swarm"; cp -a /var/l
 mount --bind "$dir/disk/swarm" /var/lib/docker/swarm
 "#;
 
+/// The service of a host's engine, as `/etc/init.d/docker`: what stops and starts it by name.
+const SERVICE: &str = r#"#!/bin/sh
+dir=@DIR@
+end() { p=$(cat /run/docker.pid 2>/dev/null) && kill "$p" 2>/dev/null && while kill -0 "$p" 2>/dev/null; do sleep 0.05; done; true; }
+case "$1" in
+  stop) end;;
+  restart) end; exec "$0" start;;
+  start)
+    p=$(cat /run/docker.pid 2>/dev/null) && kill -0 "$p" 2>/dev/null && exit 0
+    rm -f /run/docker.pid /run/docker.sock
+    engine=$(cat "$dir/engine" 2>/dev/null)
+    PATH="${engine:+$engine/usr/sbin:$engine/usr/bin:}$PATH" setsid dockerd --host unix:///run/docker.sock --storage-driver overlay2 --cgroup-parent "$(cat "$dir/cgroup")" \
+      --userland-proxy=false --log-level warn >>"$dir/dockerd.log" 2>&1 </dev/null &
+    n=0; while [ ! -S /run/docker.sock ]; do n=$((n + 1)); [ "$n" -gt 300 ] && exit 1; sleep 0.1; done;;
+  status) p=$(cat /run/docker.pid 2>/dev/null) && kill -0 "$p" 2>/dev/null;;
+  *) echo "usage: $0 start|stop|restart|status" >&2; exit 64;;
+esac
+"#;
+
 /// sshd's configuration; a test may write another and restart it.
 pub(crate) const SSHD_CONFIG: &str = "Port 22
 HostKey /etc/ssh/ssh_host_ed25519_key
@@ -61,20 +81,21 @@ MaxStartups 100:30:200
 
 /// Lays out a host's directory.
 pub(crate) fn lay_out(dir: &Path, name: &str, address: &str, public_key: &str) -> Result<(), LabError> {
-    for sub in ["run", "root/.ssh", "docker", "etc-ssh", "etc-docker"] {
+    for sub in ["run", "root/.ssh", "docker", "etc-ssh", "etc-docker", "init.d"] {
         make_dir(&dir.join(sub))?;
     }
     mode(&dir.join("root/.ssh"), 0o700)?;
     write(&dir.join("init.sh"), INIT, 0o644)?;
     write(&dir.join("disk.sh"), DISK, 0o644)?;
     write(&dir.join("etc-ssh/sshd_config"), SSHD_CONFIG, 0o644)?;
+    write(&dir.join("init.d/docker"), &SERVICE.replace("@DIR@", &dir.display().to_string()), 0o755)?;
     write(&dir.join("root/.ssh/authorized_keys"), public_key, 0o600)?;
     write(&dir.join("hosts"), &format!("127.0.0.1 localhost\n{address} {name}\n"), 0o644)?;
     // No name server is reached from a host: names outside the lab are unknown at once, and nothing waits for an answer that never comes.
     write(&dir.join("resolv.conf"), "nameserver 127.0.0.1\n", 0o644)?;
     let id = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default().replace('-', "");
     write(&dir.join("machine-id"), &id, 0o444)?;
-    for point in ["/var/lib/docker", "/etc/docker", "/etc/ssh", "/run"] {
+    for point in ["/var/lib/docker", "/etc/docker", "/etc/ssh", "/etc/init.d", "/run"] {
         make_dir(Path::new(point))?;
     }
     for file in ["/etc/hosts", "/etc/machine-id"] {

@@ -86,6 +86,7 @@ impl LabHost {
         }
         let sshd = find_program("sshd").ok_or_else(|| LabError::Missing(vec!["sshd (apt-get install openssh-server)".into()]))?;
         files::write(&self.dir.join("init.sh"), INIT, 0o644)?;
+        files::write(&self.dir.join("cgroup"), &self.cgroup, 0o644)?;
         let log = std::fs::File::create(self.dir.join("init.log"))
             .map_err(|source| LabError::File { path: self.dir.join("init.log"), source })?;
         let errors = log.try_clone().map_err(|source| LabError::File { path: self.dir.join("init.log"), source })?;
@@ -307,7 +308,7 @@ impl LabHost {
 }
 
 /// Whether an engine answers on a socket.
-fn ping(socket: &Path) -> bool {
+pub(crate) fn ping(socket: &Path) -> bool {
     use std::io::{Read, Write};
     let Ok(mut stream) = UnixStream::connect(socket) else { return false };
     let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));

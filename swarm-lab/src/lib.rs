@@ -11,7 +11,9 @@ mod files;
 mod host;
 mod lab;
 mod process;
+mod sandbox;
 
 pub use error::LabError;
 pub use host::{LabHost, LabRole};
 pub use lab::{Lab, LabOptions, missing};
+pub use sandbox::Sandbox;

@@ -166,8 +166,7 @@ pub async fn look(spec: &ClusterSpec, fleet: &dyn FleetRead) -> BTreeMap<HostNam
     let looks = spec.hosts().map(|host| -> BoxFuture<'_, _> {
         Box::pin(async move {
             let asked = async {
-                let reader = fleet.reader(host).await.map_err(|e| e.message)?;
-                let machine = reader.host.as_ref().ok_or("the host itself cannot be asked over this connection, only its engine")?;
+                let machine = fleet.machine_reader(host).await.map_err(|e| e.message)?;
                 let output = machine.probe(CHECK_SCRIPT).await.map_err(|e| e.to_string())?;
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
                 parse(&output, i64::try_from(now).unwrap_or(i64::MAX))

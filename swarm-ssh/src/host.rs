@@ -406,7 +406,8 @@ impl HostRead for SshHost {
 #[async_trait]
 impl Host for SshHost {
     async fn run(&self, command: &Command) -> Result<Output, HostError> {
-        let line = self.quote(&command.argv)?;
+        let argv: Vec<&str> = command.argv.iter().map(String::as_str).collect();
+        let line = self.quote(&if command.elevated { self.elevated(&argv) } else { command.argv.clone() })?;
         self.run_line(&line, command, "a command").await
     }
 

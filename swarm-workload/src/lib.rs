@@ -10,6 +10,7 @@
 mod deploy;
 mod diff;
 mod edit;
+mod maintain;
 mod names;
 mod nodes;
 mod normal;
@@ -27,6 +28,7 @@ mod verify;
 pub use deploy::{Deploy, DeployOptions, Resolve};
 pub use diff::{Change, differences, without_secrets};
 pub use edit::{Edit, EditServices};
+pub use maintain::{Maintain, WAS_LABEL};
 pub use names::{image_with_tag, without_digest};
 pub use nodes::Emptied;
 pub use normal::normal;

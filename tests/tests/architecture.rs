@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const CRATES: &[&str] = &[
     "swarm-core/src",
     "swarm-prepare/src",
+    "swarm-backup/src",
     "swarm-workload/src",
     "swarm-compose/src",
     "swarm-file/src",
@@ -152,11 +153,22 @@ fn manifests_name_only_whom_they_may() {
         ("swarm-lab", &[]),
         ("swarm-sim", &["swarm-core", "swarm-file"]),
         ("swarm-prepare", &["swarm-core", "swarm-file"]),
+        ("swarm-backup", &["swarm-core", "swarm-file"]),
         ("swarm-workload", &["swarm-core"]),
         ("swarm-compose", &["swarm-core", "swarm-file", "swarm-workload"]),
         (
             "swarm-cli",
-            &["swarm-core", "swarm-file", "swarm-fleet", "swarm-lab", "swarm-sim", "swarm-prepare", "swarm-workload", "swarm-compose"],
+            &[
+                "swarm-core",
+                "swarm-file",
+                "swarm-fleet",
+                "swarm-lab",
+                "swarm-sim",
+                "swarm-prepare",
+                "swarm-backup",
+                "swarm-workload",
+                "swarm-compose",
+            ],
         ),
     ];
     for (name, may) in allowed {

@@ -3,7 +3,9 @@
 mod access;
 mod adopt;
 mod apply;
+mod backup;
 mod check;
+mod drill;
 mod lab;
 mod lab_test;
 mod look;
@@ -12,6 +14,7 @@ mod node;
 mod objects;
 mod recover;
 mod service;
+mod service_hosts;
 mod stack;
 mod support;
 mod work;
@@ -97,6 +100,13 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Certs(args) => wait(&args.common, access::certs(&args, format)),
         Command::Unlock(args) => wait(&args.common, access::unlock(&args, format)),
         Command::Support(args) => wait(&args.common, support::run(&args, format)),
+        Command::Maintain(args) => wait(&args.common, service_hosts::maintain(&args, format)),
+        Command::Exec(args) => wait(&args.common, service_hosts::exec(&args, format)),
+        Command::Backup(args) => match &args.command {
+            Some(command) => wait_for(backup::command(command, format)),
+            None => wait(&args.common, backup::run(&args, format)),
+        },
+        Command::Restore(args) => wait(&args.common, backup::restore(&args, format)),
         Command::Recover(args) => wait(&args.common, recover::run(&args, format)),
         Command::UnlockKey(command) => wait(command.common(), access::unlock_key(&command, format)),
         Command::Lab(command) => lab::run(command, format),

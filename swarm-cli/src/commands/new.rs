@@ -38,19 +38,19 @@ pub(super) fn new(args: &NewArgs, format: Format) -> Result<u8, Failure> {
 
 /// Writes a file that was not there before.
 pub(super) fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
-    create(path, text, 0o666)
+    create(path, text.as_bytes(), 0o666)
 }
 
 /// The same for its owner alone.
 pub(super) fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
-    create(path, text, 0o600)
+    create(path, text.as_bytes(), 0o600)
 }
 
-fn create(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
+fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), Failure> {
     let failed = |e: std::io::Error| {
         let hint = if e.kind() == std::io::ErrorKind::AlreadyExists { "; it is not overwritten, -o names another" } else { "" };
         Failure::Io(path.to_owned(), format!("{e}{hint}"))
     };
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)
+    file.write_all(content).map_err(failed)
 }

@@ -34,9 +34,18 @@ pub(super) async fn run(args: &RecoverArgs, format: Format) -> Result<u8, Failur
     if code != 0 || args.agree.dry_run {
         return Ok(code);
     }
-    // The others come back to what the file wants; those that are fenced are not there.
-    let there: BTreeSet<HostName> = spec.hosts().filter(|h| !args.fenced.contains(&h.name.to_string())).map(|h| h.name.clone()).collect();
-    let options = PlanOptions { limit: Some(there), ..PlanOptions::default() };
+    let code = bring_back(&session, &args.fenced, args.agree.yes, "recover", format).await?;
+    if format == Format::Text {
+        output::note(&format!("next: look after what is lost, then `swarm apply -f {}`", args.common.file.display()));
+    }
+    Ok(code)
+}
+
+/// The others come back to what the file wants; those that are fenced are not there.
+pub(super) async fn bring_back(session: &Session, fenced: &[String], yes: bool, command: &str, format: Format) -> Result<u8, Failure> {
+    let spec = &session.spec;
+    let there: BTreeSet<HostName> = spec.hosts().filter(|h| !fenced.contains(&h.name.to_string())).map(|h| h.name.clone()).collect();
+    let options = PlanOptions { limit: Some(there), stored_key: session.keys.fingerprint(), ..PlanOptions::default() };
     let mut code = 0;
     for round in 0..ROUNDS {
         let converge = Converge { spec, options: options.clone() };
@@ -47,15 +56,11 @@ pub(super) async fn run(args: &RecoverArgs, format: Format) -> Result<u8, Failur
         }
         let question = Some("Bring the other hosts back to what the file wants?".to_owned());
         let done = "the hosts that are there match the file".to_owned();
-        let how =
-            How { question, must_agree: true, yes: args.agree.yes, done, limit: options.limit.clone(), ..How::new("recover", format) };
-        code = carry(&session, &converge, how).await?;
+        let how = How { question, must_agree: true, yes, done, limit: options.limit.clone(), ..How::new(command, format) };
+        code = carry(session, &converge, how).await?;
         if code == 0 {
             break;
         }
-    }
-    if format == Format::Text {
-        output::note(&format!("next: look after what is lost, then `swarm apply -f {}`", args.common.file.display()));
     }
     Ok(code)
 }

@@ -8,19 +8,20 @@ use crate::{fleet, output, progress, source};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use swarm_backup::Backups;
 use swarm_core::driver::KeyKeeper;
 use swarm_core::engine::{NoPayloads, Object, Payloads, Query};
 use swarm_core::family::{Families, Family};
 use swarm_core::id::HostName;
 use swarm_core::intent::Intent;
 use swarm_core::observe::{Fact, Observed};
-use swarm_core::plan::PlanOptions;
+use swarm_core::plan::{Plan, PlanOptions};
 use swarm_core::report::{Ending, Report};
 use swarm_core::{Apply, ClusterSpec, Stop};
 use swarm_workload::{Workload, without_secrets};
 
 /// The families of this program.
-pub(super) const FAMILIES: &[&dyn Family] = &[&Workload];
+pub(super) const FAMILIES: &[&dyn Family] = &[&Workload, &Backups];
 
 /// The file, and connections to its hosts.
 pub(super) struct Session {
@@ -95,6 +96,11 @@ impl<'a> How<'a> {
 
 /// Plans, shows, asks, carries out, reports.
 pub(super) async fn carry(session: &Session, intent: &dyn Intent, how: How<'_>) -> Result<u8, Failure> {
+    Ok(carry_seen(session, intent, how).await?.0)
+}
+
+/// The same, and gives the plan with what it was made from.
+pub(super) async fn carry_seen(session: &Session, intent: &dyn Intent, how: How<'_>) -> Result<(u8, Plan, Observed), Failure> {
     let sink = progress::for_format(how.format);
     let stop = Stop::default();
     listen(&stop);
@@ -110,7 +116,7 @@ pub(super) async fn carry(session: &Session, intent: &dyn Intent, how: How<'_>) 
         show(&plan, how.format);
     }
     if how.dry_run {
-        return Ok(if plan.is_empty() { 0 } else { failure::CHANGES });
+        return Ok((if plan.is_empty() { 0 } else { failure::CHANGES }, plan, observed));
     }
     let removes = plan.steps.iter().any(|s| s.action.verb().starts_with("remove-"));
     if let Some(question) = how.question.filter(|_| !plan.is_empty() && !how.yes)
@@ -125,7 +131,7 @@ pub(super) async fn carry(session: &Session, intent: &dyn Intent, how: How<'_>) 
     let idle = plan.is_empty();
     let report = apply.run_for(intent, &plan, &observed).await;
     tell(how.command, &report, how.format, if idle { &how.idle } else { &how.done });
-    Ok(report.ending.exit_code())
+    Ok((report.ending.exit_code(), plan, observed))
 }
 
 fn tell(command: &str, report: &Report, format: Format, done: &str) {

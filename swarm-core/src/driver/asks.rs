@@ -5,6 +5,7 @@ use crate::engine::{Engine, EngineError, ErrorClass, Reason, Sealed};
 use crate::host::{Command, HostError};
 use crate::id::HostName;
 use crate::machine::{Ask, Reply};
+use crate::observe::ReachErrorKind;
 use crate::secret::clean;
 use futures_util::future::{BoxFuture, try_join_all};
 
@@ -14,8 +15,8 @@ const OUTPUT: usize = 16 * 1024;
 impl Performer<'_> {
     /// All of them side by side through one manager; the first that fails ends it.
     pub(super) async fn ask(&self, at: &HostName, asks: &[Ask]) -> Result<Vec<Reply>, EngineError> {
-        if let [Ask::Run { host, argv }] = asks {
-            return Ok(vec![self.run_on(host, argv).await?]);
+        if let [ask @ Ask::Run { host, .. }] = asks {
+            return Ok(vec![self.run_on(host, ask).await?]);
         }
         let engine = engine_of(self.spec, self.fleet, at).await?;
         let calls = asks.iter().map(|ask| -> BoxFuture<'_, _> { Box::pin(self.ask_one(engine.as_ref(), ask)) });
@@ -48,16 +49,23 @@ impl Performer<'_> {
                 engine.remove(*kind, id).await?;
                 Reply::Done
             }
-            Ask::Run { host, argv } => self.run_on(host, argv).await?,
+            Ask::Run { host, .. } => self.run_on(host, ask).await?,
         })
     }
 
-    async fn run_on(&self, name: &HostName, argv: &[String]) -> Result<Reply, EngineError> {
+    async fn run_on(&self, name: &HostName, ask: &Ask) -> Result<Reply, EngineError> {
+        let Ask::Run { argv, patience, input, .. } = ask else { return Ok(Reply::Done) };
         let failed = |class, message: String| EngineError { doing: "running a program", class, reason: Reason::Other, message };
         let spec = self.spec.host(name).ok_or_else(|| failed(ErrorClass::Refused, format!("{name} is not in the file")))?;
-        let actor = self.fleet.actor(spec).await.map_err(|e| failed(ErrorClass::Unreachable, e.message))?;
-        let host = actor.host.ok_or_else(|| failed(ErrorClass::Refused, format!("{name} is reached by its engine only")))?;
-        match host.run(&Command::new(argv.iter().cloned())).await {
+        let host = self.fleet.machine(spec).await.map_err(|e| {
+            let class = if e.kind == ReachErrorKind::Unusable { ErrorClass::Refused } else { ErrorClass::Unreachable };
+            failed(class, e.message)
+        })?;
+        let input = input.as_deref().map(|name| self.payloads.payload(name)).transpose();
+        let input = input.map_err(|message| failed(ErrorClass::Refused, message))?;
+        let mut command = Command { timeout: *patience, elevated: true, ..Command::new(argv.iter().cloned()) };
+        command.stdin = input.map(|secret| secret.expose().as_bytes().to_vec());
+        match host.run(&command).await {
             Ok(ran) => {
                 let output = String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned();
                 Ok(Reply::Ran { status: ran.status, output: output.lines().map(|line| clean(line, OUTPUT) + "\n").collect() })

@@ -11,8 +11,16 @@ use crate::verify::{Finding, FindingKind};
 
 /// Changes that this run made and that are different again.
 pub(super) fn undone(plan: &Plan, steps: &[StepReport], after: &Observed) -> Vec<Finding> {
-    let changed = |s: &&StepReport| matches!(s.outcome, Outcome::Done { changed: true });
+    let changed = |s: &StepReport| matches!(s.outcome, Outcome::Done { changed: true });
     let by_id = plan.by_id();
+    // Of several changes that a plan makes to one node, the last one is what holds.
+    let is_node_change = |action: &Action| matches!(action, Action::Configure { .. });
+    let last = |report: &&StepReport| {
+        let Some(at) = plan.steps.iter().position(|s| s.id == report.id) else { return true };
+        let mut later = plan.steps.iter().skip(at + 1);
+        let Some(step) = plan.steps.get(at).filter(|s| is_node_change(&s.action)) else { return true };
+        !later.any(|s| s.host == step.host && is_node_change(&s.action) && steps.iter().any(|r| r.id == s.id && changed(r)))
+    };
     let of = |report: &StepReport| {
         let step = by_id.get(&report.id)?;
         let (host, unmet) = match &step.action {
@@ -26,7 +34,7 @@ pub(super) fn undone(plan: &Plan, steps: &[StepReport], after: &Observed) -> Vec
             format!("{}: this run changed it and it is different again ({unmet}): another operator, or another file, is at work", step.id);
         Some(Finding { host, kind: FindingKind::Undone, message })
     };
-    steps.iter().filter(changed).filter_map(of).collect()
+    steps.iter().filter(|s| changed(s)).filter(last).filter_map(of).collect()
 }
 
 /// Options of the swarm that do not have the value they were given.

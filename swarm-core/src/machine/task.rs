@@ -45,6 +45,10 @@ pub enum Ask {
         host: HostName,
         /// The program and its arguments.
         argv: Vec<String>,
+        /// When it is given up.
+        patience: Duration,
+        /// The name of the payload that it reads on standard input.
+        input: Option<String>,
     },
 }
 

@@ -73,6 +73,15 @@ pub fn date(seconds: u64) -> String {
     date.map_or_else(|_| "after 9999".into(), |d| format!("{:04}-{:02}-{:02}", d.year(), d.month(), d.day()))
 }
 
+/// A point in time as `2026-11-26T10:00:00Z`.
+pub fn time(seconds: u64) -> String {
+    let date = der::DateTime::from_unix_duration(std::time::Duration::from_secs(seconds));
+    date.map_or_else(
+        |_| "after 9999".into(),
+        |d| format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", d.year(), d.month(), d.day(), d.hour(), d.minutes(), d.seconds()),
+    )
+}
+
 #[allow(clippy::needless_pass_by_value, reason = "map_err hands it over")]
 fn unreadable(error: der::Error) -> String {
     format!("the certificate cannot be read: {error}")

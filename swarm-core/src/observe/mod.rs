@@ -8,7 +8,7 @@ mod merge;
 mod objects;
 mod probe;
 
-pub use certificate::{Certificate, NodeIdentity, certificate_from_pem, date, expiry_from_pem, identity_from_pem};
+pub use certificate::{Certificate, NodeIdentity, certificate_from_pem, date, expiry_from_pem, identity_from_pem, time};
 pub use classify::{HostState, address_matches};
 pub use facts::{
     ClusterFacts, ClusterView, EngineFacts, HostReport, LocalState, LocalSwarm, MachineFacts, ManagerFacts, NodeFacts, NodeState,

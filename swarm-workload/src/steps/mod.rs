@@ -2,12 +2,14 @@
 
 mod drained;
 mod object;
+mod served;
 mod service;
 
 use drained::WaitDrained;
 use object::{CreateObject, RemoveObject};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use served::Serve;
 use service::PutService;
 use std::collections::BTreeSet;
 use swarm_core::engine::Kind;
@@ -19,6 +21,7 @@ use swarm_core::plan::{Action, LintFinding, Plan, PlanPurpose, Step, Target, Wor
 
 pub(crate) use drained::Drained;
 pub(crate) use object::{Create, Remove};
+pub(crate) use served::Served;
 pub(crate) use service::{Live, Put};
 
 /// The name of this family in plans.
@@ -36,6 +39,8 @@ pub(crate) enum Data {
     Remove(Remove),
     /// Wait until no task runs on a node.
     Drained(Drained),
+    /// Run a program on a drained host.
+    Served(Served),
 }
 
 impl Data {
@@ -46,6 +51,7 @@ impl Data {
             Self::Put(_) => "update-service".into(),
             Self::Remove(remove) => format!("remove-{}", remove.kind),
             Self::Drained(_) => "wait-drained".into(),
+            Self::Served(_) => "run".into(),
         }
     }
 
@@ -55,6 +61,7 @@ impl Data {
             Self::Put(put) => (Kind::Service, put.name()),
             Self::Remove(remove) => (remove.kind, remove.name.as_str()),
             Self::Drained(drained) => return Target::Host(HostName::new(drained.host.clone())),
+            Self::Served(served) => return Target::Host(HostName::new(served.host.clone())),
         };
         Target::Object { kind: kind.to_string(), name: name.to_owned() }
     }
@@ -88,6 +95,7 @@ impl Family for Workload {
             Data::Put(put) => Box::new(PutService::new(*put)),
             Data::Remove(remove) => Box::new(RemoveObject::new(remove)),
             Data::Drained(drained) => Box::new(WaitDrained::new(drained)),
+            Data::Served(served) => Box::new(Serve::new(served)),
         })
     }
 
@@ -134,7 +142,7 @@ impl Family for Workload {
                         say(step, "removes what belongs to no stack".into());
                     }
                 }
-                Data::Create(_) | Data::Drained(_) => {}
+                Data::Create(_) | Data::Drained(_) | Data::Served(_) => {}
             }
         }
         found

@@ -91,7 +91,8 @@ impl Task for CheckFile {
     fn next(&mut self, event: Event<'_>, _now: Duration) -> Move {
         match event {
             Event::Begin | Event::Time => {
-                Move::Ask(vec![Ask::Run { host: self.host.clone(), argv: vec!["test".into(), "-e".into(), self.path.clone()] }])
+                let argv = vec!["test".into(), "-e".into(), self.path.clone()];
+                Move::Ask(vec![Ask::Run { host: self.host.clone(), argv, patience: Duration::from_secs(30), input: None }])
             }
             Event::Answer(Ok(replies)) => Move::End(match replies.first() {
                 Some(Reply::Ran { status: Some(0), .. }) => Outcome::Done { changed: false },

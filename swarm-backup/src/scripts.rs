@@ -1,0 +1,109 @@
+//! What runs on hosts. The scripts are fixed; what they are about comes as arguments, and a backup's data on standard input.
+
+/// How the engine's service is stopped and started, where it is told by its service manager and never by a process id.
+const SERVICE: &str = r#"export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+umask 077
+if [ -d /run/systemd/system ]; then kind=systemd
+elif [ -d /run/openrc ] && command -v rc-service >/dev/null 2>&1; then kind=openrc
+elif [ -x /etc/init.d/docker ]; then kind=sysv
+else echo "no service manager that knows the engine is there (systemd, OpenRC, /etc/init.d/docker)"; exit 4; fi
+service() {
+  case "$kind-$1" in
+    systemd-stop) systemctl stop docker.socket >/dev/null 2>&1; systemctl stop docker.service;;
+    systemd-start) systemctl start docker.socket >/dev/null 2>&1; systemctl start docker.service;;
+    openrc-*) rc-service docker "$1";;
+    sysv-*) /etc/init.d/docker "$1";;
+  esac
+}
+alive() { p=$(cat /run/docker.pid 2>/dev/null) && [ -n "$p" ] && kill -0 "$p" 2>/dev/null; }
+stopped() {
+  service stop >"$work/log" 2>&1 || { echo "the engine could not be stopped: $(tail -n 3 "$work/log")"; return 1; }
+  n=0; while alive; do n=$((n + 1)); [ "$n" -gt 600 ] && { echo "the engine did not end within 60 s"; return 1; }; sleep 0.1; done
+}
+started() { service start >"$work/log" 2>&1 || { echo "the engine could not be started: $(tail -n 3 "$work/log")"; return 1; }; }
+"#;
+
+/// Stops the engine, copies its swarm state, starts it, and packs the copy. Argument: the engine's data. Prints the size of what it packed.
+/// Once it has begun it goes on without whoever began it: a connection that ends does not end it.
+const COPY: &str = r#"root=$1 work="$1/.swarm-backup"
+[ -f "$root/swarm/docker-state.json" ] || { echo "the engine has no swarm state below $root/swarm"; exit 3; }
+need=$(du -sk "$root/swarm" | cut -f1)
+free=$(df -Pk "$root" | tail -n 1 | { read -r _ _ _ free _; echo "$free"; })
+[ "$((need * 2))" -lt "$free" ] || { echo "$((need * 2 / 1024)) MB of disk are needed for the copy, and $((free / 1024)) MB are free"; exit 5; }
+rm -rf "$work" && mkdir -m 700 "$work" || exit 6
+trap '' HUP PIPE
+trap 'started; rm -f "$work/stopped"' EXIT
+trap 'exit 7' INT TERM
+date +%s >"$work/stopped" || exit 6
+stopped || exit 8
+cp -a "$root/swarm" "$work/swarm" || exit 9
+trap - EXIT
+started || exit 10
+rm -f "$work/stopped"
+tar -C "$work" -czf "$work/state.tar.gz" swarm || exit 11
+rm -rf "$work/swarm"
+wc -c <"$work/state.tar.gz"
+"#;
+
+/// Starts an engine that a backup stopped and did not start again. Argument: the engine's data.
+const START: &str = r#"work="$1/.swarm-backup"
+[ -f "$work/stopped" ] || { echo "no backup stopped this engine"; exit 3; }
+alive || started || exit 10
+rm -rf "$work"
+"#;
+
+/// Puts a backup's state in the place of an engine that is in no swarm. Argument: the engine's data; on standard input the packed state in
+/// base64. What was there is put back where it does not work.
+const PLACE: &str = r#"root=$1 work="$1/.swarm-restore"
+rm -rf "$work" && mkdir -m 700 "$work" || exit 6
+base64 -d >"$work/state.tar.gz" || { echo "the state did not arrive whole"; exit 7; }
+tar -C "$work" -xzf "$work/state.tar.gz" || exit 8
+[ -f "$work/swarm/docker-state.json" ] || { echo "that is no swarm state"; exit 8; }
+back() {
+  if [ -d "$work/before" ]; then rm -rf "$root/swarm"; mv "$work/before" "$root/swarm"; fi
+  started; rm -rf "$work"
+}
+trap '' HUP PIPE
+trap back EXIT
+trap 'exit 9' INT TERM
+stopped || exit 10
+[ ! -d "$root/swarm" ] || mv "$root/swarm" "$work/before" || exit 11
+mv "$work/swarm" "$root/swarm" || exit 12
+started || exit 13
+trap - EXIT
+rm -rf "$work"
+"#;
+
+fn with(script: &str, data_root: &str) -> Vec<String> {
+    vec!["sh".into(), "-c".into(), format!("{SERVICE}{script}"), "swarm-backup".into(), data_root.into()]
+}
+
+/// The program that copies the state of a host's engine.
+pub(crate) fn copy(data_root: &str) -> Vec<String> {
+    with(COPY, data_root)
+}
+
+/// The program that starts an engine which a backup stopped.
+pub(crate) fn start(data_root: &str) -> Vec<String> {
+    with(START, data_root)
+}
+
+/// The program that puts a state in place.
+pub(crate) fn place(data_root: &str) -> Vec<String> {
+    with(PLACE, data_root)
+}
+
+/// Where the packed copy is.
+pub(crate) fn packed(data_root: &str) -> String {
+    format!("{data_root}/.swarm-backup/state.tar.gz")
+}
+
+/// What is there while a backup has an engine stopped.
+pub(crate) fn marker(data_root: &str) -> String {
+    format!("{data_root}/.swarm-backup/stopped")
+}
+
+/// The program that removes the copy again.
+pub(crate) fn clear(data_root: &str) -> Vec<String> {
+    vec!["rm".into(), "-rf".into(), "--".into(), format!("{data_root}/.swarm-backup")]
+}

@@ -1,0 +1,154 @@
+//! Hosts are served one after the other: the node is drained, a program runs, the node is waited for and gets back the availability it had.
+
+use crate::steps::{Data, Drained, Served};
+use std::time::Duration;
+use swarm_core::ClusterSpec;
+use swarm_core::condition::Condition;
+use swarm_core::engine::NodeChange;
+use swarm_core::id::{HostName, StepId};
+use swarm_core::intent::{Intent, Next, SoFar, not_now};
+use swarm_core::observe::{HostState, NodeFacts, Observed};
+use swarm_core::plan::{Action, Plan, Refusal, Risk, Step};
+use swarm_core::spec::Availability;
+use swarm_core::verify::{Finding, FindingKind, Verdict};
+
+/// The label of a node that is being served: the availability that it gets back, also by another run than the one that drained it.
+pub const WAS_LABEL: &str = "swarm.maintain.was";
+
+/// To run a program on hosts whose nodes are drained for that time.
+#[derive(Debug, Clone)]
+pub struct Maintain<'a> {
+    /// The file.
+    pub spec: &'a ClusterSpec,
+    /// The hosts. Workers come first, then managers, the leader last.
+    pub hosts: Vec<HostName>,
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// How many workers are served at a time. Managers are served one at a time.
+    pub batch: usize,
+    /// How long tasks may take to leave a node.
+    pub drain: Duration,
+    /// How long the program may take.
+    pub patience: Duration,
+}
+
+/// The availability that a node has when it is not being served.
+fn own(node: &NodeFacts) -> Availability {
+    match node.labels.get(WAS_LABEL).map(String::as_str) {
+        Some("active") => Availability::Active,
+        Some("pause") => Availability::Pause,
+        _ => node.availability,
+    }
+}
+
+impl Maintain<'_> {
+    fn step(host: &HostName, verb: &str, change: NodeChange, before: Availability, because: &str, needs: Vec<StepId>) -> Step {
+        let availability = change.availability.unwrap_or(before);
+        Step {
+            id: StepId::new(format!("{host}/{verb}")),
+            host: Some(host.clone()),
+            expect: Some(Condition::All(vec![Condition::Availability(availability), Condition::Labels(change.labels.clone())])),
+            action: Action::Configure { change },
+            before: before.to_string(),
+            after: availability.to_string(),
+            needs,
+            because: because.into(),
+            risk: if availability == Availability::Drain { Risk::Tasks } else { Risk::None },
+        }
+    }
+
+    /// The steps of one host; the last of them.
+    fn serve(&self, host: &HostName, node: &NodeFacts, needs: &[StepId], steps: &mut Vec<Step>) -> StepId {
+        let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        let was = own(node);
+        let mut last = needs.to_vec();
+        if was != Availability::Drain {
+            let labels = [(WAS_LABEL.to_owned(), Some(was.to_string()))].into();
+            let change = NodeChange { availability: Some(Availability::Drain), labels, ..NodeChange::default() };
+            let drain = Self::step(host, "drain", change, node.availability, "its tasks move away before the program runs", last);
+            last = vec![drain.id.clone()];
+            steps.push(drain);
+        }
+        let wait = Drained { host: host.to_string(), node: node.id.to_string(), patience: millis(self.drain) };
+        let mut wait = Data::Drained(wait).work().step("its tasks run", "no task runs there", "its tasks move to other nodes", Risk::Tasks);
+        wait.needs = last;
+        let served = Served { host: host.to_string(), node: node.id.to_string(), argv: self.argv.clone(), patience: millis(self.patience) };
+        let program = self.argv.join(" ");
+        let risk = if node.manager.is_some() { Risk::Quorum } else { Risk::Host };
+        let mut run =
+            Data::Served(served).work().step("drained", format!("`{program}` ran, and its node is ready"), "it is asked for", risk);
+        run.needs = vec![wait.id.clone()];
+        let mut end = run.id.clone();
+        steps.push(wait);
+        steps.push(run);
+        if was != Availability::Drain {
+            let change = NodeChange { availability: Some(was), labels: [(WAS_LABEL.to_owned(), None)].into(), ..NodeChange::default() };
+            let restore = Self::step(host, "restore", change, Availability::Drain, "the availability it had", vec![end]);
+            end = restore.id.clone();
+            steps.push(restore);
+        }
+        end
+    }
+
+    fn plan(&self, observed: &Observed) -> Result<Plan, Vec<Refusal>> {
+        let (mut workers, mut managers, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
+        for host in &self.hosts {
+            let Some(seen) = observed.hosts.get(host) else { continue };
+            match (&seen.state, &seen.node) {
+                (HostState::Member { .. }, Some(node)) if node.manager.is_some() => managers.push((host, node)),
+                (HostState::Member { .. }, Some(node)) => workers.push((host, node)),
+                (state, _) => {
+                    let why = state.detail().map_or(state.word().to_owned(), |d| format!("{}: {d}", state.word()));
+                    refusals.push(Refusal::Unfit { host: host.clone(), why: format!("it is no node of the swarm that answers ({why})") });
+                }
+            }
+        }
+        if !refusals.is_empty() {
+            return Err(refusals);
+        }
+        managers.sort_by_key(|(_, node)| node.manager.as_ref().is_some_and(|m| m.leader));
+        let mut steps = Vec::new();
+        let mut needs: Vec<StepId> = Vec::new();
+        for batch in workers.chunks(self.batch.max(1)).chain(managers.chunks(1)) {
+            let before = std::mem::take(&mut needs);
+            needs.extend(batch.iter().map(|(host, node)| self.serve(host, node, &before, &mut steps)));
+        }
+        let mut notes = Vec::new();
+        for (host, node) in workers.iter().chain(&managers) {
+            if own(node) == Availability::Drain {
+                notes.push(format!("{host} is drained already, and stays so"));
+            } else if node.labels.contains_key(WAS_LABEL) {
+                notes.push(format!("{host} was being served when a run was cut off: it gets back `{}`", own(node)));
+            }
+        }
+        Ok(Plan::of_work(self.spec, observed, steps, notes))
+    }
+}
+
+impl Intent for Maintain<'_> {
+    fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
+        if so_far.rounds > 0 {
+            return Next::Done(Plan::of_work(self.spec, observed, Vec::new(), Vec::new()));
+        }
+        if let Some(next) = not_now(self.spec, observed, so_far) {
+            return next;
+        }
+        match self.plan(observed) {
+            Ok(plan) if plan.is_empty() => Next::Done(plan),
+            Ok(plan) => Next::Round(plan),
+            Err(refusals) => Next::Refused(refusals),
+        }
+    }
+
+    fn verify(&self, observed: &Observed) -> Verdict {
+        let mut findings = Vec::new();
+        for host in &self.hosts {
+            let node = observed.hosts.get(host).and_then(|h| h.node.as_ref());
+            let none = Condition::Labels([(WAS_LABEL.to_owned(), None)].into());
+            for (kind, condition) in [(FindingKind::NotReady, Condition::Ready), (FindingKind::Availability, none)] {
+                findings.extend(condition.unmet(node).map(|message| Finding { host: Some(host.clone()), kind, message }));
+            }
+        }
+        Verdict::of(findings, Vec::new())
+    }
+}

@@ -1,0 +1,196 @@
+//! A program runs on a host whose node is drained, and the step ends when the node is there again as it was.
+
+use super::failed;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use swarm_core::engine::{ErrorClass, Kind, Object, Query};
+use swarm_core::id::HostName;
+use swarm_core::machine::{Ask, Event, Move, Outcome, Reply, Task};
+
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long the node may take to be ready after the program.
+const BACK: Duration = Duration::from_secs(300);
+
+/// To run a program on a drained host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Served {
+    /// The host.
+    pub(crate) host: String,
+    /// Its node.
+    pub(crate) node: String,
+    /// The program and its arguments.
+    pub(crate) argv: Vec<String>,
+    /// How long the program may take, in milliseconds.
+    pub(crate) patience: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The managers are counted.
+    Counting,
+    /// The program runs.
+    Running,
+    /// The node is looked for.
+    Looking { until: Duration },
+}
+
+#[derive(Debug)]
+pub(super) struct Serve {
+    data: Served,
+    stage: Stage,
+}
+
+fn text<'a>(node: &'a Object, pointer: &str) -> &'a str {
+    node.text(pointer).unwrap_or_default()
+}
+
+fn is_manager(node: &Object) -> bool {
+    node.0.get("ManagerStatus").is_some_and(|m| !m.is_null())
+}
+
+fn is_well(node: &Object) -> bool {
+    text(node, "/Status/State") == "ready" && (!is_manager(node) || text(node, "/ManagerStatus/Reachability") == "reachable")
+}
+
+impl Serve {
+    pub(super) fn new(data: Served) -> Self {
+        Self { data, stage: Stage::Counting }
+    }
+
+    fn list() -> Move {
+        Move::Ask(vec![Ask::List(Query::all(Kind::Node))])
+    }
+
+    /// A program may take a manager away for a while: the others must be whole, and a majority without it.
+    fn spared(&self, nodes: &[Object]) -> Result<(), String> {
+        let Some(own) = nodes.iter().find(|n| n.id() == self.data.node) else { return Err("its node is not listed any more".into()) };
+        if !is_manager(own) {
+            return Ok(());
+        }
+        let others: Vec<&Object> = nodes.iter().filter(|n| is_manager(n) && n.id() != own.id()).collect();
+        if let Some(away) = others.iter().find(|n| !is_well(n)) {
+            return Err(format!(
+                "manager {} is not well, and managers are served only while all others are",
+                text(away, "/Description/Hostname")
+            ));
+        }
+        let needed = swarm_core::quorum::needed(others.len() + 1);
+        if others.len() < needed {
+            return Err(format!(
+                "it is one of {} managers: without it {} are left, and {needed} are needed",
+                others.len() + 1,
+                others.len()
+            ));
+        }
+        Ok(())
+    }
+
+    fn again(until: Duration, why: &str, now: Duration) -> Move {
+        if now < until {
+            return Move::Wait { until: now + PAUSE, progress: Some("waiting until its node is ready".into()) };
+        }
+        Move::End(failed(format!("the program ended well, and {} s later {why}", BACK.as_secs())))
+    }
+}
+
+impl Task for Serve {
+    fn next(&mut self, event: Event<'_>, now: Duration) -> Move {
+        match (event, self.stage) {
+            (Event::Begin | Event::Time, _) => Self::list(),
+            (Event::Answer(Ok(replies)), Stage::Counting) => {
+                let [Reply::Objects(nodes)] = replies.as_slice() else { return Move::End(failed("the nodes were not listed")) };
+                if let Err(why) = self.spared(nodes) {
+                    return Move::End(failed(why));
+                }
+                self.stage = Stage::Running;
+                let host = HostName::new(self.data.host.clone());
+                let patience = Duration::from_millis(self.data.patience);
+                Move::Ask(vec![Ask::Run { host, argv: self.data.argv.clone(), patience, input: None }])
+            }
+            (Event::Answer(Ok(replies)), Stage::Running) => match replies.first() {
+                Some(Reply::Ran { status: Some(0), .. }) => {
+                    let until = now + BACK;
+                    self.stage = Stage::Looking { until };
+                    Self::list()
+                }
+                Some(Reply::Ran { status, output }) => {
+                    let status = status.map_or("a signal".to_owned(), |s| format!("status {s}"));
+                    let last: Vec<&str> = output.trim().lines().rev().take(5).collect();
+                    let said = last.into_iter().rev().collect::<Vec<_>>().join("; ");
+                    Move::End(failed(format!("the program ended with {status}: {said}; the node stays drained")))
+                }
+                _ => Move::End(failed("the program was not run")),
+            },
+            (Event::Answer(Ok(replies)), Stage::Looking { until }) => {
+                let found = match replies.first() {
+                    Some(Reply::Objects(nodes)) => nodes.iter().find(|n| n.id() == self.data.node),
+                    _ => None,
+                };
+                match found {
+                    Some(node) if is_well(node) => Move::End(Outcome::Done { changed: true }),
+                    _ => Self::again(until, "its node is not ready", now),
+                }
+            }
+            (Event::Answer(Err(error)), Stage::Looking { until }) => Self::again(until, &error.message, now),
+            (Event::Answer(Err(error)), Stage::Running) if error.class == ErrorClass::Unknown => {
+                Move::End(Outcome::InDoubt { message: format!("the program may go on: {}", error.message) })
+            }
+            (Event::Answer(Err(error)), _) => Move::End(failed(error.message.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn node(id: &str, manager: Option<&str>, state: &str) -> Object {
+        let manager = manager.map(|reachability| json!({ "Reachability": reachability }));
+        Object(json!({ "ID": id, "Status": { "State": state }, "ManagerStatus": manager, "Description": { "Hostname": id } }))
+    }
+
+    fn serve() -> Serve {
+        Serve::new(Served { host: "m1".into(), node: "m1".into(), argv: vec!["true".into()], patience: 1000 })
+    }
+
+    #[test]
+    fn a_manager_is_served_only_where_the_others_are_whole() {
+        let well = |id| node(id, Some("reachable"), "ready");
+        let three = [well("m1"), well("m2"), well("m3")];
+        assert_eq!(serve().spared(&three), Ok(()));
+        let away = [well("m1"), well("m2"), node("m3", Some("unreachable"), "down")];
+        assert!(serve().spared(&away).unwrap_err().contains("m3 is not well"));
+        assert!(serve().spared(&three[..2]).unwrap_err().contains("one of 2 managers"));
+        let worker = [node("m1", None, "ready"), node("m2", Some("unreachable"), "down")];
+        assert_eq!(serve().spared(&worker), Ok(()));
+        assert!(serve().spared(&three[1..]).unwrap_err().contains("not listed"));
+    }
+
+    #[test]
+    fn it_ends_when_the_node_is_there_again() {
+        let mut task = serve();
+        assert!(matches!(task.next(Event::Begin, Duration::ZERO), Move::Ask(_)));
+        let three = Ok(vec![Reply::Objects(vec![
+            node("m1", Some("reachable"), "ready"),
+            node("m2", Some("reachable"), "ready"),
+            node("m3", Some("reachable"), "ready"),
+        ])]);
+        assert!(matches!(task.next(Event::Answer(&three), Duration::ZERO), Move::Ask(asks) if matches!(asks[0], Ask::Run { .. })));
+        let ran = Ok(vec![Reply::Ran { status: Some(0), output: String::new() }]);
+        assert!(matches!(task.next(Event::Answer(&ran), Duration::ZERO), Move::Ask(_)));
+        let down = Ok(vec![Reply::Objects(vec![node("m1", Some("unreachable"), "down")])]);
+        assert!(matches!(task.next(Event::Answer(&down), Duration::from_secs(1)), Move::Wait { .. }));
+        assert_eq!(task.next(Event::Answer(&three), Duration::from_secs(9)), Move::End(Outcome::Done { changed: true }));
+    }
+
+    #[test]
+    fn a_program_that_fails_is_quoted() {
+        let mut task = serve();
+        task.stage = Stage::Running;
+        let ran = Ok(vec![Reply::Ran { status: Some(3), output: "one\ntwo\n".into() }]);
+        let Move::End(Outcome::Failed { message }) = task.next(Event::Answer(&ran), Duration::ZERO) else { panic!() };
+        assert!(message.contains("status 3: one; two; the node stays drained"), "{message}");
+    }
+}

@@ -1,0 +1,190 @@
+//! Backups: taken from a manager that is stopped, whole or not at all, and put back onto fresh hosts.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use swarm_tests::cli::{self, Ran};
+use swarm_tests::lab::{TestLab, converge, eventually};
+
+const VALUE: &str = "a-value-that-is-nowhere-else";
+
+fn run(args: &[&str]) -> Ran {
+    cli::run(args)
+}
+
+fn managers(lab: &TestLab, of: &str) -> usize {
+    lab.nodes(of).iter().filter(|n| n.contains(" manager Ready")).count()
+}
+
+/// Something of every kind that a backup has to keep.
+fn furnish(lab: &TestLab) {
+    let m1 = lab.host("m1");
+    m1.exec(&["sh", "-c", &format!("printf %s {VALUE} | docker secret create app-key -")]).unwrap();
+    m1.exec(&["sh", "-c", "echo colour=blue | docker config create app-colour -"]).unwrap();
+    m1.exec(&["docker", "network", "create", "-d", "overlay", "app-net"]).unwrap();
+}
+
+fn names(lab: &TestLab, at: &str, kind: &str) -> Vec<String> {
+    let mut names: Vec<String> = lab.docker(at, &[kind, "ls", "--format", "{{.Name}}"]).lines().map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+fn no_copy_is_left(lab: &TestLab) {
+    for host in ["m1", "m2", "m3"] {
+        assert!(lab.host(host).exec(&["ls", "-d", "/var/lib/docker/.swarm-backup"]).is_err(), "{host} still has a copy");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swarm_is_backed_up_and_put_back_onto_fresh_hosts() {
+    let lab = TestLab::up(3, 1);
+    let text = lab.text(&lab.all(""));
+    converge(&text).await;
+    furnish(&lab);
+    let file = lab.file(&text);
+    let file = file.to_str().unwrap();
+    let to = lab.lab.dir.join("first.swarm-backup");
+    let backup = to.to_str().unwrap();
+    let shown = run(&["backup", "-f", file, "-o", backup, "--dry-run"]);
+    assert!(shown.code == 2 && shown.out.contains("copy-state") && !to.exists(), "{shown:?}");
+    let taken = run(&["backup", "-f", file, "-o", backup, "--yes"]);
+    assert!(taken.code == 0 && taken.out.contains("4 nodes") && taken.out.contains("1 secrets"), "{taken:?}");
+    assert!(!taken.out.contains("m1/copy-state"), "the leader was stopped: {taken:?}");
+    assert_eq!(std::fs::metadata(&to).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(managers(&lab, "m1"), 3);
+    no_copy_is_left(&lab);
+    // It is not overwritten, and nothing is stopped before that is known.
+    let again = run(&["backup", "-f", file, "-o", backup, "--yes"]);
+    assert!(again.code == 1 && again.err.contains("not overwritten"), "{again:?}");
+    let checked = run(&["backup", "verify", backup]);
+    assert!(checked.code == 0 && checked.out.contains("has the same nodes"), "{checked:?}");
+    let bare = run(&["backup", "verify", backup, "--checksums-only"]);
+    assert!(bare.code == 0 && bare.out.contains("no engine was started with it"), "{bare:?}");
+    let damaged = lab.lab.dir.join("damaged");
+    let mut bytes = std::fs::read(&to).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&damaged, bytes).unwrap();
+    let refused = run(&["backup", "verify", damaged.to_str().unwrap()]);
+    assert!(refused.code == 1 && refused.err.contains("damaged"), "{refused:?}");
+    // What came after it is lost; and while the swarm is there, nothing is put back.
+    let refused = run(&["restore", backup, "-f", file, "--yes"]);
+    assert!(refused.code == 1 && refused.err.contains("managers of a swarm"), "{refused:?}");
+    let (secrets, configs) = (names(&lab, "m1", "secret"), names(&lab, "m1", "config"));
+    lab.docker("m1", &["network", "create", "-d", "overlay", "later"]);
+    for host in ["m1", "m2", "m3", "w1"] {
+        let host = lab.host(host);
+        host.stop_engine();
+        host.exec(&["sh", "-c", "rm -rf /var/lib/docker/swarm"]).unwrap();
+        host.start_engine().unwrap();
+    }
+    let restored = run(&["restore", backup, "-f", file, "--yes"]);
+    assert_eq!(restored.code, 0, "{restored:?}");
+    let at = "m2";
+    assert_eq!((names(&lab, at, "secret"), names(&lab, at, "config")), (secrets, configs));
+    let kept = names(&lab, at, "network");
+    assert!(kept.contains(&"app-net".to_owned()) && !kept.contains(&"later".to_owned()), "{kept:?}");
+    assert_eq!((managers(&lab, at), lab.nodes(at).len()), (3, 4), "{:?}", lab.nodes(at));
+    assert_eq!(run(&["plan", "-f", file]).code, 0);
+    for ran in [&shown, &taken, &checked, &restored] {
+        assert!(!format!("{ran:?}").contains(VALUE));
+    }
+}
+
+/// Waits until a backup has stopped an engine; gives the host.
+async fn stopped(lab: &TestLab) -> &'static str {
+    let mut found = None;
+    eventually("a backup has stopped an engine", Duration::from_secs(60), || {
+        found = ["m1", "m2", "m3"].into_iter().find(|h| lab.host(h).exec(&["ls", "/var/lib/docker/.swarm-backup/stopped"]).is_ok());
+        found.is_some()
+    })
+    .await;
+    found.unwrap()
+}
+
+fn begin(file: &str, to: &Path) -> std::process::Child {
+    let mut command = cli::command(&["backup", "-f", file, "-o", to.to_str().unwrap(), "--yes"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_a_backup_stopped_comes_back_whatever_is_killed() {
+    let lab = TestLab::up(3, 0);
+    let text = lab.text(&lab.all(""));
+    converge(&text).await;
+    let file = lab.file(&text);
+    let file = file.to_str().unwrap();
+    // Engines take their time to stop, so that there is something to cut off.
+    for host in ["m1", "m2", "m3"] {
+        lab.host(host).exec(&["sed", "-i", "2i [ \"$1\" = stop ] && sleep 4", "/etc/init.d/docker"]).unwrap();
+    }
+    // The program is killed: the script on the host starts the engine all the same.
+    let to = lab.lab.dir.join("killed");
+    let mut killed = begin(file, &to);
+    let host = stopped(&lab).await;
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    eventually("the engine answers again", Duration::from_secs(60), || {
+        lab.host(host).exec(&["ls", "/var/lib/docker/.swarm-backup/stopped"]).is_err()
+            && managers(&lab, "m1").max(managers(&lab, "m3")) == 3
+    })
+    .await;
+    assert!(!to.exists());
+    // The script is killed too: the next backup starts the engine first.
+    let mut killed = begin(file, &lab.lab.dir.join("killed-too"));
+    let host = stopped(&lab).await;
+    lab.host(host).exec(&["sh", "-c", "pkill -KILL -f '[e]xport LC_ALL=C PATH'"]).unwrap();
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    eventually("the engine has stopped", Duration::from_secs(60), || {
+        lab.host(host).exec(&["pgrep", "-f", "init.d/docker sto[p]"]).is_err()
+    })
+    .await;
+    assert!(lab.host(host).exec(&["docker", "version"]).is_err(), "{host} still has an engine");
+    let good = lab.lab.dir.join("good");
+    let taken = run(&["backup", "-f", file, "-o", good.to_str().unwrap(), "--yes"]);
+    assert!(taken.code == 0 && taken.out.contains("start-engine"), "{taken:?}");
+    assert_eq!(managers(&lab, "m1"), 3);
+    no_copy_is_left(&lab);
+    assert_eq!(run(&["backup", "verify", good.to_str().unwrap()]).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_that_cannot_be_spared_is_stopped_only_when_that_is_accepted() {
+    let lab = TestLab::up(1, 0);
+    let key = lab.lab.dir.join("key");
+    let text = lab.text_with(&lab.all(""), &format!("swarm: {{ autolock: true, unlock_key_file: {} }}", key.display()));
+    converge_locked(&lab, &text);
+    let file = lab.file(&text);
+    let file = file.to_str().unwrap();
+    let to = lab.lab.dir.join("one");
+    let backup = to.to_str().unwrap();
+    let refused = run(&["backup", "-f", file, "-o", backup, "--yes"]);
+    assert!(refused.code == 1 && refused.err.contains("1 managers, 1 reachable; 0 of them are left, and 1 are needed"), "{refused:?}");
+    // The engine comes back locked, and gets the key that is kept.
+    let taken = run(&["backup", "-f", file, "-o", backup, "--yes", "--accept-downtime"]);
+    assert!(taken.code == 0 && taken.out.contains("locked: the unlock key opens it"), "{taken:?}");
+    assert_eq!(lab.docker("m1", &["info", "--format", "{{.Swarm.LocalNodeState}}"]).trim(), "active");
+    let secret = std::fs::read_to_string(&key).unwrap();
+    assert!(secret.starts_with("SWMKEY-") && !format!("{taken:?}").contains(secret.trim()));
+    // A key that is kept nowhere would make it worthless.
+    std::fs::rename(&key, lab.lab.dir.join("elsewhere")).unwrap();
+    let refused = run(&["backup", "-f", file, "-o", "never", "--yes", "--accept-downtime"]);
+    assert!(refused.code == 1 && refused.err.contains("could never be opened"), "{refused:?}");
+    std::fs::rename(lab.lab.dir.join("elsewhere"), &key).unwrap();
+    // Put back onto the same host, it is opened with the key.
+    let host = lab.host("m1");
+    host.stop_engine();
+    host.exec(&["sh", "-c", "rm -rf /var/lib/docker/swarm"]).unwrap();
+    host.start_engine().unwrap();
+    let restored = run(&["restore", backup, "-f", file, "--yes"]);
+    assert_eq!(restored.code, 0, "{restored:?}");
+    assert_eq!(managers(&lab, "m1"), 1);
+}
+
+fn converge_locked(lab: &TestLab, text: &str) {
+    let file = lab.file(text);
+    assert_eq!(run(&["apply", "-f", file.to_str().unwrap(), "--yes"]).code, 0);
+}

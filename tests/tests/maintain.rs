@@ -1,0 +1,70 @@
+//! Hosts are served: drained, worked on, back as they were. One after the other, and the first failure ends it.
+
+use crate::deploys::images;
+use std::time::Duration;
+use swarm_tests::cli;
+use swarm_tests::lab::{TestLab, converge, eventually};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_are_served_one_after_the_other() {
+    let lab = TestLab::up(3, 2);
+    let text = lab.text(&lab.all(""));
+    converge(&text).await;
+    images(&lab, &["app:1"]);
+    let file = lab.file(&text);
+    let swarm = |verb: &[&str], more: &[&str]| cli::run(&[verb, &["-f", file.to_str().unwrap()], more].concat());
+    let create = ["service", "create", "-d", "--name", "web", "--endpoint-mode", "dnsrr", "--replicas", "3", "--stop-grace-period", "1s"];
+    lab.docker("m1", &[&create[..], &["--no-resolve-image", "app:1", "/bin/sleep", "1000"]].concat());
+    let running = || lab.docker("m1", &["service", "ls", "--format", "{{.Replicas}}"]).trim() == "3/3";
+    eventually("the service runs", Duration::from_secs(30), running).await;
+    let spec = |host: &str| {
+        let nodes = lab.nodes("m2");
+        assert_eq!(nodes.len(), 5, "{nodes:?}");
+        lab.docker("m2", &["node", "inspect", host, "--format", "{{json .Spec.Labels}} {{.Spec.Availability}}"])
+    };
+    lab.docker("m1", &["node", "update", "--availability", "pause", "w2"]);
+    let engine = |host: &str| lab.host(host).exec(&["cat", "/run/docker.pid"]).unwrap();
+    let hosts = ["w1", "w2", "m1", "m3"];
+    let before: Vec<String> = hosts.iter().map(|h| engine(h)).collect();
+    let restart = ["--", "/etc/init.d/docker", "restart"];
+
+    let shown = swarm(&["maintain", "w1", "m1"], &[&["--dry-run"], &restart[..]].concat());
+    assert!(shown.code == 2 && shown.out.contains("wait-drained") && shown.out.contains("/etc/init.d/docker restart"), "{shown:?}");
+    let served = swarm(&[&["maintain"], &hosts[..]].concat(), &[&["--yes"], &restart[..]].concat());
+    assert_eq!(served.code, 0, "{served:?}");
+    for (host, before) in hosts.iter().zip(before) {
+        assert_ne!(engine(host), before, "{host}: its engine was not restarted");
+    }
+    assert_eq!((spec("w1").trim(), spec("w2").trim(), spec("m1").trim()), ("{} active", "{} pause", "{} active"));
+    assert!(lab.nodes("m2").iter().all(|n| n.contains("Ready")), "{:?}", lab.nodes("m2"));
+    assert_eq!(swarm(&["plan"], &[]).code, 0);
+
+    // The first failure ends it: the host stays drained, the next one is not touched, and the next run puts it right.
+    let failed = swarm(&["maintain", "w1", "m2"], &["--yes", "--", "sh", "-c", "echo no disk; exit 9"]);
+    assert!(failed.code == 4 && failed.err.contains("no disk") && failed.err.contains("status 9"), "{failed:?}");
+    assert_eq!((spec("w1").trim(), spec("m2").trim()), (r#"{"swarm.maintain.was":"active"} drain"#, "{} active"));
+    let again = swarm(&["maintain", "w1"], &["--yes", "--", "true"]);
+    assert!(again.code == 0 && again.out.contains("gets back `active`"), "{again:?}");
+    assert_eq!(spec("w1").trim(), "{} active");
+
+    // A manager that is away: no other is served.
+    lab.host("m3").kill(true).unwrap();
+    eventually("m3 is away", Duration::from_secs(60), || lab.nodes("m1").iter().any(|n| n.starts_with("m3") && n.contains("Down"))).await;
+    let refused = swarm(&["maintain", "m2"], &["--yes", "--", "true"]);
+    assert!(refused.code != 0 && refused.err.contains("m3 is not well"), "{refused:?}");
+}
+
+#[test]
+fn a_command_runs_on_all_hosts_at_once() {
+    let lab = TestLab::up(1, 2);
+    let file = lab.file(&lab.text(&lab.all("")));
+    let exec = |more: &[&str]| cli::run(&[&["exec", "-f", file.to_str().unwrap()], more].concat());
+    let ran = exec(&["--", "hostname"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "m1 | m1\nw1 | w1\nw2 | w2\n"), "{ran:?}");
+    let some = exec(&["--limit", "role=worker", "--", "sh", "-c", "test $(hostname) = w2 || { echo gone wrong >&2; exit 3; }"]);
+    assert!(some.code == 1 && some.err.contains("w1: it ended with status 3") && some.out == "w1 | gone wrong\n", "{some:?}");
+    lab.host("w1").kill(true).unwrap();
+    let json = exec(&["--format", "json", "--", "printf", "%s", "a\u{1b}[31m"]);
+    let report: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((json.code, report["failed"].as_u64(), report["hosts"][1]["host"].as_str()), (1, Some(1), Some("w1")), "{json:?}");
+}
