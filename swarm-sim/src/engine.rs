@@ -5,7 +5,7 @@ use crate::fleet::{Asked, SimHost};
 use crate::invariant::Sent;
 use crate::world::api::Said;
 use crate::world::join::parse_token;
-use crate::world::state::{REQUEST_TIMEOUT, State};
+use crate::world::state::{Program, REQUEST_TIMEOUT, State};
 use crate::world::words;
 use async_trait::async_trait;
 use std::net::IpAddr;
@@ -50,8 +50,21 @@ impl HostRead for SimHost {
 #[async_trait]
 impl Host for SimHost {
     async fn run(&self, command: &Command) -> Result<Output, HostError> {
-        let program = command.argv.first().cloned().unwrap_or_default();
-        Err(HostError::Unexpected { host: self.name.clone(), message: format!("a simulated host has no program {program}") })
+        let found = self.with(|state| state.program(&command.argv));
+        let Some((name, program)) = found else {
+            let name = command.argv.first().cloned().unwrap_or_default();
+            let message = format!("a simulated host has no program {name}");
+            return Err(HostError::Unexpected { host: self.name.clone(), message });
+        };
+        let stops_engine = matches!(program, Program::RestartsEngine(_));
+        let asked = Asked { kind: CallKind::Run, doing: "running a program", sent: Sent::Run { program: &name, stops_engine } };
+        let ran = self.call(asked, |state| Said::Now(state.runs_program(&self.name, program))).await;
+        let (takes, status) = ran.map_err(|error| match error.class {
+            ErrorClass::Unknown => HostError::Lost { host: self.name.clone(), doing: "running a program", message: error.message },
+            _ => HostError::Unreachable { message: error.message, retry: true },
+        })?;
+        tokio::time::sleep(takes).await;
+        Ok(Output { status: Some(status), stdout: Vec::new(), stderr: Vec::new() })
     }
 
     async fn open_stream(&self, socket: &str) -> Result<BoxStream, HostError> {

@@ -31,6 +31,8 @@ pub enum CallKind {
     CreateObject,
     UpdateObject,
     RemoveObject,
+    /// A program on the machine.
+    Run,
 }
 
 impl CallKind {
@@ -40,7 +42,7 @@ impl CallKind {
         objects
             || matches!(
                 self,
-                Self::Init | Self::Join | Self::Leave | Self::Unlock | Self::UpdateSwarm | Self::UpdateNode | Self::RemoveNode
+                Self::Init | Self::Join | Self::Leave | Self::Unlock | Self::UpdateSwarm | Self::UpdateNode | Self::RemoveNode | Self::Run
             )
     }
 }
@@ -70,6 +72,7 @@ impl fmt::Display for CallKind {
             Self::CreateObject => "create-object",
             Self::UpdateObject => "update-object",
             Self::RemoveObject => "remove-object",
+            Self::Run => "run",
         })
     }
 }

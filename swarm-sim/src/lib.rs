@@ -37,7 +37,7 @@ pub use describe::Description;
 pub use fault::{CallFault, CallKind, CrashPoint, FaultRule};
 pub use fleet::SimFleet;
 pub use invariant::{Purpose, Violation};
-pub use world::{HostOptions, ImageKind, Incident, World};
+pub use world::{HostOptions, ImageKind, Incident, Program, World};
 
 /// Runs a future on one thread, with a clock that stands still while anything can be done and jumps to the next thing when nothing
 /// can: minutes of a simulated cluster take milliseconds.

@@ -7,7 +7,7 @@ use swarm_core::condition::Condition;
 use swarm_core::engine::NodeChange;
 use swarm_core::id::{HostName, StepId};
 use swarm_core::intent::{Intent, Next, SoFar, not_now};
-use swarm_core::observe::{HostState, NodeFacts, Observed};
+use swarm_core::observe::{HostState, NodeFacts, NodeState, Observed};
 use swarm_core::plan::{Action, Plan, Refusal, Risk, Step};
 use swarm_core::spec::Availability;
 use swarm_core::verify::{Finding, FindingKind, Verdict};
@@ -149,6 +149,13 @@ impl Intent for Maintain<'_> {
                 findings.extend(condition.unmet(node).map(|message| Finding { host: Some(host.clone()), kind, message }));
             }
         }
+        // After another manager took over, nodes are unknown until they have reported to it.
+        let others = observed.hosts.iter().filter(|(name, _)| !self.hosts.contains(name));
+        let unknown = others.filter(|(_, h)| h.node.as_ref().is_some_and(|n| n.state == NodeState::Unknown));
+        findings.extend(unknown.filter_map(|(name, h)| {
+            let message = Condition::Ready.unmet(h.node.as_ref())?;
+            Some(Finding { host: Some(name.clone()), kind: FindingKind::NotReady, message })
+        }));
         Verdict::of(findings, Vec::new())
     }
 }

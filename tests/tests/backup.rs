@@ -4,8 +4,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
+use swarm_backup::{Backup, Backups};
+use swarm_core::Apply;
+use swarm_core::family::Families;
+use swarm_core::report::Ending;
+use swarm_sim::{Incident, Program, Purpose, World};
 use swarm_tests::cli::{self, Ran};
 use swarm_tests::lab::{TestLab, converge, eventually};
+use swarm_tests::sim::stories::POINTS;
+use swarm_tests::sim::{Drawer, THREE, Tool, no_violations, spec};
 
 const VALUE: &str = "a-value-that-is-nowhere-else";
 
@@ -187,4 +194,79 @@ async fn a_manager_that_cannot_be_spared_is_stopped_only_when_that_is_accepted()
 fn converge_locked(lab: &TestLab, text: &str) {
     let file = lab.file(text);
     assert_eq!(run(&["apply", "-f", file.to_str().unwrap(), "--yes"]).code, 0);
+}
+
+/// Wherever a backup is cut off, its manager comes back, the majority is never left, and the next one is whole.
+#[test]
+fn a_backup_may_be_cut_off_anywhere() {
+    let mut cuts = 0;
+    for point in POINTS {
+        for call in 1..30 {
+            cuts += u32::from(swarm_sim::run(async {
+                let wanted = spec(THREE);
+                let world = World::of(&wanted, call);
+                world.has_program("swarm-backup", Program::RestartsEngine(Duration::from_secs(4)));
+                let keys = Drawer::default();
+                assert!(Tool::new(&world, "first", &wanted, &keys).apply().await.converged());
+                let back_up = async || {
+                    let fleet = world.fleet("me");
+                    let intent = Backup { spec: &wanted, from: None, accept_downtime: false, stored_key: None };
+                    let apply = Apply::new(&wanted, &fleet).families(Families(&[&Backups]));
+                    world.watch("me", &wanted, Purpose::Look, &[]);
+                    let (plan, observed) = apply.plan_for(&intent).await.unwrap();
+                    let manifest = intent.manifest(&observed, &plan, "now".into()).unwrap();
+                    assert_ne!(manifest.host.as_str(), "m1", "the leader is not stopped");
+                    assert_eq!((manifest.managers.len(), manifest.names.nodes.len()), (3, 5));
+                    world.watch_on("me", Purpose::Apply);
+                    world.shown("me", &plan);
+                    apply.run_for(&intent, &plan, &observed).await
+                };
+                world.crash_at(call, point);
+                let cut = tokio::select! {
+                    biased;
+                    () = world.crashed() => true,
+                    report = back_up() => {
+                        assert_eq!(report.ending, Ending::Converged, "call {call}, {point:?}: {report:#?}\n{}", world.story());
+                        false
+                    }
+                };
+                world.recover();
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                let report = back_up().await;
+                assert_eq!(report.ending, Ending::Converged, "call {call}, {point:?}: {report:#?}\n{}", world.story());
+                assert!(Tool::new(&world, "after", &wanted, &keys).plan().await.unwrap().is_empty(), "call {call}, {point:?}");
+                no_violations(&world, call, "a backup");
+                cut
+            }));
+        }
+    }
+    assert!(cuts > 20, "cut off at {cuts} calls");
+}
+
+/// With one manager away, no other can be spared; a tool that takes one all the same is seen by the rules.
+#[test]
+fn no_manager_is_stopped_while_another_is_away() {
+    swarm_sim::run(async {
+        let wanted = spec(THREE);
+        let world = World::of(&wanted, 3);
+        world.has_program("swarm-backup", Program::RestartsEngine(Duration::from_secs(4)));
+        let keys = Drawer::default();
+        assert!(Tool::new(&world, "first", &wanted, &keys).apply().await.converged());
+        world.cause(&Incident::PowerCut("m3".into()));
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        let fleet = world.fleet("me");
+        let apply = Apply::new(&wanted, &fleet).families(Families(&[&Backups]));
+        let careful = Backup { spec: &wanted, from: None, accept_downtime: false, stored_key: None };
+        let refused = apply.plan_for(&careful).await.unwrap_err().to_string();
+        assert!(refused.contains("3 managers, 2 reachable; 1 of them are left, and 2 are needed"), "{refused}");
+        let careless = Backup { accept_downtime: true, ..careful };
+        world.watch("me", &wanted, Purpose::Look, &[]);
+        let (plan, observed) = apply.plan_for(&careless).await.unwrap();
+        world.watch_on("me", Purpose::Apply);
+        world.shown("me", &plan);
+        let report = apply.run_for(&careless, &plan, &observed).await;
+        assert_eq!(report.steps[0].outcome, swarm_core::machine::Outcome::Done { changed: true }, "{report:#?}");
+        let broken: Vec<&str> = world.violations().iter().map(|v| v.rule).collect();
+        assert_eq!(broken, ["I3"], "{}", world.story());
+    });
 }

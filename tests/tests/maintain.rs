@@ -2,8 +2,15 @@
 
 use crate::deploys::images;
 use std::time::Duration;
+use swarm_core::Apply;
+use swarm_core::family::Families;
+use swarm_core::report::Ending;
+use swarm_sim::{Program, Purpose, World};
 use swarm_tests::cli;
 use swarm_tests::lab::{TestLab, converge, eventually};
+use swarm_tests::sim::stories::POINTS;
+use swarm_tests::sim::{Drawer, THREE, Tool, no_violations, spec};
+use swarm_workload::{Maintain, Workload};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hosts_are_served_one_after_the_other() {
@@ -67,4 +74,62 @@ fn a_command_runs_on_all_hosts_at_once() {
     let json = exec(&["--format", "json", "--", "printf", "%s", "a\u{1b}[31m"]);
     let report: serde_json::Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!((json.code, report["failed"].as_u64(), report["hosts"][1]["host"].as_str()), (1, Some(1), Some("w1")), "{json:?}");
+}
+
+/// A world whose machines have a program that restarts their engine.
+fn served_world(seed: u64, wanted: &swarm_core::ClusterSpec) -> World {
+    let world = World::of(wanted, seed);
+    world.has_program("restart", Program::RestartsEngine(Duration::from_secs(3)));
+    world
+}
+
+/// Wherever a run is cut off, the next one ends it: every host is served, and its node has the availability that it had.
+#[test]
+fn hosts_are_served_wherever_the_run_is_cut_off() {
+    let mut cuts = 0;
+    for point in POINTS {
+        for call in 1..60 {
+            cuts += u32::from(swarm_sim::run(async {
+                let wanted = spec(THREE);
+                let world = served_world(call, &wanted);
+                let keys = Drawer::default();
+                assert!(Tool::new(&world, "first", &wanted, &keys).apply().await.converged());
+                let hosts: Vec<_> = wanted.hosts().map(|h| h.name.clone()).collect();
+                let serve = async || {
+                    let fleet = world.fleet("me");
+                    let intent = Maintain {
+                        spec: &wanted,
+                        hosts: hosts.clone(),
+                        argv: vec!["restart".into()],
+                        batch: 2,
+                        drain: Duration::from_secs(60),
+                        patience: Duration::from_secs(60),
+                    };
+                    let apply = Apply::new(&wanted, &fleet).families(Families(&[&Workload]));
+                    world.watch("me", &wanted, Purpose::Look, &[]);
+                    let (plan, observed) = apply.plan_for(&intent).await.unwrap();
+                    world.watch_on("me", Purpose::Apply);
+                    world.shown("me", &plan);
+                    apply.run_for(&intent, &plan, &observed).await
+                };
+                world.crash_at(call, point);
+                let cut = tokio::select! {
+                    biased;
+                    () = world.crashed() => true,
+                    report = serve() => {
+                        assert_eq!(report.ending, Ending::Converged, "call {call}, {point:?}: {report:#?}\n{}", world.story());
+                        false
+                    }
+                };
+                world.recover();
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                let report = serve().await;
+                assert_eq!(report.ending, Ending::Converged, "call {call}, {point:?}: {report:#?}\n{}", world.story());
+                assert!(Tool::new(&world, "after", &wanted, &keys).plan().await.unwrap().is_empty(), "call {call}, {point:?}");
+                no_violations(&world, call, "serving hosts");
+                cut
+            }));
+        }
+    }
+    assert!(cuts > 60, "cut off at {cuts} calls");
 }

@@ -58,6 +58,7 @@ pub(crate) enum Sent<'a> {
     CreateObject { kind: Kind, spec: &'a Value },
     UpdateObject { kind: Kind, id: &'a str, version: u64 },
     RemoveObject { kind: Kind, id: &'a str },
+    Run { program: &'a str, stops_engine: bool },
 }
 
 impl Sent<'_> {
@@ -255,5 +256,6 @@ fn show(sent: &Sent<'_>) -> String {
         Sent::CreateObject { kind, spec } => format!("create {kind} {}", spec.get("Name").and_then(Value::as_str).unwrap_or_default()),
         Sent::UpdateObject { kind, id, version } => format!("update {kind} {id} from version {version}"),
         Sent::RemoveObject { kind, id } => format!("remove {kind} {id}"),
+        Sent::Run { program, .. } => format!("run {program}"),
     }
 }

@@ -267,6 +267,7 @@ impl Watch {
             Sent::UpdateNode { id, version, change } => self.update(host, id, *version, change, state, &mut found),
             Sent::RemoveNode { id, force } => self.remove(id, *force, &mut found),
             Sent::UpdateSwarm { .. } | Sent::Unlock | Sent::ForceNewCluster | Sent::Read(_) | Sent::Token { .. } => {}
+            Sent::Run { stops_engine, .. } => super::health::spared(host, *stops_engine, state, &mut found),
             // Objects have rules of their own.
             Sent::CreateObject { .. } | Sent::UpdateObject { .. } | Sent::RemoveObject { .. } => {}
         }
@@ -339,7 +340,7 @@ impl Watch {
             Sent::CreateObject { .. } | Sent::UpdateObject { .. } | Sent::RemoveObject { .. } => true,
             Sent::UpdateSwarm { change } => any(&|a, _| matches!(a, Action::UpdateSwarm { change: c } if c == *change)),
             Sent::ForceNewCluster => any(&|a, h| h == host && matches!(a, Action::Recover { .. })),
-            Sent::Unlock | Sent::Read(_) | Sent::Token { .. } => true,
+            Sent::Unlock | Sent::Read(_) | Sent::Token { .. } | Sent::Run { .. } => true,
         };
         if !shown {
             found.push(("I15", format!("{host} was changed otherwise than shown: {sent:?}")));

@@ -15,6 +15,7 @@ pub(crate) mod words;
 
 pub use objects::ImageKind;
 pub use options::HostOptions;
+pub use state::Program;
 pub use verbs::Incident;
 
 use crate::fault::CrashPoint;

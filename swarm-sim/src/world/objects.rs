@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use swarm_core::engine::{Kind, Object, Query};
+use swarm_core::observe::{NodeFacts, NodeState};
 
 /// How long after a failed task the next one of its place is made.
 pub(super) const RESTART: Duration = Duration::from_secs(2);
@@ -177,6 +178,13 @@ impl Objects {
 
 impl State {
     pub(crate) fn list_objects(&self, host: &HostName, query: &Query) -> Said<Vec<Object>> {
+        if query.kind == Kind::Node {
+            return match self.nodes(host) {
+                Said::Now(nodes) => Said::Now(nodes.iter().map(node_object).collect()),
+                Said::No(words) => Said::No(words),
+                Said::Wait => Said::Wait,
+            };
+        }
         // A filter for a service that is not there is an error (moby `daemon/cluster/tasks.go`).
         if query.kind == Kind::Task {
             for service in query.filters.get("service").into_iter().flatten() {
@@ -358,4 +366,23 @@ impl Objects {
         }
         Ok(())
     }
+}
+
+/// A node as the engine's API has it.
+fn node_object(node: &NodeFacts) -> Object {
+    let manager =
+        node.manager.as_ref().map(|m| json!({ "Leader": m.leader, "Reachability": m.reachability.to_string(), "Addr": m.address }));
+    let state = match &node.state {
+        NodeState::Ready => "ready",
+        NodeState::Down => "down",
+        _ => "unknown",
+    };
+    Object(json!({
+        "ID": node.id,
+        "Version": { "Index": node.version },
+        "Spec": { "Role": node.role.to_string(), "Availability": node.availability.to_string(), "Labels": node.labels },
+        "Description": { "Hostname": node.hostname },
+        "Status": { "State": state, "Message": node.message, "Addr": node.address },
+        "ManagerStatus": manager,
+    }))
 }

@@ -21,6 +21,8 @@ pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) enum Event {
     Op(u64),
     Tick(usize),
+    /// An engine that a program stopped is started by it.
+    Starts(HostName),
 }
 
 /// The state of a world.
@@ -43,6 +45,17 @@ pub(crate) struct State {
     pub(crate) latency: Duration,
     /// What becomes of tasks, by their images.
     pub(crate) images: BTreeMap<String, ImageKind>,
+    /// The programs that machines have, by a word of their command line.
+    pub(crate) programs: BTreeMap<String, Program>,
+}
+
+/// What a program does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// It ends with this status.
+    Ends(u32),
+    /// It stops the engine, starts it after so long whoever waits for it, and ends well.
+    RestartsEngine(Duration),
 }
 
 impl State {
@@ -63,6 +76,7 @@ impl State {
             watches: Watches::default(),
             latency: Duration::from_micros(500),
             images: BTreeMap::new(),
+            programs: BTreeMap::new(),
         }
     }
 
@@ -76,9 +90,32 @@ impl State {
             match entry.remove() {
                 Event::Op(id) => self.op_goes_on(id),
                 Event::Tick(swarm) => self.tick(swarm),
+                Event::Starts(host) => {
+                    self.cause(&super::Incident::EngineStarts(host));
+                    self.disturb();
+                }
             }
         }
         self.now = self.now.max(now);
+    }
+
+    /// The program of a command line.
+    pub(crate) fn program(&self, argv: &[String]) -> Option<(String, Program)> {
+        argv.iter().rev().find_map(|word| self.programs.get(word).map(|program| (word.clone(), *program)))
+    }
+
+    /// Runs one: gives how long it takes, and its status.
+    pub(crate) fn runs_program(&mut self, host: &HostName, program: Program) -> (Duration, u32) {
+        match program {
+            Program::Ends(status) => (Duration::from_millis(20), status),
+            Program::RestartsEngine(after) => {
+                if self.cause(&super::Incident::EngineStops(host.clone())) {
+                    self.at(self.now + after, Event::Starts(host.clone()));
+                    self.disturb();
+                }
+                (after + Duration::from_millis(20), 0)
+            }
+        }
     }
 
     pub(super) fn at(&mut self, when: Duration, event: Event) {

@@ -356,6 +356,11 @@ impl World {
         self.with(|state| state.swarms.iter().flat_map(|s| s.nodes.values()).filter(|n| n.hostname.is_empty()).count())
     }
 
+    /// Gives every machine a program, known by a word of its command line.
+    pub fn has_program(&self, word: &str, program: super::state::Program) {
+        self.with(|state| state.programs.insert(word.to_owned(), program));
+    }
+
     /// How many managers cannot answer their leader, because their raft log is empty.
     pub fn mute(&self) -> usize {
         self.with(|state| state.hosts.values().filter(|h| h.is_deaf()).count())
