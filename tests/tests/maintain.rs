@@ -1,6 +1,7 @@
 //! Hosts are served: drained, worked on, back as they were. One after the other, and the first failure ends it.
 
 use crate::deploys::images;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use swarm_core::Apply;
 use swarm_core::family::Families;
@@ -24,10 +25,12 @@ async fn hosts_are_served_one_after_the_other() {
     lab.docker("m1", &[&create[..], &["--no-resolve-image", "app:1", "/bin/sleep", "1000"]].concat());
     let running = || lab.docker("m1", &["service", "ls", "--format", "{{.Replicas}}"]).trim() == "3/3";
     eventually("the service runs", Duration::from_secs(30), running).await;
+    // By id: while another manager takes over, an engine 28.5 was seen to find a name twice in a list that has it once.
+    let id = |host: &str| lab.docker(host, &["info", "--format", "{{.Swarm.NodeID}}"]);
+    let ids: BTreeMap<&str, String> = ["m1", "m2", "w1", "w2"].into_iter().map(|host| (host, id(host))).collect();
     let spec = |host: &str| {
-        let nodes = lab.nodes("m2");
-        assert_eq!(nodes.len(), 5, "{nodes:?}");
-        lab.docker("m2", &["node", "inspect", host, "--format", "{{json .Spec.Labels}} {{.Spec.Availability}}"])
+        assert_eq!(lab.nodes("m2").len(), 5);
+        lab.docker("m2", &["node", "inspect", ids[host].trim(), "--format", "{{json .Spec.Labels}} {{.Spec.Availability}}"])
     };
     lab.docker("m1", &["node", "update", "--availability", "pause", "w2"]);
     let engine = |host: &str| lab.host(host).exec(&["cat", "/run/docker.pid"]).unwrap();
@@ -56,7 +59,9 @@ async fn hosts_are_served_one_after_the_other() {
 
     // A manager that is away: no other is served.
     lab.host("m3").kill(true).unwrap();
-    eventually("m3 is away", Duration::from_secs(60), || lab.nodes("m1").iter().any(|n| n.starts_with("m3") && n.contains("Down"))).await;
+    // It may have led the swarm: then no manager answers for a while.
+    let listed = || lab.host("m1").exec(&["docker", "node", "ls", "--format", "{{.Hostname}} {{.Status}}"]);
+    eventually("m3 is away", Duration::from_secs(90), || listed().is_ok_and(|nodes| nodes.contains("m3 Down"))).await;
     let refused = swarm(&["maintain", "m2"], &["--yes", "--", "true"]);
     assert!(refused.code != 0 && refused.err.contains("m3 is not well"), "{refused:?}");
 }
