@@ -10,8 +10,10 @@ mod create;
 mod family;
 mod restore;
 mod scripts;
+mod seal;
 
 pub use archive::{Archive, ArchiveError, Manifest, Names};
 pub use create::{Backup, Quorum, Resume, fetch, interrupted};
 pub use family::Backups;
 pub use restore::{Restore, STATE, State};
+pub use seal::{is_sealed, recipients, seal, unseal};

@@ -200,9 +200,18 @@ pub(crate) struct BackupArgs {
     /// Take it also where managers are without a quorum meanwhile, as with one or two of them.
     #[arg(long)]
     pub(crate) accept_downtime: bool,
-    /// Keep this many of this cluster's backups in the folder, the newest ones; older ones are removed.
+    /// Encrypt it to this age recipient (age1…). Once for each.
+    #[arg(long, value_name = "RECIPIENT")]
+    pub(crate) encrypt_to: Vec<String>,
+    /// Keep this many of this cluster's backups in the folder, the newest ones; older ones are removed. Of those with default names.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keep: Option<u32>,
+    /// Remove backups of this cluster in the folder that are older, for example 30d. Of those with default names; the newest one stays.
+    #[arg(long, value_name = "AGE", value_parser = duration)]
+    pub(crate) keep_for: Option<std::time::Duration>,
+    /// Take none: print a systemd service and a timer that take one at these times (systemd.time, for example daily), with these options.
+    #[arg(long, value_name = "CALENDAR")]
+    pub(crate) schedule: Option<String>,
     #[command(flatten)]
     pub(crate) agree: AgreeArgs,
 }
@@ -221,6 +230,9 @@ pub(crate) enum BackupCommand {
         /// The unlock key, where the backup is locked.
         #[arg(long, value_name = "FILE")]
         key_file: Option<PathBuf>,
+        /// The age key file, where the backup is encrypted.
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
     },
 }
 
@@ -231,6 +243,9 @@ pub(crate) struct RestoreArgs {
     /// The backup.
     #[arg(value_name = "BACKUP")]
     pub(crate) backup: PathBuf,
+    /// The age key file, where the backup is encrypted.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
     /// The manager to put it onto. Default: the host of the file that it was taken from.
     #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
     pub(crate) host: Option<String>,

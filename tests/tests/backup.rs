@@ -14,6 +14,9 @@ use swarm_tests::lab::{TestLab, converge, eventually};
 use swarm_tests::sim::stories::POINTS;
 use swarm_tests::sim::{Drawer, THREE, Tool, no_violations, spec};
 
+/// A pair of keys for these tests alone.
+const AGE_KEY: &str = "AGE-SECRET-KEY-1WN7MJ56A5MLJP2P4EDFGNU5M9QKC7VNYMK7ES96Q3SKZ23KXZQ8QKXFND3";
+const AGE_RECIPIENT: &str = "age1svld4u3qp8d3sajy2q77xxm3sf6nfc32hgq4kmx6m7u2p3jxz32s8nfe72";
 const VALUE: &str = "a-value-that-is-nowhere-else";
 
 fn run(args: &[&str]) -> Ran {
@@ -76,6 +79,19 @@ async fn a_swarm_is_backed_up_and_put_back_onto_fresh_hosts() {
     std::fs::write(&damaged, bytes).unwrap();
     let refused = run(&["backup", "verify", damaged.to_str().unwrap()]);
     assert!(refused.code == 1 && refused.err.contains("damaged"), "{refused:?}");
+    // For the eyes of some alone.
+    let identity = lab.lab.dir.join("identity");
+    std::fs::write(&identity, format!("{AGE_KEY}\n")).unwrap();
+    let sealed = lab.lab.dir.join("sealed");
+    let (sealed, identity) = (sealed.to_str().unwrap(), identity.to_str().unwrap());
+    let taken_again = run(&["backup", "-f", file, "-o", sealed, "--yes", "--encrypt-to", AGE_RECIPIENT]);
+    assert_eq!(taken_again.code, 0, "{taken_again:?}");
+    let closed = run(&["backup", "verify", sealed, "--checksums-only"]);
+    assert!(closed.code == 1 && closed.err.contains("it is encrypted"), "{closed:?}");
+    let open = run(&["backup", "verify", sealed, "--checksums-only", "--identity", identity]);
+    assert!(open.code == 0 && open.out.contains("4 nodes"), "{open:?}");
+    let timer = run(&["backup", "-f", file, "--schedule", "daily", "--keep", "7"]);
+    assert!(timer.code == 0 && timer.out.contains("OnCalendar=daily") && timer.out.contains("\"--keep\" \"7\""), "{timer:?}");
     // What came after it is lost; and while the swarm is there, nothing is put back.
     let refused = run(&["restore", backup, "-f", file, "--yes"]);
     assert!(refused.code == 1 && refused.err.contains("managers of a swarm"), "{refused:?}");
@@ -87,7 +103,7 @@ async fn a_swarm_is_backed_up_and_put_back_onto_fresh_hosts() {
         host.exec(&["sh", "-c", "rm -rf /var/lib/docker/swarm"]).unwrap();
         host.start_engine().unwrap();
     }
-    let restored = run(&["restore", backup, "-f", file, "--yes"]);
+    let restored = run(&["restore", sealed, "--identity", identity, "-f", file, "--yes"]);
     assert_eq!(restored.code, 0, "{restored:?}");
     let at = "m2";
     assert_eq!((names(&lab, at, "secret"), names(&lab, at, "config")), (secrets, configs));

@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
-use swarm_backup::{Archive, Backup, Manifest, Restore, Resume, State, fetch, interrupted};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use swarm_backup::{Archive, Backup, Manifest, Restore, Resume, State, fetch, interrupted, is_sealed, recipients, seal, unseal};
 use swarm_core::Apply;
 use swarm_core::id::HostName;
 use swarm_core::observe::time;
@@ -23,19 +23,26 @@ use swarm_core::unlock::Unlock;
 
 /// How large a file with an unlock key may be.
 const KEY_LIMIT: u64 = 4096;
+/// How large an age key file may be.
+const IDENTITY_LIMIT: u64 = 64 * 1024;
 /// How the files end.
 const ENDING: &str = ".swarm-backup";
 
 pub(super) async fn run(args: &BackupArgs, format: Format) -> Result<u8, Failure> {
+    let recipients = recipients(&args.encrypt_to).map_err(Failure::Usage)?;
     let session = Session::open(&args.common).await?;
     let spec = &session.spec;
     let from = match &args.from {
         Some(from) => source::named(std::slice::from_ref(from), spec, "HOST")?.into_iter().next(),
         None => None,
     };
+    if let Some(when) = &args.schedule {
+        output::data(&schedule(args, spec.name(), when)?);
+        return Ok(0);
+    }
     start_what_was_left(&session, args, format).await?;
     let taken = time(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()));
-    let stamp: String = taken.chars().filter(char::is_ascii_alphanumeric).collect();
+    let stamp = compact(&taken);
     let path = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}-{stamp}{ENDING}", spec.name())));
     // Found out before an engine is stopped.
     let place = if args.agree.dry_run { None } else { Some(Place::make(&path)?) };
@@ -55,9 +62,12 @@ pub(super) async fn run(args: &BackupArgs, format: Format) -> Result<u8, Failure
     let state =
         fetch(spec, &session.fleet, &host, &observed).await.map_err(|why| Failure::Other(format!("the copy stays on {host}: {why}")))?;
     let archive = Archive::new(manifest, state).map_err(|e| Failure::Other(format!("the copy of {host}: {e}")))?;
-    let file = archive.write().map_err(|e| Failure::Other(e.to_string()))?;
+    let mut file = archive.write().map_err(|e| Failure::Other(e.to_string()))?;
+    if !recipients.is_empty() {
+        file = seal(&file, &recipients).map_err(Failure::Other)?;
+    }
     place.fill(&file)?;
-    let removed = args.keep.map_or_else(Vec::new, |keep| forget(&path, spec.name(), keep));
+    let removed = forget(&path, spec.name(), args.keep, args.keep_for);
     match format {
         Format::Text => {
             output::data(&format!("{}: {}", path.display(), summary(&archive.manifest, file.len())));
@@ -117,7 +127,7 @@ impl Drop for Place {
 }
 
 /// Removes older backups of a cluster beside a new one: those with names of our own making, which sort by time.
-fn forget(path: &Path, cluster: &str, keep: u32) -> Vec<PathBuf> {
+fn forget(path: &Path, cluster: &str, keep: Option<u32>, keep_for: Option<Duration>) -> Vec<PathBuf> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let stamp = |name: &str| {
         let stamp = name.strip_prefix(cluster)?.strip_prefix('-')?.strip_suffix(ENDING)?;
@@ -127,8 +137,48 @@ fn forget(path: &Path, cluster: &str, keep: u32) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut all: Vec<(String, PathBuf)> = entries.filter_map(|e| Some((stamp(e.file_name().to_str()?)?, e.path()))).collect();
     all.sort();
-    let old = all.len().saturating_sub(keep as usize);
-    all.into_iter().take(old).map(|(_, path)| path).filter(|path| std::fs::remove_file(path).is_ok()).collect()
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let oldest = keep_for.map(|age| compact(&time(now.saturating_sub(age).as_secs())));
+    let count = all.len();
+    let goes = |(at, (stamp, path)): (usize, (String, PathBuf))| {
+        let newer = count - at - 1;
+        let is_old = oldest.as_ref().is_some_and(|oldest| stamp < *oldest);
+        let too_many = keep.is_some_and(|keep| newer >= keep as usize);
+        (newer > 0 && (is_old || too_many)).then_some(path)
+    };
+    all.into_iter().enumerate().filter_map(goes).filter(|path| std::fs::remove_file(path).is_ok()).collect()
+}
+
+/// A point in time without what file names do not like.
+fn compact(time: &str) -> String {
+    time.chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
+/// A systemd service and its timer.
+fn schedule(args: &BackupArgs, cluster: &str, when: &str) -> Result<String, Failure> {
+    if when.chars().any(char::is_control) {
+        return Err(Failure::Usage("--schedule takes one line".into()));
+    }
+    let absolute = |path: &Path| std::path::absolute(path).map_err(|e| Failure::Io(path.to_owned(), e.to_string()));
+    let program = std::env::current_exe().map_err(|e| Failure::Other(e.to_string()))?;
+    let file = absolute(&args.common.file)?;
+    let folder = absolute(args.output.as_deref().unwrap_or(Path::new(".")))?;
+    let mut line = vec![program.display().to_string(), "backup".into(), "--yes".into(), "-f".into(), file.display().to_string()];
+    line.extend(args.from.iter().flat_map(|from| ["--from".to_owned(), from.clone()]));
+    line.extend(args.accept_downtime.then(|| "--accept-downtime".to_owned()));
+    line.extend(args.encrypt_to.iter().flat_map(|to| ["--encrypt-to".to_owned(), to.clone()]));
+    line.extend(args.keep.iter().flat_map(|keep| ["--keep".to_owned(), keep.to_string()]));
+    line.extend(args.keep_for.iter().flat_map(|age| ["--keep-for".to_owned(), format!("{}s", age.as_secs())]));
+    // Of what systemd reads in a command line: `%` begins a specifier, `$` a variable, and a quoted word is one word.
+    let quoted = |word: &String| format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$"));
+    let line: Vec<String> = line.iter().map(quoted).collect();
+    Ok(format!(
+        "# /etc/systemd/system/swarm-backup-{cluster}.service\n[Unit]\nDescription=Backup of swarm {cluster}\n\n[Service]\nType=oneshot\n\
+         WorkingDirectory={}\nUMask=0077\nExecStart={}\n\n# /etc/systemd/system/swarm-backup-{cluster}.timer\n[Unit]\n\
+         Description=Backups of swarm {cluster}\n\n[Timer]\nOnCalendar={when}\nPersistent=true\n\n[Install]\nWantedBy=timers.target",
+        folder.display(),
+        line.join(" ")
+    ))
 }
 
 fn summary(manifest: &Manifest, bytes: usize) -> String {
@@ -151,15 +201,21 @@ fn summary(manifest: &Manifest, bytes: usize) -> String {
     )
 }
 
-fn read(path: &Path) -> Result<(Archive, usize), Failure> {
-    let file = std::fs::read(path).map_err(|e| Failure::Io(path.to_owned(), e.to_string()))?;
-    let archive = Archive::read(&file).map_err(|e| Failure::Other(format!("{}: {e}", path.display())))?;
-    Ok((archive, file.len()))
+fn read(path: &Path, identity: Option<&Path>) -> Result<(Archive, usize), Failure> {
+    let mut file = std::fs::read(path).map_err(|e| Failure::Io(path.to_owned(), e.to_string()))?;
+    let size = file.len();
+    let failed = |why: String| Failure::Other(format!("{}: {why}", path.display()));
+    if is_sealed(&file) {
+        let identity = identity.ok_or_else(|| failed("it is encrypted; --identity names the age key file that opens it".into()))?;
+        file = unseal(&file, &source::read_limited(identity, IDENTITY_LIMIT)?).map_err(failed)?;
+    }
+    let archive = Archive::read(&file).map_err(|e| failed(e.to_string()))?;
+    Ok((archive, size))
 }
 
 pub(super) async fn command(command: &BackupCommand, format: Format) -> Result<u8, Failure> {
-    let BackupCommand::Verify { file, checksums_only, key_file } = command;
-    let (archive, bytes) = read(file)?;
+    let BackupCommand::Verify { file, checksums_only, key_file, identity } = command;
+    let (archive, bytes) = read(file, identity.as_deref())?;
     let files = archive.manifest.files.len();
     let key = key_file.as_ref().map(|path| source::read_limited(path, KEY_LIMIT)).transpose()?;
     let key = key.map(|bytes| Secret::new(String::from_utf8_lossy(&bytes).trim()));
@@ -198,7 +254,7 @@ pub(super) async fn command(command: &BackupCommand, format: Format) -> Result<u
 }
 
 pub(super) async fn restore(args: &RestoreArgs, format: Format) -> Result<u8, Failure> {
-    let (archive, _) = read(&args.backup)?;
+    let (archive, _) = read(&args.backup, args.identity.as_deref())?;
     let manifest = &archive.manifest;
     let session = Session::open(&args.common).await?;
     let spec = &session.spec;
@@ -238,4 +294,36 @@ pub(super) async fn restore(args: &RestoreArgs, format: Format) -> Result<u8, Fa
         }
     }
     bring_back(&session, &args.fenced, yes, "restore", format).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_backups_go_by_count_and_by_age() {
+        let dir = std::env::temp_dir().join(format!("swarm-forget-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let days_ago = |days: u64| format!("c-{}{ENDING}", compact(&time((now - Duration::from_secs(days * 86400)).as_secs())));
+        let names = || {
+            let mut names: Vec<String> = std::fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        let others = ["c-mine.swarm-backup", "other-20200101T000000Z.swarm-backup", "c-20200101T000000Z.txt"];
+        for name in others.iter().map(ToString::to_string).chain((0..5).map(|d| days_ago(d * 10))) {
+            std::fs::write(dir.join(name), "").unwrap();
+        }
+        let new = dir.join(days_ago(0));
+        assert_eq!(forget(&new, "c", None, None), Vec::<PathBuf>::new());
+        assert_eq!(forget(&new, "c", Some(4), None), [dir.join(days_ago(40))]);
+        assert_eq!(forget(&new, "c", None, Some(Duration::from_secs(25 * 86400))), [dir.join(days_ago(30))]);
+        assert_eq!(forget(&new, "c", Some(1), Some(Duration::ZERO)).len(), 2);
+        // The newest stays, and so does what has another name.
+        let mut left: Vec<String> = others.iter().map(ToString::to_string).chain([days_ago(0)]).collect();
+        left.sort();
+        assert_eq!(names(), left);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }
