@@ -267,6 +267,9 @@ pub(crate) struct MaintainArgs {
     /// How many workers are served at a time. Managers are served one at a time.
     #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: u16,
+    /// Serve managers also where the others are no healthy majority meanwhile, as with one or two of them.
+    #[arg(long)]
+    pub(crate) accept_downtime: bool,
     /// How long to wait for tasks to leave a node, for example 2m.
     #[arg(long, default_value = "5m", value_parser = duration)]
     pub(crate) drain_timeout: std::time::Duration,

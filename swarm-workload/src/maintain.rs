@@ -30,6 +30,8 @@ pub struct Maintain<'a> {
     pub drain: Duration,
     /// How long the program may take.
     pub patience: Duration,
+    /// Whether managers may be without a majority meanwhile, as a single one is.
+    pub accept_downtime: bool,
 }
 
 /// The availability that a node has when it is not being served.
@@ -72,7 +74,13 @@ impl Maintain<'_> {
         let wait = Drained { host: host.to_string(), node: node.id.to_string(), patience: millis(self.drain) };
         let mut wait = Data::Drained(wait).work().step("its tasks run", "no task runs there", "its tasks move to other nodes", Risk::Tasks);
         wait.needs = last;
-        let served = Served { host: host.to_string(), node: node.id.to_string(), argv: self.argv.clone(), patience: millis(self.patience) };
+        let served = Served {
+            host: host.to_string(),
+            node: node.id.to_string(),
+            argv: self.argv.clone(),
+            patience: millis(self.patience),
+            accept_downtime: self.accept_downtime,
+        };
         let program = self.argv.join(" ");
         let risk = if node.manager.is_some() { Risk::Quorum } else { Risk::Host };
         let mut run =

@@ -64,6 +64,8 @@ async fn hosts_are_served_one_after_the_other() {
     eventually("m3 is away", Duration::from_secs(90), || listed().is_ok_and(|nodes| nodes.contains("m3 Down"))).await;
     let refused = swarm(&["maintain", "m2"], &["--yes", "--", "true"]);
     assert!(refused.code != 0 && refused.err.contains("m3 is not well"), "{refused:?}");
+    let accepted = swarm(&["maintain", "m2"], &["--yes", "--accept-downtime", "--", "true"]);
+    assert_eq!(accepted.code, 0, "{accepted:?}");
 }
 
 #[test]
@@ -109,6 +111,7 @@ fn hosts_are_served_wherever_the_run_is_cut_off() {
                         batch: 2,
                         drain: Duration::from_secs(60),
                         patience: Duration::from_secs(60),
+                        accept_downtime: false,
                     };
                     let apply = Apply::new(&wanted, &fleet).families(Families(&[&Workload]));
                     world.watch("me", &wanted, Purpose::Look, &[]);

@@ -35,6 +35,7 @@ pub(super) async fn maintain(args: &MaintainArgs, format: Format) -> Result<u8, 
         batch: usize::from(args.batch),
         drain: args.drain_timeout,
         patience: args.command_timeout,
+        accept_downtime: args.accept_downtime,
     };
     carry(&session, &intent, how).await
 }

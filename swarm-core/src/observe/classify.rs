@@ -146,9 +146,11 @@ pub(super) fn classify(report: &HostReport, ours: Option<&Ours<'_>>) -> HostStat
     match engine.swarm.state() {
         LocalState::Inactive => HostState::Standalone,
         LocalState::Pending if engine.swarm.manages() => active(report, engine, ours),
-        LocalState::Pending => match &engine.swarm.node {
+        LocalState::Pending => match (&engine.swarm.node, ours) {
             // A node that was restarted looks for its managers, and says what a join says: it may be one of another swarm.
-            Some(node) if ours.is_none_or(|o| o.node(node).is_none()) => active(report, engine, ours),
+            (Some(node), Some(ours)) if ours.node(node).is_none() => active(report, engine, Some(ours)),
+            // Where no swarm is known, a worker is not the one that is being made.
+            (Some(_), None) if certificate.is_some_and(|c| c.role == Role::Worker) => active(report, engine, None),
             _ => HostState::Joining,
         },
         LocalState::Locked => HostState::Locked { cluster: certificate.map(|c| c.cluster.clone()) },
@@ -222,4 +224,34 @@ pub fn address_matches(host: &HostSpec, report: &HostReport, node: &NodeFacts) -
     };
     let seen = node.manager.as_ref().and_then(|m| ip_of(&m.address)).or_else(|| ip_of(&node.address))?;
     Some((wanted, wanted == seen))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::NodeIdentity;
+    use crate::testkit::{Is, world};
+
+    /// An engine that is pending with a node id: what it is hangs on its certificate and on what the managers list.
+    #[test]
+    fn a_pending_engine_is_a_join_an_init_or_a_node_that_was_restarted() {
+        let observation = world(&[("m1", Is::Manager), ("m2", Is::Joining)]);
+        let view = observation.hosts.values().find_map(|r| r.view.clone()?.ok()).unwrap();
+        let pending = |node: &str, cluster: &str, role: Role| {
+            let mut report = observation.hosts.values().find(|r| r.engine.as_ref().is_ok_and(|e| e.hostname == "m2")).unwrap().clone();
+            report.engine.as_mut().unwrap().swarm.node = Some(node.into());
+            report.identity = Some(Ok(NodeIdentity { cluster: cluster.into(), node: node.into(), role }));
+            report
+        };
+        let ours = Ours::new(&view);
+        assert_eq!(classify(&pending("node-m1", "ours", Role::Manager), Some(&ours)), HostState::Joining);
+        let removed = classify(&pending("old", "ours", Role::Worker), Some(&ours));
+        assert_eq!(removed, HostState::StaleMember { node: "old".into() });
+        let theirs = classify(&pending("other", "theirs", Role::Worker), Some(&ours));
+        assert!(matches!(theirs, HostState::ForeignSwarm { role: Role::Worker, .. }), "{theirs:?}");
+        // No swarm is known: a manager may be the one that is being made, a worker is of another swarm.
+        assert_eq!(classify(&pending("new", "new", Role::Manager), None), HostState::Joining);
+        let worker = classify(&pending("other", "theirs", Role::Worker), None);
+        assert!(matches!(worker, HostState::ForeignSwarm { role: Role::Worker, .. }), "{worker:?}");
+    }
 }

@@ -3,7 +3,7 @@
 use crate::advice::Advice;
 use crate::condition::Condition;
 use crate::id::HostName;
-use crate::observe::{HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost, address_matches};
+use crate::observe::{HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost, address_matches, cannot_answer};
 use crate::quorum;
 use crate::spec::{ClusterSpec, HostSpec, NAME_LABEL, Role};
 use serde::Serialize;
@@ -87,7 +87,7 @@ pub fn verify(spec: &ClusterSpec, observed: &Observed, limit: Option<&BTreeSet<H
     judge.swarm(spec, observed);
     for host in spec.hosts().filter(|h| limit.is_none_or(|l| l.contains(&h.name))) {
         match observed.hosts.get(&host.name) {
-            Some(seen) => judge.host(host, seen),
+            Some(seen) => judge.host(host, seen, observed),
             None => judge.say(Some(host), FindingKind::Unreachable, "it was not looked at"),
         }
     }
@@ -195,7 +195,7 @@ impl Judge {
         self.notes.push(quorum::summary(managers.len(), reachable));
     }
 
-    fn host(&mut self, host: &HostSpec, seen: &ObservedHost) {
+    fn host(&mut self, host: &HostSpec, seen: &ObservedHost, observed: &Observed) {
         let node = match (&seen.state, &seen.node) {
             (HostState::Member { .. }, Some(node)) => node,
             (HostState::Unreachable { why } | HostState::EngineDown { why } | HostState::NoEngine { why }, _) => {
@@ -227,7 +227,11 @@ impl Judge {
             }
         }
         if let Some(Err(why)) = &seen.report.view {
-            self.say(Some(host), FindingKind::Quorum, format!("its engine answers as a manager and hears no leader: {why}"));
+            let next = match cannot_answer(observed, seen) {
+                Some(_) => "; where that lasts its raft log is lost: the next apply takes it out of the swarm and joins it again",
+                None => "",
+            };
+            self.say(Some(host), FindingKind::Quorum, format!("its engine answers as a manager and hears no leader: {why}{next}"));
         }
         if seen.report.engine.as_ref().is_ok_and(|e| e.swarm.stumbled()) {
             self.notes.push(format!(

@@ -23,6 +23,8 @@ pub(crate) struct Served {
     pub(crate) argv: Vec<String>,
     /// How long the program may take, in milliseconds.
     pub(crate) patience: u64,
+    /// Whether the managers may be without a majority meanwhile.
+    pub(crate) accept_downtime: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +67,7 @@ impl Serve {
     /// A program may take a manager away for a while: the others must be whole, and a majority without it.
     fn spared(&self, nodes: &[Object]) -> Result<(), String> {
         let Some(own) = nodes.iter().find(|n| n.id() == self.data.node) else { return Err("its node is not listed any more".into()) };
-        if !is_manager(own) {
+        if !is_manager(own) || self.data.accept_downtime {
             return Ok(());
         }
         let others: Vec<&Object> = nodes.iter().filter(|n| is_manager(n) && n.id() != own.id()).collect();
@@ -78,7 +80,7 @@ impl Serve {
         let needed = swarm_core::quorum::needed(others.len() + 1);
         if others.len() < needed {
             return Err(format!(
-                "it is one of {} managers: without it {} are left, and {needed} are needed",
+                "it is one of {} managers: without it {} are left, and {needed} are needed; --accept-downtime allows that",
                 others.len() + 1,
                 others.len()
             ));
@@ -152,7 +154,7 @@ mod tests {
     }
 
     fn serve() -> Serve {
-        Serve::new(Served { host: "m1".into(), node: "m1".into(), argv: vec!["true".into()], patience: 1000 })
+        Serve::new(Served { host: "m1".into(), node: "m1".into(), argv: vec!["true".into()], patience: 1000, accept_downtime: false })
     }
 
     #[test]
@@ -165,6 +167,9 @@ mod tests {
         assert!(serve().spared(&three[..2]).unwrap_err().contains("one of 2 managers"));
         let worker = [node("m1", None, "ready"), node("m2", Some("unreachable"), "down")];
         assert_eq!(serve().spared(&worker), Ok(()));
+        let mut accepted = serve();
+        accepted.data.accept_downtime = true;
+        assert_eq!((accepted.spared(&three[..1]), accepted.spared(&away)), (Ok(()), Ok(())));
         assert!(serve().spared(&three[1..]).unwrap_err().contains("not listed"));
     }
 
