@@ -13,6 +13,9 @@ use std::time::Duration;
 const ROTATION_BUDGET: Duration = Duration::from_secs(15);
 /// How long managers without a leader are asked again: an election takes some seconds, one after a hanging leader up to twenty.
 const ELECTION_BUDGET: Duration = Duration::from_secs(30);
+/// How long a manager that hears no leader is asked again while the others have one. Its engine takes 20 s to say so where that lasts, and is
+/// asked once more before anything is done.
+const MUTE_BUDGET: Duration = Duration::from_secs(10);
 /// How long a manager that left counts as reached by the others, at the most.
 const LEFT_BUDGET: Duration = Duration::from_secs(20);
 /// How long a join that goes on by itself is waited for: an engine that is not answered gives up after half a minute.
@@ -179,7 +182,7 @@ fn between(observed: &Observed) -> Option<(String, Duration)> {
         return Some(("no leader is seen; an election takes some seconds".into(), ELECTION_BUDGET));
     }
     if let Some((name, _)) = observed.hosts.iter().find(|(_, h)| cannot_answer(observed, h).is_some()) {
-        return Some((format!("{name} answers as a manager and does not hear the leader yet"), ELECTION_BUDGET));
+        return Some((format!("{name} answers as a manager and does not hear the leader yet"), MUTE_BUDGET));
     }
     // A manager that left by hand is missed by the others after some seconds; only then is its entry known to be dead.
     let left = |n: &&NodeFacts| {
