@@ -9,7 +9,7 @@ use swarm_core::engine::{Kind, Query};
 use swarm_core::fleet::Fleet;
 use swarm_core::host::Command;
 use swarm_core::id::{HostName, StepId};
-use swarm_core::intent::{Intent, Next, SoFar, not_now};
+use swarm_core::intent::{Intent, Next, SoFar, not_now, one_round};
 use swarm_core::observe::{ClusterView, Fact, HostState, NodeFacts, NodeState, Observed, ObservedHost};
 use swarm_core::plan::{Action, Plan, Refusal, Risk, Step, Target};
 use swarm_core::quorum;
@@ -25,7 +25,8 @@ const LIMIT: usize = 2 << 30;
 pub struct Backup<'a> {
     /// The file.
     pub spec: &'a ClusterSpec,
-    /// The manager to take it from. Without one, a manager is chosen that does not lead.
+    /// The manager to take it from. Without one, a manager is chosen that does not lead ([`Backup::source`]), and whether it answers again is
+    /// said by its step alone.
     pub from: Option<HostName>,
     /// Whether managers may be without a quorum while it is taken.
     pub accept_downtime: bool,
@@ -74,7 +75,10 @@ impl std::fmt::Display for Quorum {
 
 impl Backup<'_> {
     /// The manager that is copied: the one that is asked for, or one that answers, is healthy, and does not lead.
-    fn source<'o>(&self, observed: &'o Observed) -> Result<(&'o HostName, &'o ObservedHost, &'o NodeFacts), Refusal> {
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn source<'o>(&self, observed: &'o Observed) -> Result<(&'o HostName, &'o ObservedHost, &'o NodeFacts), Refusal> {
         let answers = |h: &ObservedHost| matches!(h.state, HostState::Member { .. }) && matches!(h.report.view, Some(Ok(_)));
         let managers = observed.hosts.iter().filter_map(|(name, host)| {
             let node = host.node.as_ref().filter(|n| answers(host) && n.is_reachable_manager())?;
@@ -196,28 +200,21 @@ impl Backup<'_> {
 
 impl Intent for Backup<'_> {
     fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
-        if so_far.rounds > 0 {
-            return Next::Done(Plan::of_work(self.spec, observed, Vec::new(), Vec::new()));
-        }
-        if let Some(next) = not_now(self.spec, observed, so_far) {
-            return next;
-        }
-        match self.plan(observed) {
-            Ok(plan) => Next::Round(plan),
-            Err(refusals) => Next::Refused(refusals),
+        match not_now(self.spec, observed, so_far).filter(|_| so_far.rounds == 0) {
+            Some(next) => next,
+            None => one_round(self.spec, observed, so_far, || self.plan(observed)),
         }
     }
 
     fn verify(&self, observed: &Observed) -> Verdict {
-        let silent = |h: &ObservedHost| matches!(h.state, HostState::EngineDown { .. }) || matches!(h.report.view, Some(Err(_)));
-        let finding = |(name, host): (&HostName, &ObservedHost)| {
+        let silent = |name: &HostName| observed.hosts.get(name).filter(|h| !matches!(h.report.view, Some(Ok(_))));
+        let finding = self.from.as_ref().and_then(|name| {
+            let host = silent(name)?;
             let detail = host.state.detail().map_or(String::new(), |d| format!(": {d}"));
             let message = format!("it is {}{detail}, and does not answer as a manager", host.state.word());
-            Finding { host: Some(name.clone()), kind: FindingKind::Quorum, message }
-        };
-        let copied = self.from.as_ref();
-        let of_interest = |(name, host): &(&HostName, &ObservedHost)| silent(host) && copied.is_none_or(|from| from == *name);
-        Verdict::of(observed.hosts.iter().filter(of_interest).map(finding).collect(), Vec::new())
+            Some(Finding { host: Some(name.clone()), kind: FindingKind::Quorum, message })
+        });
+        Verdict::of(finding.into_iter().collect(), Vec::new())
     }
 
     fn wants(&self) -> Vec<Query> {
@@ -240,9 +237,8 @@ impl Intent for Resume<'_> {
             let start = Kept::Start { host: host.clone(), data_root: DATA_ROOT.into() };
             start.work().step("a backup stopped its engine", "its engine runs", "a backup was cut off", Risk::None)
         };
-        let steps = if so_far.rounds > 0 { Vec::new() } else { self.hosts.iter().map(step).collect() };
-        let plan = Plan::of_work(self.spec, observed, steps, Vec::new());
-        if plan.is_empty() { Next::Done(plan) } else { Next::Round(plan) }
+        let plan = || Ok(Plan::of_work(self.spec, observed, self.hosts.iter().map(step).collect(), Vec::new()));
+        one_round(self.spec, observed, so_far, plan)
     }
 
     fn verify(&self, observed: &Observed) -> Verdict {

@@ -9,7 +9,7 @@ use swarm_core::ClusterSpec;
 use swarm_core::addr::{AddressSelector, ip_of};
 use swarm_core::engine::Payloads;
 use swarm_core::id::HostName;
-use swarm_core::intent::{Intent, Next, SoFar};
+use swarm_core::intent::{Intent, Next, SoFar, one_round};
 use swarm_core::observe::{HostState, Observed, ObservedCluster, ObservedHost};
 use swarm_core::plan::{Plan, Refusal, Risk, Target};
 use swarm_core::secret::Secret;
@@ -189,13 +189,7 @@ fn version(text: &str) -> (u32, u32) {
 
 impl Intent for Restore<'_> {
     fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
-        if so_far.rounds > 0 {
-            return Next::Done(Plan::of_work(self.spec, observed, Vec::new(), Vec::new()));
-        }
-        match self.plan(observed) {
-            Ok(plan) => Next::Round(plan),
-            Err(refusals) => Next::Refused(refusals),
-        }
+        one_round(self.spec, observed, so_far, || self.plan(observed))
     }
 
     fn verify(&self, observed: &Observed) -> Verdict {

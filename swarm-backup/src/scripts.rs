@@ -1,6 +1,6 @@
 //! What runs on hosts. The scripts are fixed; what they are about comes as arguments, and a backup's data on standard input.
 
-/// How the engine's service is stopped and started, where it is told by its service manager and never by a process id.
+/// How the engine is stopped and started: by its service manager, never by a process id.
 const SERVICE: &str = r#"export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 umask 077
 if [ -d /run/systemd/system ]; then kind=systemd

@@ -3,6 +3,7 @@
 use crate::id::HostName;
 use crate::observe::MachineFacts;
 use async_trait::async_trait;
+use std::fmt;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,11 +16,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 pub type BoxStream = Box<dyn ByteStream>;
 
 /// A program and its arguments. There is no shell in it: an argument reaches the program as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Command {
     /// Program and arguments.
     pub argv: Vec<String>,
-    /// What the program reads; not shown in errors.
+    /// What the program reads. It may be a secret, and is shown nowhere.
     pub stdin: Option<Vec<u8>>,
     /// When to give up.
     pub timeout: Duration,
@@ -39,6 +40,19 @@ impl Command {
             output_limit: 1 << 20,
             elevated: false,
         }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stdin = self.stdin.as_ref().map(|input| format!("{} bytes", input.len()));
+        f.debug_struct("Command")
+            .field("argv", &self.argv)
+            .field("stdin", &stdin)
+            .field("timeout", &self.timeout)
+            .field("output_limit", &self.output_limit)
+            .field("elevated", &self.elevated)
+            .finish()
     }
 }
 
@@ -130,4 +144,16 @@ pub trait Host: HostRead {
 
     /// Writes a file at once and whole: a reader sees the old one or the new one.
     async fn put_file(&self, path: &str, mode: u32, content: &[u8]) -> Result<(), HostError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Command;
+
+    #[test]
+    fn what_a_program_reads_is_shown_nowhere() {
+        let command = Command { stdin: Some(b"SWMKEY-1-secret".to_vec()), ..Command::new(["sh", "-c", "cat"]) };
+        let shown = format!("{command:?}");
+        assert!(shown.contains("15 bytes") && shown.contains("cat") && !shown.contains("secret"), "{shown}");
+    }
 }

@@ -150,6 +150,14 @@ fn next(plan: Plan) -> Next {
     if plan.is_empty() { Next::Done(plan) } else { Next::Round(plan) }
 }
 
+/// What comes next for an intent of one round: its plan, and after that nothing.
+pub fn one_round(spec: &ClusterSpec, observed: &Observed, so_far: SoFar, plan: impl FnOnce() -> Result<Plan, Vec<Refusal>>) -> Next {
+    if so_far.rounds > 0 {
+        return Next::Done(Plan::of_work(spec, observed, Vec::new(), Vec::new()));
+    }
+    plan().map_or_else(Next::Refused, next)
+}
+
 /// What keeps an intent that works in a swarm from planning now: something between two states, or that there is no swarm with a leader.
 pub fn not_now(spec: &ClusterSpec, observed: &Observed, so_far: SoFar) -> Option<Next> {
     if let Some(waiting) = waits(spec, observed, so_far) {

@@ -219,11 +219,23 @@ impl RemoveNodes<'_> {
             if observed.hosts.get(host).is_some_and(|h| h.state == HostState::Standalone) {
                 let demote = node.manager.is_some();
                 let because = "its host has left the swarm";
-                leaving.push(Action::RemoveNode { node: node.id.clone(), demote, dead }, what, "no such node", because, Risk::None);
+                leaving.push(
+                    Action::RemoveNode { node: node.id.clone(), demote, dead, stays: false },
+                    what,
+                    "no such node",
+                    because,
+                    Risk::None,
+                );
             } else if dead {
                 let demote = node.role == Role::Manager;
                 let because = "its host is gone for good; what may still run there is not stopped";
-                leaving.push(Action::RemoveNode { node: node.id.clone(), demote, dead }, what, "no such node", because, Risk::Quorum);
+                leaving.push(
+                    Action::RemoveNode { node: node.id.clone(), demote, dead, stays: false },
+                    what,
+                    "no such node",
+                    because,
+                    Risk::Quorum,
+                );
             } else {
                 self.leave(&mut leaving, node, what);
             }
@@ -248,7 +260,7 @@ impl RemoveNodes<'_> {
             because,
             Risk::Host,
         );
-        let remove = Action::RemoveNode { node: node.id.clone(), demote: false, dead: false };
+        let remove = Action::RemoveNode { node: node.id.clone(), demote: false, dead: false, stays: false };
         leaving.push(remove, what, "no such node", because, Risk::None);
     }
 }

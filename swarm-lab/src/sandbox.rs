@@ -1,38 +1,45 @@
 //! An engine on a copy of a swarm's state, in a network of its own with nothing but loopback: no packet of it leaves, so that it can be asked
-//! what it knows without being the member that it was.
+//! what it knows without being the member that it was. The state is in memory, in a mount namespace of its own, and goes with it.
 
 use crate::error::LabError;
-use crate::files::{make_dir, write};
 use crate::process::{find_program, wait_until};
-use std::io::Write;
+use std::io::{Read, Seek, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// How long its engine may take to answer: one without its peers looks for them for 20 s first.
 const UP_BUDGET: Duration = Duration::from_secs(90);
 
-/// The first process. Arguments: directory, the address and the host name that the manager had.
+/// The first process. Arguments: the address and the host name that the manager had, and the size of the packed state, which comes on standard
+/// input. That stays open for as long as whoever began this lives.
 const INIT: &str = r#"set -e
-dir=$1 address=$2
-hostname "$3"
+address=$1 size=$3
+hostname "$2"
 mount --make-rprivate /
 mount -t proc proc /proc
-mount -t tmpfs tmpfs /run
+mount -t tmpfs -o mode=700 tmpfs /run
+mkdir /run/state
+head -c "$size" | tar -C /run/state -xzf -
 ip link set lo up
 ip addr add "$address" dev lo
 # The engine looks for its own address on the way to the manager it once joined through.
 ip route add default dev lo
-exec dockerd --host "unix://$dir/docker.sock" --data-root "$dir/docker" --exec-root "$dir/exec" --pidfile "$dir/docker.pid" \
-  --storage-driver vfs --bridge none --iptables=false --userland-proxy=false --log-level warn
+dockerd --host unix:///run/docker.sock --data-root /run/state --storage-driver vfs --bridge none --iptables=false \
+  --userland-proxy=false --log-level warn </dev/null &
+engine=$!
+exec 3<&0
+(cat <&3 >/dev/null; kill -9 "$engine") &
+wait "$engine"
 "#;
 
-/// Such an engine. It ends, and its files go, when this is dropped.
+/// Such an engine. It ends when this is dropped, or when the program does that made it.
 #[derive(Debug)]
 pub struct Sandbox {
-    dir: PathBuf,
     child: Child,
+    /// Closed, it ends the engine.
+    _input: std::process::ChildStdin,
 }
 
 impl Sandbox {
@@ -55,80 +62,45 @@ impl Sandbox {
         if !missing.is_empty() {
             return Err(LabError::Missing(missing));
         }
-        let dir = std::env::temp_dir().join(format!("swarm-sandbox-{}", std::process::id()));
-        std::fs::remove_dir_all(&dir)
-            .or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
-            .map_err(|source| LabError::File { path: dir.clone(), source })?;
-        make_dir(&dir)?;
-        private(&dir)?;
-        make_dir(&dir.join("docker"))?;
-        unpack(state, &dir.join("docker"))?;
-        write(&dir.join("init.sh"), INIT, 0o644)?;
-        let log_path = dir.join("dockerd.log");
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| LabError::File { path, source }
-        };
-        let log = std::fs::File::create(&log_path).map_err(failed(&log_path))?;
-        let errors = log.try_clone().map_err(failed(&log_path))?;
-        let child = Command::new("unshare")
-            .args(["--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "/bin/sh"])
-            .arg(dir.join("init.sh"))
-            .arg(&dir)
-            .arg(address.to_string())
-            .arg(hostname)
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
+        let failed = |message: String| LabError::Command { command: "dockerd".into(), message };
+        let words = |e: std::io::Error| failed(e.to_string());
+        // It has no name, and goes with its last reader.
+        let mut log = tempfile::tempfile().map_err(words)?;
+        let mut child = Command::new("unshare")
+            .args(["--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", INIT, "sh"])
+            .args([&address.to_string(), hostname, &state.len().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().map_err(words)?)
+            .stderr(log.try_clone().map_err(words)?)
             .current_dir("/")
             .process_group(0)
             .spawn()
-            .map_err(|e| LabError::Command { command: "unshare".into(), message: e.to_string() })?;
-        let mut sandbox = Self { dir, child };
+            .map_err(words)?;
+        let mut input = child.stdin.take().ok_or_else(|| failed("it has no standard input".into()))?;
+        // One that ends before it has read everything says why in its log.
+        let _ = input.write_all(state);
+        let mut sandbox = Self { child, _input: input };
         let socket = sandbox.socket();
-        let up = wait_until(UP_BUDGET, || crate::host::ping(&socket) || sandbox.child.try_wait().is_ok_and(|ended| ended.is_some()));
-        if up && crate::host::ping(&socket) {
+        let ended = |sandbox: &mut Self| sandbox.child.try_wait().is_ok_and(|ended| ended.is_some());
+        if wait_until(UP_BUDGET, || crate::host::ping(&socket) || ended(&mut sandbox)) && !ended(&mut sandbox) {
             return Ok(sandbox);
         }
-        let said = std::fs::read_to_string(&log_path).unwrap_or_default();
+        let mut said = String::new();
+        let _ = log.rewind().and_then(|()| log.read_to_string(&mut said));
         let last: Vec<&str> = said.lines().rev().take(3).collect();
-        Err(LabError::Command { command: "dockerd".into(), message: last.into_iter().rev().collect::<Vec<_>>().join("; ") })
+        Err(failed(last.into_iter().rev().collect::<Vec<_>>().join("; ")))
     }
 
-    /// The engine's socket.
+    /// The engine's socket, as it is seen from outside of its namespaces.
     pub fn socket(&self) -> PathBuf {
-        self.dir.join("docker.sock")
+        PathBuf::from(format!("/proc/{}/root/run/docker.sock", self.child.id()))
     }
 }
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // The first process of the namespace ends with it, and everything in it.
+        // The first process of the namespaces ends with it, and everything in them.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = wait_until(Duration::from_secs(10), || std::fs::remove_dir_all(&self.dir).is_ok());
     }
-}
-
-fn private(dir: &Path) -> Result<(), LabError> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(|source| LabError::File { path: dir.into(), source })
-}
-
-fn unpack(state: &[u8], into: &Path) -> Result<(), LabError> {
-    let failed = |message: String| LabError::Command { command: "tar".into(), message };
-    let mut child = Command::new("tar")
-        .arg("-C")
-        .arg(into)
-        .args(["-xzf", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|e| failed(e.to_string()))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(state).map_err(|e| failed(e.to_string()))?;
-    }
-    let output = child.wait_with_output().map_err(|e| failed(e.to_string()))?;
-    if output.status.success() { Ok(()) } else { Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())) }
 }

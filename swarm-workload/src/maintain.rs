@@ -6,7 +6,7 @@ use swarm_core::ClusterSpec;
 use swarm_core::condition::Condition;
 use swarm_core::engine::NodeChange;
 use swarm_core::id::{HostName, StepId};
-use swarm_core::intent::{Intent, Next, SoFar, not_now};
+use swarm_core::intent::{Intent, Next, SoFar, not_now, one_round};
 use swarm_core::observe::{HostState, NodeFacts, NodeState, Observed};
 use swarm_core::plan::{Action, Plan, Refusal, Risk, Step};
 use swarm_core::spec::Availability;
@@ -135,16 +135,9 @@ impl Maintain<'_> {
 
 impl Intent for Maintain<'_> {
     fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
-        if so_far.rounds > 0 {
-            return Next::Done(Plan::of_work(self.spec, observed, Vec::new(), Vec::new()));
-        }
-        if let Some(next) = not_now(self.spec, observed, so_far) {
-            return next;
-        }
-        match self.plan(observed) {
-            Ok(plan) if plan.is_empty() => Next::Done(plan),
-            Ok(plan) => Next::Round(plan),
-            Err(refusals) => Next::Refused(refusals),
+        match not_now(self.spec, observed, so_far).filter(|_| so_far.rounds == 0) {
+            Some(next) => next,
+            None => one_round(self.spec, observed, so_far, || self.plan(observed)),
         }
     }
 

@@ -7,12 +7,11 @@ use std::time::Duration;
 use swarm_backup::{Backup, Backups};
 use swarm_core::Apply;
 use swarm_core::family::Families;
-use swarm_core::report::Ending;
 use swarm_sim::{Incident, Program, Purpose, World};
 use swarm_tests::cli::{self, Ran};
 use swarm_tests::lab::{TestLab, converge, eventually};
 use swarm_tests::sim::stories::POINTS;
-use swarm_tests::sim::{Drawer, THREE, Tool, no_violations, spec};
+use swarm_tests::sim::{Drawer, THREE, Tool, cut_off_and_again, spec};
 
 /// A pair of keys for these tests alone.
 const AGE_KEY: &str = "AGE-SECRET-KEY-1WN7MJ56A5MLJP2P4EDFGNU5M9QKC7VNYMK7ES96Q3SKZ23KXZQ8QKXFND3";
@@ -53,6 +52,8 @@ async fn a_swarm_is_backed_up_and_put_back_onto_fresh_hosts() {
     let text = lab.text(&lab.all(""));
     converge(&text).await;
     furnish(&lab);
+    // What is wrong elsewhere is no reason to have no backup.
+    lab.host("w1").stop_engine();
     let file = lab.file(&text);
     let file = file.to_str().unwrap();
     let to = lab.lab.dir.join("first.swarm-backup");
@@ -64,12 +65,20 @@ async fn a_swarm_is_backed_up_and_put_back_onto_fresh_hosts() {
     assert!(!taken.out.contains("m1/copy-state"), "the leader was stopped: {taken:?}");
     assert_eq!(std::fs::metadata(&to).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(managers(&lab, "m1"), 3);
+    lab.host("w1").start_engine().unwrap();
     no_copy_is_left(&lab);
     // It is not overwritten, and nothing is stopped before that is known.
     let again = run(&["backup", "-f", file, "-o", backup, "--yes"]);
     assert!(again.code == 1 && again.err.contains("not overwritten"), "{again:?}");
     let checked = run(&["backup", "verify", backup]);
     assert!(checked.code == 0 && checked.out.contains("has the same nodes"), "{checked:?}");
+    // One that tries a backup and is killed leaves no engine behind, and the state was in that engine's memory alone.
+    let engines = || swarm_tests::lab::sh(&["sh", "-c", "pgrep -f -- '--data-root /run/stat[e]' || true"]).lines().count();
+    let mut tries = cli::command(&["backup", "verify", backup]).stdout(Stdio::null()).spawn().unwrap();
+    eventually("an engine is tried", Duration::from_secs(30), || engines() > 0).await;
+    tries.kill().unwrap();
+    tries.wait().unwrap();
+    eventually("nothing is left of it", Duration::from_secs(30), || engines() == 0).await;
     let bare = run(&["backup", "verify", backup, "--checksums-only"]);
     assert!(bare.code == 0 && bare.out.contains("no engine was started with it"), "{bare:?}");
     let damaged = lab.lab.dir.join("damaged");
@@ -237,22 +246,7 @@ fn a_backup_may_be_cut_off_anywhere() {
                     world.shown("me", &plan);
                     apply.run_for(&intent, &plan, &observed).await
                 };
-                world.crash_at(call, point);
-                let cut = tokio::select! {
-                    biased;
-                    () = world.crashed() => true,
-                    report = back_up() => {
-                        assert_eq!(report.ending, Ending::Converged, "call {call}, {point:?}: {report:#?}\n{}", world.story());
-                        false
-                    }
-                };
-                world.recover();
-                tokio::time::sleep(Duration::from_secs(30)).await;
-                let report = back_up().await;
-                assert_eq!(report.ending, Ending::Converged, "call {call}, {point:?}: {report:#?}\n{}", world.story());
-                assert!(Tool::new(&world, "after", &wanted, &keys).plan().await.unwrap().is_empty(), "call {call}, {point:?}");
-                no_violations(&world, call, "a backup");
-                cut
+                cut_off_and_again(&world, &wanted, call, point, back_up).await
             }));
         }
     }

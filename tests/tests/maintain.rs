@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use swarm_core::Apply;
 use swarm_core::family::Families;
-use swarm_core::report::Ending;
 use swarm_sim::{Program, Purpose, World};
 use swarm_tests::cli;
 use swarm_tests::lab::{TestLab, converge, eventually};
 use swarm_tests::sim::stories::POINTS;
-use swarm_tests::sim::{Drawer, THREE, Tool, no_violations, spec};
+use swarm_tests::sim::{Drawer, THREE, Tool, cut_off_and_again, spec};
 use swarm_workload::{Maintain, Workload};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,22 +119,7 @@ fn hosts_are_served_wherever_the_run_is_cut_off() {
                     world.shown("me", &plan);
                     apply.run_for(&intent, &plan, &observed).await
                 };
-                world.crash_at(call, point);
-                let cut = tokio::select! {
-                    biased;
-                    () = world.crashed() => true,
-                    report = serve() => {
-                        assert_eq!(report.ending, Ending::Converged, "call {call}, {point:?}: {report:#?}\n{}", world.story());
-                        false
-                    }
-                };
-                world.recover();
-                tokio::time::sleep(Duration::from_secs(30)).await;
-                let report = serve().await;
-                assert_eq!(report.ending, Ending::Converged, "call {call}, {point:?}: {report:#?}\n{}", world.story());
-                assert!(Tool::new(&world, "after", &wanted, &keys).plan().await.unwrap().is_empty(), "call {call}, {point:?}");
-                no_violations(&world, call, "serving hosts");
-                cut
+                cut_off_and_again(&world, &wanted, call, point, serve).await
             }));
         }
     }

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use swarm_backup::{Archive, Backup, Manifest, Restore, Resume, State, fetch, interrupted, is_sealed, recipients, seal, unseal};
 use swarm_core::Apply;
 use swarm_core::id::HostName;
-use swarm_core::observe::time;
+use swarm_core::observe::{Observed, time};
 use swarm_core::recover::Recover;
 use swarm_core::secret::Secret;
 use swarm_core::unlock::Unlock;
@@ -40,13 +40,15 @@ pub(super) async fn run(args: &BackupArgs, format: Format) -> Result<u8, Failure
         output::data(&schedule(args, spec.name(), when)?);
         return Ok(0);
     }
-    start_what_was_left(&session, args, format).await?;
+    let observed = start_what_was_left(&session, args, format).await?;
     let taken = time(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()));
     let stamp = compact(&taken);
     let path = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}-{stamp}{ENDING}", spec.name())));
     // Found out before an engine is stopped.
     let place = if args.agree.dry_run { None } else { Some(Place::make(&path)?) };
-    let intent = Backup { spec, from, accept_downtime: args.accept_downtime, stored_key: session.keys.fingerprint() };
+    let mut intent = Backup { spec, from, accept_downtime: args.accept_downtime, stored_key: session.keys.fingerprint() };
+    // Chosen now, so that it is known of which manager the end is to be verified.
+    intent.from = intent.source(&observed).ok().map(|(host, ..)| host.clone()).or(intent.from);
     let how = How {
         dry_run: args.agree.dry_run,
         question: Some("Stop this engine for some seconds and copy its state?".into()),
@@ -82,16 +84,18 @@ pub(super) async fn run(args: &BackupArgs, format: Format) -> Result<u8, Failure
     Ok(0)
 }
 
-/// An engine that an earlier backup stopped and did not start again is started first.
-async fn start_what_was_left(session: &Session, args: &BackupArgs, format: Format) -> Result<(), Failure> {
-    let observed = Apply::new(&session.spec, &session.fleet).observe().await;
+/// An engine that an earlier backup stopped and did not start again is started first. Gives what there is then.
+async fn start_what_was_left(session: &Session, args: &BackupArgs, format: Format) -> Result<Observed, Failure> {
+    let observe = async || Apply::new(&session.spec, &session.fleet).observe().await;
+    let observed = observe().await;
     let hosts = interrupted(&session.spec, &session.fleet, &observed).await;
     if hosts.is_empty() || args.agree.dry_run {
-        return Ok(());
+        return Ok(observed);
     }
     let intent = Resume { spec: &session.spec, hosts };
     let how = How { yes: true, done: "started again".into(), ..How::new("backup", format) };
-    carry(session, &intent, how).await.map(|_| ())
+    carry(session, &intent, how).await?;
+    Ok(observe().await)
 }
 
 /// A file that is written in one go: nothing is there under its name before it is whole.

@@ -54,7 +54,7 @@ pub(super) async fn run(archive: &Archive, key: Option<&Secret>) -> Result<Tried
     let host = spec.hosts().next().ok_or_else(|| Failure::Other("there is no host".into()))?;
     let engine = Connections::default().actor(host).await.map_err(|e| Failure::Other(e.message))?.engine;
     let found = ask(engine.as_ref(), manifest.managers.len() > 1, address, key).await;
-    // Its files hold the swarm's secrets: they go before anything is said.
+    // It has the swarm's secrets: it goes before anything is said.
     let ended = tokio::task::spawn_blocking(move || drop(sandbox)).await;
     ended.map_err(|e| Failure::Other(e.to_string()))?;
     found.map(Tried::Found).map_err(|e| Failure::Other(format!("an engine that was started with the backup: {e}")))

@@ -6,6 +6,7 @@ mod apply;
 mod backup;
 mod check;
 mod drill;
+mod hosts;
 mod lab;
 mod lab_test;
 mod look;
@@ -14,7 +15,6 @@ mod node;
 mod objects;
 mod recover;
 mod service;
-mod service_hosts;
 mod stack;
 mod support;
 mod work;
@@ -100,8 +100,8 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Certs(args) => wait(&args.common, access::certs(&args, format)),
         Command::Unlock(args) => wait(&args.common, access::unlock(&args, format)),
         Command::Support(args) => wait(&args.common, support::run(&args, format)),
-        Command::Maintain(args) => wait(&args.common, service_hosts::maintain(&args, format)),
-        Command::Exec(args) => wait(&args.common, service_hosts::exec(&args, format)),
+        Command::Maintain(args) => wait(&args.common, hosts::maintain(&args, format)),
+        Command::Exec(args) => wait(&args.common, hosts::exec(&args, format)),
         Command::Backup(args) => match &args.command {
             Some(command) => wait_for(backup::command(command, format)),
             None => wait(&args.common, backup::run(&args, format)),

@@ -49,7 +49,7 @@ impl Run {
             }
             Action::Unlock => Some((run.host.clone(), Call::Unlock)),
             Action::StoreUnlockKey => Some((self.manager_for(&run.step)?, Call::StoreUnlockKey)),
-            Action::RemoveNode { node, demote, dead } => {
+            Action::RemoveNode { node, demote, dead, .. } => {
                 let via = self.manager_for(&run.step)?;
                 let (node, of) = (node.clone(), (!dead).then_some(host));
                 let call = if *demote && !run.demoted { Call::TakeBack { node, of } } else { Call::RemoveNode { node, of } };

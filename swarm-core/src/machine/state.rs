@@ -394,7 +394,7 @@ impl StepRun {
             _ => self.expected().and_then(|c| c.unmet(node)),
         };
         match unmet {
-            None if matches!(self.step.action, Action::RemoveNode { .. }) => {
+            None if matches!(self.step.action, Action::RemoveNode { stays: false, .. }) => {
                 self.demoted = true;
                 self.call(false)
             }

@@ -238,23 +238,7 @@ impl<'a> Builder<'a> {
         let mut demotions: Vec<(&HostSpec, &NodeFacts)> = Vec::new();
         for (host, seen) in self.hosts() {
             match &seen.state {
-                HostState::Member { .. } if cannot_answer(self.observed, seen).is_some() => {
-                    let manager = host.role == Role::Manager;
-                    if let Some(why) = rotation(view) {
-                        self.blocked.push(Blocked { host: host.name.clone(), why });
-                        continue;
-                    }
-                    if !self.has(&self.id(host, "leave")) || (manager && !self.may_change(host, seen, &raft, 1)) {
-                        continue;
-                    }
-                    if let Some(join) = self.enter(host, seen, &chain.clone(), None, view.services > 0)
-                        && manager
-                    {
-                        raft.grow();
-                        chain = vec![join];
-                    }
-                }
-                HostState::Member { .. } => {
+                HostState::Member { .. } if cannot_answer(self.observed, seen).is_none() => {
                     let Some(node) = &seen.node else { continue };
                     match (node.role, host.role) {
                         (Role::Worker, Role::Manager) => promotions.push((host, node)),
@@ -264,7 +248,10 @@ impl<'a> Builder<'a> {
                     self.configure_member(host, node);
                     self.note_address(host, seen, node);
                 }
-                HostState::Standalone
+                // Why it is not taken out was said.
+                HostState::Member { .. } if !self.has(&self.id(host, "leave")) => {}
+                HostState::Member { .. }
+                | HostState::Standalone
                 | HostState::Joining
                 | HostState::StaleMember { .. }
                 | HostState::Broken { .. }

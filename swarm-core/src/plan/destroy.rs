@@ -68,7 +68,7 @@ impl<'a> Destroy<'a> {
         let mut chain = self.dead_managers(view, by, &answering);
         for (host, node) in mute {
             let left = self.leave(host, Some(node.id.clone()), node.role, std::mem::take(&mut chain));
-            chain = by.map_or(vec![left.clone()], |by| vec![self.remove(by, node, vec![left])]);
+            chain = by.map_or(vec![left.clone()], |by| vec![self.demote_node(by, node, vec![left])]);
         }
         let first = chain.clone();
         let leaves: Vec<StepId> =
@@ -119,21 +119,21 @@ impl<'a> Destroy<'a> {
             if answers {
                 continue;
             }
-            chain = vec![self.remove(by, &dead, chain)];
+            chain = vec![self.demote_node(by, &dead, chain)];
         }
         chain
     }
 
-    /// Takes a manager that does not answer the others out of raft and out of the list.
-    fn remove(&mut self, by: &HostSpec, dead: &NodeFacts, needs: Vec<StepId>) -> StepId {
+    /// Takes a manager that does not answer the others out of raft.
+    fn demote_node(&mut self, by: &HostSpec, dead: &NodeFacts, needs: Vec<StepId>) -> StepId {
         let name = if dead.hostname.is_empty() { "no host name" } else { dead.hostname.as_str() };
-        let id = StepId::new(format!("{}/remove-{}", by.name, dead.id));
+        let id = StepId::new(format!("{}/demote-{}", by.name, dead.id));
         self.steps.push(Step {
             id: id.clone(),
             host: Some(by.name.clone()),
-            action: Action::RemoveNode { node: dead.id.clone(), demote: true, dead: false },
+            action: Action::RemoveNode { node: dead.id.clone(), demote: true, dead: false, stays: true },
             before: format!("manager {} ({name}), which does not answer", dead.id),
-            after: "no such node".into(),
+            after: "no manager".into(),
             needs,
             expect: None,
             because: "it does not answer, and while it counts no healthy manager can be taken out".into(),

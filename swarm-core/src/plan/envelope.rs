@@ -208,7 +208,7 @@ mod tests {
     }
 
     fn remove(node: &str) -> Action {
-        Action::RemoveNode { node: NodeId::new(node), demote: false, dead: false }
+        Action::RemoveNode { node: NodeId::new(node), demote: false, dead: false, stays: false }
     }
 
     fn configure() -> Action {

@@ -106,7 +106,7 @@ impl<'a> Builder<'a> {
         self.push(Step {
             id: id.clone(),
             host: Some(host.name.clone()),
-            action: Action::RemoveNode { node: node.id.clone(), demote, dead: false },
+            action: Action::RemoveNode { node: node.id.clone(), demote, dead: false, stays: false },
             before: format!("entry {} ({name})", node.id),
             after: "no such entry".into(),
             needs,

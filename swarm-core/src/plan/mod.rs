@@ -251,6 +251,9 @@ pub enum Action {
         /// Whether the operator said that its host is gone for good: then that host is not asked.
         #[serde(skip_serializing_if = "std::ops::Not::not", default)]
         dead: bool,
+        /// Whether it is only taken out of raft, and its entry stays: the swarm ends, and an entry counts as down only after some seconds.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        stays: bool,
     },
     /// Work of another family.
     Work(Work),
@@ -270,6 +273,7 @@ impl Action {
             Self::StoreUnlockKey => "store-key",
             Self::Unlock => "unlock",
             Self::Recover { .. } => "recover",
+            Self::RemoveNode { stays: true, .. } => "demote-node",
             Self::RemoveNode { .. } => "remove-node",
             Self::Work(work) => &work.verb,
         }

@@ -228,7 +228,7 @@ fn the_checker_finds_what_a_broken_planner_would_do() {
     assert!(with(vec![("w1", Action::Leave { force: Force::No, node: None, leaderless: false })]).contains("healthy host"));
     assert!(with(vec![("w1", join(Role::Worker))]).contains("not free"));
     assert!(
-        with(vec![("w1", Action::RemoveNode { node: NodeId::new("node-w1"), demote: false, dead: false })])
+        with(vec![("w1", Action::RemoveNode { node: NodeId::new("node-w1"), demote: false, dead: false, stays: false })])
             .contains("that one of the hosts is")
     );
     assert!(with(vec![("x9", promote())]).contains("not in the file"));

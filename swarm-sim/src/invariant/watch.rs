@@ -428,7 +428,7 @@ impl Watch {
         let reported = self.infos.get(host);
         let proven = reported.and_then(|i| i.node.as_ref()).is_some_and(|n| self.listed(n).is_none()) && !self.lists.is_empty();
         // One that has no log is a member in name only; one that is in no swarm has nothing to lose.
-        let proven = proven || state.host(host).is_some_and(|h| h.is_deaf() || h.local == Local::Inactive);
+        let proven = proven || state.host(host).is_some_and(|h| h.is_mute() || h.local == Local::Inactive);
         if force == Force::Yes && !self.forced.contains(host) && self.purpose != Purpose::Destroy && !proven {
             found.push(("I7", format!("{host} leaves by force, and nothing proves that it is no member")));
         }

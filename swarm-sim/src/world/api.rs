@@ -147,7 +147,7 @@ impl State {
         };
         facts.swarm.reported = match host {
             Host { stumbled: true, .. } => LocalState::Error,
-            Host { waking: true, .. } if host.is_deaf() => LocalState::Pending,
+            Host { waking: true, .. } if host.is_mute() => LocalState::Pending,
             _ => LocalState::Active,
         };
         facts.swarm.node = host.node().map(|(_, node)| node.clone());

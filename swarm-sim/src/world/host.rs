@@ -87,7 +87,7 @@ pub(crate) struct Host {
     pub(crate) log_from: Duration,
     /// The node as which it died while its log had no entry. It hears its leader from then on, and cannot answer: the peers are in the log,
     /// and a join that has ended is not made again (swarmkit `manager/state/raft/raft.go`, JoinAndStart; seen on engines 20.10).
-    pub(crate) deaf: Option<NodeId>,
+    pub(crate) mute: Option<NodeId>,
     pub(crate) slow: Duration,
     pub(crate) disk_full: bool,
     /// There is room for a certificate and none for a raft log.
@@ -110,8 +110,8 @@ impl Host {
     }
 
     /// Whether it is a manager that has no log.
-    pub(crate) fn is_deaf(&self) -> bool {
-        self.deaf.is_some() && self.deaf.as_ref() == self.node().map(|(_, node)| node)
+    pub(crate) fn is_mute(&self) -> bool {
+        self.mute.is_some() && self.mute.as_ref() == self.node().map(|(_, node)| node)
     }
 
     /// The node it is now, if it is one.

@@ -35,7 +35,7 @@ impl State {
             h.life += 1;
             h.stumbled = false;
             if let (Local::Active { node, control: true, .. }, true) = (&h.local, now < h.log_from) {
-                h.deaf = Some(node.clone());
+                h.mute = Some(node.clone());
             }
             // A join that has no certificate yet is forgotten (moby `daemon/cluster/utils.go`).
             if h.local == Local::Pending || matches!(h.local, Local::Error { .. }) {
@@ -51,7 +51,7 @@ impl State {
         let autolock = self.swarms.get(swarm).is_some_and(|s| s.settings.autolock == Some(true));
         self.again(swarm, &node, Some(Duration::from_millis(300)));
         // The agent of one that has no log may find another manager, or only itself.
-        let waits = !self.hosts.get(host).is_some_and(Host::is_deaf) || self.rng.bool();
+        let waits = !self.hosts.get(host).is_some_and(Host::is_mute) || self.rng.bool();
         self.change(host, |h| !std::mem::replace(&mut h.waking, waits));
         if control && autolock {
             self.set_local(host, Local::Locked { swarm, node });

@@ -136,7 +136,7 @@ impl State {
         let mut moved = false;
         for (id, host, state) in nodes {
             let joining = under_way.contains(&id);
-            let hung = self.hosts.get(&host).is_some_and(|h| h.waking && h.is_deaf());
+            let hung = self.hosts.get(&host).is_some_and(|h| h.waking && h.is_mute());
             let there = self.lives(index, &id) && !hung || joining;
             let heard = there && self.reports(index, &host);
             let now = self.now;
@@ -237,9 +237,9 @@ impl State {
                 (Role::Worker, true) => self.again(index, &id, Some(Duration::from_secs(5))),
                 (Role::Worker, false) => {
                     // One without a log does not hear of its role.
-                    let deaf = self.host_of(index, &id).and_then(|h| self.hosts.get(&h)).is_some_and(super::host::Host::is_deaf);
+                    let mute = self.host_of(index, &id).and_then(|h| self.hosts.get(&h)).is_some_and(super::host::Host::is_mute);
                     let lives = self.lives(index, &id);
-                    if lives && !deaf {
+                    if lives && !mute {
                         self.become_member(index, &id, false);
                     }
                     self.again(index, &id, (!lives).then_some(Duration::from_secs(5)));

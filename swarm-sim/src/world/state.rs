@@ -175,7 +175,7 @@ impl State {
     pub(super) fn hears(&self, swarm: usize, a: &NodeId, b: &NodeId) -> bool {
         match (self.host_of(swarm, a), self.host_of(swarm, b)) {
             (Some(x), Some(y)) => {
-                let answers = |h: &HostName| !self.hosts.get(h).is_some_and(Host::is_deaf);
+                let answers = |h: &HostName| !self.hosts.get(h).is_some_and(Host::is_mute);
                 self.lives(swarm, a) && self.lives(swarm, b) && self.linked(&x, &y) && (x == y || answers(&x) && answers(&y))
             }
             _ => false,
@@ -213,7 +213,7 @@ impl State {
                 let Some(books) = self.swarms.get(*swarm) else { return Control::No(words::not_in_swarm()) };
                 match (&books.leader, self.leads(*swarm)) {
                     // Nothing has come from the leader yet, or never will.
-                    _ if found.is_deaf() || self.now < found.log_from => Control::Wait,
+                    _ if found.is_mute() || self.now < found.log_from => Control::Wait,
                     (_, Some(leader)) if self.hears(*swarm, node, &leader) => Control::Yes { swarm: *swarm },
                     // A leader that lost its majority answers questions from what it knows, until raft takes its lead away.
                     (Some(leader), None) if leader == node => Control::Stale { swarm: *swarm },

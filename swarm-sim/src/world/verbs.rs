@@ -140,7 +140,7 @@ impl World {
                 waking: false,
                 stumbled: false,
                 log_from: Duration::ZERO,
-                deaf: None,
+                mute: None,
                 slow: Duration::ZERO,
                 disk_full: false,
                 disk_low: false,
@@ -363,7 +363,7 @@ impl World {
 
     /// How many managers cannot answer their leader, because their raft log is empty.
     pub fn mute(&self) -> usize {
-        self.with(|state| state.hosts.values().filter(|h| h.is_deaf()).count())
+        self.with(|state| state.hosts.values().filter(|h| h.is_mute()).count())
     }
 
     /// When something last happened to the world.

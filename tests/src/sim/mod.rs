@@ -271,3 +271,32 @@ pub async fn plan_of(world: &World, text: &str) -> Plan {
     let (wanted, keys) = (spec(text), Drawer::default());
     Tool::new(world, "me", &wanted, &keys).plan().await.unwrap()
 }
+
+/// Runs something, cut off at a call; then again, which must arrive and leave nothing to plan. Gives whether it was cut off.
+pub async fn cut_off_and_again(
+    world: &World,
+    wanted: &ClusterSpec,
+    call: u64,
+    point: swarm_sim::CrashPoint,
+    run: impl AsyncFn() -> Report,
+) -> bool {
+    let arrives = |report: &Report| {
+        assert_eq!(report.ending, Ending::Converged, "call {call}, {point:?}: {report:#?}\n{}", world.story());
+    };
+    world.crash_at(call, point);
+    let cut = tokio::select! {
+        biased;
+        () = world.crashed() => true,
+        report = run() => {
+            arrives(&report);
+            false
+        }
+    };
+    world.recover();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    arrives(&run().await);
+    let keys = Drawer::default();
+    assert!(Tool::new(world, "after", wanted, &keys).plan().await.unwrap().is_empty(), "call {call}, {point:?}");
+    no_violations(world, call, "cut off and run again");
+    cut
+}
