@@ -3,13 +3,14 @@
 use crate::deploys::images;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use swarm_core::Apply;
 use swarm_core::family::Families;
+use swarm_core::report::{Ending, Report};
+use swarm_core::{Apply, ClusterSpec};
 use swarm_sim::{Program, Purpose, World};
 use swarm_tests::cli;
 use swarm_tests::lab::{TestLab, converge, eventually};
 use swarm_tests::sim::stories::POINTS;
-use swarm_tests::sim::{Drawer, THREE, Tool, cut_off_and_again, spec};
+use swarm_tests::sim::{Drawer, THREE, Tool, cut_off_and_again, no_violations, spec};
 use swarm_workload::{Maintain, Workload};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,11 +83,31 @@ fn a_command_runs_on_all_hosts_at_once() {
     assert_eq!((json.code, report["failed"].as_u64(), report["hosts"][1]["host"].as_str()), (1, Some(1), Some("w1")), "{json:?}");
 }
 
-/// A world whose machines have a program that restarts their engine.
-fn served_world(seed: u64, wanted: &swarm_core::ClusterSpec) -> World {
+/// A world whose machines have a program that restarts their engine, and one that fails.
+fn served_world(seed: u64, wanted: &ClusterSpec) -> World {
     let world = World::of(wanted, seed);
     world.has_program("restart", Program::RestartsEngine(Duration::from_secs(3)));
+    world.has_program("breaks", Program::Ends(9));
     world
+}
+
+async fn serve(world: &World, wanted: &ClusterSpec, hosts: &[&str], program: &str) -> Report {
+    let fleet = world.fleet("me");
+    let intent = Maintain {
+        spec: wanted,
+        hosts: hosts.iter().map(|host| (*host).into()).collect(),
+        argv: vec![program.into()],
+        batch: 2,
+        drain: Duration::from_secs(60),
+        patience: Duration::from_secs(60),
+        accept_downtime: false,
+    };
+    let apply = Apply::new(wanted, &fleet).families(Families(&[&Workload]));
+    world.watch("me", wanted, Purpose::Look, &[]);
+    let (plan, observed) = apply.plan_for(&intent).await.unwrap();
+    world.watch_on("me", Purpose::Apply);
+    world.shown("me", &plan);
+    apply.run_for(&intent, &plan, &observed).await
 }
 
 /// Wherever a run is cut off, the next one ends it: every host is served, and its node has the availability that it had.
@@ -100,28 +121,30 @@ fn hosts_are_served_wherever_the_run_is_cut_off() {
                 let world = served_world(call, &wanted);
                 let keys = Drawer::default();
                 assert!(Tool::new(&world, "first", &wanted, &keys).apply().await.converged());
-                let hosts: Vec<_> = wanted.hosts().map(|h| h.name.clone()).collect();
-                let serve = async || {
-                    let fleet = world.fleet("me");
-                    let intent = Maintain {
-                        spec: &wanted,
-                        hosts: hosts.clone(),
-                        argv: vec!["restart".into()],
-                        batch: 2,
-                        drain: Duration::from_secs(60),
-                        patience: Duration::from_secs(60),
-                        accept_downtime: false,
-                    };
-                    let apply = Apply::new(&wanted, &fleet).families(Families(&[&Workload]));
-                    world.watch("me", &wanted, Purpose::Look, &[]);
-                    let (plan, observed) = apply.plan_for(&intent).await.unwrap();
-                    world.watch_on("me", Purpose::Apply);
-                    world.shown("me", &plan);
-                    apply.run_for(&intent, &plan, &observed).await
-                };
-                cut_off_and_again(&world, &wanted, call, point, serve).await
+                let served = async || serve(&world, &wanted, &["w1", "w2", "m1", "m2", "m3"], "restart").await;
+                cut_off_and_again(&world, &wanted, call, point, served).await
             }));
         }
     }
     assert!(cuts > 60, "cut off at {cuts} calls");
+}
+
+/// A program that fails ends the run: its host stays drained, the managers are not touched, and the next run puts it right.
+#[test]
+fn a_program_that_fails_ends_the_run_and_the_next_one_puts_it_right() {
+    swarm_sim::run(async {
+        let wanted = spec(THREE);
+        let world = served_world(1, &wanted);
+        let keys = Drawer::default();
+        assert!(Tool::new(&world, "first", &wanted, &keys).apply().await.converged());
+        let failed = serve(&world, &wanted, &["w1", "m2"], "breaks").await;
+        assert_eq!(failed.ending, Ending::Partial, "{failed:#?}");
+        let outcome = |id: &str| failed.steps.iter().find(|s| s.id.as_str() == id).map(|s| format!("{:?}", s.outcome)).unwrap();
+        assert!(outcome("w1/run").contains("status 9"), "{failed:#?}");
+        assert!(outcome("m2/drain").contains("Blocked"), "{failed:#?}");
+        let again = serve(&world, &wanted, &["w1"], "restart").await;
+        assert_eq!(again.ending, Ending::Converged, "{again:#?}");
+        assert!(Tool::new(&world, "after", &wanted, &keys).plan().await.unwrap().is_empty());
+        no_violations(&world, 1, "a program that fails");
+    });
 }
