@@ -68,6 +68,17 @@ impl Bed {
         let hosts = self.lab.lab.hosts.iter().map(|h| h.name.clone());
         hosts.flat_map(|host| self.containers(&host, service).into_iter().map(move |c| (host.clone(), c))).collect()
     }
+
+    /// The containers of a service once there are so many and none of those that were replaced, which may take their grace to end.
+    async fn replaced(&self, service: &str, count: usize, old: &[(String, String)]) -> Vec<(String, String)> {
+        let mut new = Vec::new();
+        eventually("new tasks and no old one", Duration::from_secs(30), || {
+            new = self.all_containers(service);
+            new.len() == count && new.iter().all(|c| !old.contains(c))
+        })
+        .await;
+        new
+    }
 }
 
 const APP: &str = r#"
@@ -124,12 +135,7 @@ async fn the_life_of_a_stack() {
     assert!(diff.out.contains("3 tasks are replaced, one at a time, start-first"), "{diff:?}");
     let update = bed.deploy(&[]);
     assert_eq!(update.code, 0, "{update:?}");
-    // Tasks that were replaced may take their grace to end.
-    eventually("three new tasks and no old one", Duration::from_secs(30), || {
-        let new = bed.all_containers("app_web");
-        new.len() == 3 && new.iter().all(|c| !running.contains(c))
-    })
-    .await;
+    let updated = bed.replaced("app_web", 3, &running).await;
 
     // A changed config becomes a new one, and the service uses it.
     bed.write("motd", "changed\n");
@@ -138,8 +144,9 @@ async fn the_life_of_a_stack() {
         rotated.code == 0 && rotated.out.contains("create-config") && rotated.out.contains("a config cannot be changed"),
         "{rotated:?}"
     );
-    let (host, container) = &bed.all_containers("app_web")[0];
-    assert_eq!(bed.lab.docker(host, &["exec", container, "/bin/cat", "/www/motd"]), "changed\n");
+    for (host, container) in &bed.replaced("app_web", 3, &updated).await {
+        assert_eq!(bed.lab.docker(host, &["exec", container, "/bin/cat", "/www/motd"]), "changed\n");
+    }
     assert!(bed.deploy(&[]).out.contains("Nothing to do"));
 
     let scaled = bed.swarm(&["service", "scale", "app_web=2"]);
