@@ -3,7 +3,7 @@
 
 use crate::config::{Hop, Method};
 use crate::error::{Broken, SshError, clean};
-use crate::identity::KeyStore;
+use crate::identity::{KeyStore, with_suffix};
 use crate::session::Keeper;
 use crate::stage::Clock;
 use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse};
@@ -400,12 +400,6 @@ fn public_of(file: &Path) -> Option<KeyData> {
 
 fn held_key(held: &[AgentIdentity], key: &KeyData) -> bool {
     held.iter().any(|i| matches!(i, AgentIdentity::PublicKey { key: k, .. } if k.key_data() == key))
-}
-
-fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 /// Signs with a key of a file.

@@ -2,6 +2,7 @@
 
 use crate::answer::{Answer, Answers};
 use crate::error::SshError;
+use crate::identity::in_hardware;
 use crate::keywords::{Handling, handling};
 use crate::words::Words;
 use std::path::{Path, PathBuf};
@@ -166,9 +167,7 @@ pub(crate) async fn settle(address: &HostAddress, spec: &SshSpec, answers: &Answ
     match (spec.client, program) {
         (SshClient::Native, _) => Err(SshError::Settings {
             hop: name,
-            message: format!(
-                "ssh_config sets {needs}, which only OpenSSH honours, and the cluster file says `client: native`; set `client: auto`"
-            ),
+            message: format!("only OpenSSH honours {needs} of ssh_config, and the cluster file says `client: native`; set `client: auto`"),
         }),
         (_, false) => Err(SshError::Settings { hop: name, message: format!("{needs} needs the `ssh` program; install openssh-client") }),
         _ => Ok(Way::OpenSsh { because: needs, running: target.running }),
@@ -231,6 +230,10 @@ async fn settle_one(name: &str, user: Option<&str>, port: Option<u16>, spec: &Ss
         identities = ["~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ed25519"].iter().map(|d| words.tilde(d)).collect();
     }
     let certificates = expand("certificatefile");
+    let named_identity = spec.identity_file.as_ref().map(|f| home(&f.display().to_string()));
+    if let Some(file) = named_identity.iter().chain(&identities).find(|f| in_hardware(f)) {
+        needs.push(format!("the security key {}", file.display()));
+    }
     let from_env = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let agent = match value("identityagent") {
         Some("none") => None,
@@ -271,7 +274,7 @@ async fn settle_one(name: &str, user: Option<&str>, port: Option<u16>, spec: &Ss
         rsa_bits,
     };
     let login = LoginSettings {
-        named_identity: spec.identity_file.as_ref().map(|f| home(&f.display().to_string())),
+        named_identity,
         identities,
         certificates,
         identities_only: yes("identitiesonly"),
@@ -355,10 +358,13 @@ fn needs_of(asked: &Answer, plain: &Answer) -> Result<Vec<String>, String> {
     Ok(needs)
 }
 
-/// Whether there may be a Kerberos ticket.
+/// Whether there may be a Kerberos ticket: in a file that the environment names, in the usual one, or wherever krb5.conf says.
 fn has_ticket() -> bool {
     let usual = format!("/tmp/krb5cc_{}", rustix::process::getuid().as_raw());
-    std::env::var_os("KRB5CCNAME").is_some() || Path::new(&usual).exists()
+    let named =
+        std::env::var_os("KRB5_CONFIG").map_or_else(|| vec![PathBuf::from("/etc/krb5.conf")], |v| std::env::split_paths(&v).collect());
+    let elsewhere = |file: &PathBuf| std::fs::read_to_string(file).is_ok_and(|text| text.contains("default_ccache_name"));
+    std::env::var_os("KRB5CCNAME").is_some() || Path::new(&usual).exists() || named.iter().any(elsewhere)
 }
 
 /// PreferredAuthentications, without what is switched off.

@@ -4,6 +4,8 @@ use crate::config::Hop;
 use crate::error::clean;
 use crate::pem;
 use crate::stage::Clock;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use russh::keys::{PrivateKey, decode_secret_key};
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
@@ -36,6 +38,26 @@ fn private(file: &Path) -> Result<(), String> {
         return Err(format!("{0} can be read by others (mode {mode:o}), so it is not used; chmod 600 {0}", file.display()));
     }
     Ok(())
+}
+
+/// Whether a file names a key in hardware (`sk-…`), which only OpenSSH's helper can use. The public half says it: beside the file, or
+/// within, where it is never encrypted.
+pub(crate) fn in_hardware(file: &Path) -> bool {
+    let says = |bytes: &[u8]| [&b"sk-ssh-ed25519"[..], b"sk-ecdsa-sha2"].iter().any(|kind| bytes.windows(kind.len()).any(|w| w == *kind));
+    let read = |path: PathBuf| std::fs::read_to_string(path).map(Secret::new).ok();
+    let beside = read(with_suffix(file, ".pub")).is_some_and(|text| text.expose().starts_with("sk-"));
+    beside
+        || read(file.to_owned()).is_some_and(|text| {
+            let body: String = text.expose().lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();
+            text.expose().starts_with("sk-") || STANDARD.decode(body).is_ok_and(|bytes| says(&bytes))
+        })
+}
+
+/// A path with more at its end.
+pub(crate) fn with_suffix(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 async fn load(file: &Path, hop: &Hop, clock: &Clock) -> Result<PrivateKey, String> {

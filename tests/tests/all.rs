@@ -12,6 +12,7 @@ mod clients;
 mod command_line;
 mod conformance;
 mod console;
+mod credentials;
 mod deploys;
 mod differ;
 mod drift;

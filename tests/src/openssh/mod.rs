@@ -83,8 +83,8 @@ impl Bench {
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         let path = format!("{}:{}", self.dir.join("bin").display(), std::env::var("PATH").unwrap());
-        command.envs(self.variables.iter().map(|(k, v)| (k, v)));
         command.env("PATH", path).env_remove("SSH_AUTH_SOCK").env_remove("KRB5CCNAME").stdin(Stdio::null());
+        command.envs(self.variables.iter().map(|(k, v)| (k, v)));
         command
     }
 

@@ -25,13 +25,15 @@ impl Drop for Server {
 pub struct Keys {
     /// Where they are.
     pub dir: PathBuf,
+    /// Variables that servers see besides those of this process.
+    pub variables: Vec<(String, String)>,
 }
 
 impl Keys {
     /// Makes all keys.
     pub fn new(dir: &Path) -> Self {
         std::fs::create_dir_all(dir).unwrap();
-        let keys = Self { dir: dir.to_owned() };
+        let keys = Self { dir: dir.to_owned(), variables: Vec::new() };
         for name in ["host", "wrong", "user", "ca", "ca2", "agent"] {
             keys.make(name, &["-t", "ed25519"]);
         }
@@ -92,7 +94,9 @@ impl Keys {
         std::fs::write(&config, text).unwrap();
         std::fs::create_dir_all("/run/sshd").unwrap();
         let log = std::fs::File::create(self.at(&format!("sshd-{name}.log"))).unwrap();
-        let mut child = Command::new("/usr/sbin/sshd").args(["-D", "-e", "-f", &config]).stdin(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut command = Command::new("/usr/sbin/sshd");
+        command.args(["-D", "-e", "-f", &config]).envs(self.variables.iter().map(|(k, v)| (k, v)));
+        let mut child = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
         let until = Instant::now() + Duration::from_secs(10);
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             let ended = child.try_wait().unwrap();
