@@ -84,7 +84,7 @@ impl Backup<'_> {
             let node = host.node.as_ref().filter(|n| answers(host) && n.is_reachable_manager())?;
             Some((name, host, node))
         });
-        let leads = |n: &NodeFacts| n.manager.as_ref().is_some_and(|m| m.leader);
+        let leads = |n: &NodeFacts| n.leads();
         match &self.from {
             Some(from) => managers.into_iter().find(|(name, ..)| *name == from).ok_or_else(|| Refusal::Unfit {
                 host: from.clone(),
@@ -130,7 +130,7 @@ impl Backup<'_> {
                 engine.running_containers
             ));
         }
-        if node.manager.as_ref().is_some_and(|m| m.leader) && quorum.managers > 1 {
+        if node.leads() && quorum.managers > 1 {
             notes.push(format!("{host} leads the swarm: another manager takes over"));
         }
         notes.push("whoever has a backup has the swarm's secrets and the keys of its certificate authority".into());

@@ -187,7 +187,7 @@ impl Recover<'_> {
 
     fn leads(&self, observed: &Observed) -> bool {
         let seen = observed.hosts.get(&self.host).and_then(|h| h.node.as_ref());
-        seen.is_some_and(|n| n.manager.as_ref().is_some_and(|m| m.leader))
+        seen.is_some_and(|n| n.leads())
     }
 }
 

@@ -99,7 +99,7 @@ impl MembershipRead for SimHost {
 
     async fn cluster(&self) -> Result<ClusterFacts, EngineError> {
         let facts = self.read(CallKind::Cluster, "reading the swarm", |state| state.cluster(&self.name)).await?;
-        self.with(|state| state.note_cluster(&self.fleet.operator, &facts));
+        self.with(|state| state.note_cluster(&self.fleet.operator, &self.name, &facts));
         Ok(facts)
     }
 

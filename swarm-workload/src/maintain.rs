@@ -114,7 +114,7 @@ impl Maintain<'_> {
         if !refusals.is_empty() {
             return Err(refusals);
         }
-        managers.sort_by_key(|(_, node)| node.manager.as_ref().is_some_and(|m| m.leader));
+        managers.sort_by_key(|(_, node)| node.leads());
         let mut steps = Vec::new();
         let mut needs: Vec<StepId> = Vec::new();
         for batch in workers.chunks(self.batch.max(1)).chain(managers.chunks(1)) {

@@ -1,13 +1,19 @@
 //! A cluster and the applications of its file in one plan: hosts first, then what runs on them.
 
 use crate::deploy::Deploy;
+use crate::nodes::with_waits;
 use crate::there::wants;
+use std::collections::BTreeSet;
+use std::time::Duration;
 use swarm_core::engine::Query;
-use swarm_core::id::StepId;
+use swarm_core::id::{HostName, StepId};
 use swarm_core::intent::{Converge, Intent, Next, SoFar};
 use swarm_core::observe::Observed;
-use swarm_core::plan::Envelope;
+use swarm_core::plan::{Action, Envelope};
 use swarm_core::verify::Verdict;
+
+/// How long what runs on a host that is to leave may take to move away.
+const LEAVING_PATIENCE: Duration = Duration::from_secs(120);
 
 /// To bring a cluster about, and stacks on it.
 #[derive(Debug, Clone)]
@@ -24,6 +30,10 @@ impl Intent for Together<'_> {
             Next::Done(plan) | Next::Round(plan) => plan,
             other => return other,
         };
+        // What runs on a host that is to leave moves away first.
+        let leaving: BTreeSet<HostName> =
+            plan.steps.iter().filter(|s| matches!(s.action, Action::Leave { .. })).filter_map(|s| s.host.clone()).collect();
+        plan = with_waits(plan, observed, LEAVING_PATIENCE, |host| leaving.contains(host));
         let hosts: Vec<StepId> = plan.steps.iter().map(|s| s.id.clone()).collect();
         let mut refusals = Vec::new();
         for deploy in &self.deploys {

@@ -28,6 +28,7 @@ mod nodes;
 mod openssh;
 mod recover;
 mod refusals;
+mod replaced;
 mod rules;
 mod safety;
 mod simulator;

@@ -26,14 +26,14 @@ pub(crate) fn images(lab: &TestLab, tags: &[&str]) {
     lab.lab.load(&saved).unwrap();
 }
 
-struct Bed {
-    lab: TestLab,
+pub(crate) struct Bed {
+    pub(crate) lab: TestLab,
     file: PathBuf,
     dir: PathBuf,
 }
 
 impl Bed {
-    async fn up(managers: usize, workers: usize) -> Self {
+    pub(crate) async fn up(managers: usize, workers: usize) -> Self {
         let lab = TestLab::up(managers, workers);
         let text = lab.text(&lab.all(""));
         converge(&text).await;
@@ -44,18 +44,23 @@ impl Bed {
         Self { lab, file, dir }
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.dir.join(name), text).unwrap();
     }
 
-    fn swarm(&self, args: &[&str]) -> Ran {
+    pub(crate) fn swarm(&self, args: &[&str]) -> Ran {
         let file = self.file.to_str().unwrap();
         let ran = cli::command(args).args(["-f", file]).current_dir(&self.dir).output().unwrap();
         ran.into()
     }
 
-    fn deploy(&self, more: &[&str]) -> Ran {
+    pub(crate) fn deploy(&self, more: &[&str]) -> Ran {
         self.swarm(&[&["stack", "deploy", "-c", "app.yml", "app", "--resolve-image", "never"], more].concat())
+    }
+
+    /// Another file for the cluster.
+    pub(crate) fn describe(&self, text: &str) {
+        std::fs::write(&self.file, text).unwrap();
     }
 
     /// Containers of a service on a host.
@@ -64,7 +69,7 @@ impl Bed {
         self.lab.docker(host, &["ps", "-q", "--filter", &filter]).lines().map(str::to_owned).collect()
     }
 
-    fn all_containers(&self, service: &str) -> Vec<(String, String)> {
+    pub(crate) fn all_containers(&self, service: &str) -> Vec<(String, String)> {
         let hosts = self.lab.lab.hosts.iter().map(|h| h.name.clone());
         hosts.flat_map(|host| self.containers(&host, service).into_iter().map(move |c| (host.clone(), c))).collect()
     }
@@ -183,6 +188,37 @@ async fn the_life_of_a_stack() {
     assert_eq!(bed.deploy(&[]).code, 0);
 }
 
+/// A client on the overlay `app_front` that asks `web` for its page every 20 ms, and resolves the name for every request.
+pub(crate) struct Client<'a> {
+    bed: &'a Bed,
+    host: &'a str,
+}
+
+impl<'a> Client<'a> {
+    pub(crate) fn start(bed: &'a Bed, host: &'a str) -> Self {
+        // A static busybox resolves names by its own nslookup only.
+        let script = "ok=0; bad=0; while [ ! -e /stop ]; do ip=$(/bin/nslookup web 127.0.0.11 2>/dev/null | /bin/busybox awk '/^Address/ && !/127.0.0.11/ {print $NF; exit}'); if printf 'GET /page HTTP/1.0\\r\\n\\r\\n' | /bin/busybox nc -w 3 $ip 80 | /bin/busybox grep -q '200 OK'; then ok=$((ok+1)); else bad=$((bad+1)); fi; /bin/sleep 0.02; done; echo \"ok $ok bad $bad\"";
+        bed.lab.docker(host, &["run", "-d", "--name", "client", "--network", "app_front", "app:1", "/bin/sh", "-c", script]);
+        Self { bed, host }
+    }
+
+    /// Ends it: it has asked more than a hundred times, and every time with success.
+    pub(crate) async fn saw_no_failure(self) {
+        self.bed.lab.docker(self.host, &["exec", "client", "/bin/sh", "-c", "echo > /stop"]);
+        let mut said = String::new();
+        eventually("the client ends", Duration::from_secs(20), || {
+            said = self.bed.lab.docker(self.host, &["logs", "client"]);
+            said.contains("ok ")
+        })
+        .await;
+        let count = |word: &str| -> u64 {
+            let words: Vec<&str> = said.split_whitespace().collect();
+            words.iter().position(|w| *w == word).and_then(|at| words.get(at + 1)?.parse().ok()).unwrap_or_else(|| panic!("{said}"))
+        };
+        assert!(count("ok") > 100 && count("bad") == 0, "{said}");
+    }
+}
+
 /// A client on the overlay that resolves the name for every request sees no failure while every task is replaced, start-first.
 #[tokio::test]
 async fn a_rolling_update_loses_no_request() {
@@ -198,25 +234,12 @@ async fn a_rolling_update_loses_no_request() {
     bed.write("app.yml", &text("app:1"));
     let up = bed.deploy(&[]);
     assert_eq!(up.code, 0, "{up:?}");
-    // A static busybox resolves names by its own nslookup only.
-    let client = "ok=0; bad=0; while [ ! -e /stop ]; do ip=$(/bin/nslookup web 127.0.0.11 2>/dev/null | /bin/busybox awk '/^Address/ && !/127.0.0.11/ {print $NF; exit}'); if printf 'GET /page HTTP/1.0\\r\\n\\r\\n' | /bin/busybox nc -w 3 $ip 80 | /bin/busybox grep -q '200 OK'; then ok=$((ok+1)); else bad=$((bad+1)); fi; /bin/sleep 0.02; done; echo \"ok $ok bad $bad\"";
-    bed.lab.docker("w1", &["run", "-d", "--name", "client", "--network", "app_front", "app:1", "/bin/sh", "-c", client]);
+    let client = Client::start(&bed, "w1");
     let old = bed.all_containers("app_web");
     bed.write("app.yml", &text("app:2"));
     let update = bed.deploy(&[]);
     assert_eq!(update.code, 0, "{update:?}");
-    bed.lab.docker("w1", &["exec", "client", "/bin/sh", "-c", "echo > /stop"]);
-    let mut said = String::new();
-    eventually("the client ends", Duration::from_secs(20), || {
-        said = bed.lab.docker("w1", &["logs", "client"]);
-        said.contains("ok ")
-    })
-    .await;
-    let count = |word: &str| -> u64 {
-        let words: Vec<&str> = said.split_whitespace().collect();
-        words.iter().position(|w| *w == word).and_then(|at| words.get(at + 1)?.parse().ok()).unwrap_or_else(|| panic!("{said}"))
-    };
-    assert!(count("ok") > 100 && count("bad") == 0, "{said}");
+    client.saw_no_failure().await;
     let new = bed.all_containers("app_web");
     assert!(new.len() >= 3 && new.iter().filter(|c| !old.contains(c)).count() == 3, "{old:?} {new:?}");
 }

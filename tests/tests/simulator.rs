@@ -9,7 +9,7 @@ use swarm_core::plan::Plan;
 use swarm_core::report::Ending;
 use swarm_sim::{CallFault, CallKind, Incident, Purpose, World};
 use swarm_tests::sim::mutants::{Broken, Mutant};
-use swarm_tests::sim::random::play;
+use swarm_tests::sim::random::{WITH_ABSENT, play};
 use swarm_tests::sim::stories::{POINTS, STORIES};
 use swarm_tests::sim::{Drawer, Ended, THREE, Tool, cluster, no_violations, one_more, plan_of, spec};
 
@@ -31,12 +31,14 @@ fn a_tool_that_is_cut_off_anywhere_finishes_when_it_runs_again() {
 
 /// How many random schedules a test run plays. `make explore` plays as many as there is time for.
 const SCHEDULES: u64 = 10_000;
+/// How many more have hosts that are to be in no swarm.
+const GOING: u64 = 2_000;
 /// How often each kind must have come to pass among them, at least.
 const OFTEN: u64 = 50;
 
 fn weather(part: u64) -> BTreeMap<String, u64> {
     let mut happened = BTreeMap::new();
-    for seed in (0..SCHEDULES).filter(|s| s % 2 == part) {
+    for seed in (0..SCHEDULES).chain(WITH_ABSENT..WITH_ABSENT + GOING).filter(|s| s % 2 == part) {
         let played = play(seed, false);
         if !played.violations.is_empty() {
             let reported = play(seed, true);
@@ -70,7 +72,8 @@ fn seeds_that_once_broke_a_rule_do_not_any_more() {
         1, 496, 1270, 1291, 1722, 1872, 2279, 2777, 3301, 4107, 8084, 11472, 29828, 34000, 36461, 37444, 57856, 72090, 79130, 91538,
         136682, 141806, 149324, 175242, 250695, 362544, 589566, 591847, 610181, 621564, 820020, 847249, 925136, 54338, 54482, 65301, 99297,
         103101, 103249, 115999, 126778, 143416, 152898, 164213, 21532, 31021, 38560, 66065, 268, 14936, 27804, 53542, 59523, 63634, 148419,
-        175977, 208993, 220763,
+        175977, 208993, 220763, 4294967356, 4294967429, 4294968098, 4294968160, 4294971611, 4294974533, 4294975544, 4294981412, 4295006334,
+        4295022215,
     ] {
         let played = play(seed, false);
         assert_eq!(played.violations, Vec::<String>::new(), "seed {seed}");

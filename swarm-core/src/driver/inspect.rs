@@ -126,7 +126,7 @@ async fn ask(host: &HostSpec, reader: &Reader) -> HostReport {
         match info.as_mut().now_or_never() {
             Some(info) => info,
             // A host that is to be a manager probably is one: what only managers tell is asked for without waiting for the answer.
-            None if host.role == Role::Manager => loop {
+            None if host.role == Role::Manager || host.absent => loop {
                 tokio::select! {
                     biased;
                     info = &mut info => break info,

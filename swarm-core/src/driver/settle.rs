@@ -56,7 +56,9 @@ impl Settling<'_> {
             silent = observed.silent();
             let verdict = (self.verify)(&observed);
             self.progress.report(&ProgressEvent::VerifyLooked { findings: verdict.findings.len() });
-            let passes = |kind: FindingKind| !matches!(kind, FindingKind::Swarm | FindingKind::Settings | FindingKind::NotMember);
+            let passes = |kind: FindingKind| {
+                !matches!(kind, FindingKind::Swarm | FindingKind::Settings | FindingKind::NotMember | FindingKind::Member)
+            };
             // What is said of the swarm as a whole does not pass either while a host is given up that belongs to it.
             let comes = |host: &Option<HostName>| host.as_ref().map_or(self.given_up.is_empty(), |h| !self.given_up.contains(h));
             let hopeless = !verdict.findings.iter().any(|f| passes(f.kind) && comes(&f.host));

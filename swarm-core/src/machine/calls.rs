@@ -2,7 +2,7 @@
 
 use super::effect::Call;
 use super::run::Run;
-use super::state::{Rejoining, StepRun};
+use super::state::{Outcome, Rejoining, StepRun};
 use crate::engine::{InitRequest, JoinRequest, NodeChange};
 use crate::id::HostName;
 use crate::plan::{Action, Step};
@@ -57,6 +57,21 @@ impl Run {
             }
             Action::Work(_) => None,
         }
+    }
+
+    /// A host that a step made a manager can be asked from now on, and one that it demoted cannot any more.
+    pub(super) fn count_managers(&mut self, index: usize) {
+        let Some(run) = self.board.get(index).filter(|r| r.outcome().is_some_and(Outcome::is_done)) else { return };
+        let host = run.host.clone();
+        let at = match &run.step.action {
+            Action::Join { role: Role::Manager, advertise, listen, .. } => join_at(*advertise, listen),
+            Action::Promote { rejoin } => join_at(rejoin.advertise, &rejoin.listen),
+            Action::Demote => return self.managers.retain(|(m, _)| *m != host),
+            _ => return,
+        };
+        let listed = self.nodes.get(&host).and_then(|id| self.seen.get(id)?.manager.as_ref());
+        let at = listed.map_or(at, |m| m.address.clone());
+        self.add_manager(host, at);
     }
 
     /// The manager to ask; never the one that the step demotes, unless it is the only one.

@@ -5,6 +5,7 @@ use super::run::{Flight, Run};
 use super::state::{Outcome, Todo};
 use super::task::{Ask, Event, MakeTask, Move, Task};
 use crate::engine::{EngineError, ErrorClass, Reason};
+use crate::id::HostName;
 use crate::plan::{Action, Step};
 use std::time::Duration;
 
@@ -160,12 +161,12 @@ impl Run {
     }
 
     /// The answer to it.
-    pub(super) fn family_answered(&mut self, index: usize, answer: &Answer, now: Duration) {
+    pub(super) fn family_answered(&mut self, index: usize, at: &HostName, answer: &Answer, now: Duration) {
         let answer = match answer {
             Answer::Replies(replies) => Ok(replies.clone()),
             Answer::Failed(error) => {
                 if is_retried(error) {
-                    self.managers.rotate_left(usize::from(self.managers.len() > 1));
+                    self.put_last(at);
                 }
                 Err(error.clone())
             }

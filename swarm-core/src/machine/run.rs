@@ -11,7 +11,7 @@ use crate::engine::{ErrorClass, NodeChange, Reason};
 use crate::id::{HostName, NodeId, StepId};
 use crate::observe::NodeFacts;
 use crate::plan::{Action, Plan, Step};
-use crate::spec::{JOIN_LABEL, Role};
+use crate::spec::JOIN_LABEL;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,8 @@ pub struct Run {
     pub(super) nodes: BTreeMap<HostName, NodeId>,
     concurrency: usize,
     next_id: u64,
-    in_flight: BTreeMap<EffectId, Flight>,
+    /// What is under way, and who was asked.
+    in_flight: BTreeMap<EffectId, (Flight, HostName)>,
     pub(super) queue: VecDeque<(usize, Todo)>,
     look_at: Duration,
     look_pause: Duration,
@@ -61,7 +62,7 @@ pub struct Run {
     pub(super) stopped: bool,
     failed_joins: u32,
     /// What managers said last, and when they were asked.
-    seen: Arc<BTreeMap<NodeId, NodeFacts>>,
+    pub(super) seen: Arc<BTreeMap<NodeId, NodeFacts>>,
     asked: Duration,
     /// The nodes that were listed before the run.
     listed: Arc<BTreeSet<NodeId>>,
@@ -136,16 +137,16 @@ impl Run {
 
     /// Tells the run the outcome of an effect. An answer no one waits for is dropped.
     pub fn handle_answer(&mut self, now: Duration, id: EffectId, answer: &Answer) {
-        let Some(flight) = self.in_flight.remove(&id) else { return };
+        let Some((flight, at)) = self.in_flight.remove(&id) else { return };
         match flight {
-            Flight::View => self.cluster_looked(now, answer),
+            Flight::View => self.cluster_looked(now, &at, answer),
             Flight::Peek(index) => {
-                self.learn(index, answer);
+                self.learn(index, &at, answer);
                 self.advance(index, &Input::Peeked(answer), now);
             }
-            Flight::Step(index) if self.board.is_family(index) => self.family_answered(index, answer, now),
+            Flight::Step(index) if self.board.is_family(index) => self.family_answered(index, &at, answer, now),
             Flight::Step(index) => {
-                self.learn(index, answer);
+                self.learn(index, &at, answer);
                 self.advance(index, &Input::Answer(answer), now);
                 if matches!(answer, Answer::SawHost(_)) {
                     // The managers were asked at the same time: a node that is as it is to be in their answer was so a moment ago.
@@ -238,7 +239,7 @@ impl Run {
     pub(super) fn emit(&mut self, host: HostName, flight: Flight, call: Call) -> Effect {
         self.next_id += 1;
         let id = EffectId(self.next_id);
-        self.in_flight.insert(id, flight);
+        self.in_flight.insert(id, (flight, host.clone()));
         let step = match flight {
             Flight::View => None,
             Flight::Step(index) | Flight::Peek(index) => self.board.id(index),
@@ -306,6 +307,7 @@ impl Run {
         } else if self.stopped && confirming {
             self.board.change(index, |run| run.stage = Stage::Ended(unconfirmed()));
         }
+        self.count_managers(index);
     }
 
     /// Begins every step whose needs have ended well, and ends those whose needs have not.
@@ -322,8 +324,10 @@ impl Run {
     }
 
     fn effect_for(&mut self, index: usize, todo: &Todo, now: Duration) -> Option<Effect> {
-        if *todo == Todo::CallElsewhere {
-            self.managers.rotate_left(usize::from(self.managers.len() > 1));
+        if *todo == Todo::CallElsewhere
+            && let Some(last) = self.board.get(index).and_then(|run| run.via.clone())
+        {
+            self.put_last(&last);
         }
         if let Todo::Ask(asks) = todo {
             return self.ask(index, asks.clone(), now);
@@ -377,11 +381,20 @@ impl Run {
             let node = node.clone();
             self.board.change(index, |run| run.claim.own.insert(node));
         }
+        let via = if let Call::Join { via, .. } = &call { via.clone() } else { at.clone() };
+        self.board.change(index, |run| run.via = Some(via));
         Some(self.emit(at, Flight::Step(index), call))
     }
 
+    /// A manager that gave no good answer is asked last next time. Several steps may have asked it at once.
+    pub(super) fn put_last(&mut self, manager: &HostName) {
+        if let Some(one) = self.managers.iter().position(|(m, _)| m == manager).and_then(|at| self.managers.remove(at)) {
+            self.managers.push_back(one);
+        }
+    }
+
     /// Takes from an answer what other steps need to know.
-    fn learn(&mut self, index: usize, answer: &Answer) {
+    fn learn(&mut self, index: usize, at: &HostName, answer: &Answer) {
         let Some(run) = self.board.get(index) else { return };
         let host = run.host.clone();
         let made_by = match (&run.step.action, answer) {
@@ -404,10 +417,7 @@ impl Run {
                 }
             }
             Answer::Failed(error) if error.class != ErrorClass::Refused && error.reason != Reason::OutOfSequence => {
-                // Whoever gave no good answer is asked last next time.
-                self.managers.rotate_left(usize::from(
-                    self.managers.len() > 1 && !matches!(run.step.action, Action::Join { .. } | Action::Init { .. } | Action::Leave { .. }),
-                ));
+                self.put_last(at);
             }
             _ => {}
         }
@@ -416,30 +426,19 @@ impl Run {
         }
     }
 
-    /// Shows a step what managers say of its node; a host that is a manager now can be asked from now on.
+    /// Shows a step what managers say of its node.
     fn show(&mut self, index: usize, node: Option<&NodeFacts>, now: Duration) {
         let (all, asked) = (Arc::clone(&self.seen), self.asked);
         self.advance(index, &Input::View { node, all: &all, asked }, now);
-        let Some(run) = self.board.get(index).filter(|r| r.outcome().is_some_and(Outcome::is_done)) else { return };
-        let host = run.host.clone();
-        match &run.step.action {
-            Action::Join { role: Role::Manager, .. } | Action::Promote { .. } => {
-                if let Some(manager) = node.and_then(|n| n.manager.as_ref()) {
-                    self.add_manager(host, manager.address.clone());
-                }
-            }
-            Action::Demote => self.managers.retain(|(m, _)| *m != host),
-            _ => {}
-        }
     }
 
-    fn add_manager(&mut self, host: HostName, address: String) {
+    pub(super) fn add_manager(&mut self, host: HostName, address: String) {
         if !self.managers.iter().any(|(m, _)| *m == host) {
             self.managers.push_back((host, address));
         }
     }
 
-    fn cluster_looked(&mut self, now: Duration, answer: &Answer) {
+    fn cluster_looked(&mut self, now: Duration, at: &HostName, answer: &Answer) {
         self.looking = false;
         let soon = self.making().is_some() && self.looks_at_init < LOOKS_AT_INIT;
         self.looks_at_init += u32::from(soon);
@@ -448,7 +447,7 @@ impl Run {
         self.looked_at = now;
         self.look_at = now + self.look_pause.max(self.list_pause());
         let Answer::SawCluster(view) = answer else {
-            self.managers.rotate_left(usize::from(self.managers.len() > 1));
+            self.put_last(at);
             self.handle_timeout(now);
             return;
         };

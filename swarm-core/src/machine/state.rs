@@ -186,6 +186,8 @@ pub(super) struct StepRun {
     pub(super) claim: Claim,
     /// Since when the change waits for other managers to be healthy.
     pub(super) gated: Option<Duration>,
+    /// The manager that it asked last, or joined through.
+    pub(super) via: Option<HostName>,
     /// When to look at the engine of a host that is being promoted.
     pub(super) peek_at: Option<Duration>,
     /// Whether that engine answers as a manager.
@@ -225,6 +227,7 @@ impl StepRun {
             changed: false,
             claim: Claim::default(),
             gated: None,
+            via: None,
             peek_at: None,
             follows: false,
             listed: false,

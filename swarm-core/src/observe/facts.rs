@@ -190,6 +190,11 @@ impl NodeFacts {
     pub fn is_reachable_manager(&self) -> bool {
         self.manager.as_ref().is_some_and(|m| m.reachability == Reachability::Reachable)
     }
+
+    /// Whether it leads the managers.
+    pub fn leads(&self) -> bool {
+        self.manager.as_ref().is_some_and(|m| m.leader)
+    }
 }
 
 /// The swarm object.

@@ -29,7 +29,7 @@ pub fn unhealthy<'a>(nodes: &'a [NodeFacts], changing: Option<&NodeId>) -> Optio
 /// no network: its engine ended after its join and before the leader's first entry was in its log, which is where the other members are. It
 /// cannot answer its leader from then on, whatever is restarted (swarmkit `manager/state/raft/raft.go`, JoinAndStart; seen on engines 20.10).
 pub fn cannot_answer<'a>(observed: &Observed, seen: &'a ObservedHost) -> Option<&'a NodeFacts> {
-    let leads = |n: &&NodeFacts| n.manager.as_ref().is_some_and(|m| m.leader);
+    let leads = |n: &&NodeFacts| n.leads();
     // It stays so when it is demoted: what it would learn of that, it would have to ask its leader.
     let node = seen.node.as_ref().filter(|n| (n.manager.is_none() || n.is_reachable_manager()) && !leads(n))?;
     // A question that it did not answer proves nothing: it says itself that it names no swarm.

@@ -345,7 +345,7 @@ fn swarms_seen<'a>(observation: &'a Observation, given_up: &BTreeSet<HostName>) 
     let mut swarms: BTreeMap<&ClusterId, Swarm<'_>> = BTreeMap::new();
     for (name, report) in observation.hosts.iter().filter(|(name, _)| !given_up.contains(*name)) {
         let Some(Ok(view)) = &report.view else { continue };
-        let leaders = view.nodes.iter().filter(|n| n.manager.as_ref().is_some_and(|m| m.leader)).map(|n| &n.id);
+        let leaders = view.nodes.iter().filter(|n| n.leads()).map(|n| &n.id);
         let swarm =
             swarms.entry(&view.cluster.id).or_insert_with(|| Swarm { view, managers: Vec::new(), leaders: BTreeSet::new(), services: 0 });
         swarm.managers.push(name.clone());

@@ -133,8 +133,8 @@ impl<'a> Builder<'a> {
     fn bootstrap(&mut self) {
         let mut doubts = Vec::new();
         let mut locked = Vec::new();
-        // While a declared manager is not proven to be in no swarm, a swarm that a host is in may be the one of this file.
-        let settled = self.spec.managers().all(|m| {
+        // While a declared manager, or one that was, is not proven to be in no swarm, a swarm that a host is in may be the one of this file.
+        let settled = self.spec.hosts().filter(|h| h.role == Role::Manager || h.absent).all(|m| {
             let state = self.observed.hosts.get(&m.name).map(|h| &h.state);
             matches!(state, Some(HostState::Standalone | HostState::ForeignSwarm { .. })) || self.options.force_leave.contains(&m.name)
         });
@@ -147,6 +147,8 @@ impl<'a> Builder<'a> {
             match (&seen.state, host.role) {
                 (HostState::Standalone, _) => {}
                 (HostState::ForeignSwarm { .. } | HostState::Broken { .. } | HostState::Joining, _) if forced => {}
+                // It may lead the swarm of this file: only what is known to be elsewhere is left alone.
+                (HostState::ForeignSwarm { .. }, _) if settled && host.absent => {}
                 (HostState::ForeignSwarm { cluster, role: Role::Worker, running, managers }, _) if settled => {
                     let (gone, managers) = gone_managers(self.spec, self.observed, managers);
                     let (host, swarm) = (host.name.clone(), cluster.clone());
@@ -159,8 +161,9 @@ impl<'a> Builder<'a> {
                     role: *role,
                     running: *running,
                 }),
-                (HostState::Locked { .. }, Role::Manager) => locked.push(host.name.clone()),
-                (HostState::Unreachable { .. } | HostState::NoEngine { .. } | HostState::EngineDown { .. }, Role::Worker) => {}
+                (HostState::Locked { .. }, role) if role == Role::Manager || host.absent => locked.push(host.name.clone()),
+                (HostState::Unreachable { .. } | HostState::NoEngine { .. } | HostState::EngineDown { .. }, Role::Worker)
+                    if !host.absent => {}
                 (state, _) => {
                     let detail = state.detail().map_or(String::new(), |d| format!(": {d}"));
                     let perhaps = match state {
@@ -215,7 +218,7 @@ impl<'a> Builder<'a> {
             self.refusals.push(Refusal::Unfit { host: first.name.clone(), why });
         }
         self.configure_new(first, &init, None);
-        for (host, seen) in hosts.iter().filter(|(h, _)| h.name != first.name) {
+        for (host, seen) in hosts.iter().filter(|(h, _)| h.name != first.name && !h.absent) {
             self.enter(host, seen, std::slice::from_ref(&init), None, false);
         }
         self.autolock(&first.name, false, None);
@@ -236,7 +239,7 @@ impl<'a> Builder<'a> {
         self.take_out_mute(&mut raft, &mut chain);
         let mut promotions: Vec<(&HostSpec, &NodeFacts)> = Vec::new();
         let mut demotions: Vec<(&HostSpec, &NodeFacts)> = Vec::new();
-        for (host, seen) in self.hosts() {
+        for (host, seen) in self.hosts().into_iter().filter(|(h, _)| !h.absent) {
             match &seen.state {
                 HostState::Member { .. } if cannot_answer(self.observed, seen).is_none() => {
                     let Some(node) = &seen.node else { continue };
@@ -296,8 +299,9 @@ impl<'a> Builder<'a> {
             raft.grow();
             chain = vec![self.role_step(host, node, Action::Promote { rejoin }, chain)];
         }
-        // A manager that is not healthy goes first: the others are changed only when it is gone.
-        demotions.sort_by_key(|(_, node)| raft.is_healthy(&node.id));
+        // A manager that is not healthy goes first: the others are changed only when it is gone. The leader goes last: each other order
+        // costs one more election.
+        demotions.sort_by_key(|(_, node)| (raft.is_healthy(&node.id), node.leads()));
         for (host, node) in demotions {
             let before = raft.clone();
             if !raft.shrink(&node.id) {
@@ -310,6 +314,7 @@ impl<'a> Builder<'a> {
             }
             chain = vec![self.role_step(host, node, Action::Demote, chain)];
         }
+        self.absent(view, &mut raft, chain);
         if let Some(host) = live.first() {
             self.autolock(host, view.cluster.settings.autolock == Some(true), view.unlock_key.as_deref());
         }

@@ -62,7 +62,7 @@ impl<'a> Destroy<'a> {
             }
         }
         // One that is not healthy goes first: the others are changed only when it is gone.
-        managers.sort_by_key(|(_, node)| (node.manager.as_ref().is_some_and(|m| m.leader), !is_unhealthy(node)));
+        managers.sort_by_key(|(_, node)| (node.leads(), !is_unhealthy(node)));
         let by = managers.last().map(|(host, _)| *host);
         let answering: Vec<_> = managers.iter().chain(&mute).copied().collect();
         let mut chain = self.dead_managers(view, by, &answering);

@@ -34,30 +34,12 @@ impl<'a> Builder<'a> {
             self.block(host, &seen.state);
             return None;
         }
-        if seen.state == HostState::Joining && self.is_voter_already(host, seen) {
-            let look = Advice::LookAtEngine { host: host.name.clone() };
-            let why = format!(
-                "an earlier join has not ended, and it counts as a manager already: to leave now would cost a vote; run again when it is in, or {look}"
-            );
-            self.blocked.push(Blocked { host: host.name.clone(), why });
-            return None;
-        }
-        if let Some(why) = self.looks_for_its_managers(host, seen) {
-            self.blocked.push(Blocked { host: host.name.clone(), why });
+        if self.is_under_way(host, seen) {
             return None;
         }
         self.unfit(host, seen);
         let mut needs = needs.to_vec();
-        let left = self.leave_first(host, seen, entry);
-        match entry {
-            Some(entry) if !left.is_empty() => {
-                let because = "its engine leaves: it is another node when it joins again";
-                let id = self.remove_entry(host, entry, because, left.clone());
-                needs.push(id);
-                needs.extend(left);
-            }
-            _ => needs.extend(left),
-        }
+        needs.extend(self.out_of_it(host, seen, entry));
         let advertise = self.address(host, seen)?;
         let data_path = self.data_path(host, seen);
         let wanted = host.availability.unwrap_or(Availability::Active);
@@ -78,6 +60,36 @@ impl<'a> Builder<'a> {
         });
         self.configure_new(host, &id, held.then_some(wanted));
         Some(id)
+    }
+
+    /// Whether a host is in the middle of a join that is better not disturbed. Then that is said.
+    pub(super) fn is_under_way(&mut self, host: &HostSpec, seen: &ObservedHost) -> bool {
+        if seen.state == HostState::Joining && self.is_voter_already(host, seen) {
+            let look = Advice::LookAtEngine { host: host.name.clone() };
+            let why = format!(
+                "an earlier join has not ended, and it counts as a manager already: to leave now would cost a vote; run again when it is in, or {look}"
+            );
+            self.blocked.push(Blocked { host: host.name.clone(), why });
+            return true;
+        }
+        if let Some(why) = self.looks_for_its_managers(host, seen) {
+            self.blocked.push(Blocked { host: host.name.clone(), why });
+            return true;
+        }
+        false
+    }
+
+    /// Steps that take a host out of what it is in, and away its entry; they are to be waited for.
+    pub(super) fn out_of_it(&mut self, host: &HostSpec, seen: &ObservedHost, entry: Option<&NodeFacts>) -> Vec<StepId> {
+        let left = self.leave_first(host, seen, entry);
+        match entry {
+            Some(entry) if !left.is_empty() => {
+                let because = "its engine leaves: it is another node when it joins again";
+                let id = self.remove_entry(host, entry, because, left.clone());
+                std::iter::once(id).chain(left).collect()
+            }
+            _ => left,
+        }
     }
 
     /// The steps by which this plan takes a host out of the swarm and out of its list.
@@ -278,7 +290,7 @@ impl<'a> Builder<'a> {
             after: host.role.to_string(),
             needs,
             expect: Some(Condition::Role(host.role)),
-            because: format!("the file wants a {}", host.role),
+            because: if host.absent { "the file wants it in no swarm".into() } else { format!("the file wants a {}", host.role) },
             risk: Risk::Quorum,
         });
         id

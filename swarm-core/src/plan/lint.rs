@@ -90,13 +90,16 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
             say(Some(step), "makes one manager the only one while another one may go on");
         }
     }
+    // What the file wants in no swarm is taken out of it.
+    let goes = |host: &HostName| plan.purpose == PlanPurpose::Converge && spec.host(host).is_some_and(|h| h.absent);
     let lost_log = |host: &HostName| observed.hosts.get(host).is_some_and(|seen| cannot_answer(observed, seen).is_some());
     for step in &plan.steps {
         let Some(host) = &step.host else { continue };
         match (&step.action, state_of(host)) {
             (Action::Leave { .. }, Some(HostState::Member { .. }))
                 if matches!(plan.purpose, PlanPurpose::Destroy | PlanPurpose::Remove | PlanPurpose::Recover) => {}
-            (Action::Leave { .. }, Some(HostState::Member { .. })) if lost_log(host) => {}
+            (Action::Leave { .. }, Some(HostState::Member { .. }))
+                if lost_log(host) || (goes(host) && no_voter(plan, observed, host, step)) => {}
             (Action::Leave { .. }, Some(HostState::Member { .. } | HostState::Standalone)) => {
                 say(Some(step), "takes a healthy host out of its swarm")
             }
@@ -116,6 +119,9 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
                     say(Some(step), "joins a host that is not free");
                 }
             }
+            (Action::Join { .. } | Action::Init { .. } | Action::Promote { .. }, _) if goes(host) => {
+                say(Some(step), "brings a host in that is to be in no swarm");
+            }
             (Action::Join { .. } | Action::Init { .. } | Action::Leave { .. }, None) => {
                 say(Some(step), "acts on a host that was not looked at")
             }
@@ -125,7 +131,7 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
             // A node that is taken out leaves first.
             (Action::RemoveNode { node, .. }, _) => {
                 if let Some(of) = observed.host_of(node)
-                    && !((plan.purpose == PlanPurpose::Remove || lost_log(of)) && leaves_before(plan, of, step))
+                    && !((plan.purpose == PlanPurpose::Remove || lost_log(of) || goes(of)) && leaves_before(plan, of, step))
                 {
                     say(Some(step), "removes a node that one of the hosts is");
                 }
@@ -136,6 +142,13 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
     roles_never_overlap(plan, &mut say);
     quorum_holds(plan, observed, &mut say);
     findings
+}
+
+/// Whether a host has no vote when a step of it comes: it is a worker, or the step needs its demotion.
+fn no_voter(plan: &Plan, observed: &Observed, host: &HostName, step: &Step) -> bool {
+    let demoted = |s: &&Step| s.host.as_ref() == Some(host) && s.action == Action::Demote && step.needs.contains(&s.id);
+    let votes = observed.hosts.get(host).and_then(|h| h.node.as_ref()).is_some_and(|n| n.role == Role::Manager || n.manager.is_some());
+    !votes || plan.steps.iter().any(|s| demoted(&s))
 }
 
 /// Whether a step needs that a host has left.

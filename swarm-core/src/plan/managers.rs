@@ -144,7 +144,8 @@ impl<'a> Builder<'a> {
                         Advice::RemoveEntry { node: node.id.clone() }
                     };
                     self.notes.push(format!(
-                        "node {} ({name}, {}, {}) is in the swarm and not in the file; it is left alone; to remove it, {advice}",
+                        "node {} ({name}, {}, {}) is in the swarm and not in the file; it is left alone; to have it taken out, name its \
+                         host in the file with `role: none`; where there is no such host any more, {advice}",
                         node.id, node.role, node.state
                     ));
                 }
@@ -159,7 +160,12 @@ impl<'a> Builder<'a> {
     pub(super) fn left_behind_by(&self, node: &NodeFacts) -> Option<&'a HostSpec> {
         self.hosts().into_iter().find_map(|(host, seen)| {
             let engine = seen.report.engine.as_ref().ok()?;
-            let identity_known = matches!(seen.state, HostState::Standalone | HostState::Member { .. } | HostState::StaleMember { .. });
+            let identity_known = match seen.state {
+                HostState::Standalone | HostState::Member { .. } | HostState::StaleMember { .. } => true,
+                // An engine is one node: what is one of another swarm is none of this one.
+                HostState::ForeignSwarm { .. } => host.absent && engine.swarm.node.is_some(),
+                _ => false,
+            };
             // A voter that the others reach is alive, or its successor has its address: then its state is down.
             let alive = node.is_reachable_manager() && node.state != NodeState::Down;
             if !identity_known || alive || engine.swarm.node.as_ref() == Some(&node.id) {

@@ -1,5 +1,6 @@
 //! What is to be done. A plan is so exact that carrying it out decides nothing.
 
+mod absent;
 mod build;
 mod destroy;
 mod envelope;

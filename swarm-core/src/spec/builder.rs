@@ -1,6 +1,6 @@
 //! A cluster that is described by a program and not by a file. Every rule of the file holds, for the same reader judges both.
 
-use super::{Availability, ClusterSpec, Entry, HostKeyPolicy, HostSpec, Node, Problems, Role, SshClient, Value, read, show_duration};
+use super::{Availability, ClusterSpec, Entry, HostKeyPolicy, HostSpec, Node, Problems, SshClient, Value, read, show_duration};
 use std::path::Path;
 use std::time::Duration;
 
@@ -124,7 +124,7 @@ pub struct HostBuilder {
 }
 
 impl HostBuilder {
-    fn new(name: &str, address: &str, role: Role) -> Self {
+    fn new(name: &str, address: &str, role: &str) -> Self {
         let mut fields = Fields::default();
         fields.set("address", text(address));
         fields.set("role", text(role));
@@ -194,12 +194,17 @@ impl HostBuilder {
 impl HostSpec {
     /// A manager at an IP address or DNS name.
     pub fn manager(name: &str, address: &str) -> HostBuilder {
-        HostBuilder::new(name, address, Role::Manager)
+        HostBuilder::new(name, address, "manager")
     }
 
     /// A worker at an IP address or DNS name.
     pub fn worker(name: &str, address: &str) -> HostBuilder {
-        HostBuilder::new(name, address, Role::Worker)
+        HostBuilder::new(name, address, "worker")
+    }
+
+    /// A host that is to be in no swarm: a run takes it out of this one, where it is in it.
+    pub fn absent(name: &str, address: &str) -> HostBuilder {
+        HostBuilder::new(name, address, "none")
     }
 }
 

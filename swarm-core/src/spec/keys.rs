@@ -64,7 +64,7 @@ impl Key {
 }
 
 /// Words of `role`.
-pub(super) const ROLES: &[&str] = &["manager", "worker"];
+pub(super) const ROLES: &[&str] = &["manager", "worker", "none"];
 /// Words of `availability`.
 pub(super) const ROTATE_TOKENS: &[&str] = &["never", "after_apply"];
 pub(super) const AVAILABILITIES: &[&str] = &["active", "pause", "drain"];
@@ -125,7 +125,11 @@ const SECTIONS: &[Section] = &[
         name: "host",
         keys: &[
             required("address", Kind::Text, "Where SSH goes: IP address or DNS name."),
-            required("role", Kind::Word(ROLES), "manager or worker."),
+            required(
+                "role",
+                Kind::Word(ROLES),
+                "manager, worker, or none: in no swarm. A run takes a host of role none out of this one: drained, demoted, left, removed.",
+            ),
             key(
                 "advertise",
                 Kind::Text,

@@ -198,8 +198,11 @@ pub struct HostSpec {
     pub name: HostName,
     /// Where to connect to.
     pub address: HostAddress,
-    /// Wanted role.
+    /// Wanted role; of a host that is to be in no swarm, worker.
     pub role: Role,
+    /// Whether it is to be in no swarm (`role: none`): a run takes it out of this one for good.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub absent: bool,
     /// Which address the node advertises; `None` takes [`HostSpec::address`] if it is an IP address.
     pub advertise: Option<AddressSelector>,
     /// Where it listens as a manager.

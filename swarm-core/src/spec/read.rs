@@ -120,7 +120,7 @@ impl Reader {
     fn host(&mut self, entry: &Entry, path: &str, default_ssh: &Fields<'_>) -> Option<HostSpec> {
         let fields = self.fields(path, "host", &entry.node)?;
         let address = self.parsed::<HostAddress>(&fields, "address", "write an IP address or a DNS name");
-        let role = self.word(&fields, "role", ROLES).map(|w| if w == "manager" { Role::Manager } else { Role::Worker });
+        let role = self.word(&fields, "role", ROLES).map(|w| (if w == "manager" { Role::Manager } else { Role::Worker }, w == "none"));
         let selector_fix = "write an IP address, an interface name such as eth0, or a CIDR such as 10.0.0.0/24";
         let advertise = self.parsed::<AddressSelector>(&fields, "advertise", selector_fix);
         let data_path = self.parsed::<AddressSelector>(&fields, "data_path", selector_fix);
@@ -138,6 +138,10 @@ impl Reader {
             self.useless_of_host(&fields, connection);
         }
         let nat = self.boolean(&fields, "nat").unwrap_or(false);
+        let (role, absent) = role.unzip();
+        if absent == Some(true) {
+            self.useless_of_absent(&fields);
+        }
         let address = address?;
         if advertise.is_none() && fields.node("advertise").is_none() && matches!(address, HostAddress::Name(_)) {
             let message = format!("`{address}` is a DNS name, and the engine advertises IP addresses only");
@@ -153,6 +157,7 @@ impl Reader {
             name: HostName::new(entry.key.clone()),
             address,
             role: role?,
+            absent: absent?,
             advertise,
             listen,
             data_path,
@@ -378,7 +383,7 @@ mod tests {
             "nmae: unknown key `nmae`; did you mean `name`?",
             "name: `name` is missing",
             "hosts.m1.address: `10.0.0.300` is not an IP address",
-            "hosts.m1.role: `manger` is not one of manager, worker; did you mean `manager`?",
+            "hosts.m1.role: `manger` is not one of manager, worker, none; did you mean `manager`?",
             "hosts.m2.advertise: `host.example` is a DNS name",
             "hosts.m2.labels.a b: `a b` is not a label key",
             "swarm.cert_expiry: `5` is not a duration",

@@ -22,6 +22,15 @@ impl Reader {
         self.useless(fields.path_of("ssh"), ssh.at, &why, "remove it, or remove `connection`");
     }
 
+    /// Keys of a host that is to be in no swarm.
+    pub(super) fn useless_of_absent(&mut self, fields: &Fields<'_>) {
+        for key in ["availability", "labels"] {
+            if let Some(node) = fields.node(key) {
+                self.useless(fields.path_of(key), node.at, "with `role: none` the host is no node", "remove it, or give the host a role");
+            }
+        }
+    }
+
     /// Keys of the whole file.
     pub(super) fn useless_of_cluster<'a>(&mut self, fields: &Fields<'_>, ssh: &Fields<'_>, hosts: impl Iterator<Item = &'a HostSpec>) {
         let logins: Vec<_> = hosts.filter_map(|h| if let Connection::Ssh(ssh) = &h.connection { Some(ssh) } else { None }).collect();

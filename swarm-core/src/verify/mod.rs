@@ -21,6 +21,8 @@ pub enum FindingKind {
     Unreachable,
     /// The host is not a node of the swarm.
     NotMember,
+    /// The host is a node, and is to be in no swarm.
+    Member,
     /// The node does not report.
     NotReady,
     /// Its role is another.
@@ -161,7 +163,7 @@ impl Judge {
         };
         let managers: Vec<&NodeFacts> = view.nodes.iter().filter(|n| n.manager.is_some()).collect();
         let reachable = managers.iter().filter(|n| n.is_reachable_manager()).count();
-        let leaders = managers.iter().filter(|n| n.manager.as_ref().is_some_and(|m| m.leader)).count();
+        let leaders = managers.iter().filter(|n| n.leads()).count();
         if reachable < managers.len() || leaders != 1 {
             let s = if leaders == 1 { "" } else { "s" };
             self.say(None, FindingKind::Quorum, format!("{}, {leaders} leader{s}", quorum::summary(managers.len(), reachable)));
@@ -195,7 +197,26 @@ impl Judge {
         self.notes.push(quorum::summary(managers.len(), reachable));
     }
 
+    /// A host that is to be in no swarm. What is in another one is not this file's matter.
+    fn absent(&mut self, host: &HostSpec, seen: &ObservedHost) {
+        let node = match &seen.state {
+            HostState::Member { node } | HostState::StaleMember { node } => Some(node),
+            _ => seen.presumed.as_ref().map(|n| &n.id),
+        };
+        match node {
+            Some(id) => self.say(Some(host), FindingKind::Member, format!("it is to be in no swarm, and is node {id}")),
+            None if !matches!(seen.state, HostState::Standalone | HostState::ForeignSwarm { .. }) => {
+                let detail = seen.state.detail().map_or(String::new(), |d| format!(" ({d})"));
+                self.say(Some(host), FindingKind::Member, format!("it is to be in no swarm, and is {}{detail}", seen.state.word()));
+            }
+            None => {}
+        }
+    }
+
     fn host(&mut self, host: &HostSpec, seen: &ObservedHost, observed: &Observed) {
+        if host.absent {
+            return self.absent(host, seen);
+        }
         let node = match (&seen.state, &seen.node) {
             (HostState::Member { .. }, Some(node)) => node,
             (HostState::Unreachable { why } | HostState::EngineDown { why } | HostState::NoEngine { why }, _) => {

@@ -1,9 +1,11 @@
 //! I24: in a running swarm, members of raft that are not healthy never become more than one by our own act, and no change of managers
 //! begins while one is.
 
+use super::Purpose;
 use super::watch::{Found, Watch};
 use crate::world::host::Local;
 use crate::world::state::State;
+use std::collections::BTreeMap;
 use swarm_core::id::{HostName, NodeId};
 use swarm_core::observe::{NodeFacts, NodeState};
 use swarm_core::spec::Role;
@@ -33,8 +35,8 @@ impl Watch {
         let Some(list) = self.lists.iter().next_back().map(|(_, list)| list) else { return };
         let dead = |n: &&NodeFacts| n.manager.is_some() && (!n.is_reachable_manager() || n.state == NodeState::Down);
         // What takes a dead member out, or a wish back that never became a member, or what a failed join left, is no further risk.
-        let gone = |n: &NodeFacts| !(0..state.swarms.len()).any(|swarm| state.lives(swarm, &n.id));
-        let harmless = |n: &&NodeFacts| dead(n) || gone(n) || (role == Role::Worker && (n.manager.is_none() || n.hostname.is_empty()));
+        let harmless =
+            |n: &&NodeFacts| dead(n) || is_gone(state, &n.id) || (role == Role::Worker && (n.manager.is_none() || n.hostname.is_empty()));
         if list.get(id).as_ref().is_some_and(harmless) {
             return;
         }
@@ -42,6 +44,40 @@ impl Watch {
             found.push(("I24", format!("the managers are changed on {host} while {} is not healthy", other.id)));
         }
     }
+
+    /// I3: one change of managers at a time, each seen to have ended; and never below a majority.
+    pub(super) fn change_of_managers(&mut self, host: &HostName, role: Role, id: NodeId, state: &State, found: &mut Found) {
+        if self.born.is_none() {
+            self.others_are_healthy(host, role, &id, state, found);
+        }
+        // What takes a dead member out is a repair, and waits for nothing.
+        let repair = role == Role::Worker && is_gone(state, &id);
+        if let Some((other, as_role, of)) = &self.open
+            && !repair
+            && other != host
+            && (of.as_str().is_empty() || *of != id)
+        {
+            found.push(("I3", format!("{host} becomes a {role} while {other} is still becoming a {as_role}")));
+        }
+        if role == Role::Worker {
+            let list = self.lists.values().find(|list| list.contains_key(&id));
+            let voters = list.into_iter().flat_map(BTreeMap::values).filter(|n| n.manager.is_some());
+            let left = voters.clone().filter(|n| n.id != id).count();
+            let healthy = voters.filter(|n| n.id != id && n.is_reachable_manager() && n.state != NodeState::Down).count();
+            if healthy < left / 2 + 1 {
+                found.push(("I3", format!("{healthy} of {left} managers would be left after the demotion of {id}")));
+            }
+            if left == 0 && self.purpose != Purpose::Destroy {
+                found.push(("I4", "the last manager is demoted".into()));
+            }
+        }
+        self.open = Some((host.clone(), role, id));
+    }
+}
+
+/// Whether no engine that runs is a node.
+fn is_gone(state: &State, id: &NodeId) -> bool {
+    !(0..state.swarms.len()).any(|swarm| state.lives(swarm, id))
 }
 
 /// I3, by the truth: a program that stops a manager's engine for a while leaves a majority of the others. One that is the only manager has

@@ -210,9 +210,9 @@ impl State {
         });
     }
 
-    pub(crate) fn note_cluster(&mut self, operator: &str, facts: &ClusterFacts) {
+    pub(crate) fn note_cluster(&mut self, operator: &str, host: &HostName, facts: &ClusterFacts) {
         self.watched(operator, |watch, _| {
-            watch.told_cluster(facts);
+            watch.told_cluster(host, facts);
             Vec::new()
         });
     }

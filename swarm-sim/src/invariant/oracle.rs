@@ -27,6 +27,12 @@ impl State {
         }
         for host in spec.hosts() {
             let name = &host.name;
+            if host.absent {
+                if of(name).is_some_and(|(at, ..)| at == index) {
+                    wrong.push(format!("{name} is in the swarm"));
+                }
+                continue;
+            }
             let Some((at, id, control)) = of(name) else {
                 wrong.push(format!("{name} is in no swarm"));
                 continue;

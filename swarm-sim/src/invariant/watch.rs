@@ -8,7 +8,7 @@ use swarm_core::engine::{ErrorClass, Force, NodeChange};
 use swarm_core::id::{ClusterId, HostName, NodeId};
 use swarm_core::observe::{ClusterFacts, EngineFacts, LocalState, LocalSwarm, NodeFacts, NodeState};
 use swarm_core::plan::{Action, Plan};
-use swarm_core::spec::{ClusterSpec, JOIN_LABEL, Role};
+use swarm_core::spec::{ClusterSpec, JOIN_LABEL, NAME_LABEL, Role};
 
 /// Joins of one host in one run.
 const JOINS_PER_RUN: u32 = 3;
@@ -58,9 +58,9 @@ pub(crate) struct Watch {
     /// Hosts whose engines took this run's join while it knew of services.
     brought_in: BTreeSet<HostName>,
     /// A change of managers that was sent and not seen to have ended.
-    open: Option<(HostName, Role, NodeId)>,
+    pub(super) open: Option<(HostName, Role, NodeId)>,
     /// The swarm that came to be during this run.
-    born: Option<usize>,
+    pub(super) born: Option<usize>,
     pub(crate) calls: u64,
     pub(crate) mutations: u64,
 }
@@ -154,8 +154,12 @@ impl Watch {
         self.see_end_of_change();
     }
 
-    pub(crate) fn told_cluster(&mut self, facts: &ClusterFacts) {
-        self.cluster = Some(facts.id.clone());
+    pub(crate) fn told_cluster(&mut self, host: &HostName, facts: &ClusterFacts) {
+        // A host that is to be in no swarm may lead one of its own.
+        let named = facts.labels.get(NAME_LABEL).map(String::as_str) == Some(self.spec.name());
+        if named || !self.spec.host(host).is_some_and(|h| h.absent) {
+            self.cluster = Some(facts.id.clone());
+        }
         // A rotation that someone begins while joins are under way is no one's fault, and harmless: tokens stay good until it ends.
         if self.purpose == Purpose::Look {
             self.rotating = self.rotating.max((facts.version, facts.root_rotation_in_progress));
@@ -363,7 +367,9 @@ impl Watch {
             }
         }
         for (name, info) in &self.infos {
-            if self.names(name) && *info.state() == LocalState::Active && !self.forced.contains(name) && name != host {
+            // A host that is to be in no swarm may be in one of its own.
+            let counts = self.spec.host(name).is_some_and(|h| !h.absent);
+            if counts && *info.state() == LocalState::Active && !self.forced.contains(name) && name != host {
                 found.push(("I2", format!("a swarm is made while {name} is in one")));
             }
         }
@@ -371,7 +377,7 @@ impl Watch {
 
     fn join(&mut self, host: &HostName, role: Role, state: &State, found: &mut Found) {
         self.looked_into(&Object::Host(host.clone()), found);
-        let wanted = self.spec.host(host).map(|h| h.role);
+        let wanted = self.spec.host(host).filter(|h| !h.absent).map(|h| h.role);
         if wanted != Some(role) {
             found.push(("I13", format!("the {role} token went to {host}, which is no {role} in the file")));
         }
@@ -397,32 +403,6 @@ impl Watch {
         }
     }
 
-    /// I3: one change of managers at a time, each seen to have ended; and never below a majority.
-    fn change_of_managers(&mut self, host: &HostName, role: Role, id: NodeId, state: &State, found: &mut Found) {
-        if self.born.is_none() {
-            self.others_are_healthy(host, role, &id, state, found);
-        }
-        if let Some((other, as_role, of)) = &self.open
-            && other != host
-            && (of.as_str().is_empty() || *of != id)
-        {
-            found.push(("I3", format!("{host} becomes a {role} while {other} is still becoming a {as_role}")));
-        }
-        if role == Role::Worker {
-            let list = self.lists.values().find(|list| list.contains_key(&id));
-            let voters = list.into_iter().flat_map(BTreeMap::values).filter(|n| n.manager.is_some());
-            let left = voters.clone().filter(|n| n.id != id).count();
-            let healthy = voters.filter(|n| n.id != id && n.is_reachable_manager() && n.state != NodeState::Down).count();
-            if healthy < left / 2 + 1 {
-                found.push(("I3", format!("{healthy} of {left} managers would be left after the demotion of {id}")));
-            }
-            if left == 0 && self.purpose != Purpose::Destroy {
-                found.push(("I4", "the last manager is demoted".into()));
-            }
-        }
-        self.open = Some((host.clone(), role, id));
-    }
-
     fn leave(&mut self, host: &HostName, force: Force, state: &State, found: &mut Found) {
         self.looked_into(&Object::Host(host.clone()), found);
         let reported = self.infos.get(host);
@@ -441,7 +421,9 @@ impl Watch {
             if !ours && books.nodes.contains_key(node) {
                 found.push(("I5", format!("{host} is taken out of swarm {}, which is not the one of the file", books.id)));
             }
-            if ours && books.nodes.contains_key(node) && !proven && self.purpose != Purpose::Destroy {
+            // What the file wants in no swarm leaves; unless it is forced, an engine with a vote refuses.
+            let goes = self.spec.host(host).is_some_and(|h| h.absent) && (force == Force::No || !books.raft.contains_key(node));
+            if ours && books.nodes.contains_key(node) && !proven && !goes && self.purpose != Purpose::Destroy {
                 found.push(("I7", format!("{host} leaves, and is a member of the file's swarm")));
             }
             if books.raft.len() == 1 && books.raft.contains_key(node) && self.purpose != Purpose::Destroy {

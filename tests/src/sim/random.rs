@@ -26,16 +26,20 @@ pub struct Played {
     pub arrived: bool,
 }
 
+/// From here on, seeds have files with hosts that are to be in no swarm.
+pub const WITH_ABSENT: u64 = 1 << 32;
+
 /// Plays one seed.
 pub fn play(seed: u64, reported: bool) -> Played {
     swarm_sim::run(Schedule::new(seed).play(reported))
 }
 
 /// A random host of the file.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Wanted {
     name: String,
     manager: bool,
+    absent: bool,
     labels: Vec<(String, String)>,
     availability: Option<&'static str>,
 }
@@ -58,6 +62,10 @@ fn text(hosts: &[Wanted], options: &str) -> String {
     }
     text.push_str("hosts:\n");
     for host in hosts {
+        if host.absent {
+            let _ = writeln!(text, "  {}: {{ address: {}, role: none }}", host.name, address(&host.name));
+            continue;
+        }
         let role = if host.manager { "manager" } else { "worker" };
         let labels: Vec<String> = host.labels.iter().map(|(k, v)| format!("{k}: {v}")).collect();
         let availability = host.availability.map_or(String::new(), |a| format!(", availability: {a}"));
@@ -90,11 +98,26 @@ impl Schedule {
         let managers = [1, 1, 2, 3, 3, 3, 5][self.rng.usize(0..7)];
         let workers = self.rng.usize(0..4);
         let names = (1..=managers).map(|i| (format!("m{i}"), true)).chain((1..=workers).map(|i| (format!("w{i}"), false)));
-        names
-            .collect::<Vec<_>>()
-            .into_iter()
-            .map(|(name, manager)| self.dress(Wanted { name, manager, labels: Vec::new(), availability: None }))
-            .collect()
+        let names: Vec<(String, bool)> = names.collect();
+        let mut hosts: Vec<Wanted> =
+            names.into_iter().map(|(name, manager)| self.dress(Wanted { name, manager, ..Wanted::default() })).collect();
+        if self.seed >= WITH_ABSENT {
+            self.some_go(&mut hosts);
+        }
+        hosts
+    }
+
+    /// Some hosts are to be in no swarm, or all managers, with others in their place.
+    fn some_go(&mut self, hosts: &mut Vec<Wanted>) {
+        if self.one_in(3) {
+            hosts.iter_mut().filter(|h| h.manager).for_each(|h| h.absent = true);
+            let count = [1, 3][self.rng.usize(0..2)];
+            hosts.extend((11..11 + count).map(|i| Wanted { name: format!("m{i}"), manager: true, ..Wanted::default() }));
+        } else {
+            for host in hosts.iter_mut().skip(1) {
+                host.absent = self.one_in(3);
+            }
+        }
     }
 
     fn dress(&mut self, mut host: Wanted) -> Wanted {
@@ -128,6 +151,13 @@ impl Schedule {
         }
         if self.one_in(3) && other.len() > 2 {
             other.remove(self.rng.usize(1..other.len()));
+        }
+        // Two files that name different first managers make two swarms.
+        if let Some(first) = hosts.iter().find(|h| h.manager && !h.absent).filter(|_| self.seed >= WITH_ABSENT) {
+            match other.iter_mut().find(|h| h.name == first.name) {
+                Some(host) => host.manager = true,
+                None => other.push(first.clone()),
+            }
         }
         other
     }
@@ -169,7 +199,12 @@ impl Schedule {
 
     /// What was there before: a cluster of some of the hosts, and perhaps services.
     async fn earlier(&mut self, world: &World, hosts: &[Wanted], keys: &Drawer) {
-        let before = self.drift(hosts);
+        let mut before = self.drift(hosts);
+        if hosts.iter().any(|h| h.absent) {
+            before.retain(|h| h.name.len() < 3);
+            before.iter_mut().for_each(|h| h.absent = false);
+            before[0].manager = true;
+        }
         let options = self.options();
         let earlier = super::spec(&text(&before, &options));
         let ended = Tool::new(world, "earlier", &earlier, keys).apply().await;
@@ -446,6 +481,10 @@ fn explains(why: &str, incidents: &[Incident]) -> bool {
     // An entry of a join that was cut off before it had a name holds the root up until someone removes it: the text says which.
     if why.contains("root certificate") && why.contains("docker node rm") {
         return incidents.iter().any(|b| matches!(b, Incident::RootRotated));
+    }
+    // It waits for others that were left out, each of which is explained itself.
+    if why.starts_with("it stays a manager until") {
+        return true;
     }
     let locked = incidents.iter().any(|b| {
         matches!(

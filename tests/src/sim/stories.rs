@@ -59,6 +59,47 @@ swarm: { task_history_limit: 3 }\n",
         services: true,
     },
     Story {
+        name: "all managers replaced",
+        before: Some(
+            "name: c\nhosts:
+  m1: { address: 10.0.0.1, role: manager }
+  m2: { address: 10.0.0.2, role: manager }
+  m3: { address: 10.0.0.3, role: manager }
+  w1: { address: 10.0.0.4, role: worker }
+  w2: { address: 10.0.0.5, role: worker }\n",
+        ),
+        after: "name: c\nhosts:
+  m1: { address: 10.0.0.1, role: none }
+  m2: { address: 10.0.0.2, role: none }
+  m3: { address: 10.0.0.3, role: none }
+  m4: { address: 10.0.0.6, role: manager }
+  m5: { address: 10.0.0.7, role: manager }
+  m6: { address: 10.0.0.8, role: manager }
+  w1: { address: 10.0.0.4, role: worker }
+  w2: { address: 10.0.0.5, role: none }\n",
+        services: true,
+    },
+    Story {
+        name: "workers take the managers' place",
+        before: Some(
+            "name: c\nhosts:
+  m1: { address: 10.0.0.1, role: manager }
+  m2: { address: 10.0.0.2, role: manager }
+  m3: { address: 10.0.0.3, role: manager }
+  w1: { address: 10.0.0.4, role: worker }
+  w2: { address: 10.0.0.5, role: worker }
+  w3: { address: 10.0.0.6, role: worker }\n",
+        ),
+        after: "name: c\nhosts:
+  m1: { address: 10.0.0.1, role: none }
+  m2: { address: 10.0.0.2, role: none }
+  m3: { address: 10.0.0.3, role: none }
+  w1: { address: 10.0.0.4, role: manager }
+  w2: { address: 10.0.0.5, role: manager }
+  w3: { address: 10.0.0.6, role: manager }\n",
+        services: true,
+    },
+    Story {
         name: "settings",
         before: Some(
             "name: c\nhosts:
