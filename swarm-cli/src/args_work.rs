@@ -41,6 +41,9 @@ pub(crate) struct DeployHow {
     /// When the registry is asked for an image's digest.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) resolve_image: ResolveImage,
+    /// Give nodes the login to each image's registry, from the docker configuration and its credential helpers, to pull the images with.
+    #[arg(long)]
+    pub(crate) with_registry_auth: bool,
     /// Replace a secret by a new one with what its file has now; the services that use it are updated. Secrets cannot be read back, so
     /// a changed file is not noticed by itself. Once for each secret, by its name in the swarm or in the file.
     #[arg(long, value_name = "SECRET")]

@@ -10,6 +10,7 @@ mod fleet;
 mod logs;
 mod output;
 mod progress;
+mod registry;
 mod source;
 mod terminal;
 

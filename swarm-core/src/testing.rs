@@ -4,8 +4,8 @@
 #![allow(missing_docs, clippy::indexing_slicing, clippy::panic, reason = "most of this is written by mockall")]
 
 use crate::engine::{
-    EngineError, Force, InitRequest, JoinRequest, Kind, LogLines, LogQuery, Membership, MembershipRead, NodeChange, Object, Objects,
-    ObjectsRead, Query, Sealed, StreamsRead, SwarmChange,
+    EngineError, Exec, ExecRequest, Force, InitRequest, JoinRequest, Kind, LogLines, LogQuery, Membership, MembershipRead, NodeChange,
+    Object, Objects, ObjectsRead, Query, Sealed, Streams, StreamsRead, SwarmChange,
 };
 use crate::host::{BoxStream, Command, Host, HostError, HostRead, Output};
 use crate::id::{HostName, NodeId};
@@ -50,6 +50,13 @@ mockall::mock! {
     #[async_trait]
     impl StreamsRead for Docker {
         async fn logs(&self, query: &LogQuery) -> Result<LogLines, EngineError>;
+    }
+
+    #[async_trait]
+    impl Streams for Docker {
+        async fn exec(&self, request: &ExecRequest) -> Result<Exec, EngineError>;
+        async fn exec_resize(&self, id: &str, size: (u16, u16)) -> Result<(), EngineError>;
+        async fn exec_code(&self, id: &str) -> Result<Option<i64>, EngineError>;
     }
 
     #[async_trait]

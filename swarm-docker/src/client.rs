@@ -9,9 +9,10 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::{Method, Request, Response, Uri};
+use hyper::upgrade::Upgraded;
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde_json::Value;
 use std::pin::pin;
 use std::time::Duration;
@@ -263,6 +264,25 @@ impl EngineClient {
         Ok((kind.contains("raw-stream"), answer.into_body()))
     }
 
+    /// A call after which the connection is a stream of bytes both ways.
+    pub(crate) async fn upgrade(&self, doing: Doing, path: &str, body: &Value) -> Result<TokioIo<Upgraded>, EngineError> {
+        let bytes = Full::new(Bytes::from(body.to_string())).map_err(|never| match never {}).boxed_unsync();
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("http://engine{}{path}", self.prefix))
+            .header("host", "engine")
+            .header("content-type", "application/json")
+            .header("connection", "Upgrade")
+            .header("upgrade", "tcp")
+            .body(bytes)
+            .map_err(|e| doing.unusable(&e.to_string()))?;
+        let answer = doing.within(self.send(doing, request)).await?;
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(doing.unusable("the engine does not hand the connection over"));
+        }
+        hyper::upgrade::on(answer).await.map(TokioIo::new).map_err(|e| doing.lost(&chain(&e)))
+    }
+
     /// The beginning of a good answer. Its body is still to come.
     async fn send(&self, doing: Doing, request: Request<Body>) -> Result<Response<Incoming>, EngineError> {
         let answer = self.http.request(request).await.map_err(|error| match not_reached(&error) {
@@ -270,7 +290,7 @@ impl EngineClient {
             None => doing.lost(&chain(&error)),
         })?;
         let status = answer.status();
-        if status.is_success() {
+        if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(answer);
         }
         let bytes = collect(answer).await.map_err(|e| doing.lost(&e))?;

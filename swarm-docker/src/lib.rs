@@ -6,6 +6,7 @@
 
 mod client;
 mod engine;
+mod exec;
 mod facts;
 mod list;
 mod logs;

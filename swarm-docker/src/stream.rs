@@ -119,9 +119,15 @@ impl Service<Uri> for Connector {
         Box::pin(async move {
             let stream = target.dial().await?;
             reached.notify_one();
-            Ok(EngineIo(TokioIo::new(Bounded { stream, read: 0, limit: ONE_LIMIT })))
+            Ok(EngineIo(TokioIo::new(Bounded { stream, read: 0, limit: ONE_LIMIT, endless: false })))
         })
     }
+}
+
+/// Whether this begins a stream of bytes without an end of its own: a program in a container.
+fn begins_a_program(request: &[u8]) -> bool {
+    let line = request.split(|b| *b == b'\r').next().and_then(|line| std::str::from_utf8(line).ok()).unwrap_or_default();
+    line.starts_with("POST /") && line.contains("/exec/") && line.ends_with("/start HTTP/1.1")
 }
 
 /// A stream that gives no more bytes between two requests than what was asked can be long: bollard collects bodies without a bound.
@@ -129,6 +135,8 @@ struct Bounded {
     stream: BoxStream,
     read: usize,
     limit: usize,
+    /// Whether it is a program's own from now on.
+    endless: bool,
 }
 
 impl AsyncRead for Bounded {
@@ -137,7 +145,7 @@ impl AsyncRead for Bounded {
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if let Poll::Ready(Ok(())) = polled {
             self.read += buf.filled().len() - before;
-            if self.read > self.limit {
+            if self.read > self.limit && !self.endless {
                 return Poll::Ready(Err(io::Error::other(format!("the answer is longer than {} MiB", self.limit >> 20))));
             }
         }
@@ -150,6 +158,7 @@ impl AsyncWrite for Bounded {
         // HTTP/1.1 without pipelining: a write after a read begins the next request.
         self.read = 0;
         self.limit = answer_limit(buf).unwrap_or(self.limit);
+        self.endless |= begins_a_program(buf);
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -207,7 +216,7 @@ mod tests {
             ("GET /v1.41/services/logs-of/x HTTP/1.1\r\n\r\n", ONE_LIMIT),
         ] {
             let (ours, mut engine) = tokio::io::duplex(1 << 20);
-            let mut bounded = Bounded { stream: Box::new(ours), read: 0, limit: 0 };
+            let mut bounded = Bounded { stream: Box::new(ours), read: 0, limit: 0, endless: false };
             bounded.write_all(request.as_bytes()).await.unwrap();
             // A body does not change what was asked.
             bounded.write_all(b"{}").await.unwrap();

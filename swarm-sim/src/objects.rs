@@ -5,7 +5,7 @@ use crate::fleet::{Asked, SimHost};
 use crate::invariant::Sent;
 use async_trait::async_trait;
 use serde_json::Value;
-use swarm_core::engine::{EngineError, ErrorClass, Kind, Object, Objects, ObjectsRead, Query, Reason, Sealed, StreamsRead};
+use swarm_core::engine::{EngineError, ErrorClass, Kind, Object, Objects, ObjectsRead, Query, Reason, Sealed, Streams, StreamsRead};
 use swarm_core::secret::Secret;
 
 #[async_trait]
@@ -29,6 +29,8 @@ impl ObjectsRead for SimHost {
 }
 
 impl StreamsRead for SimHost {}
+
+impl Streams for SimHost {}
 
 #[async_trait]
 impl Objects for SimHost {

@@ -8,6 +8,7 @@ use crate::spec::{IMAGE_LABEL, NAMESPACE_LABEL, ServiceWanted, Stack, StartAfter
 use crate::steps::{Create, Data, Put, Remove};
 use crate::there::{There, belongs, config_name, current_secret, find, is_rotation_of, kept_by, wants};
 use crate::verify;
+use crate::verify::lacks_tasks;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -49,6 +50,8 @@ pub struct DeployOptions {
     pub rotate: BTreeSet<String>,
     /// For each image that needs one, the name of the payload that is the login to its registry.
     pub logins: BTreeMap<String, String>,
+    /// Whether nodes get these logins, to pull the images with; else only the registry is asked with them.
+    pub send_logins: bool,
 }
 
 /// To bring a stack about.
@@ -85,7 +88,7 @@ impl Deploy<'_> {
         };
         let mut planner = Planner::new(self, &there);
         // What was rotated in the first round is new in the second.
-        planner.rotate = so_far.rounds == 0;
+        planner.first = so_far.rounds == 0;
         planner.networks();
         planner.secrets();
         planner.configs();
@@ -124,7 +127,8 @@ struct Planner<'a> {
     steps: Vec<Step>,
     notes: Vec<String>,
     refusals: Vec<Refusal>,
-    rotate: bool,
+    /// Whether this is the first round: what is done though nothing differs is done once.
+    first: bool,
     /// The step that makes an object, by its kind and name.
     makes: BTreeMap<(Kind, String), StepId>,
     /// The names that secrets and configs of the file have in the swarm.
@@ -140,7 +144,7 @@ impl<'a> Planner<'a> {
             steps: Vec::new(),
             notes: Vec::new(),
             refusals: Vec::new(),
-            rotate: false,
+            first: false,
             makes: BTreeMap::new(),
             secret_names: BTreeMap::new(),
             config_names: BTreeMap::new(),
@@ -205,7 +209,7 @@ impl<'a> Planner<'a> {
         for wanted in &stack.secrets {
             let current = current_secret(&wanted.name, self.there, self.stack());
             let foreign = find(&self.there.secrets, &wanted.name).filter(|o| !belongs(o, self.stack()));
-            let rotate = self.rotate && self.deploy.options.rotate.contains(&wanted.name);
+            let rotate = self.first && self.deploy.options.rotate.contains(&wanted.name);
             let name = match (current, foreign) {
                 (_, Some(_)) => {
                     self.refuse(
@@ -340,29 +344,44 @@ impl<'a> Planner<'a> {
         // Whether another service waits until it has run to its end.
         let waited_for = |other: &ServiceWanted| other.after.get(&wanted.name) == Some(&StartAfter::Completed);
         let to_the_end = self.deploy.stack.services.iter().any(waited_for);
-        let put = |spec, live, changed| {
-            let (resolve, detach) = (resolve(changed), options.detach);
-            Data::Put(Box::new(Put { spec, live, resolve, login, detach, rollback: false, force: false, to_the_end })).work()
+        let (detach, send_login) = (options.detach, options.send_logins);
+        let pulls = send_login && login.is_some();
+        let put = |spec, live, changed, if_moved| {
+            let resolve = resolve(changed);
+            let put = Put { spec, live, resolve, if_moved, login, send_login, detach, rollback: false, force: false, to_the_end };
+            Data::Put(Box::new(put)).work()
         };
         let Some(there) = live else {
             let after = summary(&wanted.spec);
-            return Some(put(spec, None, true).step("not there", after, "the stack has it", Risk::None));
+            return Some(put(spec, None, true, false).step("not there", after, "the stack has it", Risk::None));
         };
         let changes = differences(there.spec(), &spec, &self.there.names);
         let label = there.label(IMAGE_LABEL).map(image_with_tag);
         let same_image = label.is_none_or(|label| label == image_with_tag(wanted.image()))
             && image_with_tag(without_digest(there.text("/Spec/TaskTemplate/ContainerSpec/Image").unwrap_or_default()))
                 == image_with_tag(without_digest(wanted.image()));
-        if changes.is_empty() {
-            return None;
-        }
         let live = crate::steps::Live { id: there.id().to_owned(), version: there.version() };
+        if changes.is_empty() {
+            let (before, live) = ("as the file has it", Some(live));
+            return match options.resolve {
+                _ if !self.first => None,
+                _ if pulls && lacks_tasks(there) => {
+                    let because = "its tasks do not run, and perhaps for want of a login";
+                    Some(put(spec, live, true, false).step(before, "nodes get the login to its registry", because, Risk::None))
+                }
+                Resolve::Always => {
+                    let after = "the registry is asked whether its tag has moved; where it has, its tasks are replaced";
+                    Some(put(spec, live, true, true).step(before, after, "--resolve-image always", Risk::Tasks))
+                }
+                Resolve::Changed | Resolve::Never => None,
+            };
+        }
         let risk = if changes.iter().any(Change::replaces_tasks) { Risk::Tasks } else { Risk::None };
         // The label that keeps the image says the same as the image.
         let shown = changes.iter().filter(|c| c.field != format!("Labels.{IMAGE_LABEL}") || changes.len() == 1);
         let mut after: Vec<String> = shown.map(Change::to_string).collect();
         after.push(effect(&changes, &wanted.spec, there));
-        Some(put(spec, Some(live), !same_image).step("differs", after.join("\n"), "it differs from the file", risk))
+        Some(put(spec, Some(live), !same_image, false).step("differs", after.join("\n"), "it differs from the file", risk))
     }
 
     /// Services that the file no longer has, and what rotations have left.

@@ -40,7 +40,18 @@ impl EditServices<'_> {
         let mut spec = service.spec().clone();
         let live = Live { id: service.id().to_owned(), version: service.version() };
         let put = |spec: Value, force: bool, rollback: bool| {
-            let put = Put { spec, live: Some(live), resolve: false, login: None, detach: self.detach, rollback, force, to_the_end: false };
+            let put = Put {
+                spec,
+                live: Some(live),
+                resolve: false,
+                if_moved: false,
+                login: None,
+                send_login: false,
+                detach: self.detach,
+                rollback,
+                force,
+                to_the_end: false,
+            };
             Data::Put(Box::new(put)).work()
         };
         match edit {

@@ -58,14 +58,18 @@ pub(crate) fn deployed(deploy: &Deploy<'_>, observed: &Observed) -> Verdict {
         }
         let (has, is_to_have) = (count(service, "RunningTasks"), count(service, "DesiredTasks"));
         (running, wanted_tasks) = (running + has, wanted_tasks + is_to_have);
-        let ends = ends_by_itself(service.spec());
-        if has < is_to_have && !ends {
+        if lacks_tasks(service) {
             findings.push(say(format!("service {}: {has} of {is_to_have} tasks run", wanted.name)));
         }
     }
     let s = if stack.services.len() == 1 { "" } else { "s" };
     let notes = vec![format!("{} service{s}, {running} of {wanted_tasks} tasks run", stack.services.len())];
     Verdict::of(findings, notes)
+}
+
+/// Whether fewer of its tasks run than are to.
+pub(crate) fn lacks_tasks(service: &Object) -> bool {
+    count(service, "RunningTasks") < count(service, "DesiredTasks") && !ends_by_itself(service.spec())
 }
 
 fn count(service: &Object, what: &str) -> u64 {

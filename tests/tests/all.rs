@@ -28,6 +28,7 @@ mod nodes;
 mod openssh;
 mod recover;
 mod refusals;
+mod registries;
 mod replaced;
 mod rules;
 mod safety;

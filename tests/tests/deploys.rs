@@ -28,8 +28,8 @@ pub(crate) fn images(lab: &TestLab, tags: &[&str]) {
 
 pub(crate) struct Bed {
     pub(crate) lab: TestLab,
-    file: PathBuf,
-    dir: PathBuf,
+    pub(crate) file: PathBuf,
+    pub(crate) dir: PathBuf,
 }
 
 impl Bed {
@@ -75,7 +75,7 @@ impl Bed {
     }
 
     /// The containers of a service once there are so many and none of those that were replaced, which may take their grace to end.
-    async fn replaced(&self, service: &str, count: usize, old: &[(String, String)]) -> Vec<(String, String)> {
+    pub(crate) async fn replaced(&self, service: &str, count: usize, old: &[(String, String)]) -> Vec<(String, String)> {
         let mut new = Vec::new();
         eventually("new tasks and no old one", Duration::from_secs(30), || {
             new = self.all_containers(service);

@@ -1,6 +1,6 @@
 //! `swarm plan`, `swarm apply`, `swarm destroy`.
 
-use super::stack;
+use super::stack::{self, FileStack};
 use super::work::FAMILIES;
 use crate::args::{ApplyArgs, DestroyArgs, ForceArgs, Format, LimitArgs, PlanArgs};
 use crate::failure::{self, Failure};
@@ -13,7 +13,6 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use swarm_compose::ReadStack;
 use swarm_core::driver::{KeyKeeper, Progress};
 use swarm_core::engine::Force;
 use swarm_core::family::Families;
@@ -58,20 +57,21 @@ pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure>
 }
 
 /// What the file wants: the cluster, and the applications on it.
-fn together<'a>(apply: &Apply<'a, AnyFleet>, spec: &'a ClusterSpec, stacks: &'a [(ReadStack, bool)]) -> Together<'a> {
+fn together<'a>(apply: &Apply<'a, AnyFleet>, spec: &'a ClusterSpec, stacks: &'a [FileStack]) -> Together<'a> {
     Together { converge: apply.converge(), deploys: stack::deploys(spec, stacks) }
 }
 
 /// The stacks that a run is about: none where it works on some hosts only, or takes the cluster down.
-fn stacks_of(spec: &ClusterSpec, file: &Path, options: &PlanOptions, purpose: PlanPurpose) -> Result<Vec<(ReadStack, bool)>, Failure> {
+fn stacks_of(spec: &ClusterSpec, file: &Path, options: &PlanOptions, purpose: PlanPurpose) -> Result<Vec<FileStack>, Failure> {
     if purpose != PlanPurpose::Converge || spec.stacks().is_empty() {
         return Ok(Vec::new());
     }
-    let stacks = stack::of_cluster(spec, file)?;
+    let mut stacks = stack::of_cluster(spec, file)?;
     if options.limit.is_some() {
         output::note("the stacks of the file are left out: --limit is about hosts");
         return Ok(Vec::new());
     }
+    stack::log_in(&mut stacks)?;
     Ok(stacks)
 }
 

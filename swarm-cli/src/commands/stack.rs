@@ -5,6 +5,7 @@ use super::work::{How, Session, carry, table};
 use crate::args::Format;
 use crate::args_work::{ComposeArgs, DeployHow, ResolveImage, StackCommand};
 use crate::failure::Failure;
+use crate::registry::{self, Logins, WithLogins};
 use crate::{output, source};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,7 @@ use swarm_core::ClusterSpec;
 use swarm_core::engine::{Kind, Object, Payloads, Query};
 use swarm_core::secret::Secret;
 use swarm_core::spec::StackFiles;
-use swarm_workload::{Deploy, DeployOptions, NAMESPACE_LABEL, Remove, Resolve, without_secrets};
+use swarm_workload::{Deploy, DeployOptions, NAMESPACE_LABEL, Remove, Resolve, ServiceWanted, without_secrets};
 
 /// The largest file that a stack is read from, and the largest that a secret or config is.
 const LIMIT: u64 = 8 << 20;
@@ -85,6 +86,8 @@ struct Going {
 
 async fn deploy(session: &Session, read: &ReadStack, how: &DeployHow, format: Format, going: Going) -> Result<u8, Failure> {
     let stack = &read.stack;
+    let images = stack.services.iter().map(ServiceWanted::image).collect();
+    let logins = registry::logins(&images, how.with_registry_auth)?;
     let rotate: BTreeSet<String> = how
         .rotate
         .iter()
@@ -102,7 +105,8 @@ async fn deploy(session: &Session, read: &ReadStack, how: &DeployHow, format: Fo
         },
         detach: going.detach,
         rotate,
-        logins: BTreeMap::new(),
+        logins: logins.of.clone(),
+        send_logins: how.with_registry_auth,
     };
     let asks_about_a_secret = !options.rotate.is_empty();
     let intent = Deploy { spec: &session.spec, stack, options };
@@ -112,7 +116,7 @@ async fn deploy(session: &Session, read: &ReadStack, how: &DeployHow, format: Fo
         must_agree: false,
         yes: going.yes,
         asks: asks_about_a_secret,
-        payloads: &read.payloads,
+        payloads: &WithLogins(&read.payloads, &logins),
         idle: format!("stack {} is as its files want it", stack.name),
         done: if going.detach { format!("stack {} was handed to the engine", stack.name) } else { format!("stack {} runs", stack.name) },
         ..How::new(if going.dry_run { "stack diff" } else { "stack deploy" }, format)
@@ -120,33 +124,48 @@ async fn deploy(session: &Session, read: &ReadStack, how: &DeployHow, format: Fo
     carry(session, &intent, how).await
 }
 
+/// A stack of a cluster file.
+pub(super) struct FileStack {
+    read: ReadStack,
+    files: StackFiles,
+    logins: Logins,
+}
+
 /// Reads the stacks of a cluster file; paths start from its folder.
-pub(super) fn of_cluster(spec: &ClusterSpec, file: &Path) -> Result<Vec<(ReadStack, bool)>, Failure> {
+pub(super) fn of_cluster(spec: &ClusterSpec, file: &Path) -> Result<Vec<FileStack>, Failure> {
     let folder = file.parent().filter(|_| file.as_os_str() != "-").unwrap_or(Path::new(""));
     let here = |paths: &[std::path::PathBuf]| paths.iter().map(|path| folder.join(path)).collect();
     let of = |(name, files): (&String, &StackFiles)| {
         let args = ComposeArgs { compose_file: here(&files.compose), env: Vec::new(), env_file: here(&files.env_file) };
-        Ok((read(&args, name)?, files.prune))
+        Ok(FileStack { read: read(&args, name)?, files: files.clone(), logins: Logins::default() })
     };
     spec.stacks().iter().map(of).collect()
 }
 
+/// Finds the logins to the registries of their images.
+pub(super) fn log_in(stacks: &mut [FileStack]) -> Result<(), Failure> {
+    for stack in stacks {
+        let images = stack.read.stack.services.iter().map(ServiceWanted::image).collect();
+        stack.logins = registry::logins(&images, stack.files.with_registry_auth)?;
+    }
+    Ok(())
+}
+
 /// The data of several stacks.
-pub(super) struct AllPayloads<'a>(pub(super) &'a [(ReadStack, bool)]);
+pub(super) struct AllPayloads<'a>(pub(super) &'a [FileStack]);
 
 impl Payloads for AllPayloads<'_> {
     fn payload(&self, name: &str) -> Result<Secret, String> {
-        let mut found = self.0.iter().map(|(read, _)| read.payloads.payload(name));
+        let mut found = self.0.iter().map(|stack| WithLogins(&stack.read.payloads, &stack.logins).payload(name));
         found.find(Result::is_ok).unwrap_or_else(|| Err(format!("the data of {name} is not known here")))
     }
 }
 
 /// The intents of a cluster's stacks.
-pub(super) fn deploys<'a>(spec: &'a ClusterSpec, stacks: &'a [(ReadStack, bool)]) -> Vec<Deploy<'a>> {
-    let of = |(read, prune): &'a (ReadStack, bool)| Deploy {
-        spec,
-        stack: &read.stack,
-        options: DeployOptions { prune: *prune, ..DeployOptions::default() },
+pub(super) fn deploys<'a>(spec: &'a ClusterSpec, stacks: &'a [FileStack]) -> Vec<Deploy<'a>> {
+    let of = |of: &'a FileStack| {
+        let (prune, send_logins, logins) = (of.files.prune, of.files.with_registry_auth, of.logins.of.clone());
+        Deploy { spec, stack: &of.read.stack, options: DeployOptions { prune, send_logins, logins, ..DeployOptions::default() } }
     };
     stacks.iter().map(of).collect()
 }

@@ -10,7 +10,7 @@ mod streams;
 pub use answer::{ErrorClass, Reason, classify_answer};
 pub use api::{Api, ConfigFacts, NodeObject, Resource};
 pub use objects::{Body, NoPayloads, Objects, ObjectsRead, Payloads, Sealed};
-pub use streams::{LogLine, LogLines, LogQuery, StreamsRead};
+pub use streams::{Exec, ExecOutput, ExecRequest, LogLine, LogLines, LogQuery, Streams, StreamsRead};
 
 pub use crate::credential::Part;
 pub use crate::object::{Kind, Object, Query};
@@ -201,5 +201,5 @@ pub trait EngineRead: MembershipRead + ObjectsRead + StreamsRead {}
 impl<T: MembershipRead + ObjectsRead + StreamsRead + ?Sized> EngineRead for T {}
 
 /// Everything that can be asked of an engine and changed through it.
-pub trait Engine: EngineRead + Membership + Objects {}
-impl<T: EngineRead + Membership + Objects + ?Sized> Engine for T {}
+pub trait Engine: EngineRead + Membership + Objects + Streams {}
+impl<T: EngineRead + Membership + Objects + Streams + ?Sized> Engine for T {}

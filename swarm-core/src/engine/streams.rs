@@ -1,8 +1,10 @@
-//! What lasts: lines that tasks write.
+//! What lasts: lines that tasks write, and programs in containers.
 
 use super::{EngineError, ErrorClass, Reason};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use std::fmt;
+use tokio::io::AsyncWrite;
 
 /// Which lines are wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,5 +40,73 @@ pub trait StreamsRead: Send + Sync {
     async fn logs(&self, _query: &LogQuery) -> Result<LogLines, EngineError> {
         let message = "this engine gives no access to what tasks write".to_owned();
         Err(EngineError { doing: "reading the logs", class: ErrorClass::Refused, reason: Reason::Other, message })
+    }
+}
+
+/// A program to run in a container that runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExecRequest {
+    /// The container, by its id.
+    pub container: String,
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// Whether it reads what is written to it.
+    pub stdin: bool,
+    /// Rows and columns of a terminal for it; `None` where it gets none.
+    pub terminal: Option<(u16, u16)>,
+    /// Variables beside those of the container, as `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// As whom it runs; `None` is as the container.
+    pub user: Option<String>,
+    /// Where it runs; `None` is where the container does.
+    pub workdir: Option<String>,
+}
+
+/// What a program wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecOutput {
+    /// Whether to standard error; never where it has a terminal.
+    pub error: bool,
+    /// The bytes, as they came.
+    pub bytes: Vec<u8>,
+}
+
+/// A program that runs in a container. Dropping it closes its input and output, and does not end it.
+pub struct Exec {
+    /// Its id in the engine, for [`Streams::exec_code`].
+    pub id: String,
+    /// What it reads. Shutting it down is the end of its input.
+    pub input: Box<dyn AsyncWrite + Send + Unpin>,
+    /// What it writes, until it ends.
+    pub output: BoxStream<'static, Result<ExecOutput, EngineError>>,
+}
+
+impl fmt::Debug for Exec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Exec({})", self.id)
+    }
+}
+
+fn no_programs<T>() -> Result<T, EngineError> {
+    let message = "this engine runs no programs in containers".to_owned();
+    Err(EngineError { doing: "running a program in a container", class: ErrorClass::Refused, reason: Reason::Other, message })
+}
+
+/// Programs in containers of an engine, whether it is a manager or not. An engine that does not implement it refuses.
+#[async_trait]
+pub trait Streams: StreamsRead {
+    /// Begins a program. [`Reason::NotFound`] where there is no such container.
+    async fn exec(&self, _request: &ExecRequest) -> Result<Exec, EngineError> {
+        no_programs()
+    }
+
+    /// Tells the program's terminal its size: rows, columns.
+    async fn exec_resize(&self, _id: &str, _size: (u16, u16)) -> Result<(), EngineError> {
+        no_programs()
+    }
+
+    /// The exit code of a program that has ended; `None` while it runs.
+    async fn exec_code(&self, _id: &str) -> Result<Option<i64>, EngineError> {
+        no_programs()
     }
 }

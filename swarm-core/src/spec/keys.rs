@@ -187,6 +187,12 @@ const SECTIONS: &[Section] = &[
             required("compose", Kind::TextList, "Its Compose files; later ones are laid over earlier ones. Paths start from this file's folder."),
             key("env_file", Kind::TextList, "Files of NAME=VALUE lines with variables for the Compose files."),
             key("prune", Kind::Bool, "Whether services that the Compose files no longer have are removed.").shown("false"),
+            key(
+                "with_registry_auth",
+                Kind::Bool,
+                "Whether nodes get the logins to the images' registries that the docker configuration here has.",
+            )
+            .shown("false"),
         ],
     },
     Section {

@@ -284,6 +284,8 @@ pub struct StackFiles {
     pub env_file: Vec<PathBuf>,
     /// Whether services that the files no longer have are removed.
     pub prune: bool,
+    /// Whether nodes get the logins to the images' registries that whoever runs the tool has.
+    pub with_registry_auth: bool,
 }
 
 impl ClusterSpec {

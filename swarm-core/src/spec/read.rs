@@ -304,7 +304,8 @@ impl Reader {
             let paths = |texts: Vec<(String, _)>| texts.into_iter().map(|(text, _)| PathBuf::from(text)).collect();
             let (compose, env_file) = (paths(self.texts(&fields, "compose")), paths(self.texts(&fields, "env_file")));
             let prune = self.boolean(&fields, "prune").unwrap_or(false);
-            if stacks.insert(entry.key.clone(), StackFiles { compose, env_file, prune }).is_some() {
+            let with_registry_auth = self.boolean(&fields, "with_registry_auth").unwrap_or(false);
+            if stacks.insert(entry.key.clone(), StackFiles { compose, env_file, prune, with_registry_auth }).is_some() {
                 self.error(&path, entry.at, format!("the stack `{}` is here twice", entry.key), "remove one of them");
             }
         }

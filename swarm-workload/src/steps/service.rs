@@ -32,9 +32,15 @@ pub(crate) struct Put {
     pub(crate) live: Option<Live>,
     /// Whether the registry is asked for the image's digest.
     pub(crate) resolve: bool,
+    /// Whether nothing is sent unless that digest is another than the one it has.
+    #[serde(default)]
+    pub(crate) if_moved: bool,
     /// The name of the payload that is the login to the registry.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) login: Option<String>,
+    /// Whether nodes get it too, to pull the image with.
+    #[serde(default)]
+    pub(crate) send_login: bool,
     /// Whether the step ends as soon as the engine has it, without waiting for tasks.
     pub(crate) detach: bool,
     /// Whether the specification before the present one is put back instead.
@@ -85,6 +91,8 @@ pub(super) struct PutService {
     stage: Stage,
     /// The specification with its ids and its digest.
     ready: Value,
+    /// The image that it has.
+    image_before: String,
     id: String,
     /// When the engine had it.
     since: Duration,
@@ -119,6 +127,7 @@ impl PutService {
         let id = data.live.as_ref().map(|l| l.id.clone()).unwrap_or_default();
         Self {
             ready: data.spec.clone(),
+            image_before: String::new(),
             data,
             stage: Stage::Gathering,
             id,
@@ -168,6 +177,7 @@ impl PutService {
                     if Some(service.version()) != self.data.live.as_ref().map(|l| l.version) {
                         return Move::End(failed("the service was changed meanwhile by someone else; plan again"));
                     }
+                    self.image_before = service.text("/Spec/TaskTemplate/ContainerSpec/Image").unwrap_or_default().to_owned();
                     self.keep_from(service);
                 }
                 _ => {}
@@ -228,6 +238,7 @@ impl PutService {
     /// The registry's word on the image, or none.
     fn resolved(&mut self, answer: &Result<Vec<Reply>, EngineError>) -> Move {
         let image = self.image();
+        let as_before = Move::End(Outcome::Done { changed: false });
         match answer.as_ref().ok().and_then(|replies| replies.first()) {
             Some(Reply::Distribution(found)) => {
                 if let Some(digest) = found.pointer("/Descriptor/digest").and_then(Value::as_str).filter(|_| !image.contains('@')) {
@@ -238,11 +249,15 @@ impl PutService {
                     set(&mut self.ready, "/TaskTemplate/Placement", "Platforms", platforms.iter().map(of).collect());
                 }
             }
+            _ if self.data.if_moved => return as_before,
             _ => {
                 self.note =
                     Some(format!("no registry gave a digest for {image}; nodes use the image that they have, or pull it by its tag"));
                 set(&mut self.ready, "/TaskTemplate/ContainerSpec", "Image", json!(image));
             }
+        }
+        if self.data.if_moved && self.image() == self.image_before {
+            return as_before;
         }
         self.send()
     }
@@ -251,7 +266,7 @@ impl PutService {
         self.stage = Stage::Sending;
         let image = self.image();
         set(&mut self.ready, "/TaskTemplate/ContainerSpec", "Image", json!(image));
-        let body = Body { spec: self.ready.clone(), data: None, registry_auth: self.data.login.clone() };
+        let body = Body { spec: self.ready.clone(), data: None, registry_auth: self.data.login.clone().filter(|_| self.data.send_login) };
         Move::Ask(vec![match &self.data.live {
             None => Ask::Create(Kind::Service, body),
             Some(live) => {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use swarm_core::engine::{
     Engine, EngineError, ErrorClass, Force, InitRequest, JoinRequest, Membership, MembershipRead, NodeChange, Objects, ObjectsRead,
-    StreamsRead, SwarmChange,
+    Streams, StreamsRead, SwarmChange,
 };
 use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader};
 use swarm_core::id::{HostName, NodeId};
@@ -183,6 +183,7 @@ impl MembershipRead for Bent {
 
 impl ObjectsRead for Bent {}
 impl StreamsRead for Bent {}
+impl Streams for Bent {}
 impl Objects for Bent {}
 
 #[async_trait]
