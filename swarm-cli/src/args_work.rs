@@ -50,6 +50,34 @@ pub(crate) struct DeployHow {
     pub(crate) rotate: Vec<String>,
 }
 
+/// What runs in a container of a task.
+#[derive(Debug, Args)]
+pub(crate) struct InsideArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Hand standard input on.
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Give the program a terminal.
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// As whom it runs: a user name or id, with :GROUP if wanted.
+    #[arg(short, long)]
+    pub(crate) user: Option<String>,
+    /// The folder it runs in.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// A variable of its environment. Once for each.
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// A service (its first task that runs), SERVICE.SLOT, SERVICE.NODE, or the id of a task.
+    #[arg(value_name = "TASK")]
+    pub(crate) task: String,
+    /// The program and its arguments, after --.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum StackCommand {
     /// Bring a stack up or up to date: show what differs, change that, and wait until its tasks run.
@@ -150,6 +178,8 @@ pub(crate) enum ServiceCommand {
         /// Name of the service.
         service: String,
     },
+    /// Run a program in a container of a task, on whichever node it is. The exit code is the program's.
+    Exec(InsideArgs),
     /// Change the number of replicas, of several services at once if wanted.
     Scale {
         #[command(flatten)]

@@ -49,7 +49,8 @@ fn silence(terminal: &File, question: &str) -> Option<()> {
     tcsetattr(terminal, OptionalActions::Now, &silent).ok()
 }
 
-struct Guard;
+/// Puts the terminal back when it is dropped.
+pub(crate) struct Guard;
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -100,6 +101,27 @@ pub(crate) fn watch() {
             });
         }
     });
+}
+
+/// Rows and columns of the terminal.
+pub(crate) fn size() -> Option<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(open()?).ok()?;
+    (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
+}
+
+/// Hands every key on as it is typed, until the guard is dropped. The terminal comes back as after a question.
+pub(crate) fn raw() -> Option<Guard> {
+    let terminal = open()?;
+    let before = tcgetattr(&terminal).ok()?;
+    let mut raw = before.clone();
+    raw.make_raw();
+    let kept = terminal.try_clone().ok()?;
+    if let Ok(mut quiet) = QUIET.lock() {
+        quiet.get_or_insert(Question { terminal: kept, before, text: String::new() });
+    }
+    let guard = Guard;
+    tcsetattr(&terminal, OptionalActions::Now, &raw).ok()?;
+    Some(guard)
 }
 
 /// Asks for a secret.

@@ -22,20 +22,23 @@ impl Streams for DockerEngine {
     async fn exec(&self, request: &ExecRequest) -> Result<Exec, EngineError> {
         let doing = self.change(WHAT);
         let terminal = request.terminal.is_some();
+        // Engines from 23.0 on (API 1.42) have the size from the first moment; older ones are told it afterwards.
+        let size = request.terminal.map(|(rows, columns)| [rows, columns]);
         let body = json!({
             "AttachStdin": request.stdin,
             "AttachStdout": true,
             "AttachStderr": true,
             "Tty": terminal,
+            "ConsoleSize": size,
             "Cmd": request.argv,
             "Env": request.env,
             "User": request.user.clone().unwrap_or_default(),
             "WorkingDir": request.workdir.clone().unwrap_or_default(),
         });
+        let start = json!({ "Detach": false, "Tty": terminal, "ConsoleSize": size });
         let path = format!("/containers/{}/exec", part(&request.container));
         let made = self.client().call(doing, Method::POST, &path, Some(&body)).await?;
         let id = made.as_ref().and_then(|m| m.get("Id")?.as_str()).ok_or_else(|| doing.unusable("the engine gave no id"))?.to_owned();
-        let start = json!({ "Detach": false, "Tty": terminal });
         let io = self.client().upgrade(doing, &format!("/exec/{}/start", part(&id)), &start).await?;
         if let Some(size) = request.terminal {
             self.exec_resize(&id, size).await?;
@@ -116,6 +119,7 @@ fn take(buffer: &mut BytesMut, raw: bool) -> Option<ExecOutput> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::AsyncWriteExt;
 
     #[tokio::test]
     async fn frames_come_whole_or_in_pieces_and_in_order() {
@@ -125,21 +129,21 @@ mod tests {
         };
         let all = [frame(1, "hello "), frame(2, "trouble"), frame(1, ""), frame(1, "world")].concat();
         for size in [1, 3, 8, 9, 1000] {
-            let mut source = tokio_test_reader(&all, size);
-            let (mut out, mut err) = (Vec::new(), Vec::new());
-            while let Some(piece) = source.next().await {
-                let piece = piece.unwrap();
-                if piece.error { err.extend(piece.bytes) } else { out.extend(piece.bytes) }
-            }
+            let (mut near, far) = tokio::io::duplex(size);
+            let mut source = Frames { read: far, raw: false, buffer: BytesMut::new(), ended: false };
+            let sent = all.clone();
+            let writes = async move { near.write_all(&sent).await };
+            let reads = async {
+                let (mut out, mut err) = (Vec::new(), Vec::new());
+                while let Some(piece) = source.next().await {
+                    let piece = piece.unwrap();
+                    if piece.error { err.extend(piece.bytes) } else { out.extend(piece.bytes) }
+                }
+                (out, err)
+            };
+            let (written, (out, err)) = tokio::join!(writes, reads);
+            written.unwrap();
             assert_eq!((out.as_slice(), err.as_slice()), (&b"hello world"[..], &b"trouble"[..]), "{size}");
         }
-    }
-
-    /// Gives so many bytes a read.
-    fn tokio_test_reader(all: &[u8], size: usize) -> Frames<impl AsyncRead + Unpin> {
-        let (mut near, far) = tokio::io::duplex(size);
-        let all = all.to_vec();
-        tokio::spawn(async move { tokio::io::AsyncWriteExt::write_all(&mut near, &all).await });
-        Frames { read: far, raw: false, buffer: BytesMut::new(), ended: false }
     }
 }

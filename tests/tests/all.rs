@@ -20,6 +20,7 @@ mod engine;
 mod families;
 mod faults;
 mod hostile;
+mod inside;
 mod kinds;
 mod logins;
 mod maintain;

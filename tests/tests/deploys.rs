@@ -1,6 +1,7 @@
 //! Stacks that run: brought up, updated, failing, scaled, removed, on real engines.
 
 use std::path::PathBuf;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 use swarm_tests::cli::{self, Ran};
 use swarm_tests::lab::{TestLab, converge, eventually, sh};
@@ -52,6 +53,19 @@ impl Bed {
         let file = self.file.to_str().unwrap();
         let ran = cli::command(args).args(["-f", file]).current_dir(&self.dir).output().unwrap();
         ran.into()
+    }
+
+    /// A verb with the cluster's file before its own arguments, which may end with a command.
+    pub(crate) fn swarm_first(&self, verb: &[&str], args: &[&str]) -> Ran {
+        self.begin_first(verb, args).wait_with_output().unwrap().into()
+    }
+
+    /// The same, begun: what it reads and writes is at hand.
+    pub(crate) fn begin_first(&self, verb: &[&str], args: &[&str]) -> Child {
+        let file = self.file.to_str().unwrap();
+        let mut command = cli::command(&[verb, &["-f", file], args].concat());
+        let stdin = if args.contains(&"-i") { Stdio::piped() } else { Stdio::null() };
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir(&self.dir).spawn().unwrap()
     }
 
     pub(crate) fn deploy(&self, more: &[&str]) -> Ran {

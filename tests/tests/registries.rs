@@ -37,7 +37,7 @@ fn registries(bed: &Bed) -> Vec<Registry> {
         command.args(["-t", &pid, "-n", "docker-registry", "serve", config.to_str().unwrap()]);
         Registry(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     };
-    bed.lab.lab.hosts.iter().map(|h| start(i32::try_from(h.pid().unwrap()).unwrap())).collect()
+    bed.lab.lab.hosts.iter().map(|h| start(h.pid().unwrap())).collect()
 }
 
 const APP: &str = "services:

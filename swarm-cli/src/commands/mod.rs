@@ -7,6 +7,7 @@ mod backup;
 mod check;
 mod drill;
 mod hosts;
+mod inside;
 mod lab;
 mod lab_test;
 mod look;
@@ -171,6 +172,7 @@ fn service_file(command: &ServiceCommand) -> &Common {
         | ServiceCommand::Logs { common, .. }
         | ServiceCommand::Rm { common, .. }
         | ServiceCommand::Rollback { common, .. } => common,
+        ServiceCommand::Exec(args) => &args.common,
     }
 }
 

@@ -43,6 +43,7 @@ pub(super) async fn run(command: &ServiceCommand, format: Format) -> Result<u8, 
             print_object("service inspect", found, format);
             Ok(0)
         }
+        ServiceCommand::Exec(args) => super::inside::exec(args).await,
         ServiceCommand::Scale { common, scales, how } => {
             let mut edits = BTreeMap::new();
             for scale in scales {

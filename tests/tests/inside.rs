@@ -1,0 +1,83 @@
+//! Programs in containers of tasks, over the connections that are there: input, output, exit code, a terminal.
+
+use crate::deploys::Bed;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use swarm_tests::cli::{self, Ran};
+use swarm_tests::lab::sh;
+
+const APP: &str = "services:
+  web:
+    image: app:1
+    command: /bin/sleep 1000
+    environment: { COLOUR: blue }
+    deploy: { replicas: 2, endpoint_mode: dnsrr, placement: { max_replicas_per_node: 1 } }
+";
+
+#[tokio::test]
+async fn a_program_runs_in_a_task_wherever_it_is() {
+    let bed = Bed::up(1, 1).await;
+    bed.write("app.yml", APP);
+    assert_eq!(bed.deploy(&[]).code, 0);
+    let exec = |args: &[&str]| bed.swarm_first(&["service", "exec"], args);
+
+    // Each task by its slot and by its node; the name of its container tells which one it was.
+    let (first, second) = (exec(&["app_web.1", "--", "/bin/busybox", "hostname"]), exec(&["app_web.2", "--", "/bin/busybox", "hostname"]));
+    assert!(first.code == 0 && second.code == 0, "{first:?} {second:?}");
+    let containers = bed.all_containers("app_web");
+    for ran in [&first, &second] {
+        assert!(containers.iter().any(|(_, id)| ran.out.trim().starts_with(id.get(..12).unwrap())), "{ran:?} {containers:?}");
+    }
+    assert_ne!(first.out, second.out);
+    let on_w1 = exec(&["app_web.w1", "--", "/bin/busybox", "hostname"]).out;
+    assert!(containers.iter().any(|(host, id)| host == "w1" && on_w1.trim().starts_with(id.get(..12).unwrap())), "{on_w1}");
+
+    // Its two outputs, its exit code, its environment, its folder.
+    let both = exec(&[
+        "-e",
+        "MORE=y",
+        "-w",
+        "/www",
+        "app_web",
+        "--",
+        "/bin/sh",
+        "-c",
+        "echo $COLOUR $MORE $(/bin/busybox pwd); echo no >&2; exit 7",
+    ]);
+    assert!(both.code == 7 && both.out == "blue y /www\n" && both.err.contains("no\n"), "{both:?}");
+
+    // What it reads, larger than any buffer, and the end of it.
+    let input: Vec<u8> = (0..3_000_000u32).map(|i| u8::try_from(i % 251).unwrap()).collect();
+    let mut child = bed.begin_first(&["service", "exec"], &["-i", "app_web.2", "--", "/bin/busybox", "md5sum"]);
+    child.stdin.take().unwrap().write_all(&input).unwrap();
+    let summed: Ran = child.wait_with_output().unwrap().into();
+    let path = bed.dir.join("input");
+    std::fs::write(&path, &input).unwrap();
+    let expected = sh(&["md5sum", path.to_str().unwrap()]);
+    assert!(summed.code == 0 && summed.out.get(..32) == expected.get(..32), "{summed:?} {expected}");
+    let large = exec(&["app_web", "--", "/bin/sh", "-c", "/bin/busybox head -c 9000000 /dev/zero | /bin/busybox tr '\\000' x"]);
+    assert_eq!((large.code, large.out.len()), (0, 9_000_000));
+
+    // A terminal, of the size that is here, through `script`.
+    let file = bed.file.to_str().unwrap();
+    let inner = format!(
+        "stty rows 33 cols 111; {} service exec -it -f {file} app_web -- /bin/sh -c 'test -t 0 || exit 9; until /bin/busybox stty size 2>/dev/null | /bin/busybox grep \"33 111\"; do /bin/sleep 0.05; done; read x; echo got $x'",
+        cli::binary().display()
+    );
+    let mut script = Command::new("script");
+    script.args(["-q", "-e", "-c", &inner, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut script = script.spawn().unwrap();
+    script.stdin.take().unwrap().write_all(b"hello\r").unwrap();
+    let typed: Ran = script.wait_with_output().unwrap().into();
+    assert!(typed.code == 0 && typed.out.contains("33 111") && typed.out.contains("got hello"), "{typed:?}");
+
+    for (args, said) in [
+        (&["app_nothing", "--", "/bin/true"][..], "there is no service app_nothing"),
+        (&["app_web.9", "--", "/bin/true"], "has no task 9 that runs"),
+        (&["app_web", "--", "/bin/nothing"], "/bin/nothing"),
+        (&["-t", "app_web", "--", "/bin/true"], "standard input is none"),
+    ] {
+        let ran = exec(args);
+        assert!(ran.code != 0 && format!("{}{}", ran.out, ran.err).contains(said), "{args:?}: {ran:?}");
+    }
+}
