@@ -186,6 +186,9 @@ pub(crate) struct ForceArgs {
     /// This host may be taken out of another swarm; what it runs there ends. Once for each host.
     #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
     pub(crate) force_leave: Vec<String>,
+    /// Remove nodes that are down and that the file does not name.
+    #[arg(long)]
+    pub(crate) prune: bool,
 }
 
 #[derive(Debug, Args)]

@@ -287,7 +287,8 @@ pub(crate) enum NodeCommand {
         /// Hosts that answer.
         #[arg(add = ArgValueCompleter::new(hosts))]
         hosts: Vec<String>,
-        /// A host that is gone and will not come back. Nothing is asked of it; what may still run there is not stopped. Once for each.
+        /// A host, or a node by its name or id, that is gone and will not come back. Nothing is asked of it; what may still run there is not
+        /// stopped. Once for each.
         #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
         dead: Vec<String>,
         /// How long to wait for tasks to end, for example 2m.

@@ -31,12 +31,12 @@ pub enum Advice {
         /// The hosts.
         hosts: Vec<HostName>,
     },
-    /// Take away a manager that will not come back, on a manager that is reached.
+    /// Take away a manager that will not come back.
     RemoveManager {
         /// The node.
         node: NodeId,
     },
-    /// Take away an entry of the node list, on a manager.
+    /// Take away an entry of the node list.
     RemoveEntry {
         /// The node.
         node: NodeId,
@@ -102,11 +102,8 @@ impl fmt::Display for Advice {
                 write!(f, "unlock {} with `swarm unlock`{key}, then run again", names(hosts))
             }
             Self::BringBack { hosts } => write!(f, "bring {} back, then run again", names(hosts)),
-            Self::RemoveManager { node } => write!(
-                f,
-                "if it will not come back, run `docker node demote {node}` and then `docker node rm --force {node}` on a manager that is reached"
-            ),
-            Self::RemoveEntry { node } => write!(f, "run `docker node rm {node}` on a manager"),
+            Self::RemoveManager { node } => write!(f, "if it will not come back, take it out with `swarm node rm --dead {node}`"),
+            Self::RemoveEntry { node } => write!(f, "remove it with `swarm node rm --dead {node}`"),
             Self::WaitForLeader => f.write_str("wait for an election and run again; nothing proves that the managers are lost"),
             Self::ForceNewCluster { host } => write!(
                 f,

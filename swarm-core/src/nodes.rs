@@ -5,7 +5,7 @@ use crate::addr::{AddressSelector, ip_of};
 use crate::engine::{Force, NodeChange};
 use crate::id::{HostName, NodeId, StepId};
 use crate::intent::{Converge, Intent, Next, SoFar, not_now};
-use crate::observe::{HostState, NodeFacts, Observed, ObservedHost};
+use crate::observe::{HostState, NodeFacts, NodeState, Observed, ObservedHost};
 use crate::plan::{Action, Envelope, Plan, PlanOptions, PlanPurpose, Refusal, Risk, Step};
 use crate::quorum;
 use crate::spec::{Availability, ClusterSpec, Role};
@@ -146,6 +146,8 @@ pub struct RemoveNodes<'a> {
     pub hosts: Vec<HostName>,
     /// Those of them that are gone and will not come back: nothing is asked of them.
     pub dead: Vec<HostName>,
+    /// Nodes by their host names or ids, of hosts that are not named here: removed if they are down.
+    pub entries: Vec<String>,
 }
 
 /// One host on its way out.
@@ -241,7 +243,55 @@ impl RemoveNodes<'_> {
             }
             last = leaving.last;
         }
+        for name in &self.entries {
+            let mut refuse = |why: String| refusals.push(Refusal::Unfit { host: HostName::new(name.clone()), why });
+            let found = self.entry(observed, name);
+            let (node, through) = match (found.as_slice(), observed.cluster.live().first()) {
+                ([], _) | (_, None) => continue,
+                ([node], Some(through)) => (*node, through),
+                (several, _) => {
+                    let ids: Vec<&str> = several.iter().map(|n| n.id.as_str()).collect();
+                    refuse(format!("several nodes have this name; give the id of one: {}", ids.join(", ")));
+                    continue;
+                }
+            };
+            if let Some(host) = observed.host_of(&node.id).filter(|host| answers(observed.hosts.get(*host))) {
+                refuse(format!("it is {host}, which answers, so it is not dead; take it out by its name"));
+                continue;
+            }
+            // An entry whose host died before it gave its name is never down.
+            let gone = node.state == NodeState::Down || (node.state == NodeState::Unknown && node.hostname.is_empty());
+            if !gone || node.is_reachable_manager() {
+                refuse(format!("it is {}; name its host in the file with `role: none`, and the next apply takes it out", node.state));
+                continue;
+            }
+            if node.manager.is_some() {
+                voters -= 1;
+                if reachable < quorum::needed(voters) {
+                    refuse(format!("without it {}, and that is no majority", quorum::summary(voters, reachable)));
+                }
+            }
+            let id = StepId::new(format!("swarm/remove-{}", node.id));
+            let demote = node.role == Role::Manager;
+            steps.push(Step {
+                id: id.clone(),
+                host: Some(through.clone()),
+                action: Action::RemoveNode { node: node.id.clone(), demote, dead: true, stays: false },
+                before: format!("{} node {} ({})", node.role, node.id, node.hostname),
+                after: "no such node".into(),
+                needs: std::mem::replace(&mut last, vec![id]),
+                expect: None,
+                because: "it is down, and said to be gone for good".into(),
+                risk: if demote { Risk::Quorum } else { Risk::None },
+            });
+        }
         if refusals.is_empty() { Ok(steps) } else { Err(refusals) }
+    }
+
+    /// The nodes of a name or id.
+    fn entry<'o>(&self, observed: &'o Observed, name: &str) -> Vec<&'o NodeFacts> {
+        let nodes = observed.view().into_iter().flat_map(|v| &v.nodes);
+        nodes.filter(|n| n.hostname == name || n.id.as_str() == name).collect()
     }
 
     fn leave(&self, leaving: &mut Leaving<'_>, node: &NodeFacts, what: String) {
@@ -282,7 +332,9 @@ impl Intent for RemoveNodes<'_> {
                 let mut plan = Plan::of_work(self.spec, observed, steps, Vec::new());
                 plan.purpose = PlanPurpose::Remove;
                 let named: Vec<&str> = self.hosts.iter().chain(&self.dead).map(HostName::as_str).collect();
-                plan.notes.push(format!("take {} out of the file too, or the next apply brings it back", named.join(", ")));
+                if !named.is_empty() {
+                    plan.notes.push(format!("take {} out of the file too, or the next apply brings it back", named.join(", ")));
+                }
                 if plan.is_empty() { Next::Done(plan) } else { Next::Round(plan) }
             }
         }
@@ -298,6 +350,14 @@ impl Intent for RemoveNodes<'_> {
             if !self.dead.contains(host) && !out {
                 findings.push(say("it is not out of the swarm".into()));
             }
+        }
+        for name in &self.entries {
+            let listed = |node: &NodeFacts| Finding {
+                host: None,
+                kind: FindingKind::NotMember,
+                message: format!("node {} ({name}) is still listed", node.id),
+            };
+            findings.extend(self.entry(observed, name).into_iter().map(listed));
         }
         Verdict::of(findings, quorum_note(observed))
     }

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use swarm_core::advice::Advice;
 use swarm_core::driver::NoProgress;
-use swarm_core::engine::{Engine, Force, NodeChange};
+use swarm_core::engine::{Engine, Force};
+use swarm_core::id::NodeId;
+use swarm_core::nodes::RemoveNodes;
 use swarm_core::plan::{PlanOptions, render_text};
 use swarm_core::recover::Recover;
 use swarm_core::report::Ending;
-use swarm_core::spec::Role;
 use swarm_core::{Apply, ApplyError, ClusterSpec};
 use swarm_sim::{Incident, World};
 use swarm_tests::sim::{Drawer, THREE, cluster, one_more, spec};
@@ -53,6 +54,16 @@ async fn works(
         tokio::time::sleep(Duration::from_secs(20)).await;
     }
     panic!("{advice:?} was followed, and:\n{last}");
+}
+
+/// `swarm node rm --dead NODE`.
+async fn remove_dead(world: &World, node: &NodeId) {
+    let (wanted, fleet) = (spec(THREE), world.fleet("me"));
+    let remove = RemoveNodes { spec: &wanted, hosts: Vec::new(), dead: Vec::new(), entries: vec![node.to_string()] };
+    let apply = Apply::new(&wanted, &fleet);
+    let (plan, observed) = apply.plan_for(&remove).await.unwrap();
+    let report = apply.run_for(&remove, &plan, &observed).await;
+    assert_eq!(report.ending, Ending::Converged, "{report:?}");
 }
 
 /// The id of a host's node.
@@ -125,13 +136,7 @@ async fn try_out(advice: &Advice) {
             let text = THREE
                 .replace("  m3: { address: 10.0.0.3, role: manager }\n", "")
                 .replace("w1: { address: 10.0.0.4, role: worker", "w1: { address: 10.0.0.4, role: manager");
-            let remove = async |world: &World| {
-                let m1 = engine(world, "m1");
-                let version = m1.node(&gone).await.unwrap().version;
-                m1.update_node(&gone, version, &NodeChange { role: Some(Role::Worker), ..NodeChange::default() }).await.unwrap();
-                tokio::time::sleep(Duration::from_secs(2)).await;
-                m1.remove_node(&gone, Force::Yes).await.unwrap();
-            };
+            let remove = async |world: &World| remove_dead(world, &gone).await;
             works(&world, &spec(&text), Advice::RemoveManager { node: node(&world, "m3").await }, &[], None, remove).await;
         }
         Advice::RemoveEntry { .. } => {
@@ -141,7 +146,7 @@ async fn try_out(advice: &Advice) {
             tokio::time::sleep(Duration::from_secs(30)).await;
             world.cause(&Incident::RootRotated);
             let remove = async |world: &World| {
-                engine(world, "m1").remove_node(&gone, Force::No).await.unwrap();
+                remove_dead(world, &gone).await;
                 world.cause(&Incident::PowerOn("w1".into()));
             };
             works(&world, &wanted, Advice::RemoveEntry { node: node(&world, "w1").await }, &[], None, remove).await;

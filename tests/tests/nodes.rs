@@ -64,3 +64,42 @@ async fn the_life_of_nodes() {
     assert_eq!(gone.code, 0, "{gone:?}");
     assert_eq!(lab.nodes("m1"), ["m1 manager Ready Active", "m2 manager Ready Active", "w1 worker Ready Active"]);
 }
+
+/// Nodes whose hosts went from the file: named as long as they are there, removed by name or with `--prune` once they are down, and by the file
+/// itself where it owns them.
+#[tokio::test]
+async fn nodes_of_hosts_that_the_file_no_longer_has() {
+    let lab = TestLab::up(1, 3);
+    let owned = "policy: { prune: owned }";
+    let with = |workers: &[&'static str]| {
+        let mut hosts = vec![("m1", "manager", "")];
+        hosts.extend(workers.iter().map(|w| (*w, "worker", "")));
+        lab.text_with(&hosts, owned)
+    };
+    converge(&with(&["w1", "w2", "w3"])).await;
+    let file = lab.file(&lab.text(&[("m1", "manager", "")]));
+    let run = |args: &[&str]| cli::run(&[args, &["-f", file.to_str().unwrap()]].concat());
+    let alive = run(&["node", "rm", "--dead", "w1", "--yes"]);
+    assert!(alive.code == 1 && alive.err.contains("role: none"), "{alive:?}");
+    let left = run(&["apply", "--prune", "--yes"]);
+    assert!(left.code == 0 && left.out.contains("role: none") && lab.nodes("m1").len() == 4, "{left:?}");
+
+    for worker in ["w1", "w2", "w3"] {
+        lab.host(worker).kill(true).unwrap();
+    }
+    eventually("they are down", Duration::from_secs(60), || lab.nodes("m1").iter().filter(|n| n.contains("Down")).count() == 3).await;
+    let id = lab.docker("m1", &["node", "inspect", "w1", "--format", "{{.ID}}"]);
+    let removed = run(&["node", "rm", "--dead", id.trim(), "--yes"]);
+    assert!(removed.code == 0 && lab.nodes("m1").len() == 3, "{removed:?}");
+    let again = run(&["node", "rm", "--dead", id.trim(), "--yes"]);
+    assert!(again.code == 0 && again.out.contains("nothing to do"), "{again:?}");
+
+    // The file owns w2 and names it no more; w3 it still names, and w3 is only down.
+    let owner = lab.file(&with(&["w3"]));
+    let planned = cli::run(&["plan", "-f", owner.to_str().unwrap()]);
+    assert!(planned.code == 2 && planned.out.contains("it is down, and the file does not name it"), "{planned:?}");
+    let applied = cli::run(&["apply", "--yes", "-f", owner.to_str().unwrap()]);
+    assert!(lab.nodes("m1").len() == 2, "{applied:?}");
+    let pruned = run(&["apply", "--prune", "--yes"]);
+    assert!(pruned.code == 0 && lab.nodes("m1") == ["m1 manager Ready Active"], "{pruned:?}");
+}

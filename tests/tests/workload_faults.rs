@@ -162,7 +162,7 @@ fn nodes_are_taken_out_from_every_cut() {
             let over = swarm_sim::run(async {
                 let world = ready(&file, 11).await;
                 deploy(&world, &file, &stack(vec![service("app_web", "web:1", 4)]), DeployOptions::default()).await;
-                let inner = RemoveNodes { spec: &file, hosts: vec!["m3".into(), "w1".into()], dead: Vec::new() };
+                let inner = RemoveNodes { spec: &file, hosts: vec!["m3".into(), "w1".into()], dead: Vec::new(), entries: Vec::new() };
                 let intent = Emptied { inner, patience: Duration::from_secs(60) };
                 world.crash_at(call, point);
                 let reached = tokio::select! {
@@ -203,6 +203,7 @@ fn a_majority_is_kept_when_nodes_are_taken_out() {
             spec: &file,
             hosts: hosts.iter().map(|h| (*h).into()).collect(),
             dead: dead.iter().map(|h| (*h).into()).collect(),
+            entries: Vec::new(),
         };
         let refused = carry(&world, &file, &remove(&["m2"], &[])).await.unwrap_err().to_string();
         assert!(refused.contains("no majority"), "{refused}");

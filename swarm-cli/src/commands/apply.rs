@@ -32,6 +32,7 @@ fn options(limit: &LimitArgs, force: &ForceArgs, spec: &ClusterSpec) -> Result<P
     Ok(PlanOptions {
         force_leave: source::named(&force.force_leave, spec, "--force-leave")?,
         limit: source::limit(limit, spec)?,
+        prune: force.prune,
         ..PlanOptions::default()
     })
 }
@@ -141,8 +142,10 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
     let given = options(&args.limit, &args.force, &spec)?;
     // A saved plan is carried out with the options it was made with.
     let options = match &saved {
-        Some(_) if !args.limit.limit.is_empty() || !args.force.force_leave.is_empty() => {
-            return Err(Failure::Usage("a saved plan keeps its own options; --limit and --force-leave are given to `swarm plan`".into()));
+        Some(_) if !args.limit.limit.is_empty() || !args.force.force_leave.is_empty() || args.force.prune => {
+            return Err(Failure::Usage(
+                "a saved plan keeps its own options; --limit, --force-leave and --prune are given to `swarm plan`".into(),
+            ));
         }
         Some(plan) => PlanOptions { force_leave: plan.force_leave.clone(), limit: plan.limit.clone(), ..given },
         None => given,

@@ -45,11 +45,14 @@ pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Fai
         }
         NodeCommand::Rm { common, hosts, dead, timeout, dry_run, yes } => {
             let session = Session::open(common).await?;
-            let (hosts, dead) = (named(&session, hosts)?, named(&session, dead)?);
-            if hosts.is_empty() && dead.is_empty() {
+            // What is gone for good may be no host of the file any more.
+            let (known, entries): (Vec<String>, Vec<String>) =
+                dead.iter().cloned().partition(|name| session.spec.host(&HostName::new(name.clone())).is_some());
+            let (hosts, dead) = (named(&session, hosts)?, named(&session, &known)?);
+            let all: Vec<&str> = hosts.iter().chain(&dead).map(HostName::as_str).chain(entries.iter().map(String::as_str)).collect();
+            if all.is_empty() {
                 return Err(Failure::Usage("name a host, or --dead HOST".into()));
             }
-            let all: Vec<&str> = hosts.iter().chain(&dead).map(HostName::as_str).collect();
             let question = format!("Take {} out of the swarm for good?", all.join(", "));
             let how = How {
                 dry_run: *dry_run,
@@ -60,7 +63,7 @@ pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Fai
                 done: format!("{} is out of the swarm", all.join(", ")),
                 ..How::new("node rm", format)
             };
-            let inner = RemoveNodes { spec: &session.spec, hosts: hosts.clone(), dead: dead.clone() };
+            let inner = RemoveNodes { spec: &session.spec, hosts: hosts.clone(), dead: dead.clone(), entries: entries.clone() };
             carry(&session, &Emptied { inner, patience: *timeout }, how).await
         }
     }

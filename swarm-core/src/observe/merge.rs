@@ -136,6 +136,14 @@ pub struct Observed {
 pub struct Basis(pub BTreeMap<String, String>);
 
 impl ObservedCluster {
+    /// The hosts that answer as its managers.
+    pub fn live(&self) -> &[HostName] {
+        match self {
+            Self::One { live, .. } => live,
+            _ => &[],
+        }
+    }
+
     /// Whether the quorum is proven to be lost: the managers that may still be there are no majority.
     pub fn quorum_is_lost(&self) -> bool {
         match self {

@@ -196,7 +196,7 @@ mod tests {
         seen.hosts.extend(gone);
         let observed = merge(&spec, &seen, &BTreeSet::new());
         let planned = plan(&spec, &observed);
-        assert!(planned.is_empty() && planned.blocked[0].why.contains("docker node rm node-w1"), "{planned:?}");
+        assert!(planned.is_empty() && planned.blocked[0].why.contains("node rm --dead node-w1"), "{planned:?}");
         assert!(verify(&spec, &observed, None).findings.iter().any(|f| f.kind == FindingKind::Member));
     }
 

@@ -20,6 +20,8 @@ use std::net::IpAddr;
 pub struct PlanOptions {
     /// Hosts that may be taken out of another swarm.
     pub force_leave: BTreeSet<HostName>,
+    /// Whether nodes that are down and that the file does not name are removed.
+    pub prune: bool,
     /// Hosts to work on; `None` is all.
     pub limit: Option<BTreeSet<HostName>>,
     /// The fingerprint of the unlock key that is stored already.

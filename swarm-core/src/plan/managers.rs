@@ -9,7 +9,7 @@ use crate::advice::Advice;
 use crate::engine::Force;
 use crate::id::{HostName, NodeId, StepId};
 use crate::observe::{ClusterView, HostState, NodeFacts, NodeState, Observed, ObservedHost, cannot_answer};
-use crate::spec::{ClusterSpec, HostSpec, JOIN_LABEL};
+use crate::spec::{ClusterSpec, HostSpec, JOIN_LABEL, OWNER_LABEL, Prune};
 
 impl<'a> Builder<'a> {
     /// Whether the managers may become one more, or one less: the arithmetic refuses the plan, a manager that is not healthy and a full
@@ -100,13 +100,26 @@ impl<'a> Builder<'a> {
 
     /// A step that removes an entry; one that is a member of raft is demoted first.
     pub(super) fn remove_entry(&mut self, host: &HostSpec, node: &NodeFacts, because: &str, needs: Vec<StepId>) -> StepId {
-        let id = StepId::new(format!("{}/remove-{}", host.name, node.id));
+        self.remove(host, node, because, needs, false)
+    }
+
+    /// Whether a node that is no host of the file is removed: it is down, and the operator or the file said so.
+    fn is_pruned(&self, node: &NodeFacts) -> bool {
+        let owned = node.labels.get(OWNER_LABEL).is_some_and(|of| of == self.spec.name());
+        let meant = self.options.prune || (owned && self.spec.policy().prune == Prune::Owned);
+        meant && node.state == NodeState::Down && !node.is_reachable_manager()
+    }
+
+    /// The same; an entry that `dead` is of no host of the file, and is removed through this one.
+    fn remove(&mut self, host: &HostSpec, node: &NodeFacts, because: &str, needs: Vec<StepId>, dead: bool) -> StepId {
+        let of = if dead { "swarm" } else { host.name.as_str() };
+        let id = StepId::new(format!("{of}/remove-{}", node.id));
         let demote = node.manager.is_some();
         let name = if node.hostname.is_empty() { "no host name" } else { node.hostname.as_str() };
         self.push(Step {
             id: id.clone(),
             host: Some(host.name.clone()),
-            action: Action::RemoveNode { node: node.id.clone(), demote, dead: false, stays: false },
+            action: Action::RemoveNode { node: node.id.clone(), demote, dead, stays: false },
             before: format!("entry {} ({name})", node.id),
             after: "no such entry".into(),
             needs,
@@ -132,6 +145,21 @@ impl<'a> Builder<'a> {
                     let needs = if voter { std::mem::take(&mut chain) } else { Vec::new() };
                     let because = "the host left it behind: it has this host's address, and the host is another node now, or none";
                     let id = self.remove_entry(host, node, because, needs);
+                    if voter {
+                        chain = vec![id];
+                    }
+                }
+                None if self.is_pruned(node) => {
+                    let voter = node.manager.is_some();
+                    let live = self.observed.cluster.live().iter().find_map(|name| self.spec.host(name));
+                    let Some(through) = live else { continue };
+                    if voter && !raft.shrink(&node.id) {
+                        self.refusals.push(raft.refusal(through, -1));
+                        continue;
+                    }
+                    let needs = if voter { std::mem::take(&mut chain) } else { Vec::new() };
+                    let because = "it is down, and the file does not name it";
+                    let id = self.remove(through, node, because, needs, true);
                     if voter {
                         chain = vec![id];
                     }

@@ -234,6 +234,40 @@ fn the_checker_finds_what_a_broken_planner_would_do() {
     assert!(with(vec![("x9", promote())]).contains("not in the file"));
 }
 
+/// Nodes that no host of the file is go only when they are down, and the operator or the file said so.
+#[test]
+fn what_is_down_and_not_in_the_file_is_pruned_when_that_is_meant() {
+    let spec = spec(&["m1", "m2", "m3"]);
+    let with = |nodes: Vec<crate::observe::NodeFacts>| {
+        let mut seen = world(&[("m1", Is::Manager), ("m2", Is::Manager), ("m3", Is::Manager)]);
+        for report in seen.hosts.values_mut() {
+            if let Some(Ok(view)) = &mut report.view {
+                view.nodes.extend(nodes.iter().cloned());
+            }
+        }
+        merge(&spec, &seen, &BTreeSet::new())
+    };
+    let steps = |spec: &ClusterSpec, observed: &Observed, prune: bool| -> Vec<String> {
+        let Planned::Plan(plan) = build(spec, observed, &PlanOptions { prune, ..PlanOptions::default() }) else { panic!("refused") };
+        assert_eq!(lint(&plan, spec, observed, &BTreeSet::new()), []);
+        plan.steps.iter().map(|s| s.id.to_string()).collect()
+    };
+    let mut down = node("x1", Role::Worker, NodeState::Down, false);
+    let ready = node("x2", Role::Worker, NodeState::Ready, false);
+    let seen = with(vec![down.clone(), ready]);
+    assert_eq!(steps(&spec, &seen, true), ["swarm/remove-node-x1"]);
+    assert_eq!(steps(&spec, &seen, false), [""; 0]);
+    // By the file: only what carries its name.
+    let owning = ClusterSpec::builder("c").prune_owned();
+    let owning = ["m1", "m2", "m3"].iter().fold(owning, |b, m| b.host(crate::spec::HostSpec::manager(m, &crate::testkit::address(m))));
+    let owning = owning.build().unwrap();
+    let only =
+        |observed: &Observed| -> Vec<String> { steps(&owning, observed, false).into_iter().filter(|id| id.contains("remove")).collect() };
+    assert_eq!(only(&seen), [""; 0]);
+    down.labels.insert(crate::spec::OWNER_LABEL.into(), "c".into());
+    assert_eq!(only(&with(vec![down])), ["swarm/remove-node-x1"]);
+}
+
 fn any_is() -> impl Strategy<Value = Is> {
     prop::sample::select(vec![
         Is::Alone,

@@ -326,6 +326,13 @@ impl ClusterBuilder {
         self
     }
 
+    /// Nodes get a label with the cluster's name, and those that the file does not name any more are removed once they are down.
+    #[must_use]
+    pub fn prune_owned(mut self) -> Self {
+        self.policy.set("prune", text("owned"));
+        self
+    }
+
     /// The cluster, if nothing is wrong with it. What is only worth knowing is dropped; [`read`] gives it.
     ///
     /// # Errors

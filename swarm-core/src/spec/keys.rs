@@ -65,6 +65,8 @@ impl Key {
 
 /// Words of `role`.
 pub(super) const ROLES: &[&str] = &["manager", "worker", "none"];
+/// Words of `prune`.
+pub(super) const PRUNES: &[&str] = &["never", "owned"];
 /// Words of `availability`.
 pub(super) const ROTATE_TOKENS: &[&str] = &["never", "after_apply"];
 pub(super) const AVAILABILITIES: &[&str] = &["active", "pause", "drain"];
@@ -208,6 +210,12 @@ const SECTIONS: &[Section] = &[
                 "rotate_tokens",
                 Kind::Word(ROTATE_TOKENS),
                 "When join tokens are replaced: never, or after a run in which hosts joined, so that a token is good for one run only. Default: never.",
+            )
+            .shown("never"),
+            key(
+                "prune",
+                Kind::Word(PRUNES),
+                "Which nodes that the file does not name a run removes once they are down: never any, or those it owns. With owned, each node gets a label with the cluster's name. Default: never.",
             )
             .shown("never"),
         ],

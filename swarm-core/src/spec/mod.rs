@@ -37,6 +37,9 @@ pub const NAME_LABEL: &str = "swarm.cluster.name";
 /// way, so that a later run knows it.
 pub const JOIN_LABEL: &str = "swarm.join.host";
 
+/// The node label that says which cluster's file a node is from: written where `policy.prune` is `owned`.
+pub const OWNER_LABEL: &str = "swarm.owner";
+
 /// A node's part in the swarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -241,6 +244,26 @@ pub struct Policy {
     pub timeout: Duration,
     /// When join tokens are replaced.
     pub rotate_tokens: RotateTokens,
+    /// Which nodes that the file does not name are removed.
+    #[serde(skip_serializing_if = "Prune::is_never")]
+    pub prune: Prune,
+}
+
+/// Which nodes that the file does not name, and that are down, a run removes without having been asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prune {
+    /// None.
+    #[default]
+    Never,
+    /// Those that were nodes of this file: each of its nodes has a label with the cluster's name.
+    Owned,
+}
+
+impl Prune {
+    fn is_never(&self) -> bool {
+        *self == Self::Never
+    }
 }
 
 /// When join tokens are replaced without having been asked for.
@@ -256,7 +279,7 @@ pub enum RotateTokens {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { concurrency: 32, timeout: Duration::from_secs(300), rotate_tokens: RotateTokens::Never }
+        Self { concurrency: 32, timeout: Duration::from_secs(300), rotate_tokens: RotateTokens::Never, prune: Prune::Never }
     }
 }
 

@@ -1,12 +1,12 @@
 //! From the document's tree to a [`ClusterSpec`]: every problem is collected, none stops the reading.
 
 use super::fields::{Fields, Reader, join};
-use super::keys::{AVAILABILITIES, ROLES, ROTATE_TOKENS};
+use super::keys::{AVAILABILITIES, PRUNES, ROLES, ROTATE_TOKENS};
 use super::problem::{Problem, Problems, Severity};
 use super::tree::{Entry, Node, Value};
 use super::{
-    Availability, ClusterSpec, Connection, ExternalCa, HostSpec, InitSettings, Policy, Role, RotateTokens, SshSpec, StackFiles,
-    SwarmSettings,
+    Availability, ClusterSpec, Connection, ExternalCa, HostSpec, InitSettings, OWNER_LABEL, Policy, Prune, Role, RotateTokens, SshSpec,
+    StackFiles, SwarmSettings,
 };
 use crate::addr::{AddressSelector, HostAddress, ListenAddress, parse_network};
 use crate::id::HostName;
@@ -66,7 +66,13 @@ impl Reader {
         let stacks = self.stacks(&fields);
         let ignored_checks = self.ignored_checks(&fields);
         self.useless_of_cluster(&fields, &ssh, hosts.iter().flatten().map(|(_, host)| host));
-        Some(ClusterSpec { name: name?, hosts: hosts?, settings, init, unlock_key_file, policy, ignored_checks, stacks })
+        let (name, mut hosts) = (name?, hosts?);
+        if policy.prune == Prune::Owned {
+            for host in hosts.values_mut().filter(|h| !h.absent) {
+                host.labels.insert(OWNER_LABEL.to_owned(), Some(name.clone()));
+            }
+        }
+        Some(ClusterSpec { name, hosts, settings, init, unlock_key_file, policy, ignored_checks, stacks })
     }
 
     fn hosts(&mut self, fields: &Fields<'_>, default_ssh: &Fields<'_>) -> Option<BTreeMap<HostName, HostSpec>> {
@@ -329,6 +335,10 @@ impl Reader {
             rotate_tokens: match self.word(&fields, "rotate_tokens", ROTATE_TOKENS) {
                 Some("after_apply") => RotateTokens::AfterApply,
                 _ => default.rotate_tokens,
+            },
+            prune: match self.word(&fields, "prune", PRUNES) {
+                Some("owned") => Prune::Owned,
+                _ => default.prune,
             },
         }
     }

@@ -479,7 +479,7 @@ fn fits(refusal: &Refusal, incidents: &[Incident], _spec: &ClusterSpec) -> bool 
 
 fn explains(why: &str, incidents: &[Incident]) -> bool {
     // An entry of a join that was cut off before it had a name holds the root up until someone removes it: the text says which.
-    if why.contains("root certificate") && why.contains("docker node rm") {
+    if why.contains("root certificate") && why.contains("node rm --dead") {
         return incidents.iter().any(|b| matches!(b, Incident::RootRotated));
     }
     // It waits for others that were left out, each of which is explained itself.
