@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::args_swarm::{
-    AdoptArgs, BackupArgs, CaCommand, CertsArgs, CheckArgs, ExecArgs, MaintainArgs, RecoverArgs, RestoreArgs, SupportArgs, TokenCommand,
-    UnlockArgs, UnlockKeyCommand,
+    AdoptArgs, BackupArgs, CaCommand, CertsArgs, CheckArgs, DockerArgs, ExecArgs, MaintainArgs, RecoverArgs, RestoreArgs, SshArgs,
+    SupportArgs, TokenCommand, UnlockArgs, UnlockKeyCommand,
 };
 use crate::args_work::{NodeCommand, ObjectCommand, ServiceCommand, StackCommand};
 use crate::complete::{hosts, selectors};
@@ -83,6 +83,10 @@ pub(crate) enum Command {
     Maintain(MaintainArgs),
     /// Run a command on all hosts at once, each line of output with its host.
     Exec(ExecArgs),
+    /// Open a shell on a host, or run a command there, by your own `ssh`, with what the file says of user, key, port and jump hosts.
+    Ssh(SshArgs),
+    /// The docker command line of this machine against the engine of a host, over the connection that is there.
+    Docker(DockerArgs),
     /// Copy the state of a manager that does not lead into a file, with its engine stopped for some seconds.
     Backup(BackupArgs),
     /// Put a backup onto a fresh host of the same address, and bring the other hosts back.

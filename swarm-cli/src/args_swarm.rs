@@ -298,6 +298,30 @@ pub(crate) struct ExecArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct SshArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The host.
+    #[arg(value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub(crate) host: String,
+    /// A command, after `--`, as `ssh` takes it; without one a shell.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DockerArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The host whose engine is meant. Default: a manager that answers.
+    #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub(crate) host: Option<String>,
+    /// What the docker command line is asked, after `--`: `swarm docker -- node ls`.
+    #[arg(last = true, required = true, value_name = "ARGUMENT")]
+    pub(crate) arguments: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct SupportArgs {
     #[command(flatten)]
     pub(crate) common: Common,

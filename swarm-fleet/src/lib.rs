@@ -7,7 +7,7 @@ mod local;
 
 pub use key_file::KeyFile;
 pub use local::LocalHost;
-pub use swarm_ssh::{Ask, NoPrompt};
+pub use swarm_ssh::{Ask, NoPrompt, arguments as ssh_arguments};
 
 use async_trait::async_trait;
 use std::collections::HashMap;

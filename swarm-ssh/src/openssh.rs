@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use swarm_core::addr::HostAddress;
 use swarm_core::host::{BoxStream, Output};
 use swarm_core::spec::{HostKeyPolicy, Jump, SshSpec};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -124,6 +125,29 @@ fn proxy(jumps: &[Jump], spec: &SshSpec, person: bool, known_hosts: Option<&str>
     let to = shlex::try_quote(&last.address.to_string()).ok()?.into_owned();
     // The tokens are the next hop's; every other percent sign is one.
     Some(format!("{} -W '[%h]:%p' -- {to}", line.replace('%', "%%")))
+}
+
+/// The arguments with which a person's own `ssh` reaches a host as these settings say; the address is the last one. What they leave open is left to
+/// ssh_config, and a question about a host key is asked by `ssh` itself.
+pub fn arguments(address: &HostAddress, spec: &SshSpec) -> Vec<String> {
+    let known_hosts = spec.known_hosts.as_ref().map(|file| quoted(&home(&file.display().to_string())));
+    let mut args: Vec<String> = Vec::new();
+    let mut set = |option: String| args.extend(["-o".to_owned(), option]);
+    if spec.host_key == HostKeyPolicy::AcceptNew {
+        set("StrictHostKeyChecking=accept-new".into());
+    }
+    if let Some(file) = &known_hosts {
+        set(format!("UserKnownHostsFile={file}"));
+    }
+    if let Some(file) = &spec.identity_file {
+        set(format!("IdentityFile={}", quoted(&home(&file.display().to_string()))));
+    }
+    if let Some(way) = spec.jump.as_deref().and_then(|jumps| proxy(jumps, spec, true, known_hosts.as_deref())) {
+        set(format!("ProxyCommand={way}"));
+    }
+    args.extend(login(spec.user.as_deref(), spec.port));
+    args.extend(["--".to_owned(), address.to_string()]);
+    args
 }
 
 impl Master {

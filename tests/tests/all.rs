@@ -27,6 +27,7 @@ mod maintain;
 mod messages;
 mod nodes;
 mod openssh;
+mod reach;
 mod recover;
 mod refusals;
 mod registries;

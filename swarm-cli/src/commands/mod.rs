@@ -14,6 +14,7 @@ mod look;
 mod new;
 mod node;
 mod objects;
+mod reach;
 mod recover;
 mod service;
 mod stack;
@@ -103,6 +104,8 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Support(args) => wait(&args.common, support::run(&args, format)),
         Command::Maintain(args) => wait(&args.common, hosts::maintain(&args, format)),
         Command::Exec(args) => wait(&args.common, hosts::exec(&args, format)),
+        Command::Ssh(args) => reach::ssh(&args),
+        Command::Docker(args) => wait(&args.common, reach::docker(&args)),
         Command::Backup(args) => match &args.command {
             Some(command) => wait_for(backup::command(command, format)),
             None => wait(&args.common, backup::run(&args, format)),

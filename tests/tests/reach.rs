@@ -1,0 +1,38 @@
+//! Other programs on the way that the file describes: `ssh`, and the docker command line against a host's engine.
+
+use std::io::Write;
+use std::process::Stdio;
+use swarm_tests::cli::{self, Ran};
+use swarm_tests::lab::{TestLab, converge};
+
+#[tokio::test]
+async fn ssh_and_docker_go_where_the_file_says() {
+    let lab = TestLab::up(1, 1);
+    let text = lab.text(&lab.all(""));
+    converge(&text).await;
+    let file = lab.file(&text);
+    let run = |verb: &str, args: &[&str]| cli::run(&[&[verb, "-f", file.to_str().unwrap()], args].concat());
+
+    let named = run("ssh", &["w1", "--", "hostname"]);
+    assert!(named.code == 0 && named.out == "w1\n", "{named:?}");
+    assert_eq!(run("ssh", &["w1", "--", "exit", "7"]).code, 7);
+    let unknown = run("ssh", &["w9"]);
+    assert!(unknown.code == 64 && unknown.err.contains("HOST w9"), "{unknown:?}");
+
+    // A manager that answers, or the host that is named; exit codes and input are docker's.
+    let nodes = run("docker", &["--", "node", "ls", "--format", "{{.Hostname}}"]);
+    let mut names: Vec<&str> = nodes.out.lines().collect();
+    names.sort_unstable();
+    assert!(nodes.code == 0 && names == ["m1", "w1"], "{nodes:?}");
+    let on_w1 = run("docker", &["--host", "w1", "--", "info", "--format", "{{.Name}} {{.Swarm.ControlAvailable}}"]);
+    assert!(on_w1.code == 0 && on_w1.out == "w1 false\n", "{on_w1:?}");
+    assert_eq!(run("docker", &["--", "inspect", "nothing"]).code, 1);
+    let folder = lab.lab.dir.join("tmp");
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut command = cli::command(&["docker", "-f", file.to_str().unwrap(), "--", "secret", "create", "key", "-"]);
+    let mut child = command.env("TMPDIR", &folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"hush").unwrap();
+    let created: Ran = child.wait_with_output().unwrap().into();
+    assert!(created.code == 0 && lab.docker("m1", &["secret", "ls", "--format", "{{.Name}}"]).trim() == "key", "{created:?}");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "the folder of the socket is left");
+}
