@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::args_swarm::{
-    AdoptArgs, BackupArgs, CaCommand, CertsArgs, CheckArgs, DockerArgs, ExecArgs, MaintainArgs, RecoverArgs, RestoreArgs, SshArgs,
-    SupportArgs, TokenCommand, UnlockArgs, UnlockKeyCommand,
+    AdoptArgs, BackupArgs, CaCommand, CertsArgs, CheckArgs, DockerArgs, EventsArgs, ExecArgs, MaintainArgs, RecoverArgs, RestoreArgs,
+    SshArgs, SupportArgs, TokenCommand, UnlockArgs, UnlockKeyCommand,
 };
 use crate::args_work::{NodeCommand, ObjectCommand, ServiceCommand, StackCommand};
 use crate::complete::{hosts, selectors};
@@ -87,6 +87,8 @@ pub(crate) enum Command {
     Ssh(SshArgs),
     /// The docker command line of this machine against the engine of a host, over the connection that is there.
     Docker(DockerArgs),
+    /// What happened in the swarm, and with --follow what happens, in one order.
+    Events(EventsArgs),
     /// Copy the state of a manager that does not lead into a file, with its engine stopped for some seconds.
     Backup(BackupArgs),
     /// Put a backup onto a fresh host of the same address, and bring the other hosts back.

@@ -310,6 +310,21 @@ pub(crate) struct SshArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Go on with what happens from now on. Where a manager goes, another one is asked.
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// How far back, for example 10m. Managers keep the last 256 events each.
+    #[arg(long, default_value = "10m", value_parser = duration)]
+    pub(crate) since: std::time::Duration,
+    /// Only events of a type: node, service, network, secret, config. Once for each.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) types: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DockerArgs {
     #[command(flatten)]
     pub(crate) common: Common,

@@ -4,8 +4,8 @@
 #![allow(missing_docs, clippy::indexing_slicing, clippy::panic, reason = "most of this is written by mockall")]
 
 use crate::engine::{
-    EngineError, Exec, ExecRequest, Force, InitRequest, JoinRequest, Kind, LogLines, LogQuery, Membership, MembershipRead, NodeChange,
-    Object, Objects, ObjectsRead, Query, Sealed, Streams, StreamsRead, SwarmChange,
+    EngineError, EventQuery, Exec, ExecRequest, Force, InitRequest, JoinRequest, Kind, LogLines, LogQuery, Membership, MembershipRead,
+    NodeChange, Object, Objects, ObjectsRead, Query, Sealed, Streams, StreamsRead, SwarmChange, SwarmEvents,
 };
 use crate::host::{BoxStream, Command, Host, HostError, HostRead, Output};
 use crate::id::{HostName, NodeId};
@@ -50,6 +50,7 @@ mockall::mock! {
     #[async_trait]
     impl StreamsRead for Docker {
         async fn logs(&self, query: &LogQuery) -> Result<LogLines, EngineError>;
+        async fn events(&self, query: &EventQuery) -> Result<SwarmEvents, EngineError>;
     }
 
     #[async_trait]

@@ -6,6 +6,7 @@
 
 mod client;
 mod engine;
+mod events;
 mod exec;
 mod facts;
 mod list;

@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use swarm_core::engine::{EngineError, LogLine, LogLines, LogQuery, StreamsRead};
+use swarm_core::engine::{EngineError, EventQuery, LogLine, LogLines, LogQuery, StreamsRead, SwarmEvents};
 
 const DOING: Doing = Doing::read("reading the logs");
 
@@ -28,6 +28,10 @@ impl StreamsRead for DockerEngine {
         let (raw, body) = self.client().stream(DOING, &path).await?;
         let reader = Reader { body, raw, buffer: BytesMut::new(), ended: false };
         Ok(stream::unfold(reader, |mut reader| async move { reader.next().await.map(|line| (line, reader)) }).boxed())
+    }
+
+    async fn events(&self, query: &EventQuery) -> Result<SwarmEvents, EngineError> {
+        crate::events::events(self, query).await
     }
 }
 

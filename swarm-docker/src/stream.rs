@@ -27,7 +27,7 @@ fn answer_limit(request: &[u8]) -> Option<usize> {
     let path = line.strip_suffix(" HTTP/1.1")?.split(' ').nth(1)?;
     let path = path.split('?').next()?;
     // It lasts as long as it is read, and is read line by line.
-    if path.ends_with("/logs") {
+    if path.ends_with("/logs") || path.ends_with("/events") {
         return Some(usize::MAX);
     }
     let lists = ["/nodes", "/services", "/tasks", "/networks", "/secrets", "/configs"];

@@ -19,6 +19,7 @@ mod drift;
 mod engine;
 mod families;
 mod faults;
+mod happens;
 mod hostile;
 mod inside;
 mod kinds;

@@ -6,6 +6,7 @@ mod apply;
 mod backup;
 mod check;
 mod drill;
+mod events;
 mod hosts;
 mod inside;
 mod lab;
@@ -46,6 +47,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
             Command::Apply(_)
                 | Command::Lab(LabCommand::Up { .. })
                 | Command::Node(_)
+                | Command::Events(_)
                 | Command::Stack(StackCommand::Deploy { .. } | StackCommand::Rm { .. })
                 | Command::Service(
                     ServiceCommand::Scale { .. }
@@ -105,6 +107,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Maintain(args) => wait(&args.common, hosts::maintain(&args, format)),
         Command::Exec(args) => wait(&args.common, hosts::exec(&args, format)),
         Command::Ssh(args) => reach::ssh(&args),
+        Command::Events(args) => wait(&args.common, events::events(&args, format)),
         Command::Docker(args) => wait(&args.common, reach::docker(&args)),
         Command::Backup(args) => match &args.command {
             Some(command) => wait_for(backup::command(command, format)),

@@ -10,7 +10,7 @@ mod streams;
 pub use answer::{ErrorClass, Reason, classify_answer};
 pub use api::{Api, ConfigFacts, NodeObject, Resource};
 pub use objects::{Body, NoPayloads, Objects, ObjectsRead, Payloads, Sealed};
-pub use streams::{Exec, ExecOutput, ExecRequest, LogLine, LogLines, LogQuery, Streams, StreamsRead};
+pub use streams::{EventQuery, Exec, ExecOutput, ExecRequest, LogLine, LogLines, LogQuery, Streams, StreamsRead, SwarmEvent, SwarmEvents};
 
 pub use crate::credential::Part;
 pub use crate::object::{Kind, Object, Query};

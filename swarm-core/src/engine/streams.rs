@@ -3,6 +3,7 @@
 use super::{EngineError, ErrorClass, Reason};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use std::collections::BTreeMap;
 use std::fmt;
 use tokio::io::AsyncWrite;
 
@@ -33,9 +34,44 @@ pub struct LogLine {
 /// Lines as they come. It ends with the tasks, or with an error; dropping it ends the request.
 pub type LogLines = BoxStream<'static, Result<LogLine, EngineError>>;
 
+/// Which events of a swarm are wanted. Times are seconds since 1970, with a fraction if wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventQuery {
+    /// From when on; an engine keeps the last 256. `None` is from now on.
+    pub since: Option<String>,
+    /// Until when; `None` is without an end.
+    pub until: Option<String>,
+    /// Only events of these types: `node`, `service`, `network`, `secret`, `config`.
+    pub types: Vec<String>,
+}
+
+/// Something that happened in a swarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwarmEvent {
+    /// When, in nanoseconds since 1970, by the clock of the manager that wrote it down.
+    pub time: i64,
+    /// To what: `node`, `service`, `network`, `secret`, `config`.
+    pub kind: String,
+    /// What: `create`, `update`, `remove`.
+    pub action: String,
+    /// The id of the object.
+    pub id: String,
+    /// Its name, and what changed: `availability.new`, `state.old`, ….
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// Events as they come. It ends with the connection, with `until`, or with an error; dropping it ends the request.
+pub type SwarmEvents = BoxStream<'static, Result<SwarmEvent, EngineError>>;
+
 /// Questions whose answers last. Managers only. An engine that does not implement it refuses.
 #[async_trait]
 pub trait StreamsRead: Send + Sync {
+    /// What happens in the swarm. Each manager hears of everything.
+    async fn events(&self, _query: &EventQuery) -> Result<SwarmEvents, EngineError> {
+        let message = "this engine does not say what happens in its swarm".to_owned();
+        Err(EngineError { doing: "reading the events", class: ErrorClass::Refused, reason: Reason::Other, message })
+    }
+
     /// What the tasks of a service write.
     async fn logs(&self, _query: &LogQuery) -> Result<LogLines, EngineError> {
         let message = "this engine gives no access to what tasks write".to_owned();

@@ -1,0 +1,65 @@
+//! What happens in a swarm, in one order, also when the manager that told it goes.
+
+use std::io::{BufRead, BufReader};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use swarm_tests::cli;
+use swarm_tests::lab::{TestLab, converge, eventually};
+
+#[tokio::test]
+async fn events_go_on_when_the_manager_that_told_them_goes() {
+    let lab = TestLab::up(3, 1);
+    let text = lab.text(&lab.all(""));
+    converge(&text).await;
+    let file = lab.file(&text);
+    lab.docker("m1", &["node", "update", "--label-add", "before=1", "w1"]);
+    let past = cli::run(&["events", "--type", "node", "-f", file.to_str().unwrap()]);
+    assert!(past.code == 0 && past.out.contains("node update w1"), "{past:?}");
+    let none = cli::run(&["events", "--since", "0s", "-f", file.to_str().unwrap()]);
+    assert!(none.code == 0 && none.out.is_empty(), "{none:?}");
+    let wrong = cli::run(&["events", "--type", "container", "-f", file.to_str().unwrap()]);
+    assert!(wrong.code == 64 && wrong.err.contains("--type container"), "{wrong:?}");
+
+    let mut child = cli::begin(&["--format", "jsonl", "events", "--follow", "--since", "0s", "-f", file.to_str().unwrap()]);
+    let lines: Arc<Mutex<Vec<serde_json::Value>>> = Arc::default();
+    let (into, out) = (Arc::clone(&lines), child.stdout.take().unwrap());
+    std::thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            into.lock().unwrap().push(serde_json::from_str(&line).unwrap());
+        }
+    });
+    let secrets = || -> Vec<String> {
+        let lines = lines.lock().unwrap();
+        let created = lines.iter().filter(|l| l["type"] == "secret" && l["action"] == "create");
+        created.map(|l| l["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let make = |manager: &str, name: &str| {
+        let made = lab.host(manager).exec(&["sh", "-c", &format!("echo x | docker secret create {name} -")]);
+        assert!(made.is_ok(), "{made:?}");
+    };
+    // It is there when it has told the first one: which one that is does not matter.
+    let mut first = 0;
+    eventually("it tells what happens", Duration::from_secs(30), || {
+        first += 1;
+        make("m2", &format!("first-{first}"));
+        secrets().iter().any(|s| s.starts_with("first-"))
+    })
+    .await;
+    lab.host("m1").kill(true).unwrap();
+    eventually("the others have a leader", Duration::from_secs(60), || {
+        lab.host("m2").exec(&["sh", "-c", "echo x | docker secret create during -"]).is_ok()
+    })
+    .await;
+    make("m3", "after");
+    eventually("another manager tells it", Duration::from_secs(90), || secrets().contains(&"after".to_owned())).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let told = secrets();
+    assert!(told.contains(&"during".to_owned()), "nothing in between is lost: {told:?}");
+    let mut once = told.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), told.len(), "nothing is told twice: {told:?}");
+    let times: Vec<i64> = lines.lock().unwrap().iter().filter_map(|l| l["nanoseconds"].as_i64()).collect();
+    assert!(times.is_sorted(), "{times:?}");
+}
