@@ -53,6 +53,8 @@ async fn all_managers_are_replaced_by_one_apply() {
         assert_eq!(bed.lab.docker(old, &["info", "--format", "{{.Swarm.LocalNodeState}}"]).trim(), "inactive", "{old}");
     }
     eventually("the service has its three tasks", Duration::from_secs(30), || bed.all_containers("app_web").len() == 3).await;
+    let status = bed.swarm(&["status"]);
+    assert!(status.out.contains("(none)") && !applied.err.contains("was down"), "{status:?} {applied:?}");
     for (verb, code) in [("plan", 0), ("verify", 0), ("apply", 0)] {
         let again = bed.swarm(&[verb]);
         assert_eq!(again.code, code, "{verb}: {again:?}");

@@ -192,7 +192,7 @@ fn table(spec: &ClusterSpec, hosts: &[(&HostName, &ObservedHost)], observed: &Ob
     let mut why = String::new();
     for (name, host) in hosts {
         let engine = host.report.engine.as_ref().map(|e| e.version.as_str()).unwrap_or("");
-        let role = spec.host(name).map_or(String::new(), |h| format!("({})", h.role));
+        let role = spec.host(name).map_or(String::new(), |h| if h.absent { "(none)".into() } else { format!("({})", h.role) });
         let detail = || host.state.detail().map_or(String::new(), |d| format!("{name}: {}\n", d.replace('\n', " ")));
         match (&host.node, &host.presumed) {
             (Some(node), _) => add(node_row(name.as_str(), node, engine, width)),

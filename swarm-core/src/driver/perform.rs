@@ -177,7 +177,7 @@ impl Performer<'_> {
                 // An entry whose host died before it gave its name is never down: it stays unknown.
                 let never_there = facts.hostname.is_empty() && facts.manager.is_none() && facts.state == NodeState::Unknown;
                 if facts.state != NodeState::Down && !never_there {
-                    let message = format!("node {node} is {} now, and was down when this was planned", facts.state);
+                    let message = format!("node {node} is {}, and is removed only when it is down", facts.state);
                     return Err(EngineError { doing: "removing a node", class: ErrorClass::Conflict, reason: Reason::NodeInUse, message });
                 }
                 engine.remove_node(node, Force::No).await?;
