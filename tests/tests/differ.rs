@@ -6,11 +6,21 @@ use swarm_tests::differ::{Deed, Part, difference, in_memory, sequence, side_by_s
 const SEQUENCES: u64 = 40;
 const LABS: usize = 4;
 
-#[test]
-fn engines_and_the_simulator_go_the_same_way() {
-    let differing = side_by_side(0..SEQUENCES, LABS, |_, _, _| {});
+fn go_the_same_way(seeds: std::ops::Range<u64>) {
+    let differing = side_by_side(seeds, LABS, |_, _, _| {});
     let texts: Vec<String> = differing.iter().map(|(seed, text)| format!("seed {seed}, three times: {text}")).collect();
     assert!(texts.is_empty(), "{}", texts.join("\n"));
+}
+
+#[test]
+fn engines_and_the_simulator_go_the_same_way() {
+    go_the_same_way(0..SEQUENCES);
+}
+
+#[test]
+#[ignore = "full"]
+fn engines_and_the_simulator_go_the_same_way_further_on() {
+    go_the_same_way(SEQUENCES..2 * SEQUENCES);
 }
 
 /// The comparison can fail: what differs is shown, with both columns.

@@ -381,8 +381,14 @@ impl Run {
             let node = node.clone();
             self.board.change(index, |run| run.claim.own.insert(node));
         }
-        let via = if let Call::Join { via, .. } = &call { via.clone() } else { at.clone() };
-        self.board.change(index, |run| run.via = Some(via));
+        // A look at the host itself says nothing of a manager.
+        let via = match &call {
+            Call::Join { via, .. } => Some(via.clone()),
+            _ => (self.board.get(index)?.host != at).then(|| at.clone()),
+        };
+        if via.is_some() {
+            self.board.change(index, |run| run.via = via);
+        }
         Some(self.emit(at, Flight::Step(index), call))
     }
 

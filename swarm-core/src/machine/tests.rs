@@ -392,3 +392,29 @@ fn an_engine_that_falls_silent_is_a_doubt_and_ends() {
     }
     assert!(matches!(play.outcomes()[0], Some(Outcome::InDoubt { .. })));
 }
+
+/// Two joins fail at once for the same dead manager: after a look at each host, both are made again through another one.
+#[test]
+fn joins_that_fail_for_a_dead_manager_go_through_another_one() {
+    let spec = spec(&["m1", "m2", "m3", "w1", "w2"]);
+    let hosts = [("m1", Is::Manager), ("m2", Is::Manager), ("m3", Is::Manager), ("w1", Is::Alone), ("w2", Is::Alone)];
+    let mut play = Play::new(&spec, &hosts);
+    let via = |effects: &[Effect]| -> Vec<String> {
+        let of = |e: &Effect| match &e.call {
+            Call::Join { via, .. } => via.to_string(),
+            other => panic!("{other:?}"),
+        };
+        effects.iter().map(of).collect()
+    };
+    let joins = play.effects();
+    assert_eq!(via(&joins), ["m1", "m1"]);
+    for join in &joins {
+        play.answer(join, fails(ErrorClass::Conflict, Reason::RemoteUnreachable));
+    }
+    for look in play.effects() {
+        assert_eq!(look.call, Call::LookHost);
+        play.answer(&look, local(look.host.as_str(), LocalState::Inactive, false));
+    }
+    play.wait();
+    assert_eq!(via(&play.effects()), ["m2", "m2"]);
+}

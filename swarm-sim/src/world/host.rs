@@ -92,6 +92,8 @@ pub(crate) struct Host {
     pub(crate) disk_full: bool,
     /// There is room for a certificate and none for a raft log.
     pub(crate) disk_low: bool,
+    /// Its engine was started since: a join as a manager then gets as far as its host name before it fails (seen on engine 20.10).
+    pub(crate) started_on_low: bool,
     /// The manager its engine joined through: a promotion dials it again (moby `daemon/cluster/noderunner.go`, JoinAddr).
     pub(crate) joined_through: Option<IpAddr>,
     /// Seconds its clock is ahead of ours.

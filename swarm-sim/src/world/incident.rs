@@ -47,6 +47,7 @@ impl State {
 
     /// The engine starts, and its part in a swarm with it: a manager of a locked swarm waits for the key.
     fn begins(&mut self, host: &HostName) {
+        self.notices_its_disk(host);
         let Some(Local::Active { swarm, node, control }) = self.hosts.get(host).map(|h| h.local.clone()) else { return };
         let autolock = self.swarms.get(swarm).is_some_and(|s| s.settings.autolock == Some(true));
         self.again(swarm, &node, Some(Duration::from_millis(300)));
@@ -55,6 +56,12 @@ impl State {
         self.change(host, |h| !std::mem::replace(&mut h.waking, waits));
         if control && autolock {
             self.set_local(host, Local::Locked { swarm, node });
+        }
+    }
+
+    fn notices_its_disk(&mut self, host: &HostName) {
+        if let Some(h) = self.hosts.get_mut(host) {
+            h.started_on_low = h.disk_low;
         }
     }
 
@@ -126,6 +133,7 @@ impl State {
                         (h.local, h.certificate, h.joined_through) = (Local::Inactive, None, None);
                         true
                     });
+                    self.notices_its_disk(host);
                     self.watches.taken_out.insert(host.clone(), self.now);
                     self.forget_swarms_that_are_gone();
                 }
@@ -179,9 +187,10 @@ impl State {
             }
             Incident::DiskFull(host) => self.change(host, |h| !std::mem::replace(&mut h.disk_full, true)),
             Incident::DiskLow(host) => self.change(host, |h| !std::mem::replace(&mut h.disk_low, true)),
-            Incident::DiskFree(host) => {
-                self.change(host, |h| std::mem::replace(&mut h.disk_full, false) | std::mem::replace(&mut h.disk_low, false))
-            }
+            Incident::DiskFree(host) => self.change(host, |h| {
+                h.started_on_low = false;
+                std::mem::replace(&mut h.disk_full, false) | std::mem::replace(&mut h.disk_low, false)
+            }),
             Incident::Slow(host, by) => self.change(host, |h| std::mem::replace(&mut h.slow, *by) != *by),
             Incident::ClockSkew(host, seconds) => self.change(host, |h| std::mem::replace(&mut h.skew, *seconds) != *seconds),
             Incident::LiveRestore(host, on) => {

@@ -432,7 +432,7 @@ impl State {
             return self.join_failed(id, &op.host, words::no_dial_back(), waited);
         }
         self.insert_voter(swarm, node);
-        if !self.hosts.get(&op.host).is_some_and(|h| h.disk_low) {
+        if !self.hosts.get(&op.host).is_some_and(|h| h.disk_low && !h.started_on_low) {
             self.register(swarm, node);
         }
         let after = 400 + self.rng.u64(0..80);

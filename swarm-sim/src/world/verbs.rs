@@ -144,6 +144,7 @@ impl World {
                 slow: Duration::ZERO,
                 disk_full: false,
                 disk_low: false,
+                started_on_low: false,
                 joined_through: None,
                 skew: 0,
                 port_taken: false,
