@@ -55,6 +55,14 @@ async fn a_program_runs_in_a_task_wherever_it_is() {
     std::fs::write(&path, &input).unwrap();
     let expected = sh(&["md5sum", path.to_str().unwrap()]);
     assert!(summed.code == 0 && summed.out.get(..32) == expected.get(..32), "{summed:?} {expected}");
+    // Both ways at once: it reads only as far as it can answer.
+    let mut child = bed.begin_first(&["service", "exec"], &["-i", "app_web.1", "--", "/bin/cat"]);
+    let input = input.repeat(12);
+    let (mut stdin, sent) = (child.stdin.take().unwrap(), input.clone());
+    let writer = std::thread::spawn(move || stdin.write_all(&sent));
+    let echoed = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    assert!(echoed.status.success() && echoed.stdout == input, "{} bytes came back", echoed.stdout.len());
     let large = exec(&["app_web", "--", "/bin/sh", "-c", "/bin/busybox head -c 9000000 /dev/zero | /bin/busybox tr '\\000' x"]);
     assert_eq!((large.code, large.out.len()), (0, 9_000_000));
 

@@ -5,12 +5,14 @@ use crate::args_work::InsideArgs;
 use crate::failure::Failure;
 use crate::terminal;
 use futures_util::StreamExt;
+use std::convert::Infallible;
+use std::future::pending;
 use std::io::{IsTerminal, Write};
 use swarm_core::engine::{Engine, Exec, ExecOutput, ExecRequest, Kind, Object, Query};
 use swarm_core::fleet::Fleet;
 use swarm_core::observe::Observed;
 use swarm_core::spec::HostSpec;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncWriteExt, copy};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn failed(error: impl ToString) -> Failure {
@@ -89,37 +91,37 @@ fn place<'s>(session: &'s Session, task: &Object, observed: &Observed) -> Result
     Ok((host, container.ok_or_else(|| failed("the task has no container"))?.to_owned()))
 }
 
-/// Hands input in and output out, until the program ends.
-async fn follow(mut running: Exec, engine: &dyn Engine, args: &InsideArgs) -> Result<(), Failure> {
+/// Hands input in and output out, until the program ends. Neither waits for the other: a program may read only what it has room to answer.
+async fn follow(running: Exec, engine: &dyn Engine, args: &InsideArgs) -> Result<(), Failure> {
     let _raw = if args.tty { terminal::raw() } else { None };
+    let Exec { id, mut input, mut output } = running;
     let mut resized = signal(SignalKind::window_change()).map_err(failed)?;
-    let mut input = tokio::io::stdin();
-    let mut open = args.interactive;
-    let mut buffer = vec![0; 16 * 1024];
-    loop {
-        tokio::select! {
-            out = running.output.next() => match out {
-                None => return Ok(()),
-                Some(out) => write(&out.map_err(failed)?).map_err(failed)?,
-            },
-            read = input.read(&mut buffer), if open => {
-                let read = read.map_err(failed)?;
-                let sent = match buffer.get(..read) {
-                    Some(bytes) if !bytes.is_empty() => running.input.write_all(bytes).await,
-                    _ => {
-                        open = false;
-                        running.input.shutdown().await
-                    }
-                };
-                // A program that ended reads nothing any more: what it wrote comes all the same.
-                open &= sent.is_ok();
-            }
-            _ = resized.recv(), if args.tty => {
-                if let Some(size) = terminal::size() {
-                    let _ = engine.exec_resize(&running.id, size).await;
-                }
+    let sends = async {
+        if args.interactive {
+            // A program that ended reads nothing any more: what it wrote comes all the same.
+            let _ = copy(&mut tokio::io::stdin(), &mut input).await;
+            let _ = input.shutdown().await;
+        }
+        pending::<Infallible>().await
+    };
+    let resizes = async {
+        while args.tty && resized.recv().await.is_some() {
+            if let Some(size) = terminal::size() {
+                let _ = engine.exec_resize(&id, size).await;
             }
         }
+        pending::<Infallible>().await
+    };
+    let receives = async {
+        while let Some(out) = output.next().await {
+            write(&out.map_err(failed)?).map_err(failed)?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        done = receives => done,
+        never = sends => match never {},
+        never = resizes => match never {},
     }
 }
 
