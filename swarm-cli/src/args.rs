@@ -130,7 +130,7 @@ pub(crate) enum Format {
 /// Only some of the hosts.
 #[derive(Debug, Args)]
 pub(crate) struct LimitArgs {
-    /// Only these hosts: names, globs (w*), role=worker, role=manager; comma-separated.
+    /// Only these hosts: names, globs (w*), role=worker, role=manager, role=none; comma-separated.
     #[arg(long, value_delimiter = ',', value_name = "HOST,…", add = ArgValueCompleter::new(selectors))]
     pub(crate) limit: Vec<String>,
 }

@@ -35,6 +35,6 @@ pub(crate) fn hosts(current: &OsStr) -> Vec<CompletionCandidate> {
 pub(crate) fn selectors(current: &OsStr) -> Vec<CompletionCandidate> {
     let current = current.to_string_lossy();
     let (before, last) = current.rsplit_once(',').map_or((String::new(), &*current), |(before, last)| (format!("{before},"), last));
-    let roles = ["role=manager", "role=worker"].into_iter().filter(|r| r.starts_with(last)).map(str::to_owned);
+    let roles = ["role=manager", "role=worker", "role=none"].into_iter().filter(|r| r.starts_with(last)).map(str::to_owned);
     names(last).into_iter().chain(roles).map(|name| CompletionCandidate::new(format!("{before}{name}"))).collect()
 }

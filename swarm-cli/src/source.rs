@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use swarm_core::ClusterSpec;
 use swarm_core::id::HostName;
-use swarm_core::spec::{Node, Problem, Role, Severity, Value};
+use swarm_core::spec::{HostSpec, Node, Problem, Role, Severity, Value};
 use swarm_sim::Description;
 
 /// Reads a file, or standard input for `-`, up to a bound.
@@ -131,13 +131,14 @@ pub(crate) fn limit(args: &LimitArgs, spec: &ClusterSpec) -> Result<Option<BTree
     let mut chosen = BTreeSet::new();
     for pattern in &args.limit {
         let before = chosen.len();
-        let fits = |name: &str, role: Role| match pattern.as_str() {
-            "role=manager" => role == Role::Manager,
-            "role=worker" => role == Role::Worker,
-            pattern => glob(pattern, name),
+        let fits = |host: &HostSpec| match pattern.as_str() {
+            "role=manager" => host.role == Role::Manager,
+            "role=worker" => host.role == Role::Worker && !host.absent,
+            "role=none" => host.absent,
+            pattern => glob(pattern, host.name.as_str()),
         };
-        chosen.extend(spec.hosts().filter(|h| fits(h.name.as_str(), h.role)).map(|h| h.name.clone()));
-        if chosen.len() == before && !spec.hosts().any(|h| fits(h.name.as_str(), h.role)) {
+        chosen.extend(spec.hosts().filter(|h| fits(h)).map(|h| h.name.clone()));
+        if chosen.len() == before && !spec.hosts().any(fits) {
             let names: Vec<&str> = spec.hosts().map(|h| h.name.as_str()).collect();
             return Err(Failure::Usage(format!("--limit {pattern} selects no host; there are {}", names.join(", "))));
         }
