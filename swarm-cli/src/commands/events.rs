@@ -74,7 +74,7 @@ pub(super) async fn events(args: &EventsArgs, format: Format) -> Result<u8, Fail
         }
         let first = *silent_since.get_or_insert_with(std::time::Instant::now);
         if first.elapsed() >= PATIENCE {
-            return Err(Failure::Other(format!("no manager has told what happens for {} s", PATIENCE.as_secs())));
+            return Err(Failure::Other(format!("no manager has answered for {} s", PATIENCE.as_secs())));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
