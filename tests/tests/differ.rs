@@ -17,12 +17,6 @@ fn engines_and_the_simulator_go_the_same_way() {
     go_the_same_way(0..SEQUENCES);
 }
 
-#[test]
-#[ignore = "full"]
-fn engines_and_the_simulator_go_the_same_way_further_on() {
-    go_the_same_way(SEQUENCES..2 * SEQUENCES);
-}
-
 /// The comparison can fail: what differs is shown, with both columns.
 #[test]
 fn two_worlds_that_differ_are_told_apart() {
