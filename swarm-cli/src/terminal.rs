@@ -61,6 +61,7 @@ impl Drop for Guard {
 /// Watches for signals while questions may be asked. One that comes during a question ends the program, with the terminal as it was.
 pub(crate) fn watch() {
     WATCH.call_once(|| {
+        restore_at_a_panic();
         for (kind, code) in
             [(SignalKind::interrupt(), 130), (SignalKind::terminate(), 143), (SignalKind::hangup(), 129), (SignalKind::quit(), 131)]
         {
@@ -124,6 +125,15 @@ pub(crate) fn raw() -> Option<Guard> {
     Some(guard)
 }
 
+/// A program that panics elsewhere, or without unwinding, drops no guard of a question.
+fn restore_at_a_panic() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        restore();
+        before(panic);
+    }));
+}
+
 /// Asks for a secret.
 pub(crate) fn ask(question: &str) -> Option<Secret> {
     let terminal = open()?;
@@ -135,4 +145,32 @@ pub(crate) fn ask(question: &str) -> Option<Secret> {
     let read = BufReader::new(&terminal).read_line(&mut answer).ok()?;
     // The end of input is no answer, and no empty one.
     (read > 0).then(|| Secret::new(answer.trim_end_matches(['\r', '\n'])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    const INSIDE: &str = "SWARM_TEST_PANICS";
+
+    /// On a terminal of its own, and as a program of its own: a question is there as another thread panics.
+    #[test]
+    fn a_panic_gives_the_terminal_back() {
+        if std::env::var_os(INSIDE).is_some() {
+            let terminal = open().unwrap();
+            restore_at_a_panic();
+            silence(&terminal, "? ").unwrap();
+            let silent = tcgetattr(&terminal).unwrap();
+            assert!(!silent.local_modes.contains(LocalModes::ECHO));
+            std::thread::spawn(|| panic!("on purpose")).join().unwrap_err();
+            std::process::abort();
+        }
+        let program = std::env::current_exe().unwrap();
+        let line = format!("'{}' --exact terminal::tests::a_panic_gives_the_terminal_back; stty -a", program.display());
+        let mut script = Command::new("script");
+        script.args(["-qfec", &line, "/dev/null"]).env(INSIDE, "1").env("SHELL", "/bin/sh").stdin(std::process::Stdio::null());
+        let output = String::from_utf8_lossy(&script.output().unwrap().stdout).into_owned();
+        assert!(output.contains(" echo ") && !output.contains("-echo "), "{output}");
+    }
 }

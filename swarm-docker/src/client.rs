@@ -3,7 +3,7 @@
 //! bollard writes request and answer bodies to the log at debug level, so whatever carries a token or a key is sent from here
 //! instead. It also sends no API version (0.21.1), so the version is put into the path here, for both.
 
-use crate::list;
+use crate::list::{self, Real};
 use crate::stream::{Connector, NotReached, Target};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -246,14 +246,14 @@ impl EngineClient {
         &self,
         doing: Doing,
         path: &str,
-        least: usize,
+        real: Real,
         each: fn(W) -> Result<T, String>,
     ) -> Result<Vec<T>, EngineError>
     where
         W: serde::de::DeserializeOwned,
     {
         let bytes = doing.within(self.bytes(doing, Method::GET, path, None, None)).await?;
-        list::read(&bytes, least, each).map_err(|e| doing.unusable(&format!("the engine's answer is not such a list: {e}")))
+        list::read(&bytes, real, each).map_err(|e| doing.unusable(&format!("the engine's answer is not such a list: {e}")))
     }
 
     /// A body that lasts, once the engine has begun it; and whether its bytes come without frames.

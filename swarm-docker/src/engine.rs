@@ -2,6 +2,7 @@
 
 use crate::client::{Doing, EngineClient};
 use crate::facts;
+use crate::list::Real;
 use crate::stream::Target;
 use crate::tls::TlsTarget;
 use async_trait::async_trait;
@@ -125,7 +126,7 @@ impl MembershipRead for DockerEngine {
     async fn nodes(&self) -> Result<Vec<NodeFacts>, EngineError> {
         let doing = Doing::read("listing the nodes");
         // A real node takes more than a kilobyte.
-        self.client.list(doing, "/nodes", 256, facts::node).await
+        self.client.list(doing, "/nodes", Real { least: 256, typed: true }, facts::node).await
     }
 
     async fn node(&self, id: &NodeId) -> Result<NodeFacts, EngineError> {
@@ -143,7 +144,7 @@ impl MembershipRead for DockerEngine {
     async fn service_count(&self) -> Result<usize, EngineError> {
         // Not through bollard: specifications of services may hold passwords in their environment.
         let doing = Doing::read("listing the services");
-        let services = self.client.list(doing, "/services", 64, |_: serde::de::IgnoredAny| Ok(())).await?;
+        let services = self.client.list(doing, "/services", Real { least: 64, typed: false }, |_: serde::de::IgnoredAny| Ok(())).await?;
         Ok(services.len())
     }
 }

@@ -8,16 +8,40 @@ use std::marker::PhantomData;
 /// How many entries may be smaller than the least, before that is no accident.
 const FREE: usize = 64;
 
+/// What real entries of a list are like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Real {
+    /// How many bytes each has at least.
+    pub(crate) least: usize,
+    /// Whether they become types of ours. Of others nothing is kept, or all of it as raw JSON, of which real entries too cost more than
+    /// four times their bytes.
+    pub(crate) typed: bool,
+}
+
+/// What a text of an answer takes in memory at most, by its two quotation marks: its place in a map, and its own piece of the heap.
+const OF_A_MARK: usize = 40;
+/// What may be taken beside three times the bytes of a list that is kept.
+const BESIDE: usize = 60 << 20;
+
+/// Whether a list is made of so many tiny texts that keeping them would cost more than four times its bytes.
+fn is_dust(bytes: &[u8]) -> bool {
+    let marks = bytes.iter().filter(|b| **b == b'"').count();
+    marks.saturating_mul(OF_A_MARK) > bytes.len().saturating_mul(3).saturating_add(BESIDE)
+}
+
 struct List<W, T> {
     each: fn(W) -> Result<T, String>,
     most: usize,
     wire: PhantomData<W>,
 }
 
-/// Reads a list of which each entry takes `least` bytes or more.
-pub(crate) fn read<W: DeserializeOwned, T>(bytes: &[u8], least: usize, each: fn(W) -> Result<T, String>) -> Result<Vec<T>, String> {
+/// Reads a list.
+pub(crate) fn read<W: DeserializeOwned, T>(bytes: &[u8], real: Real, each: fn(W) -> Result<T, String>) -> Result<Vec<T>, String> {
+    if real.typed && is_dust(bytes) {
+        return Err("it is made of more texts than its bytes can hold of real ones".into());
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let list = List { each, most: bytes.len() / least + FREE, wire: PhantomData };
+    let list = List { each, most: bytes.len() / real.least + FREE, wire: PhantomData };
     let found = list.deserialize(&mut reader).map_err(|e| e.to_string())?;
     reader.end().map_err(|e| e.to_string())?;
     Ok(found)
@@ -55,6 +79,8 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
+    const REAL: Real = Real { least: 256, typed: true };
+
     fn id(value: Value) -> Result<String, String> {
         value.get("ID").and_then(Value::as_str).map(str::to_owned).ok_or_else(|| "a node has no id".into())
     }
@@ -62,13 +88,16 @@ mod tests {
     #[test]
     fn a_list_of_nothing_ends_at_its_first_entry_and_a_crowd_before_it_costs_memory() {
         let nothing = format!("[{}{{}}]", "{},".repeat(2_000_000));
-        assert!(read(nothing.as_bytes(), 256, id).unwrap_err().contains("no id"));
+        assert!(read(nothing.as_bytes(), REAL, id).unwrap_err().contains("no id"));
         let crowd = format!("[{}{{\"ID\":\"a\"}}]", "{\"ID\":\"a\"},".repeat(100_000));
-        assert!(read(crowd.as_bytes(), 256, id).unwrap_err().contains("more entries"));
+        assert!(read(crowd.as_bytes(), REAL, id).unwrap_err().contains("more entries"));
         let real = format!("[{{\"ID\":\"a\",\"x\":\"{}\"}}]", "x".repeat(500));
-        assert_eq!(read(real.as_bytes(), 256, id).unwrap(), ["a"]);
+        assert_eq!(read(real.as_bytes(), REAL, id).unwrap(), ["a"]);
+        let texts: Vec<String> = (0..3_000_000).map(|i| format!("\"{i:x}\":\"\"")).collect();
+        let dust = format!("[{{\"ID\":\"a\",\"Labels\":{{{}}}}}]", texts.join(","));
+        assert!(read(dust.as_bytes(), REAL, id).unwrap_err().contains("more texts"));
         for wrong in ["{}", "[", "[{\"ID\":\"a\"}] x", ""] {
-            assert!(read(wrong.as_bytes(), 256, id).is_err(), "{wrong}");
+            assert!(read(wrong.as_bytes(), REAL, id).is_err(), "{wrong}");
         }
     }
 }

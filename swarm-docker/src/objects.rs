@@ -2,6 +2,7 @@
 
 use crate::client::Doing;
 use crate::engine::DockerEngine;
+use crate::list::Real;
 use async_trait::async_trait;
 use hyper::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -56,7 +57,7 @@ impl ObjectsRead for DockerEngine {
         // Health of services' tasks is asked for in the same breath; engines that do not know it leave it out.
         let status = if query.kind == Kind::Service { "&status=true" } else { "" };
         let path = format!("{}?filters={}{status}", query.kind.path(), part(&filters));
-        self.client().list(Doing::read(doing_list(query.kind)), &path, 64, object).await
+        self.client().list(Doing::read(doing_list(query.kind)), &path, Real { least: 64, typed: false }, object).await
     }
 
     async fn get(&self, kind: Kind, id: &str) -> Result<Object, EngineError> {

@@ -267,3 +267,68 @@ async fn a_line_that_stalls_or_breaks_anywhere_is_named_by_its_layer() {
     assert!(matches!(error, HostError::Lost { .. }), "{error:?}");
     assert!(began.elapsed() < Duration::from_secs(25) + SLACK, "{:?} after {passed:?} bytes", began.elapsed());
 }
+
+/// What an engine answers costs at most four times its bytes and 60 MB, whatever it holds: nodes, counts, and what is about one thing. Lists of
+/// objects are kept as raw JSON, and are not held to this.
+#[test]
+fn answers_cost_at_most_four_times_their_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let repeated = |text: &str, count: usize| text.repeat(count);
+    let plugins: Vec<String> = (0..17).map(|i| format!("{{\"Type\":\"Log\",\"Name\":\"plugin{i}\"}}")).collect();
+    let node = |i: usize| {
+        format!(
+            "{{\"ID\":\"{i:025x}\",\"Version\":{{\"Index\":{i}}},\"Spec\":{{\"Labels\":{{\"rack\":\"a\"}},\"Role\":\"worker\",\"Availability\":\"active\"}},\"Description\":{{\"Hostname\":\"h{i}\",\
+             \"Engine\":{{\"EngineVersion\":\"28.5.2\",\"Plugins\":[{}]}},\"TLSInfo\":{{\"TrustRoot\":\"{}\"}}}},\"Status\":{{\"State\":\"ready\",\"Addr\":\"10.0.0.1\"}}}}",
+            plugins.join(","),
+            "M".repeat(700)
+        )
+    };
+    let nodes: Vec<String> = (0..15_000).map(node).collect();
+    let small: Vec<String> = (0..2_000_000).map(|i| format!("{{\"ID\":\"{i:x}\"}}")).collect();
+    let labels: Vec<String> = (0..2_500_000).map(|i| format!("\"{i:x}\":\"\"")).collect();
+    let files = [
+        ("real", format!("[{}]", nodes.join(","))),
+        ("empty", format!("[{}{{}}]", repeated("{},", 2_000_000))),
+        ("small", format!("[{}]", small.join(","))),
+        ("labels", format!("[{{\"ID\":\"a\",\"Spec\":{{\"Labels\":{{{}}}}}}}]", labels.join(","))),
+        ("zeros", format!("[{{\"ID\":\"a\",\"x\":[{}0]}}]", repeated("0,", 12_000_000))),
+        ("maps", format!("[{{\"ID\":\"a\",\"x\":[{}{{}}]}}]", repeated("{},", 8_000_000))),
+        ("deep", repeated("[", 20_000_000)),
+        ("text", format!("[\"{}\"]", repeated("x", 33_000_000))),
+    ];
+    for (name, text) in &files {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    let probe = swarm_tests::cli::binary().with_file_name("answer_probe");
+    let mut dear = Vec::new();
+    for (what, name) in [
+        ("nodes", "real"),
+        ("nodes", "empty"),
+        ("nodes", "small"),
+        ("nodes", "labels"),
+        ("nodes", "zeros"),
+        ("nodes", "maps"),
+        ("nodes", "deep"),
+        ("nodes", "text"),
+        ("count", "real"),
+        ("count", "small"),
+        ("count", "zeros"),
+        ("cluster", "labels"),
+        ("cluster", "maps"),
+        ("info", "labels"),
+        ("info", "zeros"),
+    ] {
+        let output = std::process::Command::new(&probe).arg(what).arg(dir.path().join(name)).output().unwrap();
+        let line = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut fields = line.trim().splitn(4, '\t');
+        let mut number = || fields.next().and_then(|f| f.parse::<u64>().ok()).unwrap_or_else(|| panic!("{what} {name}: {output:?}"));
+        let (bytes, cost) = (number(), number() * 1024);
+        if name == "real" {
+            assert!(line.contains("\tread\t15000"), "{what} {name}: {line}");
+        }
+        if cost > 4 * bytes + 60_000_000 {
+            dear.push(format!("{what} {name}: {cost} bytes of memory for {bytes}"));
+        }
+    }
+    assert!(dear.is_empty(), "{}", dear.join("\n"));
+}

@@ -157,3 +157,78 @@ async fn a_jump_host_is_shared_only_where_its_settings_are_equal() {
     assert!(error.to_string().contains(&bastion.address.to_string()) && error.to_string().contains("not known"), "{error}");
     host("third", base).connect().await.unwrap();
 }
+
+/// What `ssh -G` says of one host is used for no other, whatever the configuration and the environment are like: each of four hosts that are
+/// asked for at once gets the verdict that `ssh` has for it.
+#[test]
+fn one_answer_of_ssh_belongs_to_one_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = Keys::new(&dir.path().join("keys"));
+    std::fs::write(keys.at("authorized"), format!("{}\n", keys.public("user"))).unwrap();
+    let server = keys.serve("plain", &["host"], "");
+    for (file, key) in [("right", "host"), ("other", "wrong")] {
+        std::fs::write(keys.at(file), format!("[127.0.0.1]:{} {}\n", server.port, keys.public(key))).unwrap();
+    }
+    let section = |known: &str, user: &str, port: u16| {
+        format!(
+            "  HostName 127.0.0.1\n  Port {port}\n  User {user}\n  IdentityFile {}\n  IdentitiesOnly yes\n  UserKnownHostsFile {}\n  GlobalKnownHostsFile none\n",
+            keys.at("user"),
+            keys.at(known)
+        )
+    };
+    let sections = [
+        section("right", "root", server.port),
+        section("other", "root", server.port),
+        section("right", "127.0.0.1", server.port),
+        section("right", "root", 1),
+    ];
+    let layouts: Vec<Layout> = sections
+        .iter()
+        .enumerate()
+        .map(|(number, section)| Layout { production: "one answer", host: format!("g{number}"), section: section.clone() })
+        .collect();
+    let plain: Vec<u8> = layouts.iter().flat_map(|l| format!("Host {}\n{}", l.host, l.section).into_bytes()).collect();
+    let quoted: Vec<u8> = layouts.iter().flat_map(|l| format!("\"Host\" \"{}\"\n{}", l.host, l.section).into_bytes()).collect();
+    let matched: Vec<u8> =
+        layouts.iter().flat_map(|l| format!("Match exec \"test %n = {}\"\n{}", l.host, l.section).into_bytes()).collect();
+    let latin = [&b"Host caf\xe9 *\n  ConnectTimeout 7\n"[..], &plain].concat();
+    let expected = [Verdict::Connects, Verdict::Changed, Verdict::Refused, Verdict::Refused];
+    let mut bench = Bench::new(dir.path(), &layouts);
+    let hosts: Vec<&str> = layouts.iter().map(|l| l.host.as_str()).collect();
+    for (what, config, home) in [
+        ("as it is", &plain, Some("/root")),
+        ("a Latin-1 byte", &latin, Some("/root")),
+        ("quoted keywords and arguments", &quoted, Some("/root")),
+        ("Match exec", &matched, Some("/root")),
+        ("another HOME than the account's", &plain, Some("/nonexistent")),
+        ("no HOME", &plain, None),
+    ] {
+        std::fs::write(dir.path().join("config"), config).unwrap();
+        bench.variables = home.map(|home| ("HOME".to_owned(), home.to_owned())).into_iter().collect();
+        bench.without = if home.is_none() { vec!["HOME"] } else { Vec::new() };
+        let (theirs, ours) = (bench.all_openssh(&hosts), bench.ours("auto", &hosts, None));
+        for (host, expected) in hosts.iter().zip(expected) {
+            assert_eq!((theirs[*host].0, ours[*host].0), (expected, expected), "{what}, {host}: {:?} {:?}", theirs[*host], ours[*host]);
+        }
+    }
+}
+
+/// Who connects is said with `-v`, once for a host, and with the setting that made it so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_connects_is_said_once() {
+    let lab = TestLab::up(1, 0);
+    let dir = tempfile::tempdir().unwrap();
+    let address = lab.host("m1").address;
+    let layouts = [Layout { production: "said", host: address.to_string(), section: "  KnownHostsCommand /bin/true\n".into() }];
+    let bench = Bench::new(dir.path(), &layouts);
+    let file = lab.file(&lab.text(&lab.all("")));
+    let run = |args: &[&str]| -> swarm_tests::cli::Ran {
+        let mut command = swarm_tests::cli::command(&[args, &["-f", file.to_str().unwrap()]].concat());
+        command.env("PATH", format!("{}:{}", bench.dir.join("bin").display(), std::env::var("PATH").unwrap()));
+        command.output().unwrap().into()
+    };
+    let said = run(&["-v", "status"]);
+    assert!(said.out.contains("standalone") && said.err.matches("your own ssh connects: knownhostscommand").count() == 1, "{said:?}");
+    let quiet = run(&["status"]);
+    assert!(quiet.out.contains("standalone") && !quiet.err.contains("your own ssh"), "{quiet:?}");
+}

@@ -34,12 +34,16 @@ impl Builder<'_> {
         add(&mut plain, "IPv6", "  HostName ::1", &format!("[::1]:{port} {host}\n"));
         add(&mut plain, "IPv6", "  HostName ::1", &format!("::1 {host}\n"));
         add(&mut plain, "IPv6", "  HostName ::1", &good);
-        add(&mut plain, "IPv6", "  HostName ::ffff:127.0.0.1", &good);
+        add(&mut plain, "IPv4-mapped", "  HostName ::ffff:127.0.0.1", &good);
+        add(&mut plain, "IPv4-mapped", "  HostName ::ffff:127.0.0.1", &format!("[::ffff:127.0.0.1]:{port} {host}\n"));
         add(&mut plain, "upper case", "  HostName localhost", &format!("[LOCALHOST]:{port} {host}\n"));
         add(&mut plain, "upper case", "  HostName localhost", &format!("[LocalHos?]:{port},other {host}\n"));
         add(&mut plain, "upper case", "  HostName localhost", &format!("*,![LOCALHOST]:{port} {host}\n"));
+        add(&mut plain, "upper case", "  HostName localhost", &format!("[LOCALHOST]:{} {host}\n", port.wrapping_add(1)));
         add(&mut plain, "User", "  User no-such-user", &good);
+        add(&mut plain, "User", "  User root", &good);
         add(&mut plain, "Port", "  Port 1", &good);
+        add(&mut plain, "Port", &format!("  Port {port}"), &good);
         // Files.
         let other = self.file(".other", good.as_bytes());
         add(&mut plain, "UserKnownHostsFile", &format!("  UserKnownHostsFile {other}"), "");
@@ -134,7 +138,7 @@ impl Builder<'_> {
         add(&mut plain, "PreferredAuthentications", "  PreferredAuthentications password", &good);
         add(&mut plain, "PreferredAuthentications", "  PreferredAuthentications keyboard-interactive,publickey", &good);
         add(&mut plain, "PreferredAuthentications", "  PreferredAuthentications gssapi-with-mic", &good);
-        add(&mut plain, "IdentityFile none", "  IdentityFile none", &good);
+        add(&mut plain, "IdentityFile", "  IdentityFile none", &good);
         add(&mut plain, "IdentityFile", &format!("  IdentityFile {agent_key}"), &good);
         add(&mut plain, "IdentityFile", "  IdentityFile /nonexistent", &good);
         add(&mut plain, "AddressFamily", "  AddressFamily inet", &good);
@@ -144,21 +148,25 @@ impl Builder<'_> {
         add(&mut plain, "ConnectTimeout", "  ConnectTimeout 5", &good);
         add(&mut plain, "ConnectTimeout", "  ConnectTimeout 5\n  Port 1", &good);
         // What OpenSSH itself does.
-        add(&mut plain, "ProxyCommand", &format!("  ProxyCommand nc 127.0.0.1 {port}"), &good);
+        add(&mut plain, "ProxyCommand", &format!("  ProxyCommand /bin/busybox nc 127.0.0.1 {port}"), &good);
         add(&mut plain, "ProxyCommand", "  ProxyCommand false", &good);
         add(&mut plain, "KnownHostsCommand", &format!("  KnownHostsCommand /bin/cat {other}"), "");
         add(&mut plain, "KnownHostsCommand", &format!("  KnownHostsCommand /bin/echo @revoked * {host}"), &good);
         add(&mut plain, "KnownHostsCommand", "  KnownHostsCommand /bin/false", &good);
         add(&mut plain, "CheckHostIP", "  CheckHostIP yes\n  HostName localhost", &format!("[localhost]:{port} {host}\n"));
         add(&mut plain, "CheckHostIP", "  CheckHostIP yes\n  HostName localhost", &format!("[localhost]:{port} {host}\n{wrong}"));
+        add(&mut plain, "CheckHostIP", "  CheckHostIP yes\n  HostName localhost", &wrong);
         add(&mut plain, "VerifyHostKeyDNS", "  VerifyHostKeyDNS yes", &good);
         add(&mut plain, "VerifyHostKeyDNS", "  VerifyHostKeyDNS yes", "");
         add(&mut plain, "RemoteCommand", "  RemoteCommand echo", &good);
         add(&mut plain, "RemoteCommand", "  RemoteCommand none", &good);
         add(&mut plain, "SessionType", "  SessionType none", &good);
+        add(&mut plain, "SessionType", "  SessionType default", &good);
         add(&mut plain, "PKCS11Provider", "  PKCS11Provider /nonexistent.so", &good);
+        add(&mut plain, "PKCS11Provider", "  PKCS11Provider /nonexistent.so\n  IdentityFile none", &good);
         add(&mut plain, "ControlPath", "  ControlPath /nonexistent/c", &good);
         add(&mut plain, "ControlPath", "  ControlPath none", &good);
+        add(&mut plain, "ControlPath", "  ControlPath /nonexistent/c", &wrong);
         add(&mut plain, "StrictHostKeyChecking", "  StrictHostKeyChecking yes", &good);
         add(&mut plain, "StrictHostKeyChecking", "  StrictHostKeyChecking no", &wrong);
         for (production, more, known) in plain {
@@ -204,6 +212,10 @@ impl Builder<'_> {
         self.add("CertificateFile", "plain", &format!("  IdentityFile {bare}\n  CertificateFile {certified}-cert.pub"), good);
         self.add("CertificateFile", "plain", &format!("  IdentityFile {bare}\n  CertificateFile none"), good);
         self.add("a key with a passphrase", "plain", &format!("  IdentityFile {}", self.keys.at("locked")), good);
+        let unlocked = self.file(".unlocked", &std::fs::read(self.keys.at("locked")).unwrap());
+        crate::lab::sh(&["chmod", "600", &unlocked]);
+        crate::lab::sh(&["ssh-keygen", "-q", "-p", "-P", "secret", "-N", "", "-f", &unlocked]);
+        self.add("a key with a passphrase", "plain", &format!("  IdentityFile {unlocked}"), good);
 
         // Jump hosts: each is a host of the configuration, judged by its own settings.
         let plain = self.port("plain");

@@ -13,7 +13,7 @@ pub type Servers = BTreeMap<&'static str, Server>;
 /// Starts them.
 pub fn servers(keys: &Keys) -> Servers {
     let mut authorized = String::new();
-    for name in ["user", "userrsa", "usersmall", "agent"] {
+    for name in ["user", "userrsa", "usersmall", "agent", "locked"] {
         let _ = writeln!(authorized, "{}", keys.public(name));
     }
     std::fs::write(keys.at("authorized"), authorized).unwrap();
@@ -96,10 +96,11 @@ impl<'a> Builder<'a> {
     fn add_bytes(&mut self, production: &'static str, server: &str, more: &str, known: &[u8]) {
         let host = format!("l{}", self.all.len());
         let file = self.file(".known", known);
+        // Identity files add up: one that the layout is about would be tried beside the usual one, and the latter would open the door.
+        let identity = if more.contains("IdentityFile") { String::new() } else { format!("  IdentityFile {}\n", self.keys.at("user")) };
         let section = format!(
-            "{more}\n  HostName 127.0.0.1\n  Port {}\n  User root\n  IdentityFile {}\n  IdentitiesOnly yes\n  UserKnownHostsFile {file}\n  GlobalKnownHostsFile none\n",
+            "{more}\n  HostName 127.0.0.1\n  Port {}\n  User root\n{identity}  IdentitiesOnly yes\n  UserKnownHostsFile {file}\n  GlobalKnownHostsFile none\n",
             self.port(server),
-            self.keys.at("user")
         );
         let mut case =
             Case { name: "127.0.0.1".into(), alias: false, port: self.port(server), server: server.into(), files: vec![known.to_vec()] };
@@ -156,6 +157,7 @@ impl<'a> Builder<'a> {
             ("several keys", format!("{at} {wrong}\n{at} {ecdsa}\n{at} {rsa}\n")),
             ("no line", String::new()),
             ("no line", "# nothing\n\n   \n".into()),
+            ("no line", format!("# nothing\n\n   \n{at} {right}\n")),
             ("the port", format!("127.0.0.1 {right}\n")),
             ("the port", format!("127.0.0.1 {wrong}\n")),
             ("the port", format!("[127.0.0.1]:22 {right}\n")),
@@ -232,7 +234,12 @@ impl<'a> Builder<'a> {
                 let text = std::fs::read_to_string(self.keys.at("good-cert.pub")).unwrap();
                 format!("{at} {text}")
             }),
+            ("a certificate as a key", {
+                let text = std::fs::read_to_string(self.keys.at("good-cert.pub")).unwrap();
+                format!("{at} {text}{at} {right}\n")
+            }),
             ("quotes", format!("\"{at}\" {right}\n")),
+            ("quotes", format!("{at} {right} \"a comment\n")),
             ("quotes", format!("{at} \"{right}\"\n")),
             ("an old RSA line", format!("{at} 1024 35 12345678901234567890\n{at} {right}\n")),
             ("an old RSA line", format!("{at} 1024 35 12345678901234567890\n")),
@@ -254,6 +261,9 @@ impl<'a> Builder<'a> {
             for line in ["::1", "0:0:0:0:0:0:0:1", "*", "*:*", "::?", "!::1,*"] {
                 self.add("IPv6, written", "plain", &format!("  HostName {name}"), &format!("[{line}]:{port} {right}\n"));
             }
+        }
+        for production in ["a file that others can write", "a file of another user"] {
+            self.add(production, "plain", "", &format!("{at} {wrong}\n"));
         }
         for mode in ["664", "646", "666", "644", "600", "440"] {
             let known = self.file(".known", b"");

@@ -55,6 +55,8 @@ pub struct Bench {
     pub dir: PathBuf,
     /// Variables that both clients see besides those of this process.
     pub variables: Vec<(String, String)>,
+    /// Variables that neither sees.
+    pub without: Vec<&'static str>,
 }
 
 impl Bench {
@@ -77,7 +79,7 @@ impl Bench {
         let ssh = bin.join("ssh");
         std::fs::write(&ssh, script).unwrap();
         crate::lab::sh(&["chmod", "755", ssh.to_str().unwrap()]);
-        Self { dir: dir.to_owned(), variables: Vec::new() }
+        Self { dir: dir.to_owned(), variables: Vec::new(), without: Vec::new() }
     }
 
     fn command(&self, program: &Path) -> Command {
@@ -85,6 +87,9 @@ impl Bench {
         let path = format!("{}:{}", self.dir.join("bin").display(), std::env::var("PATH").unwrap());
         command.env("PATH", path).env_remove("SSH_AUTH_SOCK").env_remove("KRB5CCNAME").stdin(Stdio::null());
         command.envs(self.variables.iter().map(|(k, v)| (k, v)));
+        self.without.iter().for_each(|name| {
+            command.env_remove(name);
+        });
         command
     }
 
