@@ -2,10 +2,8 @@
 
 use crate::client::Doing;
 use crate::engine::DockerEngine;
-use bytes::{Bytes, BytesMut};
-use futures_util::stream::{self, StreamExt};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use crate::pieces::{of_body, pieces};
+use bytes::BytesMut;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::json;
@@ -30,60 +28,19 @@ pub(crate) async fn events(engine: &DockerEngine, query: &EventQuery) -> Result<
         }
     }
     let (_, body) = engine.client().stream(DOING, &path).await?;
-    let reader = Reader { body, buffer: BytesMut::new(), ended: false };
-    Ok(stream::unfold(reader, |mut reader| async move { reader.next().await.map(|event| (event, reader)) }).boxed())
+    Ok(pieces(of_body(body), DOING, take))
 }
 
-struct Reader {
-    body: Incoming,
-    buffer: BytesMut,
-    ended: bool,
-}
-
-impl Reader {
-    async fn next(&mut self) -> Option<Result<SwarmEvent, EngineError>> {
-        loop {
-            if let Some(line) = take(&mut self.buffer, self.ended) {
-                match read(&line) {
-                    Ok(event) => return Some(Ok(event)),
-                    Err(why) => {
-                        self.ended = true;
-                        self.buffer.clear();
-                        return Some(Err(DOING.unusable(&why)));
-                    }
-                }
-            }
-            if self.ended {
-                return None;
-            }
-            match self.body.frame().await {
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.buffer.extend_from_slice(&data);
-                    }
-                    if self.buffer.len() > EVENT {
-                        self.ended = true;
-                        self.buffer.clear();
-                        return Some(Err(DOING.unusable("an event is longer than 1 MiB")));
-                    }
-                }
-                Some(Err(error)) => {
-                    self.ended = true;
-                    return Some(Err(DOING.lost(&error.to_string())));
-                }
-                None => self.ended = true,
-            }
-        }
-    }
-}
-
-/// The next whole line with something on it.
-fn take(buffer: &mut BytesMut, ended: bool) -> Option<Bytes> {
+/// The next event of what came so far.
+fn take(buffer: &mut BytesMut, ended: bool) -> Option<Result<SwarmEvent, EngineError>> {
     loop {
-        let end = buffer.iter().position(|b| *b == b'\n').map(|at| at + 1).or((ended && !buffer.is_empty()).then_some(buffer.len()))?;
+        let end = buffer.iter().position(|b| *b == b'\n').map(|at| at + 1).or((ended && !buffer.is_empty()).then_some(buffer.len()));
+        let Some(end) = end else {
+            return (buffer.len() > EVENT).then(|| Err(DOING.unusable("an event is longer than 1 MiB")));
+        };
         let line = buffer.split_to(end).freeze();
         if !line.iter().all(u8::is_ascii_whitespace) {
-            return Some(line);
+            return Some(read(&line).map_err(|why| DOING.unusable(&why)));
         }
     }
 }
@@ -125,10 +82,12 @@ mod tests {
         let mut found = Vec::new();
         for byte in text.bytes() {
             buffer.extend_from_slice(&[byte]);
-            found.extend(take(&mut buffer, false).map(|line| read(&line).unwrap()));
+            found.extend(take(&mut buffer, false).map(Result::unwrap));
         }
         assert_eq!((found.len(), found[0].time, found[0].attributes["name"].as_str()), (1, 7, "w1"));
-        assert_eq!(read(&take(&mut buffer, true).unwrap()).unwrap().kind, "secret");
+        assert_eq!(take(&mut buffer, true).unwrap().unwrap().kind, "secret");
         assert!(read(b"[1]").is_err() && take(&mut buffer, true).is_none());
+        let mut endless = BytesMut::from(vec![b'x'; EVENT + 1].as_slice());
+        assert!(take(&mut endless, false).unwrap().unwrap_err().message.contains("longer than 1 MiB"));
     }
 }

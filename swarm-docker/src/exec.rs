@@ -2,14 +2,13 @@
 
 use crate::client::Doing;
 use crate::engine::DockerEngine;
+use crate::pieces::{of_reader, pieces};
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
-use futures_util::stream::{self, StreamExt};
 use hyper::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use swarm_core::engine::{EngineError, Exec, ExecOutput, ExecRequest, Streams};
-use tokio::io::{AsyncRead, AsyncReadExt};
 
 const WHAT: &str = "running a program in a container";
 
@@ -22,7 +21,7 @@ impl Streams for DockerEngine {
     async fn exec(&self, request: &ExecRequest) -> Result<Exec, EngineError> {
         let doing = self.change(WHAT);
         let terminal = request.terminal.is_some();
-        // Engines from 23.0 on (API 1.42) have the size from the first moment; older ones are told it afterwards.
+        // Engines from 23.0 on (API 1.42) have the size from the first moment; older ones get it afterwards.
         let size = request.terminal.map(|(rows, columns)| [rows, columns]);
         let body = json!({
             "AttachStdin": request.stdin,
@@ -44,8 +43,7 @@ impl Streams for DockerEngine {
             self.exec_resize(&id, size).await?;
         }
         let (read, write) = tokio::io::split(io);
-        let reader = Frames { read, raw: terminal, buffer: BytesMut::new(), ended: false };
-        let output = stream::unfold(reader, |mut reader| async move { reader.next().await.map(|out| (out, reader)) }).boxed();
+        let output = pieces(of_reader(read), Doing::change(WHAT), move |buffer, _| take(buffer, terminal).map(Ok));
         Ok(Exec { id, input: Box::new(write), output })
     }
 
@@ -59,35 +57,6 @@ impl Streams for DockerEngine {
         let found = self.read(Doing::read("asking for an exit code"), &format!("/exec/{}/json", part(id))).await?;
         let runs = found.get("Running").and_then(Value::as_bool) == Some(true);
         Ok(found.get("ExitCode").and_then(Value::as_i64).filter(|_| !runs))
-    }
-}
-
-struct Frames<R> {
-    read: R,
-    /// Whether bytes come without frames.
-    raw: bool,
-    buffer: BytesMut,
-    ended: bool,
-}
-
-impl<R: AsyncRead + Unpin> Frames<R> {
-    async fn next(&mut self) -> Option<Result<ExecOutput, EngineError>> {
-        loop {
-            if let Some(out) = take(&mut self.buffer, self.raw) {
-                return Some(Ok(out));
-            }
-            if self.ended {
-                return None;
-            }
-            match self.read.read_buf(&mut self.buffer).await {
-                Ok(0) => self.ended = true,
-                Ok(_) => {}
-                Err(error) => {
-                    self.ended = true;
-                    return Some(Err(Doing::change(WHAT).lost(&error.to_string())));
-                }
-            }
-        }
     }
 }
 
@@ -119,6 +88,7 @@ fn take(buffer: &mut BytesMut, raw: bool) -> Option<ExecOutput> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::StreamExt;
     use tokio::io::AsyncWriteExt;
 
     #[tokio::test]
@@ -130,7 +100,7 @@ mod tests {
         let all = [frame(1, "hello "), frame(2, "trouble"), frame(1, ""), frame(1, "world")].concat();
         for size in [1, 3, 8, 9, 1000] {
             let (mut near, far) = tokio::io::duplex(size);
-            let mut source = Frames { read: far, raw: false, buffer: BytesMut::new(), ended: false };
+            let mut source = pieces(of_reader(far), Doing::change(WHAT), |buffer, _| take(buffer, false).map(Ok));
             let sent = all.clone();
             let writes = async move { near.write_all(&sent).await };
             let reads = async {

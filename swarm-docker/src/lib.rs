@@ -12,6 +12,7 @@ mod facts;
 mod list;
 mod logs;
 mod objects;
+mod pieces;
 mod stream;
 mod tls;
 

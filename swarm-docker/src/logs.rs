@@ -2,11 +2,9 @@
 
 use crate::client::Doing;
 use crate::engine::DockerEngine;
+use crate::pieces::{of_body, pieces};
 use async_trait::async_trait;
 use bytes::{Buf, Bytes, BytesMut};
-use futures_util::stream::{self, StreamExt};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use swarm_core::engine::{EngineError, EventQuery, LogLine, LogLines, LogQuery, StreamsRead, SwarmEvents};
 
@@ -26,45 +24,12 @@ impl StreamsRead for DockerEngine {
             path = format!("{path}&since={}", part(since));
         }
         let (raw, body) = self.client().stream(DOING, &path).await?;
-        let reader = Reader { body, raw, buffer: BytesMut::new(), ended: false };
-        Ok(stream::unfold(reader, |mut reader| async move { reader.next().await.map(|line| (line, reader)) }).boxed())
+        let take_line = move |buffer: &mut BytesMut, ended| take(buffer, raw, ended).map(Ok);
+        Ok(pieces(of_body(body), DOING, take_line))
     }
 
     async fn events(&self, query: &EventQuery) -> Result<SwarmEvents, EngineError> {
         crate::events::events(self, query).await
-    }
-}
-
-struct Reader {
-    body: Incoming,
-    /// Whether bytes come without frames.
-    raw: bool,
-    buffer: BytesMut,
-    ended: bool,
-}
-
-impl Reader {
-    async fn next(&mut self) -> Option<Result<LogLine, EngineError>> {
-        loop {
-            if let Some(line) = take(&mut self.buffer, self.raw, self.ended) {
-                return Some(Ok(line));
-            }
-            if self.ended {
-                return None;
-            }
-            match self.body.frame().await {
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.buffer.extend_from_slice(&data);
-                    }
-                }
-                Some(Err(error)) => {
-                    self.ended = true;
-                    return Some(Err(DOING.lost(&error.to_string())));
-                }
-                None => self.ended = true,
-            }
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What happens in a swarm, in one order, also when the manager that told it goes.
+//! What happens in a swarm, in one order, also when the manager that it comes from goes.
 
 use std::io::{BufRead, BufReader};
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use swarm_tests::cli;
 use swarm_tests::lab::{TestLab, converge, eventually};
 
 #[tokio::test]
-async fn events_go_on_when_the_manager_that_told_them_goes() {
+async fn events_go_on_when_the_manager_that_they_come_from_goes() {
     let lab = TestLab::up(3, 1);
     let text = lab.text(&lab.all(""));
     converge(&text).await;
@@ -43,9 +43,9 @@ async fn events_go_on_when_the_manager_that_told_them_goes() {
         let script = format!("docker secret inspect {name} >/dev/null 2>&1 || echo x | docker secret create {name} -");
         lab.host(manager).exec(&["sh", "-c", &script]).is_ok()
     };
-    // It is there when it has told the first one: which one that is does not matter.
+    // It follows when the first one is there: which one that is does not matter.
     let mut first = 0;
-    eventually("it tells what happens", Duration::from_secs(30), || {
+    eventually("it shows what happens", Duration::from_secs(30), || {
         first += 1;
         assert!(made("m2", &format!("first-{first}")));
         secrets().iter().any(|s| s.starts_with("first-"))
@@ -54,15 +54,15 @@ async fn events_go_on_when_the_manager_that_told_them_goes() {
     lab.host("m1").kill(true).unwrap();
     eventually("the others have a leader", Duration::from_secs(60), || made("m2", "during")).await;
     eventually("so says each of them", Duration::from_secs(30), || made("m3", "after")).await;
-    eventually("another manager tells it", Duration::from_secs(90), || secrets().contains(&"after".to_owned())).await;
+    eventually("it comes from another manager", Duration::from_secs(90), || secrets().contains(&"after".to_owned())).await;
     child.kill().unwrap();
     child.wait().unwrap();
-    let told = secrets();
-    assert!(told.contains(&"during".to_owned()), "nothing in between is lost: {told:?}");
-    let mut once = told.clone();
+    let shown = secrets();
+    assert!(shown.contains(&"during".to_owned()), "nothing in between is lost: {shown:?}");
+    let mut once = shown.clone();
     once.sort();
     once.dedup();
-    assert_eq!(once.len(), told.len(), "nothing is told twice: {told:?}");
+    assert_eq!(once.len(), shown.len(), "nothing is shown twice: {shown:?}");
     let times: Vec<i64> = lines.lock().unwrap().iter().filter_map(|l| l["nanoseconds"].as_i64()).collect();
     assert!(times.is_sorted(), "{times:?}");
 }

@@ -34,8 +34,8 @@ pub(super) async fn events(args: &EventsArgs, format: Format) -> Result<u8, Fail
     let session = Session::open(&args.common).await?;
     let mut since = now().saturating_sub(args.since);
     let until = (!args.follow).then(|| seconds(now()));
-    // Another manager tells the last ones again.
-    let mut told: BTreeSet<(i64, String, String)> = BTreeSet::new();
+    // Of another manager the last ones come again.
+    let mut shown: BTreeSet<(i64, String, String)> = BTreeSet::new();
     let mut silent_since = None;
     loop {
         let (observed, _) = session.objects(&[]).await?;
@@ -57,7 +57,7 @@ pub(super) async fn events(args: &EventsArgs, format: Format) -> Result<u8, Fail
                         break false;
                     }
                     Some(Ok(event)) => {
-                        if told.insert((event.time, event.id.clone(), event.action.clone())) {
+                        if shown.insert((event.time, event.id.clone(), event.action.clone())) {
                             tell(&event, format);
                         }
                         let at = Duration::from_nanos(u64::try_from(event.time).unwrap_or(0));
@@ -68,9 +68,9 @@ pub(super) async fn events(args: &EventsArgs, format: Format) -> Result<u8, Fail
             if ended && !args.follow {
                 return Ok(0);
             }
-            // What is old enough is not told again by anyone.
+            // What is old enough does not come again.
             let old = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX).saturating_sub(60_000_000_000);
-            told.retain(|(time, ..)| *time >= old);
+            shown.retain(|(time, ..)| *time >= old);
         }
         let first = *silent_since.get_or_insert_with(std::time::Instant::now);
         if first.elapsed() >= PATIENCE {

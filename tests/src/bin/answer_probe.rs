@@ -47,7 +47,7 @@ fn serve(stream: UnixStream, file: &str) {
             let mut piece = vec![0; 1 << 16];
             let mut sent = out.write_all(head.as_bytes());
             while let (true, Ok(got @ 1..)) = (sent.is_ok(), body.read(&mut piece)) {
-                sent = out.write_all(&piece[..got]);
+                sent = out.write_all(piece.get(..got).unwrap_or_default());
             }
             sent
         };

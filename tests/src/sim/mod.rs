@@ -1,5 +1,7 @@
 //! Runs of the whole tool on simulated worlds, judged by the rules.
 
+mod explained;
+mod files;
 pub mod mutants;
 pub mod random;
 pub mod stories;

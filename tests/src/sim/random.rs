@@ -1,11 +1,11 @@
 //! Random clusters, random files, random faults, one or two operators: whatever happens, no rule is broken, and when it stops happening the
 //! next runs arrive or say why not.
 
+use super::explained::{explains, fits};
+use super::files::{Wanted, text};
 use super::{Drawer, Ended, Tool};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::time::Duration;
-use swarm_core::plan::Refusal;
 use swarm_core::{ClusterSpec, Stop};
 use swarm_sim::{CallFault, CallKind, CrashPoint, FaultRule, Incident, World};
 use tokio::time::sleep;
@@ -34,50 +34,10 @@ pub fn play(seed: u64, reported: bool) -> Played {
     swarm_sim::run(Schedule::new(seed).play(reported))
 }
 
-/// A random host of the file.
-#[derive(Clone, Default)]
-struct Wanted {
-    name: String,
-    manager: bool,
-    absent: bool,
-    labels: Vec<(String, String)>,
-    availability: Option<&'static str>,
-}
-
 struct Schedule {
     seed: u64,
     rng: fastrand::Rng,
     happened: Counter,
-}
-
-fn address(name: &str) -> String {
-    let number: u32 = name[1..].parse().unwrap();
-    format!("10.0.{}.{number}", if name.starts_with('m') { 1 } else { 2 })
-}
-
-fn text(hosts: &[Wanted], options: &str) -> String {
-    let mut text = String::from("name: c\npolicy: { timeout: 120s }\n");
-    if !options.is_empty() {
-        let _ = writeln!(text, "swarm: {{ {options} }}");
-    }
-    text.push_str("hosts:\n");
-    for host in hosts {
-        if host.absent {
-            let _ = writeln!(text, "  {}: {{ address: {}, role: none }}", host.name, address(&host.name));
-            continue;
-        }
-        let role = if host.manager { "manager" } else { "worker" };
-        let labels: Vec<String> = host.labels.iter().map(|(k, v)| format!("{k}: {v}")).collect();
-        let availability = host.availability.map_or(String::new(), |a| format!(", availability: {a}"));
-        let _ = writeln!(
-            text,
-            "  {}: {{ address: {}, role: {role}{availability}, labels: {{ {} }} }}",
-            host.name,
-            address(&host.name),
-            labels.join(", ")
-        );
-    }
-    text
 }
 
 impl Schedule {
@@ -388,7 +348,7 @@ impl Schedule {
             if let Ended::Refused(refusals) = &ended
                 && run >= 2
             {
-                for refusal in refusals.iter().filter(|r| !fits(r, incidents, spec)) {
+                for refusal in refusals.iter().filter(|r| !fits(r, incidents)) {
                     world.accuse("L5", format!("nothing that happened explains: {refusal}"));
                 }
                 return false;
@@ -400,9 +360,7 @@ impl Schedule {
                 let blocked: BTreeSet<&str> = report.blocked.iter().map(|b| b.host.as_str()).collect();
                 let findings = report.verdict.iter().flat_map(|v| &v.findings);
                 let explained = report.blocked.iter().all(|b| explains(&b.why, incidents))
-                    && findings
-                        .clone()
-                        .all(|f| f.host.as_ref().is_none_or(|h| blocked.contains(h.as_str()) || lasting(&f.message, incidents)));
+                    && findings.clone().all(|f| f.host.as_ref().is_none_or(|h| blocked.contains(h.as_str())));
                 // A root that was made while a clock was ahead is valid only from then on.
                 // While a locked manager counts as lost, the others may be too few for what is left to do.
                 let locked = report.blocked.iter().any(|b| b.why.starts_with("locked") && explains(&b.why, incidents));
@@ -444,75 +402,4 @@ fn cure(what: &Incident) -> Option<Incident> {
 fn kind(what: &Incident) -> String {
     let text = format!("{what:?}");
     text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned()
-}
-
-/// Whether a refusal is what these events lead to, and is for a person to decide.
-fn fits(refusal: &Refusal, incidents: &[Incident], _spec: &ClusterSpec) -> bool {
-    let happened = |fits: fn(&Incident) -> bool| incidents.iter().any(fits);
-    let strangers = happened(|b| matches!(b, Incident::MakesOwnSwarm(_) | Incident::JoinsForeign(_)));
-    let locked = happened(|b| matches!(b, Incident::AutolockOn))
-        || happened(|b| matches!(b, Incident::Reboot(_) | Incident::PowerCut(_) | Incident::EngineStops(_) | Incident::LeaderPowerCut));
-    let lost = happened(|b| {
-        matches!(
-            b,
-            Incident::OperatorLeaves(_)
-                | Incident::OperatorRemoves(_)
-                | Incident::OperatorPromotes(_)
-                | Incident::OperatorDemotes(_)
-                | Incident::StateLost(_)
-        )
-    });
-    match refusal {
-        Refusal::ForeignSwarm { .. } | Refusal::SeveralSwarms { .. } => strangers || lost,
-        // A manager that joined the swarm as it was lost is left with an error.
-        Refusal::InitInDoubt { .. } => strangers || locked || lost,
-        Refusal::Locked { .. } => locked,
-        // Where one manager becomes two, nothing can take a second one back that dies as it comes.
-        Refusal::NoLeader { .. } => lost || locked || happened(|b| matches!(b, Incident::DiskLow(_))),
-        Refusal::Unknown { .. } => strangers || locked,
-        Refusal::ManagersElsewhere { .. } => strangers || lost,
-        Refusal::QuorumAtRisk { .. } => lost || locked,
-        Refusal::UnknownState { .. } => strangers || lost || locked,
-        _ => false,
-    }
-}
-
-fn explains(why: &str, incidents: &[Incident]) -> bool {
-    // An entry of a join that was cut off before it had a name holds the root up until someone removes it: the text says which.
-    if why.contains("root certificate") && why.contains("node rm --dead") {
-        return incidents.iter().any(|b| matches!(b, Incident::RootRotated));
-    }
-    // It waits for others that were left out, each of which is explained itself.
-    if why.starts_with("it stays a manager until") {
-        return true;
-    }
-    let locked = incidents.iter().any(|b| {
-        matches!(
-            b,
-            Incident::AutolockOn | Incident::Reboot(_) | Incident::PowerCut(_) | Incident::EngineStops(_) | Incident::LeaderPowerCut
-        )
-    });
-    why.starts_with("locked") && locked
-}
-
-/// What a run cannot put right, whoever runs it.
-fn lasting(message: &str, incidents: &[Incident]) -> bool {
-    let _ = (message, incidents);
-    false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// L5, broken: a refusal that nothing explains is seen, and one that something explains is not.
-    #[test]
-    fn a_refusal_is_explained_by_what_happened_only() {
-        let spec = super::super::spec(super::super::THREE);
-        let locked = Refusal::Locked { hosts: vec!["m1".into()], key_file: None };
-        assert!(!fits(&locked, &[Incident::ServiceAppears], &spec));
-        assert!(fits(&locked, &[Incident::AutolockOn], &spec));
-        let other = Refusal::OtherName { cluster: "x".into(), name: "a".into(), wanted: "b".into() };
-        assert!(!fits(&other, &[Incident::AutolockOn], &spec));
-    }
 }
