@@ -277,7 +277,7 @@ impl<'a> Builder<'a> {
                         continue;
                     }
                     let needs = if manager { chain.clone() } else { Vec::new() };
-                    if let Some(join) = self.enter(host, seen, &needs, entry, view.services > 0)
+                    if let Some(join) = self.enter(host, seen, &needs, entry, true)
                         && manager
                     {
                         raft.grow();

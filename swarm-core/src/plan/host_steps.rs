@@ -20,7 +20,7 @@ impl<'a> Builder<'a> {
         seen: &'a ObservedHost,
         needs: &[StepId],
         entry: Option<&NodeFacts>,
-        services: bool,
+        running: bool,
     ) -> Option<StepId> {
         let blocked = matches!(
             seen.state,
@@ -43,8 +43,8 @@ impl<'a> Builder<'a> {
         let advertise = self.address(host, seen)?;
         let data_path = self.data_path(host, seen);
         let wanted = host.availability.unwrap_or(Availability::Active);
-        // Labels steer tasks: where services exist, no task may land before they are there.
-        let held = services && host.labels.values().any(Option::is_some) && wanted == Availability::Active;
+        // Labels steer tasks: none may land before they are there. A swarm that runs may have its first service at any moment.
+        let held = running && host.labels.values().any(Option::is_some) && wanted == Availability::Active;
         let availability = if held { Availability::Drain } else { wanted };
         let id = self.id(host, "join");
         self.push(Step {
