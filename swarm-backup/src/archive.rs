@@ -73,7 +73,7 @@ pub struct Names {
 impl Names {
     /// The names of objects of one kind, of those that belong to the swarm and not to one host.
     pub fn of<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Vec<String> {
-        let is_swarms = |o: &&Object| o.0.get("Scope").is_none_or(|scope| scope == "swarm");
+        let is_swarms = |o: &&Object| o.text("/Scope").is_none_or(|scope| scope == "swarm");
         let mut names: Vec<String> = objects.into_iter().filter(is_swarms).map(|o| o.name().to_owned()).collect();
         names.sort();
         names

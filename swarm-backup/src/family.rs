@@ -3,7 +3,6 @@
 use crate::restore::STATE;
 use crate::scripts;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::time::Duration;
 use swarm_core::engine::{Kind, Object, Query};
 use swarm_core::family::Family;
@@ -143,6 +142,6 @@ impl Task for Program {
 
 /// Whether a node is a manager that the others hear.
 fn is_back(node: &Object) -> bool {
-    let text = |pointer: &str| node.0.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let text = |pointer: &str| node.text(pointer).unwrap_or_default();
     text("/Status/State") == "ready" && text("/ManagerStatus/Reachability") == "reachable"
 }

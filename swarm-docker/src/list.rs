@@ -13,8 +13,7 @@ const FREE: usize = 64;
 pub(crate) struct Real {
     /// How many bytes each has at least.
     pub(crate) least: usize,
-    /// Whether they become types of ours. Of others nothing is kept, or all of it as raw JSON, of which real entries too cost more than
-    /// four times their bytes.
+    /// Whether they become types of ours, each text of which has its own piece of the heap. Of others nothing is kept, or their own text.
     pub(crate) typed: bool,
 }
 

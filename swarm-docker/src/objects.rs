@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use hyper::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use swarm_core::engine::{EngineError, Kind, Object, Objects, ObjectsRead, Query, Sealed};
 use swarm_core::secret::Secret;
 
@@ -15,9 +16,8 @@ fn part(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-fn object(value: Value) -> Result<Object, String> {
-    let object = Object(value);
-    if object.id().is_empty() { Err("an object has no id".into()) } else { Ok(object) }
+fn object(raw: Box<RawValue>) -> Result<Object, String> {
+    Object::read(raw)
 }
 
 fn doing_list(kind: Kind) -> &'static str {
@@ -63,7 +63,9 @@ impl ObjectsRead for DockerEngine {
     async fn get(&self, kind: Kind, id: &str) -> Result<Object, EngineError> {
         // A service without its defaults would differ from itself.
         let more = if kind == Kind::Service { "?insertDefaults=true" } else { "" };
-        self.read(Doing::read("reading an object"), &format!("{}/{}{more}", kind.path(), part(id))).await.map(Object)
+        let doing = Doing::read("reading an object");
+        let value = self.read(doing, &format!("{}/{}{more}", kind.path(), part(id))).await?;
+        Object::of(&value).map_err(|e| doing.unusable(&e))
     }
 
     async fn distribution(&self, image: &str, auth: Option<&Secret>) -> Result<Value, EngineError> {

@@ -10,6 +10,7 @@ use crate::there::{There, belongs, config_name, current_secret, find, is_rotatio
 use crate::verify;
 use crate::verify::lacks_tasks;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use swarm_core::ClusterSpec;
@@ -185,7 +186,7 @@ impl<'a> Planner<'a> {
                     );
                 }
                 Some(there) => {
-                    for line in crate::diff::network_differences(&there.0, &wanted.spec) {
+                    for line in crate::diff::network_differences(&there.value(), &wanted.spec) {
                         self.notes.push(format!(
                             "network {} cannot be changed while it is there: {line}; remove the stack, or give the network another name",
                             wanted.name
@@ -355,10 +356,10 @@ impl<'a> Planner<'a> {
             let after = summary(&wanted.spec);
             return Some(put(spec, None, true, false).step("not there", after, "the stack has it", Risk::None));
         };
-        let changes = differences(there.spec(), &spec, &self.there.names);
-        let label = there.label(IMAGE_LABEL).map(image_with_tag);
+        let changes = differences(&there.spec(), &spec, &self.there.names);
+        let label = there.label(IMAGE_LABEL).map(|l| image_with_tag(&l));
         let same_image = label.is_none_or(|label| label == image_with_tag(wanted.image()))
-            && image_with_tag(without_digest(there.text("/Spec/TaskTemplate/ContainerSpec/Image").unwrap_or_default()))
+            && image_with_tag(without_digest(&there.text("/Spec/TaskTemplate/ContainerSpec/Image").unwrap_or_default()))
                 == image_with_tag(without_digest(wanted.image()));
         let live = crate::steps::Live { id: there.id().to_owned(), version: there.version() };
         if changes.is_empty() {
@@ -398,11 +399,15 @@ impl<'a> Planner<'a> {
         }
         // Nothing that a service may use goes beside a change of services.
         let services: Vec<StepId> = self.steps.iter().map(|s| s.id.clone()).collect();
-        let used = |kind: Kind, object: &Object| {
-            let (list, key) = if kind == Kind::Secret { ("Secrets", "SecretID") } else { ("Configs", "ConfigID") };
-            let by = |s: &&Object| crate::spec::references(s.spec(), list).any(|r| r.get(key).and_then(Value::as_str) == Some(object.id()));
-            self.there.services.iter().any(by)
-        };
+        let mut used = BTreeSet::new();
+        if !self.secret_names.is_empty() || !self.config_names.is_empty() {
+            for spec in self.there.services.iter().map(|s| s.spec()) {
+                used.extend(crate::spec::references(&spec, "Secrets").chain(crate::spec::references(&spec, "Configs")).filter_map(|r| {
+                    let id = r.get("SecretID").or_else(|| r.get("ConfigID"))?;
+                    id.as_str().map(str::to_owned)
+                }));
+            }
+        }
         let mut old: Vec<(Kind, &Object)> = Vec::new();
         for (kind, names, objects) in
             [(Kind::Secret, &self.secret_names, &self.there.secrets), (Kind::Config, &self.config_names, &self.there.configs)]
@@ -414,7 +419,7 @@ impl<'a> Planner<'a> {
                     .filter(|o| (o.name() == base || is_rotation_of(o.name(), base)) && o.name() != current && belongs(o, stack))
                     .collect();
                 before.sort_by(|a, b| b.text("/CreatedAt").cmp(&a.text("/CreatedAt")));
-                old.extend(before.into_iter().skip(KEEP).filter(|o| !used(kind, o)).map(|o| (kind, o)));
+                old.extend(before.into_iter().skip(KEEP).filter(|o| !used.contains(o.id())).map(|o| (kind, o)));
             }
         }
         for (kind, object) in old {
@@ -429,7 +434,7 @@ impl<'a> Planner<'a> {
 
 /// The step that removes an object of a stack.
 pub(crate) fn removal(kind: Kind, object: &Object, needs: Vec<StepId>, because: &str) -> Step {
-    let stack = object.label(NAMESPACE_LABEL).map(str::to_owned);
+    let stack = object.label(NAMESPACE_LABEL).map(Cow::into_owned);
     let remove = Remove { kind, id: object.id().to_owned(), name: object.name().to_owned(), stack };
     let risk = if kind == Kind::Service { Risk::Tasks } else { Risk::None };
     let mut step = Data::Remove(remove).work().step("there", "removed", because, risk);

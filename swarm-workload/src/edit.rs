@@ -37,7 +37,7 @@ pub struct EditServices<'a> {
 
 impl EditServices<'_> {
     fn step(&self, service: &Object, edit: Edit, names: &BTreeMap<String, String>) -> Result<Option<Step>, String> {
-        let mut spec = service.spec().clone();
+        let mut spec = service.spec();
         let live = Live { id: service.id().to_owned(), version: service.version() };
         let put = |spec: Value, force: bool, rollback: bool| {
             let put = Put {
@@ -60,7 +60,7 @@ impl EditServices<'_> {
                     return Err("it has no replicas: it runs on every node, or is a job".into());
                 };
                 mode.insert("Replicas".into(), json!(replicas));
-                let changes = differences(service.spec(), &spec, names);
+                let changes = differences(&service.spec(), &spec, names);
                 if changes.is_empty() {
                     return Ok(None);
                 }
@@ -74,10 +74,10 @@ impl EditServices<'_> {
                 Risk::Tasks,
             ))),
             Edit::Rollback => {
-                let Some(previous) = service.0.get("PreviousSpec").filter(|p| !p.is_null()) else {
+                let Some(previous) = service.part("/PreviousSpec") else {
                     return Err("it has no specification before the present one".into());
                 };
-                let changes = differences(service.spec(), previous, names);
+                let changes = differences(&service.spec(), &previous, names);
                 let after: Vec<String> = changes.iter().map(Change::to_string).collect();
                 Ok(Some(put(spec, false, true).step("there", after.join("\n"), "a rollback was asked for", Risk::Tasks)))
             }
@@ -128,8 +128,8 @@ impl Intent for EditServices<'_> {
                 findings.push(say(format!("service {name} is not there")));
                 continue;
             };
-            let count = |what: &str| service.0.pointer(&format!("/ServiceStatus/{what}")).and_then(Value::as_u64).unwrap_or(0);
-            let replicas = service.0.pointer("/Spec/Mode/Replicated/Replicas").and_then(Value::as_u64);
+            let count = |what: &str| service.number(&format!("/ServiceStatus/{what}")).unwrap_or(0);
+            let replicas = service.number("/Spec/Mode/Replicated/Replicas");
             if let Edit::Scale(wanted) = edit
                 && replicas != Some(*wanted)
             {

@@ -88,7 +88,7 @@ pub(crate) fn users_of(kind: Kind, object: &Object, services: &[&Object]) -> Vec
     let uses = |service: &&&Object| {
         let spec = service.spec();
         let refers = |list: &str, key: &str| {
-            crate::spec::references(spec, list).any(|r| r.get(key).and_then(serde_json::Value::as_str) == Some(object.id()))
+            crate::spec::references(&spec, list).any(|r| r.get(key).and_then(serde_json::Value::as_str) == Some(object.id()))
         };
         match kind {
             Kind::Secret => refers("Secrets", "SecretID"),

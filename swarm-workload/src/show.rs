@@ -28,7 +28,7 @@ pub(crate) fn effect(changes: &[Change], spec: &Value, there: &Object) -> String
         return "no running task is replaced".into();
     }
     let text = |pointer: &str| spec.pointer(pointer).and_then(Value::as_str);
-    let replicas = there.0.pointer("/ServiceStatus/RunningTasks").and_then(Value::as_u64);
+    let replicas = there.number("/ServiceStatus/RunningTasks");
     let tasks = match replicas {
         Some(0) => return "its tasks are started again".into(),
         Some(1) => "1 task is replaced".to_owned(),

@@ -1,6 +1,7 @@
 //! What a service's tasks say: how many run, what fails, and whether the service stands as it is wanted. Pure; from one look.
 
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use swarm_core::engine::Object;
 
@@ -66,8 +67,8 @@ pub enum Standing {
 
 /// Where the last update of a service stands.
 pub fn standing(service: &Object) -> Standing {
-    let message = || service.text("/UpdateStatus/Message").unwrap_or_default().to_owned();
-    match service.text("/UpdateStatus/State") {
+    let message = || text(service, "/UpdateStatus/Message").into_owned();
+    match service.text("/UpdateStatus/State").as_deref() {
         Some("updating") => Standing::Going,
         Some("paused" | "rollback_paused") => Standing::Paused(message()),
         Some("rollback_started") => Standing::RollingBack(message()),
@@ -76,15 +77,15 @@ pub fn standing(service: &Object) -> Standing {
     }
 }
 
-fn text<'a>(task: &'a Object, pointer: &str) -> &'a str {
+fn text<'a>(task: &'a Object, pointer: &str) -> Cow<'a, str> {
     task.text(pointer).unwrap_or_default()
 }
 
 /// The place of a task: its slot, or its node where there is one on each.
 fn place(task: &Object) -> String {
-    match task.0.get("Slot").and_then(Value::as_u64) {
+    match task.number("/Slot") {
         Some(slot) if slot > 0 => slot.to_string(),
-        _ => text(task, "/NodeID").to_owned(),
+        _ => text(task, "/NodeID").into_owned(),
     }
 }
 
@@ -96,13 +97,13 @@ pub fn progress(service: &Object, tasks: &[Object]) -> Progress {
     let is_running = |t: &&Object| text(t, "/DesiredState") == "running" && text(t, "/Status/State") == "running";
     let mut places: BTreeMap<String, Vec<&Object>> = BTreeMap::new();
     // A job that was run again has tasks of its earlier runs.
-    let iteration = service.0.pointer("/JobStatus/JobIteration/Index").and_then(Value::as_u64);
-    let current = |t: &&Object| iteration.is_none() || t.0.pointer("/JobIteration/Index").and_then(Value::as_u64) == iteration;
+    let iteration = service.number("/JobStatus/JobIteration/Index");
+    let current = |t: &&Object| iteration.is_none() || t.number("/JobIteration/Index") == iteration;
     for task in tasks.iter().filter(current) {
         places.entry(place(task)).or_default().push(task);
     }
     for tasks in places.values_mut() {
-        tasks.sort_by(|a, b| text(b, "/CreatedAt").cmp(text(a, "/CreatedAt")));
+        tasks.sort_by(|a, b| text(b, "/CreatedAt").cmp(&text(a, "/CreatedAt")));
     }
     let newest: Vec<&Object> = places.values().filter_map(|tasks| tasks.first().copied()).collect();
     let completed = newest.iter().filter(|t| text(t, "/Status/State") == "complete").count() as u64;
@@ -113,9 +114,9 @@ pub fn progress(service: &Object, tasks: &[Object]) -> Progress {
             mode.get("TotalCompletions").and_then(Value::as_u64).or(at_once).unwrap_or(1)
         }
         // One on each node that can have one: the engine made a task for each of them.
-        _ => newest.iter().filter(|t| matches!(text(t, "/DesiredState"), "running" | "complete")).count() as u64,
+        _ => newest.iter().filter(|t| matches!(&*text(t, "/DesiredState"), "running" | "complete")).count() as u64,
     };
-    let failed = |t: &Object| matches!(text(t, "/Status/State"), "failed" | "rejected" | "orphaned");
+    let failed = |t: &Object| matches!(&*text(t, "/Status/State"), "failed" | "rejected" | "orphaned");
     let failures = places.values().map(|tasks| tasks.iter().filter(|t| failed(t)).count()).max().unwrap_or(0);
     let troubles = places.iter().filter_map(|(place, tasks)| trouble(name, place, tasks)).collect();
     let running = tasks.iter().filter(is_running).count() as u64;
@@ -127,7 +128,7 @@ pub fn progress(service: &Object, tasks: &[Object]) -> Progress {
 /// The newest trouble of a place; none where its newest task runs well.
 fn trouble(service: &str, place: &str, tasks: &[&Object]) -> Option<TaskTrouble> {
     let newest = tasks.first()?;
-    if matches!(text(newest, "/Status/State"), "running" | "complete" | "shutdown" | "remove") {
+    if matches!(&*text(newest, "/Status/State"), "running" | "complete" | "shutdown" | "remove") {
         return None;
     }
     let said = tasks.iter().find(|t| !text(t, "/Status/Err").is_empty())?;
@@ -136,12 +137,12 @@ fn trouble(service: &str, place: &str, tasks: &[&Object]) -> Option<TaskTrouble>
 
 /// A task with what the engine says of it.
 fn described(service: &str, place: &str, task: &Object) -> TaskTrouble {
-    let slot = task.0.get("Slot").and_then(Value::as_u64).unwrap_or(0);
+    let slot = task.number("/Slot").unwrap_or(0);
     TaskTrouble {
         task: if slot > 0 { format!("{service}.{place}") } else { service.to_owned() },
-        state: text(task, "/Status/State").to_owned(),
-        node: text(task, "/NodeID").to_owned(),
-        error: swarm_core::secret::clean(text(task, "/Status/Err"), 500),
+        state: text(task, "/Status/State").into_owned(),
+        node: text(task, "/NodeID").into_owned(),
+        error: swarm_core::secret::clean(&text(task, "/Status/Err"), 500),
     }
 }
 
@@ -184,13 +185,15 @@ mod tests {
     use serde_json::json;
 
     fn service(replicas: u64, update: &str) -> Object {
-        Object(json!({ "ID": "s", "Spec": { "Name": "web", "Mode": { "Replicated": { "Replicas": replicas } } },
+        Object::of(&json!({ "ID": "s", "Spec": { "Name": "web", "Mode": { "Replicated": { "Replicas": replicas } } },
             "UpdateStatus": { "State": update, "Message": "task failed" } }))
+        .unwrap()
     }
 
     fn task(slot: u64, at: &str, desired: &str, state: &str, error: &str) -> Object {
-        Object(json!({ "ID": at, "Slot": slot, "NodeID": "n", "CreatedAt": at, "DesiredState": desired,
+        Object::of(&json!({ "ID": at, "Slot": slot, "NodeID": "n", "CreatedAt": at, "DesiredState": desired,
             "Status": { "State": state, "Err": error } }))
+        .unwrap()
     }
 
     #[test]

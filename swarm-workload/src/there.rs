@@ -88,7 +88,7 @@ pub(crate) fn find<'a>(objects: &[&'a Object], name: &str) -> Option<&'a Object>
 
 /// Whether it belongs to a stack.
 pub(crate) fn belongs(object: &Object, stack: &str) -> bool {
-    object.label(NAMESPACE_LABEL) == Some(stack)
+    object.label(NAMESPACE_LABEL).as_deref() == Some(stack)
 }
 
 /// The name that an object of rotated content has in the swarm: the first one has its own name, later ones one with a mark.
@@ -113,7 +113,7 @@ pub(crate) fn config_name(base: &str, digest: &str, there: &There<'_>, stack: &s
 /// SHA-256 of a config's content, as hex.
 fn content_digest(config: &Object) -> Option<String> {
     use base64::Engine;
-    let data = base64::engine::general_purpose::STANDARD.decode(config.text("/Spec/Data").unwrap_or_default()).ok()?;
+    let data = base64::engine::general_purpose::STANDARD.decode(&*config.text("/Spec/Data").unwrap_or_default()).ok()?;
     Some(hmac_sha256::Hash::hash(&data).iter().map(|b| format!("{b:02x}")).collect())
 }
 

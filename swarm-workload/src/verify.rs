@@ -50,7 +50,7 @@ pub(crate) fn deployed(deploy: &Deploy<'_>, observed: &Observed) -> Verdict {
         let (mut spec, _) = kept_by(there.engine, &wanted.spec);
         rename(&mut spec, "Secrets", "SecretName", &secrets);
         rename(&mut spec, "Configs", "ConfigName", &configs);
-        for change in differences(service.spec(), &spec, &there.names) {
+        for change in differences(&service.spec(), &spec, &there.names) {
             findings.push(say(format!("service {}: {change}", wanted.name)));
         }
         if deploy.options.detach {
@@ -69,11 +69,11 @@ pub(crate) fn deployed(deploy: &Deploy<'_>, observed: &Observed) -> Verdict {
 
 /// Whether fewer of its tasks run than are to.
 pub(crate) fn lacks_tasks(service: &Object) -> bool {
-    count(service, "RunningTasks") < count(service, "DesiredTasks") && !ends_by_itself(service.spec())
+    count(service, "RunningTasks") < count(service, "DesiredTasks") && !ends_by_itself(&service.spec())
 }
 
 fn count(service: &Object, what: &str) -> u64 {
-    service.0.pointer(&format!("/ServiceStatus/{what}")).and_then(Value::as_u64).unwrap_or(0)
+    service.number(&format!("/ServiceStatus/{what}")).unwrap_or(0)
 }
 
 /// Whether its tasks are to end: a job, or a service that is not restarted.

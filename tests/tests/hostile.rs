@@ -284,10 +284,19 @@ fn answers_cost_at_most_four_times_their_bytes() {
         )
     };
     let nodes: Vec<String> = (0..15_000).map(node).collect();
+    let service = |i: usize| {
+        format!(
+            "{{\"ID\":\"{i:025x}\",\"Version\":{{\"Index\":{i}}},\"CreatedAt\":\"2026-01-01T00:00:00Z\",\"Spec\":{{\"Name\":\"web{i}\",\"Labels\":{{\"com.docker.stack.namespace\":\"app\"}},\
+             \"TaskTemplate\":{{\"ContainerSpec\":{{\"Image\":\"web:{i}\",\"Env\":[\"A=1\",\"B=2\"],\"Isolation\":\"default\"}},\"Resources\":{{\"Limits\":{{}}}},\"Networks\":[{{\"Target\":\"n{i}\"}}],\"ForceUpdate\":0}},\
+             \"Mode\":{{\"Replicated\":{{\"Replicas\":2}}}},\"UpdateConfig\":{{\"Parallelism\":1}}}},\"Endpoint\":{{\"Spec\":{{}}}},\"ServiceStatus\":{{\"RunningTasks\":2,\"DesiredTasks\":2}}}}"
+        )
+    };
+    let services: Vec<String> = (0..15_000).map(service).collect();
     let small: Vec<String> = (0..2_000_000).map(|i| format!("{{\"ID\":\"{i:x}\"}}")).collect();
     let labels: Vec<String> = (0..2_500_000).map(|i| format!("\"{i:x}\":\"\"")).collect();
     let files = [
         ("real", format!("[{}]", nodes.join(","))),
+        ("services", format!("[{}]", services.join(","))),
         ("empty", format!("[{}{{}}]", repeated("{},", 2_000_000))),
         ("small", format!("[{}]", small.join(","))),
         ("labels", format!("[{{\"ID\":\"a\",\"Spec\":{{\"Labels\":{{{}}}}}}}]", labels.join(","))),
@@ -317,13 +326,22 @@ fn answers_cost_at_most_four_times_their_bytes() {
         ("cluster", "maps"),
         ("info", "labels"),
         ("info", "zeros"),
+        ("services", "services"),
+        ("services", "real"),
+        ("services", "empty"),
+        ("services", "small"),
+        ("services", "labels"),
+        ("services", "zeros"),
+        ("services", "maps"),
+        ("services", "deep"),
+        ("services", "text"),
     ] {
         let output = std::process::Command::new(&probe).arg(what).arg(dir.path().join(name)).output().unwrap();
         let line = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut fields = line.trim().splitn(4, '\t');
         let mut number = || fields.next().and_then(|f| f.parse::<u64>().ok()).unwrap_or_else(|| panic!("{what} {name}: {output:?}"));
         let (bytes, cost) = (number(), number() * 1024);
-        if name == "real" {
+        if name == "real" || name == "services" {
             assert!(line.contains("\tread\t15000"), "{what} {name}: {line}");
         }
         if cost > 4 * bytes + 60_000_000 {

@@ -76,7 +76,7 @@ async fn stored(engine: &DockerEngine, stack: &str) -> BTreeMap<String, Value> {
         for object in engine.list(&query).await.unwrap() {
             let spec = match kind {
                 Kind::Network => network(&object),
-                _ => object.spec().clone(),
+                _ => object.spec(),
             };
             all.insert(format!("{kind} {}", object.name()), comparable(&spec, &names));
         }
@@ -88,9 +88,9 @@ async fn stored(engine: &DockerEngine, stack: &str) -> BTreeMap<String, Value> {
 fn network(object: &Object) -> Value {
     let mut kept = serde_json::Map::new();
     for key in ["Name", "Driver", "Internal", "Attachable", "EnableIPv6", "Labels", "IPAM", "Scope", "Ingress"] {
-        kept.extend(object.0.get(key).map(|value| (key.to_owned(), value.clone())));
+        kept.extend(object.part(&format!("/{key}")).map(|value| (key.to_owned(), value)));
     }
-    let mut options = object.0.get("Options").cloned().unwrap_or(Value::Null);
+    let mut options = object.part("/Options").unwrap_or(Value::Null);
     if let Some(map) = options.as_object_mut() {
         map.remove("com.docker.network.driver.overlay.vxlanid_list");
     }

@@ -53,7 +53,7 @@ pub(super) async fn exec(args: &InsideArgs) -> Result<u8, Failure> {
 
 /// The task of a name: `SERVICE`, `SERVICE.SLOT` or `SERVICE.NODE`, or an id.
 fn chosen<'t>(name: &str, tasks: &'t [Object], services: &[Object], observed: &Observed) -> Result<&'t Object, Failure> {
-    let runs = |t: &&Object| t.text("/Status/State") == Some("running");
+    let runs = |t: &&Object| t.text("/Status/State").as_deref() == Some("running");
     if let Some(task) = tasks.iter().find(|t| t.id() == name) {
         return if runs(&task) { Ok(task) } else { Err(failed(format!("task {name} does not run"))) };
     }
@@ -72,7 +72,7 @@ fn chosen<'t>(name: &str, tasks: &'t [Object], services: &[Object], observed: &O
         id == which || listed.is_some_and(|n| n.hostname == which)
     };
     let is = |task: &Object, which: &str| which.parse() == Ok(number(task, "/Slot")) || node_is(task, which);
-    let mut of: Vec<&Object> = tasks.iter().filter(|t| t.text("/ServiceID") == Some(service.id())).filter(runs).collect();
+    let mut of: Vec<&Object> = tasks.iter().filter(|t| t.text("/ServiceID").as_deref() == Some(service.id())).filter(runs).collect();
     of.sort_by_key(|t| number(t, "/Slot"));
     let found = of.iter().find(|t| which.is_none_or(|which| is(t, which))).copied();
     found.ok_or_else(|| match which {
@@ -88,7 +88,7 @@ fn place<'s>(session: &'s Session, task: &Object, observed: &Observed) -> Result
     let host = host.and_then(|name| session.spec.host(name));
     let host = host.ok_or_else(|| failed(format!("the task runs on node {node}, which is no host of the file that is reached")))?;
     let container = task.text("/Status/ContainerStatus/ContainerID").filter(|id| !id.is_empty());
-    Ok((host, container.ok_or_else(|| failed("the task has no container"))?.to_owned()))
+    Ok((host, container.ok_or_else(|| failed("the task has no container"))?.into_owned()))
 }
 
 /// Hands input in and output out, until the program ends. Neither waits for the other: a program may read only what it has room to answer.

@@ -83,9 +83,9 @@ pub(super) async fn what_if(common: &Common, down: &str, format: Format) -> Resu
     let (observed, lists) = session.objects(&[Query::all(Kind::Task), Query::all(Kind::Service)]).await?;
     let [tasks, services] = lists.as_slice() else { return Ok(1) };
     let name_of = |id: &str| services.iter().find(|s| s.id() == id).map_or(id, |s| s.name()).to_owned();
-    let runs = |t: &&Object| t.text("/Status/State") == Some("running");
+    let runs = |t: &&Object| t.text("/Status/State").as_deref() == Some("running");
     let running: Vec<_> =
-        tasks.iter().filter(runs).filter_map(|t| Some((name_of(t.text("/ServiceID")?), NodeId::new(t.text("/NodeID")?)))).collect();
+        tasks.iter().filter(runs).filter_map(|t| Some((name_of(&t.text("/ServiceID")?), NodeId::new(t.text("/NodeID")?)))).collect();
     let losses = if down.is_empty() {
         losses(&observed, &running)
     } else {

@@ -105,7 +105,7 @@ async fn ps(args: &NodeArgs, format: Format) -> Result<u8, Failure> {
     let [tasks, services] = lists.as_slice() else { return Ok(1) };
     let ids: Vec<&str> =
         named(&session, &args.hosts)?.iter().filter_map(|host| observed.hosts.get(host)?.node.as_ref().map(|n| n.id.as_str())).collect();
-    let here: Vec<Object> = tasks.iter().filter(|t| t.text("/NodeID").is_some_and(|id| ids.contains(&id))).cloned().collect();
+    let here: Vec<Object> = tasks.iter().filter(|t| t.text("/NodeID").is_some_and(|id| ids.contains(&&*id))).cloned().collect();
     super::service::task_table("node ps", &here, services, &observed, false, format);
     Ok(0)
 }

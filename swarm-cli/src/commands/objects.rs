@@ -21,11 +21,12 @@ pub(super) async fn run(kind: Kind, command: &ObjectCommand, format: Format) -> 
             let (_, lists) = session.objects(&[query]).await?;
             let mut objects: Vec<&Object> = lists.iter().flatten().collect();
             objects.sort_by(|a, b| a.name().cmp(b.name()));
-            let stack = |o: &Object| o.label(swarm_workload::NAMESPACE_LABEL).unwrap_or_default().to_owned();
+            let stack = |o: &Object| o.label(swarm_workload::NAMESPACE_LABEL).unwrap_or_default().into_owned();
             match format {
                 Format::Text => {
-                    let row =
-                        |o: &&Object| vec![short(o.id()), o.name().to_owned(), stack(o), o.text("/Driver").unwrap_or_default().to_owned()];
+                    let row = |o: &&Object| {
+                        vec![short(o.id()), o.name().to_owned(), stack(o), o.text("/Driver").unwrap_or_default().into_owned()]
+                    };
                     let header: &[&str] = if kind == Kind::Network { &["ID", "NAME", "STACK", "DRIVER"] } else { &["ID", "NAME", "STACK"] };
                     let rows = objects.iter().map(row).map(|mut row| {
                         row.truncate(header.len());

@@ -30,7 +30,7 @@ pub(super) async fn run(command: &ServiceCommand, format: Format) -> Result<u8, 
             if let Some(missing) = services.iter().find(|n| !chosen.iter().any(|s| *n == s.name() || *n == s.id())) {
                 return Err(Failure::Other(format!("there is no service {missing}")));
             }
-            let of = |t: &&Object| chosen.iter().any(|s| t.text("/ServiceID") == Some(s.id()));
+            let of = |t: &&Object| chosen.iter().any(|s| t.text("/ServiceID").as_deref() == Some(s.id()));
             let tasks: Vec<Object> = tasks.iter().filter(of).cloned().collect();
             task_table("service ps", &tasks, &chosen, &observed, *all, format);
             Ok(0)
@@ -129,8 +129,8 @@ pub(super) fn replicas(service: &Object) -> (u64, u64) {
 }
 
 fn mode(service: &Object) -> String {
-    let mode = service.0.pointer("/Spec/Mode").and_then(Value::as_object);
-    let word = mode.and_then(|m| m.keys().next()).map_or("Replicated", String::as_str);
+    let mode = service.part("/Spec/Mode");
+    let word = mode.as_ref().and_then(|m| m.as_object()?.keys().next()).map_or("Replicated", String::as_str);
     match word {
         "Global" => "global",
         "GlobalJob" => "global-job",
@@ -144,9 +144,9 @@ fn mode(service: &Object) -> String {
 pub(super) fn service_table(command: &str, services: &[Object], format: Format) {
     let mut services: Vec<&Object> = services.iter().collect();
     services.sort_by(|a, b| a.name().cmp(b.name()));
-    let image = |s: &Object| without_digest(s.text("/Spec/TaskTemplate/ContainerSpec/Image").unwrap_or_default()).to_owned();
+    let image = |s: &Object| without_digest(&s.text("/Spec/TaskTemplate/ContainerSpec/Image").unwrap_or_default()).to_owned();
     let ports = |s: &Object| {
-        let all = s.0.pointer("/Endpoint/Ports").and_then(Value::as_array).cloned().unwrap_or_default();
+        let all = s.part("/Endpoint/Ports").and_then(|p| p.as_array().cloned()).unwrap_or_default();
         let show = |p: &Value| {
             let of = |key: &str| p.get(key).and_then(Value::as_u64).unwrap_or(0);
             format!("{}->{}", of("PublishedPort"), of("TargetPort"))
@@ -180,7 +180,7 @@ pub(super) fn task_table(command: &str, tasks: &[Object], services: &[Object], o
         let id = swarm_core::id::NodeId::new(id);
         observed.host_of(&id).map(|h| h.to_string()).unwrap_or_else(|| nodes.get(id.as_str()).copied().unwrap_or_default().to_owned())
     };
-    let text = |t: &Object, pointer: &str| t.text(pointer).unwrap_or_default().to_owned();
+    let text = |t: &Object, pointer: &str| t.text(pointer).unwrap_or_default().into_owned();
     let name = |t: &Object| {
         let service = names.get(text(t, "/ServiceID").as_str()).copied().unwrap_or("?").to_owned();
         match number(t, "/Slot") {

@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::registry::{self, Logins, WithLogins};
 use crate::{output, source};
 use serde_json::json;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
@@ -218,21 +219,21 @@ fn read(args: &ComposeArgs, name: &str) -> Result<ReadStack, Failure> {
 
 async fn ls(session: &Session, format: Format) -> Result<u8, Failure> {
     let (_, lists) = session.objects(&[Query::all(Kind::Service).with("label", NAMESPACE_LABEL)]).await?;
-    let mut stacks: BTreeMap<&str, Vec<&Object>> = BTreeMap::new();
+    let mut stacks: BTreeMap<Cow<'_, str>, Vec<&Object>> = BTreeMap::new();
     for service in lists.iter().flatten() {
         stacks.entry(service.label(NAMESPACE_LABEL).unwrap_or_default()).or_default().push(service);
     }
     let counts = |services: &[&Object]| services.iter().map(|s| replicas(s)).fold((0, 0), |(r, w), (a, b)| (r + a, w + b));
     match format {
         Format::Text => {
-            let row = |(name, services): (&&str, &Vec<&Object>)| {
+            let row = |(name, services): (&Cow<'_, str>, &Vec<&Object>)| {
                 let (running, wanted) = counts(services);
-                vec![(*name).to_owned(), services.len().to_string(), format!("{running}/{wanted}")]
+                vec![name.to_string(), services.len().to_string(), format!("{running}/{wanted}")]
             };
             table(&["NAME", "SERVICES", "TASKS"], stacks.iter().map(row).collect());
         }
         _ => {
-            let row = |(name, services): (&&str, &Vec<&Object>)| {
+            let row = |(name, services): (&Cow<'_, str>, &Vec<&Object>)| {
                 let (running, wanted) = counts(services);
                 json!({ "name": name, "services": services.len(), "running": running, "wanted": wanted })
             };

@@ -6,7 +6,7 @@ use crate::failure::{self, Failure};
 use crate::fleet::AnyFleet;
 use crate::{fleet, output, progress, source};
 use comfy_table::{ContentArrangement, Table, presets};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeSet;
 use swarm_backup::Backups;
 use swarm_core::driver::KeyKeeper;
@@ -168,7 +168,7 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) {
 
 /// Prints one object without anything that is a secret.
 pub(super) fn print_object(command: &str, object: &Object, format: Format) {
-    let object = without_secrets(object.0.clone());
+    let object = without_secrets(object.value());
     match format {
         Format::Text => output::data(&serde_json::to_string_pretty(&object).unwrap_or_default()),
         _ => output::json(command, &json!({ "object": object })),
@@ -177,5 +177,5 @@ pub(super) fn print_object(command: &str, object: &Object, format: Format) {
 
 /// A number in an object.
 pub(super) fn number(object: &Object, pointer: &str) -> u64 {
-    object.0.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
+    object.number(pointer).unwrap_or(0)
 }

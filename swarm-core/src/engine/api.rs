@@ -87,7 +87,7 @@ impl Resource for ConfigFacts {
     const KIND: Kind = Kind::Config;
 
     fn from_object(object: &Object) -> Result<Self, String> {
-        let data = object.text("/Spec/Data").unwrap_or_default().to_owned();
+        let data = object.text("/Spec/Data").unwrap_or_default().into_owned();
         let name = object.name();
         if object.id().is_empty() || name.is_empty() {
             return Err("it has no id or no name".into());
@@ -111,7 +111,7 @@ impl Resource for NodeObject {
     const KIND: Kind = Kind::Node;
 
     fn from_object(object: &Object) -> Result<Self, String> {
-        let hostname = object.text("/Description/Hostname").unwrap_or_default().to_owned();
+        let hostname = object.text("/Description/Hostname").unwrap_or_default().into_owned();
         if object.id().is_empty() {
             return Err("it has no id".into());
         }
@@ -129,14 +129,14 @@ mod tests {
     async fn what_is_read_has_its_type_and_what_is_not_one_is_named() {
         let mut engine = MockDocker::new();
         let config =
-            |id: &str| Object(json!({ "ID": id, "Version": { "Index": 7 }, "Spec": { "Name": "motd", "Data": "eA==", "New": 1 } }));
+            |name: &str| Object::of(&json!({ "ID": "c1", "Version": { "Index": 7 }, "Spec": { "Name": name, "Data": "eA==", "New": 1 } }));
         engine.expect_list().returning(move |query| {
             assert_eq!(query.kind, Kind::Config);
-            Ok(vec![config("c1")])
+            Ok(vec![config("motd").unwrap()])
         });
         engine.expect_get().returning(move |kind, id| {
             assert_eq!((kind, id), (Kind::Config, "motd"));
-            Ok(config(""))
+            Ok(config("").unwrap())
         });
         let api = Api::<ConfigFacts>::new(&engine);
         let expected = ConfigFacts { id: "c1".into(), version: 7, name: "motd".into(), data: "eA==".into() };

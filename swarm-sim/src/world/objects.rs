@@ -120,7 +120,7 @@ impl Objects {
                     ("Created".to_owned(), json!(at(stored.created))),
                 ]);
             }
-            return Object(network);
+            return made(&network);
         }
         let mut object = json!({ "ID": id, "Version": { "Index": stored.version }, "CreatedAt": at(stored.created), "Spec": spec });
         if let (Kind::Service, Some(map)) = (stored.kind, object.as_object_mut()) {
@@ -140,11 +140,11 @@ impl Objects {
                 map.insert("UpdateStatus".into(), json!({ "State": state, "Message": message }));
             }
         }
-        Object(object)
+        made(&object)
     }
 
     fn task(task: &SimTask) -> Object {
-        Object(json!({
+        made(&json!({
             "ID": task.id, "ServiceID": task.service, "Slot": task.slot, "NodeID": task.node.as_ref().map(NodeId::as_str).unwrap_or_default(),
             "DesiredState": task.desired, "CreatedAt": at(task.created), "Status": { "State": task.state, "Err": task.error },
         }))
@@ -153,12 +153,12 @@ impl Objects {
     fn fits(object: &Object, query: &Query) -> bool {
         query.filters.iter().all(|(filter, values)| match filter.as_str() {
             "label" => values.iter().all(|label| match label.split_once('=') {
-                Some((key, value)) => object.label(key) == Some(value),
+                Some((key, value)) => object.label(key).as_deref() == Some(value),
                 None => object.label(label).is_some(),
             }),
             "name" => values.iter().any(|name| object.name().starts_with(name.as_str())),
             "id" => values.iter().any(|id| object.id() == id),
-            "service" => values.iter().any(|id| object.text("/ServiceID") == Some(id)),
+            "service" => values.iter().any(|id| object.text("/ServiceID").as_deref() == Some(id)),
             _ => true,
         })
     }
@@ -368,6 +368,11 @@ impl Objects {
     }
 }
 
+#[allow(clippy::expect_used, reason = "what the simulator makes has an id and a name")]
+fn made(object: &Value) -> Object {
+    Object::of(object).expect("an object with an id")
+}
+
 /// A node as the engine's API has it.
 fn node_object(node: &NodeFacts) -> Object {
     let manager =
@@ -377,7 +382,7 @@ fn node_object(node: &NodeFacts) -> Object {
         NodeState::Down => "down",
         _ => "unknown",
     };
-    Object(json!({
+    made(&json!({
         "ID": node.id,
         "Version": { "Index": node.version },
         "Spec": { "Role": node.role.to_string(), "Availability": node.availability.to_string(), "Labels": node.labels },

@@ -2,6 +2,7 @@
 
 use super::failed;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use swarm_core::engine::{Kind, Object, Query};
@@ -41,16 +42,15 @@ impl WaitDrained {
     fn seen(&self, tasks: &[Object], services: &[Object]) -> (BTreeSet<String>, BTreeSet<String>) {
         let name = |task: &Object| {
             let id = task.text("/ServiceID").unwrap_or_default();
-            services.iter().find(|s| s.id() == id).map_or(id, |s| s.name()).to_owned()
+            services.iter().find(|s| s.id() == id).map_or(id.into_owned(), |s| s.name().to_owned())
         };
-        let here = |t: &&Object| t.text("/NodeID") == Some(&self.data.node);
-        let runs =
-            |t: &&Object| matches!(t.text("/Status/State"), Some("running" | "starting" | "preparing" | "ready" | "assigned" | "accepted"));
+        let here = |t: &&Object| t.text("/NodeID").as_deref() == Some(&self.data.node);
+        let runs = |t: &&Object| {
+            matches!(t.text("/Status/State").as_deref(), Some("running" | "starting" | "preparing" | "ready" | "assigned" | "accepted"))
+        };
         let running = tasks.iter().filter(here).filter(runs).map(name).collect();
-        let mounts = tasks
-            .iter()
-            .filter(here)
-            .flat_map(|t| t.0.pointer("/Spec/ContainerSpec/Mounts").and_then(|m| m.as_array()).into_iter().flatten());
+        let lists: Vec<Value> = tasks.iter().filter(here).filter_map(|t| t.part("/Spec/ContainerSpec/Mounts")).collect();
+        let mounts = lists.iter().filter_map(Value::as_array).flatten();
         let volumes = mounts.filter(|m| m.get("Type").and_then(|t| t.as_str()) == Some("volume"));
         let volumes = volumes.filter_map(|m| m.get("Source")?.as_str()).map(str::to_owned).collect();
         (running, volumes)

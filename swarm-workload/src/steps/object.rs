@@ -151,7 +151,7 @@ impl Task for RemoveObject {
                     Reply::Object(object) => object.label(crate::NAMESPACE_LABEL),
                     _ => None,
                 });
-                if stack != self.data.stack.as_deref() {
+                if stack.as_deref() != self.data.stack.as_deref() {
                     return Move::End(failed("it does not belong to the stack any more"));
                 }
                 self.stage = Stage::Removing;
@@ -167,9 +167,9 @@ impl Task for RemoveObject {
             }
             (Event::Answer(Ok(replies)), Stage::TasksEnding) => {
                 let alive = |o: &&Object| {
-                    o.text("/ServiceID") == Some(&self.data.id) && {
+                    o.text("/ServiceID").as_deref() == Some(&self.data.id) && {
                         let state = o.text("/Status/State").unwrap_or_default();
-                        !matches!(state, "complete" | "shutdown" | "failed" | "rejected" | "orphaned" | "remove")
+                        !matches!(&*state, "complete" | "shutdown" | "failed" | "rejected" | "orphaned" | "remove")
                     }
                 };
                 let left: usize =

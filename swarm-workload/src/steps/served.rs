@@ -2,6 +2,7 @@
 
 use super::failed;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::time::Duration;
 use swarm_core::engine::{ErrorClass, Kind, Object, Query};
 use swarm_core::id::HostName;
@@ -43,12 +44,12 @@ pub(super) struct Serve {
     stage: Stage,
 }
 
-fn text<'a>(node: &'a Object, pointer: &str) -> &'a str {
+fn text<'a>(node: &'a Object, pointer: &str) -> Cow<'a, str> {
     node.text(pointer).unwrap_or_default()
 }
 
 fn is_manager(node: &Object) -> bool {
-    node.0.get("ManagerStatus").is_some_and(|m| !m.is_null())
+    node.part("/ManagerStatus").is_some()
 }
 
 fn is_well(node: &Object) -> bool {
@@ -150,7 +151,7 @@ mod tests {
 
     fn node(id: &str, manager: Option<&str>, state: &str) -> Object {
         let manager = manager.map(|reachability| json!({ "Reachability": reachability }));
-        Object(json!({ "ID": id, "Status": { "State": state }, "ManagerStatus": manager, "Description": { "Hostname": id } }))
+        Object::of(&json!({ "ID": id, "Status": { "State": state }, "ManagerStatus": manager, "Description": { "Hostname": id } })).unwrap()
     }
 
     fn serve() -> Serve {

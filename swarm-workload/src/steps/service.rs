@@ -177,13 +177,13 @@ impl PutService {
                     if Some(service.version()) != self.data.live.as_ref().map(|l| l.version) {
                         return Move::End(failed("the service was changed meanwhile by someone else; plan again"));
                     }
-                    self.image_before = service.text("/Spec/TaskTemplate/ContainerSpec/Image").unwrap_or_default().to_owned();
+                    self.image_before = service.text("/Spec/TaskTemplate/ContainerSpec/Image").unwrap_or_default().into_owned();
                     self.keep_from(service);
                 }
                 _ => {}
             }
         }
-        if self.data.live.is_none() && named(replies, self.data.name()).is_some_and(|o| o.0.pointer("/Spec/TaskTemplate").is_some()) {
+        if self.data.live.is_none() && named(replies, self.data.name()).is_some_and(|o| o.part("/Spec/TaskTemplate").is_some()) {
             return Move::End(failed("a service of this name was made meanwhile by someone else; plan again"));
         }
         for (list, name_key, id_key, kind) in
