@@ -24,6 +24,7 @@
 //! ```
 
 mod certificate;
+pub mod conformance;
 mod describe;
 mod engine;
 mod fault;

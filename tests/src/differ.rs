@@ -4,8 +4,7 @@
 //! outside), and what is compared does not name hosts: per host its state and the answer to its call, per manager what it lists. The
 //! simulator goes first and says where a step comes to rest; the engines then have a minute to come to rest in the same place.
 
-use crate::conformance::beds::{Real, Simulated};
-use crate::conformance::{Bed, init_request, join_request};
+use crate::beds::{Real, simulated};
 use crate::lab::TestLab;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,6 +14,7 @@ use std::time::Duration;
 use swarm_core::engine::{EngineError, Force, NodeChange, SwarmChange};
 use swarm_core::observe::{LocalState, NodeFacts};
 use swarm_core::spec::{Role, SwarmSettings};
+use swarm_sim::conformance::{Bed, init_request, join_request};
 use tokio::time::{Instant, sleep, timeout};
 
 /// The hosts of a sequence.
@@ -412,7 +412,7 @@ pub async fn on_engines(deeds: &[Deed], expected: &[Seen]) -> Vec<Seen> {
 
 /// What it comes to in the simulator.
 pub fn in_memory(deeds: &[Deed]) -> Vec<Seen> {
-    swarm_sim::run(async { played(&Simulated::new(&HOSTS), deeds, None).await })
+    swarm_sim::run(async { played(&simulated(&HOSTS), deeds, None).await })
 }
 
 /// The first step after which two beds differ, with both columns.

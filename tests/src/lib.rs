@@ -7,8 +7,8 @@
     reason = "a test kit: a broken precondition ends the test"
 )]
 
+pub mod beds;
 pub mod cli;
-pub mod conformance;
 pub mod differ;
 pub mod engines;
 pub mod lab;

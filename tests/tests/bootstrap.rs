@@ -78,6 +78,7 @@ async fn the_example_of_twenty_lines_makes_a_cluster() {
     let examples = swarm_tests::cli::binary().with_file_name("examples");
     for (name, expected) in [
         ("bootstrap", "2 steps, Converged"),
+        ("progress_bar", "Converged: 0 of 0 steps ended"),
         ("plan_only", "Nothing to do."),
         ("events", "Converged"),
         ("custom_engine", "matches the file: true"),

@@ -1,8 +1,8 @@
 //! The conformance suite on both beds: real engines in the lab, and the simulator, which must answer as they do.
 
 use std::path::Path;
-use swarm_tests::conformance::beds::{Real, Simulated};
-use swarm_tests::conformance::{Cases, Suite};
+use swarm_sim::conformance::{Cases, Suite};
+use swarm_tests::beds::{Real, simulated as bed_of};
 use swarm_tests::engines;
 use swarm_tests::lab::TestLab;
 
@@ -14,7 +14,7 @@ const KEYS: usize = 26;
 
 fn simulated(hosts: &[&str], part: impl AsyncFn(&Suite<'_>, &mut Cases)) -> usize {
     swarm_sim::run(async {
-        let bed = Simulated::new(hosts);
+        let bed = bed_of(hosts);
         let mut cases = Cases::default();
         part(&Suite::new(&bed), &mut cases).await;
         cases.names().len()

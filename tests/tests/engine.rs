@@ -10,7 +10,7 @@ use swarm_core::spec::{Role, SwarmSettings};
 use swarm_core::{Secret, secret};
 use swarm_docker::DockerEngine;
 use swarm_lab::LabHost;
-use swarm_tests::conformance::{init_request, join_request};
+use swarm_sim::conformance::{init_request, join_request};
 use swarm_tests::lab::{TestLab, eventually};
 use swarm_tests::proxy::{Proxy, Record};
 

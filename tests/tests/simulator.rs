@@ -96,6 +96,15 @@ fn the_same_seed_tells_the_same_story() {
     }
 }
 
+#[test]
+fn examples_over_the_simulator_show_what_they_say() {
+    for (name, expected) in [("conformance", "85 cases hold"), ("key_keeper", "Converged; a key is kept: true")] {
+        let output = std::process::Command::new(swarm_tests::cli::example(name)).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains(expected), "{name}: {output:?}");
+    }
+}
+
 /// The example that shows an embedder's test passes, as that test would.
 #[test]
 fn the_example_of_a_test_passes() {

@@ -235,8 +235,10 @@ impl<'a, F: Fleet> Apply<'a, F> {
         if plan.force_leave != self.options.force_leave || plan.limit != self.options.limit {
             changes.push("  the options: a saved plan is carried out with those it was made with".into());
         }
-        if changes.is_empty() && plan.fingerprint != crate::plan::fingerprint(self.spec, &now) {
-            changes.push("  the file".into());
+        match crate::plan::fingerprint(self.spec, &now) {
+            Err(why) => changes.push(format!("  the file cannot be compared: {why}")),
+            Ok(is) if changes.is_empty() && plan.fingerprint != is => changes.push("  the file".into()),
+            Ok(_) => {}
         }
         if !changes.is_empty() {
             return Err(ApplyError::Stale(changes));

@@ -85,7 +85,7 @@ impl<'a> Builder<'a> {
             limit: self.options.limit.clone(),
             cluster: self.spec.name().to_owned(),
             swarm: self.observed.view().map(|v| v.cluster.id.clone()),
-            fingerprint: fingerprint(self.spec, &basis),
+            fingerprint: fingerprint(self.spec, &basis).unwrap_or_default(),
             basis,
             envelope: Envelope::of(&steps),
             steps,

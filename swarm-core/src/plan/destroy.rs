@@ -195,7 +195,7 @@ impl<'a> Destroy<'a> {
             limit: None,
             cluster: self.spec.name().to_owned(),
             swarm: self.observed.view().map(|v| v.cluster.id.clone()),
-            fingerprint: fingerprint(self.spec, &basis),
+            fingerprint: fingerprint(self.spec, &basis).unwrap_or_default(),
             basis,
             envelope: Envelope::of(&steps),
             steps,

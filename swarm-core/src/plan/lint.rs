@@ -32,6 +32,9 @@ impl fmt::Display for LintFinding {
 pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTreeSet<HostName>) -> Vec<LintFinding> {
     let mut findings = Vec::new();
     let mut say = |step: Option<&Step>, what: &str| findings.push(LintFinding { step: step.map(|s| s.id.clone()), what: what.into() });
+    if plan.fingerprint.is_empty() {
+        say(None, "does not say what it was made from");
+    }
     let mut earlier: BTreeSet<&StepId> = BTreeSet::new();
     let mut agreed: BTreeMap<(&str, Target), u32> = BTreeMap::new();
     for one in &plan.envelope.0 {

@@ -92,7 +92,7 @@ impl Plan {
             limit: None,
             cluster: spec.name().to_owned(),
             swarm: observed.view().map(|v| v.cluster.id.clone()),
-            fingerprint: fingerprint(spec, &basis),
+            fingerprint: fingerprint(spec, &basis).unwrap_or_default(),
             basis,
             envelope: Envelope::of(&steps),
             steps,
@@ -282,12 +282,15 @@ impl Action {
 }
 
 /// The fingerprint of a file's meaning and the facts a plan stands on.
-pub fn fingerprint(spec: &crate::spec::ClusterSpec, basis: &Basis) -> String {
+///
+/// # Errors
+/// What of the file cannot be written down. A plan made from it has no fingerprint, and [`lint`] refuses it.
+pub fn fingerprint(spec: &crate::spec::ClusterSpec, basis: &Basis) -> Result<String, String> {
     let mut hash = Hash::new();
-    hash.update(serde_json::to_vec(spec).unwrap_or_default());
+    hash.update(serde_json::to_vec(spec).map_err(|e| e.to_string())?);
     hash.update([0]);
-    hash.update(serde_json::to_vec(basis).unwrap_or_default());
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    hash.update(serde_json::to_vec(basis).map_err(|e| e.to_string())?);
+    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }
 
 #[cfg(test)]

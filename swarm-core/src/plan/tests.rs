@@ -238,6 +238,19 @@ fn the_checker_finds_what_a_broken_planner_would_do() {
     assert!(with(vec![("x9", promote())]).contains("not in the file"));
 }
 
+/// A plan without a fingerprint is not carried out.
+#[test]
+fn a_plan_that_does_not_say_what_it_was_made_from_is_refused() {
+    let spec = spec(&["m1"]);
+    let observed = look(&spec, &[("m1", Is::Alone)]);
+    let mut plan = plan_of(&spec, &observed);
+    assert_eq!(lint(&plan, &spec, &observed, &BTreeSet::new()), []);
+    assert_eq!(fingerprint(&spec, &plan.basis).as_ref(), Ok(&plan.fingerprint));
+    plan.fingerprint.clear();
+    let found = lint(&plan, &spec, &observed, &BTreeSet::new());
+    assert!(found.iter().any(|f| f.what.contains("what it was made from")), "{found:?}");
+}
+
 /// Nodes that no host of the file is go only when they are down, and the operator or the file said so.
 #[test]
 fn what_is_down_and_not_in_the_file_is_pruned_when_that_is_meant() {

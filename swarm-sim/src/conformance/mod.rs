@@ -1,8 +1,20 @@
-//! One suite of questions for real engines and for simulated ones. Each case pins what the engine answers; where the two differ, the
-//! simulator is wrong.
+//! One suite of questions for any implementation of [`Engine`]: real engines, the simulated ones of this crate, and your own. Each case
+//! pins what Docker's engine answers; an implementation that answers otherwise will meet a tool that draws the wrong conclusion.
+//!
+//! Implement [`Bed`], which hands out engines and does to their hosts what happens to hosts, and run the parts that it can serve:
+//!
+//! ```no_run
+//! # async fn f(bed: impl swarm_sim::conformance::Bed) {
+//! use swarm_sim::conformance::{Cases, Suite};
+//! let mut cases = Cases::default();
+//! Suite::new(&bed).growing(&mut cases).await;
+//! println!("{} cases hold", cases.names().len());
+//! # }
+//! ```
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a suite of assertions: a case that does not hold ends it")]
 
-pub mod beds;
 mod managers;
+mod simulated;
 
 use async_trait::async_trait;
 use std::fmt::Debug;
@@ -16,6 +28,8 @@ use swarm_core::observe::{LocalState, NodeFacts, NodeState, identity_from_pem};
 use swarm_core::secret::Secret;
 use swarm_core::spec::{Availability, InitSettings, Role, SwarmSettings};
 use tokio::time::{Instant, sleep};
+
+pub use simulated::Simulated;
 
 /// Hosts with engines, real or simulated: `m1`, `m2`, … and `w1`, `w2`, ….
 #[async_trait]
