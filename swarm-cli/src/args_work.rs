@@ -2,6 +2,7 @@
 
 use crate::args::Common;
 use crate::complete::hosts;
+use crate::service_flags::ServiceFlags;
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
 use std::path::PathBuf;
@@ -178,6 +179,44 @@ pub(crate) enum ServiceCommand {
         /// Name of the service.
         service: String,
     },
+    /// Make a service, and wait until its tasks run.
+    Create {
+        #[command(flatten)]
+        common: Common,
+        /// Name of the service.
+        #[arg(long)]
+        name: String,
+        /// A file of NAME=VALUE lines for its environment. Once for each.
+        #[arg(long, value_name = "FILE")]
+        env_file: Vec<PathBuf>,
+        #[command(flatten)]
+        flags: ServiceFlags<false>,
+        #[command(flatten)]
+        how: ChangeHow,
+        #[command(flatten)]
+        image_how: ImageHow,
+        /// Its image.
+        image: String,
+        /// The command that is run instead of the image's own, with its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Change a service: what is not named stays, also what this program does not know.
+    Update {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        flags: ServiceFlags<true>,
+        /// Replace its tasks though nothing else changes.
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        how: ChangeHow,
+        #[command(flatten)]
+        image_how: ImageHow,
+        /// Name of the service.
+        service: String,
+    },
     /// Run a program in a container of a task, on whichever node it is. The exit code is the program's.
     Exec(InsideArgs),
     /// Change the number of replicas, of several services at once if wanted.
@@ -314,6 +353,17 @@ pub(crate) struct NodeArgs {
     /// Show what would change and stop.
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// How an image is asked for.
+#[derive(Debug, Args)]
+pub(crate) struct ImageHow {
+    /// When the registry is asked for the image's digest.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) resolve_image: ResolveImage,
+    /// Give nodes the login to the image's registry, from the docker configuration and its credential helpers, to pull the image with.
+    #[arg(long)]
+    pub(crate) with_registry_auth: bool,
 }
 
 /// How a change goes on.

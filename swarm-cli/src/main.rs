@@ -11,6 +11,7 @@ mod logs;
 mod output;
 mod progress;
 mod registry;
+mod service_flags;
 mod source;
 mod terminal;
 

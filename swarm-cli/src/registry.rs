@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE;
 use docker_credential::{CredentialRetrievalError as Wrong, DockerCredential, get_credential};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use swarm_core::engine::Payloads;
 use swarm_core::secret::{Secret, clean};
 
@@ -41,10 +42,21 @@ fn registry_of(image: &str) -> &str {
     }
 }
 
+/// Whether there is a docker configuration at all: most people who never logged in have none.
+fn is_configured() -> bool {
+    let own = std::env::var_os("DOCKER_CONFIG").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let folder = own.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker")));
+    // One that is there and cannot be read is not none.
+    folder.is_some_and(|folder| folder.join("config.json").try_exists().unwrap_or(true))
+}
+
 /// Finds the logins of some images. One that cannot be had is an error where nodes are to get it, and else a note: the registry may answer
 /// without one.
 pub(crate) fn logins(images: &BTreeSet<&str>, needed: bool) -> Result<Logins, Failure> {
     let mut found = Logins::default();
+    if !is_configured() {
+        return Ok(found);
+    }
     let mut failed: BTreeSet<&str> = BTreeSet::new();
     for image in images {
         let registry = registry_of(image);

@@ -20,7 +20,6 @@ mod ports;
 mod reader;
 mod service;
 mod task;
-mod units;
 
 use interpolate::Interpolation;
 use reader::Reader;
@@ -32,7 +31,7 @@ use swarm_core::spec::{Location, Node, Problem, Severity, Value};
 use swarm_workload::Stack;
 
 pub use service::env_lines;
-pub use units::{bytes, duration};
+pub use swarm_workload::{bytes, duration};
 
 /// One Compose file.
 #[derive(Debug, Clone)]

@@ -1,29 +1,8 @@
-//! Smaller lists of a service: extra hosts, capabilities, limits, references to secrets and configs.
+//! Smaller lists of a service: extra hosts, limits, references to secrets and configs.
 
 use crate::reader::Reader;
 use serde_json::{Map, Value as Json, json};
-use std::collections::BTreeSet;
 use swarm_core::spec::{Node, Value};
-
-/// Capabilities as the docker CLI sends them: upper case, with `CAP_`; what is added beats what is dropped.
-pub(crate) fn capabilities(add: &[String], drop: &[String]) -> (Vec<String>, Vec<String>) {
-    let normal = |list: &[String]| -> BTreeSet<String> {
-        let names = list.iter().map(|name| {
-            let name = name.trim().to_ascii_uppercase();
-            if name == "ALL" || name.starts_with("CAP_") { name } else { format!("CAP_{name}") }
-        });
-        names.filter(|name| name != "CAP_").collect()
-    };
-    let (mut add, mut drop) = (normal(add), normal(drop));
-    if add.contains("ALL") {
-        add = BTreeSet::from(["ALL".to_owned()]);
-    }
-    if drop.contains("ALL") {
-        drop = BTreeSet::from(["ALL".to_owned()]);
-    }
-    drop.retain(|name| !add.contains(name));
-    (add.into_iter().collect(), drop.into_iter().collect())
-}
 
 impl Reader<'_> {
     /// `HOST:IP` or `HOST=IP`, or a mapping; as the engine has it: `IP HOST`.
@@ -120,20 +99,5 @@ impl Reader<'_> {
         }
         all.sort_by(|a, b| a.0.cmp(&b.0));
         json!(all.into_iter().map(|(_, reference)| reference).collect::<Vec<_>>())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn capabilities_are_normalised() {
-        let of = |add: &[&str], drop: &[&str]| {
-            let list = |l: &[&str]| l.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-            capabilities(&list(add), &list(drop))
-        };
-        assert_eq!(of(&["net_admin", "CAP_NET_ADMIN"], &["all"]), (vec!["CAP_NET_ADMIN".to_owned()], vec!["ALL".to_owned()]));
-        assert_eq!(of(&["chown"], &["CHOWN", "kill"]), (vec!["CAP_CHOWN".to_owned()], vec!["CAP_KILL".to_owned()]));
     }
 }

@@ -1,7 +1,6 @@
 //! Several files as one, by the docker CLI's rules (`cli/compose/loader/merge.go`): the later file wins, mappings are merged, some lists
 //! are joined, and some are merged by what their entries are about.
 
-use crate::ports;
 use swarm_core::spec::{Entry, Node, Value};
 
 /// A later file over an earlier one.
@@ -150,7 +149,7 @@ fn text(node: &Node) -> Option<String> {
 
 /// Ports are about the port that they publish.
 fn port_key(node: &Node) -> Vec<String> {
-    match text(node).and_then(|text| ports::short(&text)) {
+    match text(node).and_then(|text| swarm_workload::short_ports(&text)) {
         Some((ports, _)) => ports.iter().map(|p| p.published.to_string()).collect(),
         None => vec![field(node, "published").unwrap_or_else(|| "0".to_owned())],
     }

@@ -205,7 +205,7 @@ impl<'a> Reader<'a> {
     /// Nanoseconds.
     pub(crate) fn duration(&mut self, node: &Node, path: &str) -> Option<u64> {
         let text = self.text(node, path)?;
-        let found = crate::units::duration(&text);
+        let found = swarm_workload::duration(&text);
         if found.is_none() {
             self.say(node.at, path, format!("`{text}` is no duration"), "write a number with its unit, such as 30s or 1m30s");
         }
@@ -214,7 +214,7 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn bytes(&mut self, node: &Node, path: &str) -> Option<i64> {
         let text = self.scalar(node, path)?;
-        let found = crate::units::bytes(&text);
+        let found = swarm_workload::bytes(&text);
         if found.is_none() {
             self.say(node.at, path, format!("`{text}` is no number of bytes"), "write a number with its unit, such as 64M");
         }

@@ -1,12 +1,11 @@
 //! One service of a Compose file.
 
-use crate::lists::capabilities;
 use crate::reader::{Reader, TopNetwork};
 use crate::task::Deploy;
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 use swarm_core::spec::{Entry, Node, Value};
-use swarm_workload::{IMAGE_LABEL, NAMESPACE_LABEL, ServiceWanted, StartAfter};
+use swarm_workload::{IMAGE_LABEL, NAMESPACE_LABEL, ServiceWanted, StartAfter, capabilities};
 
 /// Keys that docker reads and does nothing with in a swarm.
 const IGNORED: &[&str] = &[

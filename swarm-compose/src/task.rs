@@ -110,7 +110,7 @@ impl Reader<'_> {
                 match one.key.as_str() {
                     "cpus" => {
                         let Some(text) = self.scalar(&one.node, &at) else { continue };
-                        match crate::units::cpus(&text) {
+                        match swarm_workload::cpus(&text) {
                             Some(nanos) => out.insert("NanoCPUs".into(), json!(nanos)),
                             None => {
                                 self.say(one.node.at, &at, format!("`{text}` is no number of CPUs"), "write a number such as 0.5");

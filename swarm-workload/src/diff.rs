@@ -99,7 +99,11 @@ fn compare(path: &str, have: Option<&Value>, want: Option<&Value>, found: &mut V
                 let items: Vec<Value> = a.iter().filter(|item| !b.contains(item)).cloned().collect();
                 (!items.is_empty()).then(|| show(path, &Value::Array(items)))
             };
-            found.push(Change { field: path.to_owned(), old: only(old, new), new: only(new, old) });
+            let (gone, come) = (only(old, new), only(new, old));
+            // Where only the order differs, or how often one is there, both are shown whole.
+            let whole = |items: &Vec<Value>| Some(show(path, &Value::Array(items.clone())));
+            let (old, new) = if gone.is_none() && come.is_none() { (whole(old), whole(new)) } else { (gone, come) };
+            found.push(Change { field: path.to_owned(), old, new });
         }
         (old, new) => found.push(Change { field: path.to_owned(), old: old.map(|v| show(path, v)), new: new.map(|v| show(path, v)) }),
     }

@@ -1,7 +1,10 @@
 //! To change services that are there: scale, restart, roll back. Everything else of them stays, also what this program does not know.
 
-use crate::deploy::there_now;
+use crate::deploy::{Resolve, there_now};
 use crate::diff::{Change, differences};
+use crate::flags::{Given, apply_flags};
+use crate::show::effect;
+use crate::single::image_of;
 use crate::steps::{Data, Live, Put};
 use crate::there::{There, find, wants};
 use serde_json::{Value, json};
@@ -14,7 +17,7 @@ use swarm_core::plan::{Plan, Refusal, Risk, Step, Target};
 use swarm_core::verify::{Finding, FindingKind, Verdict};
 
 /// What is to change on a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Edit {
     /// The number of its replicas.
     Scale(u64),
@@ -22,6 +25,24 @@ pub enum Edit {
     Restart,
     /// The specification before the present one is put back.
     Rollback,
+    /// What flags of `docker service update` say.
+    Flags {
+        /// The flags, each with its value.
+        given: Vec<Given>,
+        /// Whether its tasks are replaced though nothing else changes.
+        force: bool,
+    },
+}
+
+/// How an image is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct ImageOptions {
+    /// When the registry is asked for an image's digest.
+    pub resolve: Resolve,
+    /// For each image that has one, the name of the payload that is the login to its registry.
+    pub logins: BTreeMap<String, String>,
+    /// Whether nodes get the login too, to pull the image with.
+    pub send_logins: bool,
 }
 
 /// To change some services.
@@ -33,16 +54,30 @@ pub struct EditServices<'a> {
     pub edits: BTreeMap<String, Edit>,
     /// Whether tasks are not waited for.
     pub detach: bool,
+    /// How images are asked for, where one changes.
+    pub images: ImageOptions,
+}
+
+/// A specification whose networks are named as people name them.
+fn named(mut spec: Value, names: &BTreeMap<String, String>) -> Value {
+    for network in spec.pointer_mut("/TaskTemplate/Networks").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(name) = network.get("Target").and_then(Value::as_str).and_then(|id| names.get(id)).cloned()
+            && let Some(map) = network.as_object_mut()
+        {
+            map.insert("Target".into(), Value::String(name));
+        }
+    }
+    spec
 }
 
 impl EditServices<'_> {
-    fn step(&self, service: &Object, edit: Edit, names: &BTreeMap<String, String>) -> Result<Option<Step>, String> {
+    fn step(&self, service: &Object, edit: &Edit, first: bool, names: &BTreeMap<String, String>) -> Result<Option<Step>, String> {
         let mut spec = service.spec();
         let live = Live { id: service.id().to_owned(), version: service.version() };
         let put = |spec: Value, force: bool, rollback: bool| {
             let put = Put {
                 spec,
-                live: Some(live),
+                live: Some(live.clone()),
                 resolve: false,
                 if_moved: false,
                 login: None,
@@ -59,7 +94,7 @@ impl EditServices<'_> {
                 let Some(mode) = spec.pointer_mut("/Mode/Replicated").and_then(Value::as_object_mut) else {
                     return Err("it has no replicas: it runs on every node, or is a job".into());
                 };
-                mode.insert("Replicas".into(), json!(replicas));
+                mode.insert("Replicas".into(), json!(*replicas));
                 let changes = differences(&service.spec(), &spec, names);
                 if changes.is_empty() {
                     return Ok(None);
@@ -73,6 +108,44 @@ impl EditServices<'_> {
                 "a restart was asked for",
                 Risk::Tasks,
             ))),
+            Edit::Flags { given, force } => {
+                let before = service.spec();
+                spec = named(spec, names);
+                apply_flags(&mut spec, given).map_err(|wrong| wrong.join("; "))?;
+                let changes = differences(&before, &spec, names);
+                let force = *force && first;
+                if changes.is_empty() && !force {
+                    return Ok(None);
+                }
+                let moved = changes.iter().any(|c| c.field == "Image");
+                let image = image_of(&spec);
+                let login = self.images.logins.get(&image).cloned();
+                let mut after: Vec<String> = changes.iter().map(Change::to_string).collect();
+                after.push(if changes.is_empty() {
+                    "every task is replaced by a new one".into()
+                } else {
+                    effect(&changes, &spec, service)
+                });
+                let risk = if force || changes.iter().any(Change::replaces_tasks) { Risk::Tasks } else { Risk::None };
+                let put = Put {
+                    resolve: match self.images.resolve {
+                        Resolve::Changed => moved,
+                        Resolve::Always => true,
+                        Resolve::Never => false,
+                    },
+                    spec,
+                    live: Some(live.clone()),
+                    if_moved: false,
+                    send_login: self.images.send_logins,
+                    login,
+                    detach: self.detach,
+                    rollback: false,
+                    force,
+                    to_the_end: false,
+                };
+                let work = Data::Put(Box::new(put)).work();
+                Ok(Some(work.step("there", after.join("\n"), "an update was asked for", risk)))
+            }
             Edit::Rollback => {
                 let Some(previous) = service.part("/PreviousSpec") else {
                     return Err("it has no specification before the present one".into());
@@ -94,11 +167,11 @@ impl Intent for EditServices<'_> {
         let (mut steps, mut refusals) = (Vec::new(), Vec::new());
         for (name, edit) in &self.edits {
             // A restart or a rollback is done once.
-            if so_far.rounds > 0 && !matches!(edit, Edit::Scale(_)) {
+            if so_far.rounds > 0 && matches!(edit, Edit::Restart | Edit::Rollback) {
                 continue;
             }
             let step = match find(&there.services, name) {
-                Some(service) => self.step(service, *edit, &there.names),
+                Some(service) => self.step(service, edit, so_far.rounds == 0, &there.names),
                 None => Err("there is no such service".to_owned()),
             };
             match step {

@@ -7,14 +7,18 @@
 //!   Compose file ──swarm-compose──▶ Stack ──Deploy──▶ diff ──▶ Plan ──▶ steps ──▶ tasks run ──▶ verify
 //! ```
 
+mod capabilities;
 mod deploy;
 mod diff;
 mod edit;
+mod flags;
+mod flags_long;
 mod maintain;
 mod names;
 mod nodes;
 mod normal;
 mod placement;
+mod ports;
 mod remove;
 mod show;
 mod single;
@@ -23,18 +27,23 @@ mod steps;
 mod tasks;
 mod there;
 mod together;
+mod units;
 mod verify;
 
+pub use capabilities::capabilities;
 pub use deploy::{Deploy, DeployOptions, Resolve};
 pub use diff::{Change, differences, without_secrets};
-pub use edit::{Edit, EditServices};
+pub use edit::{Edit, EditServices, ImageOptions};
+pub use flags::{FLAGS, Flag, Given, On, apply_flags, new_service};
 pub use maintain::{Maintain, WAS_LABEL};
 pub use names::{image_with_tag, without_digest};
 pub use nodes::Emptied;
 pub use normal::normal;
+pub use ports::{Port, short_ports};
 pub use remove::Remove;
-pub use single::{MakeObject, RemoveObjects};
+pub use single::{MakeObject, MakeService, RemoveObjects};
 pub use spec::{ConfigWanted, IMAGE_LABEL, NAMESPACE_LABEL, NetworkWanted, SecretWanted, ServiceWanted, Stack, StartAfter};
 pub use steps::Workload;
 pub use tasks::{Progress, Standing, TaskTrouble, progress, standing};
 pub use together::Together;
+pub use units::{bytes, cpus, duration};

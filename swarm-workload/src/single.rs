@@ -1,9 +1,14 @@
 //! Single objects: made by name, and removed by name where nothing uses them.
 
-use crate::deploy::{removal, there_now};
+use crate::deploy::{Resolve, removal, there_now};
+use crate::edit::ImageOptions;
+use crate::placement::nowhere;
 use crate::remove::users_of;
-use crate::steps::{Create, Data};
+use crate::show::summary;
+use crate::steps::{Create, Data, Put};
 use crate::there::{There, find, wants};
+use crate::verify::lacks_tasks;
+use serde_json::Value;
 use swarm_core::ClusterSpec;
 use swarm_core::engine::{Body, Kind, Object, Query};
 use swarm_core::intent::{Intent, Next, SoFar};
@@ -70,6 +75,108 @@ impl Intent for MakeObject<'_> {
             Err(why) => Some(why),
         };
         let findings: Vec<Finding> = missing.into_iter().map(finding).collect();
+        Verdict::of(findings, Vec::new())
+    }
+
+    fn wants(&self) -> Vec<Query> {
+        wants()
+    }
+}
+
+/// The image of a service's specification.
+pub(crate) fn image_of(spec: &Value) -> String {
+    spec.pointer("/TaskTemplate/ContainerSpec/Image").and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// To make a service.
+#[derive(Debug, Clone)]
+pub struct MakeService<'a> {
+    /// The cluster's file.
+    pub spec: &'a ClusterSpec,
+    /// Its specification, with its name; networks, secrets and configs by their names.
+    pub service: Value,
+    /// How its image is asked for.
+    pub images: ImageOptions,
+    /// Whether tasks are not waited for.
+    pub detach: bool,
+}
+
+impl MakeService<'_> {
+    fn name(&self) -> &str {
+        self.service.get("Name").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Networks, secrets and configs that it names and that are not there.
+    fn missing(&self, there: &There<'_>) -> Vec<Refusal> {
+        let texts = |place: &str, key: &str| -> Vec<String> {
+            let list = self.service.pointer(place).and_then(Value::as_array).into_iter().flatten();
+            list.filter_map(|entry| entry.get(key)?.as_str()).map(str::to_owned).collect()
+        };
+        let mut refusals = Vec::new();
+        for (kind, place, key) in [
+            (Kind::Network, "/TaskTemplate/Networks", "Target"),
+            (Kind::Secret, "/TaskTemplate/ContainerSpec/Secrets", "SecretName"),
+            (Kind::Config, "/TaskTemplate/ContainerSpec/Configs", "ConfigName"),
+        ] {
+            // Networks of the nodes themselves.
+            let own = |name: &str| kind == Kind::Network && matches!(name, "host" | "bridge" | "none");
+            for name in texts(place, key).into_iter().filter(|name| !own(name) && find(of_kind(there, kind), name).is_none()) {
+                refusals.push(refusal(kind, &name, "there is no such object in the swarm; create it first"));
+            }
+        }
+        refusals
+    }
+}
+
+impl Intent for MakeService<'_> {
+    fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
+        let there = match there_now(self.spec, observed, so_far) {
+            Ok(there) => there,
+            Err(next) => return *next,
+        };
+        let is_there = find(&there.services, self.name()).is_some();
+        if so_far.rounds == 0 {
+            let mut refusals = self.missing(&there);
+            if is_there {
+                let why = "it is there already; change it with `service update`, or use another name";
+                refusals.push(refusal(Kind::Service, self.name(), why));
+            }
+            if !refusals.is_empty() {
+                return Next::Refused(refusals);
+            }
+        }
+        let mut notes = Vec::new();
+        if let (false, Some(why)) = (is_there, nowhere(&self.service, there.nodes)) {
+            notes.push(format!("service {}: no node can have its tasks now ({why})", self.name()));
+        }
+        let put = Put {
+            spec: self.service.clone(),
+            live: None,
+            resolve: self.images.resolve != Resolve::Never,
+            if_moved: false,
+            login: self.images.logins.get(&image_of(&self.service)).cloned(),
+            send_login: self.images.send_logins,
+            detach: self.detach,
+            rollback: false,
+            force: false,
+            to_the_end: false,
+        };
+        let step = Data::Put(Box::new(put)).work().step("not there", summary(&self.service), "it was asked for", Risk::None);
+        let plan = Plan::of_work(self.spec, observed, if is_there { Vec::new() } else { vec![step] }, notes);
+        if plan.is_empty() { Next::Done(plan) } else { Next::Round(plan) }
+    }
+
+    fn verify(&self, observed: &Observed) -> Verdict {
+        let findings = match There::of(observed) {
+            Ok(there) => match find(&there.services, self.name()) {
+                None => vec![finding(format!("service {} is not there", self.name()))],
+                Some(service) if !self.detach && lacks_tasks(service) => {
+                    vec![finding(format!("service {}: not all of its tasks run", self.name()))]
+                }
+                Some(_) => Vec::new(),
+            },
+            Err(why) => vec![finding(why)],
+        };
         Verdict::of(findings, Vec::new())
     }
 

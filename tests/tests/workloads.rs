@@ -9,7 +9,7 @@ use swarm_core::report::Ending;
 use swarm_sim::ImageKind;
 use swarm_tests::sim::spec;
 use swarm_tests::sim::workload::{CONTENT, FILE, Seen, apply, carry, deploy, failed, quiet, ready, service, stack};
-use swarm_workload::{Deploy, DeployOptions, Edit, EditServices, Remove, StartAfter};
+use swarm_workload::{Deploy, DeployOptions, Edit, EditServices, ImageOptions, MakeService, Remove, StartAfter};
 
 #[test]
 fn a_stack_comes_up_and_then_nothing_is_to_do() {
@@ -113,10 +113,21 @@ fn scale_restart_and_rollback_change_nothing_else() {
         for (edit, check) in [
             (Edit::Scale(3), "/Spec/Mode/Replicated/Replicas"),
             (Edit::Restart, "/Spec/TaskTemplate/ForceUpdate"),
+            (
+                Edit::Flags { given: vec![("env-add".into(), "NEW=1".into()), ("label-add".into(), "a/b=c".into())], force: false },
+                "/Spec/Labels",
+            ),
+            (Edit::Flags { given: vec![("env-add".into(), "NEW=1".into())], force: true }, "/Spec/TaskTemplate/ForceUpdate"),
+            (Edit::Flags { given: vec![("replicas".into(), "2".into())], force: false }, "/Spec/Mode/Replicated/Replicas"),
             (Edit::Rollback, "/Spec/Mode/Replicated/Replicas"),
         ] {
             let before = live().await;
-            let intent = EditServices { spec: &file, edits: BTreeMap::from([("app_web".to_owned(), edit)]), detach: false };
+            let intent = EditServices {
+                spec: &file,
+                edits: BTreeMap::from([("app_web".to_owned(), edit.clone())]),
+                detach: false,
+                images: ImageOptions::default(),
+            };
             let report = carry(&world, &file, &intent).await.unwrap();
             assert_eq!(report.ending, Ending::Converged, "{edit:?}: {report:?}\n{}", world.story());
             let after = live().await;
@@ -244,5 +255,28 @@ fn a_service_without_a_place_is_named_beforehand() {
         let (plan, _) = run.plan_for(&intent).await.unwrap();
         let note = plan.notes.iter().find(|n| n.contains("no node can have its tasks")).unwrap();
         assert!(["m1", "m2", "m3", "w1"].iter().all(|n| note.contains(&format!("{n}: node.labels.disk is not set"))), "{note}");
+    });
+}
+
+#[test]
+fn a_service_is_made_and_what_it_needs_must_be_there() {
+    swarm_sim::run(async {
+        let file = spec(FILE);
+        let world = ready(&file, 5).await;
+        let of = |name: &str, secret: &str| {
+            let mut given = vec![("replicas".to_owned(), "2".to_owned())];
+            given.extend((!secret.is_empty()).then(|| ("secret".to_owned(), secret.to_owned())));
+            let service = swarm_workload::new_service(name, "web:1", &[], &given).unwrap();
+            MakeService { spec: &file, service, images: ImageOptions::default(), detach: false }
+        };
+        let report = carry(&world, &file, &of("one", "")).await.unwrap();
+        assert_eq!(report.ending, Ending::Converged, "{report:?}\n{}", world.story());
+        let live = world.fleet("onlooker").engine("m1").get(Kind::Service, "one").await.unwrap();
+        assert_eq!((live.number("/Spec/Mode/Replicated/Replicas"), live.label("com.docker.stack.namespace")), (Some(2), None));
+        let again = carry(&world, &file, &of("one", "")).await.unwrap_err();
+        assert!(again.to_string().contains("service update"), "{again}");
+        let without = carry(&world, &file, &of("two", "nowhere")).await.unwrap_err();
+        assert!(without.to_string().contains("secret nowhere: there is no such object"), "{without}");
+        quiet(&world);
     });
 }

@@ -173,6 +173,8 @@ fn service_file(command: &ServiceCommand) -> &Common {
         ServiceCommand::Ls { common }
         | ServiceCommand::Ps { common, .. }
         | ServiceCommand::Inspect { common, .. }
+        | ServiceCommand::Create { common, .. }
+        | ServiceCommand::Update { common, .. }
         | ServiceCommand::Scale { common, .. }
         | ServiceCommand::Restart { common, .. }
         | ServiceCommand::Logs { common, .. }

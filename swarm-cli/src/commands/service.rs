@@ -2,16 +2,17 @@
 
 use super::work::{How, Session, carry, number, print_object, table};
 use crate::args::Format;
-use crate::args_work::{ChangeHow, ServiceCommand};
+use crate::args_work::{ChangeHow, ImageHow, ResolveImage, ServiceCommand};
 use crate::failure::Failure;
-use crate::output;
+use crate::registry::{self, Logins, WithLogins};
+use crate::{output, source};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use swarm_core::engine::{Kind, LogQuery, Object, Query};
+use swarm_core::engine::{Kind, LogQuery, NoPayloads, Object, Query};
 use swarm_core::fleet::FleetRead;
 use swarm_core::observe::{Observed, ObservedCluster};
-use swarm_workload::{Edit, EditServices, without_digest};
+use swarm_workload::{Edit, EditServices, Given, ImageOptions, MakeService, apply_flags, new_service, without_digest};
 
 pub(super) async fn run(command: &ServiceCommand, format: Format) -> Result<u8, Failure> {
     match command {
@@ -43,6 +44,44 @@ pub(super) async fn run(command: &ServiceCommand, format: Format) -> Result<u8, 
             print_object("service inspect", found, format);
             Ok(0)
         }
+        ServiceCommand::Create { common, name, env_file, flags, how, image_how, image, command } => {
+            let mut given = Vec::new();
+            for path in env_file {
+                let text = String::from_utf8(source::read_limited(path, 1 << 20)?);
+                let text = text.map_err(|_| Failure::Usage(format!("{}: it is not UTF-8", path.display())))?;
+                let own = |name: &str| std::env::var(name).ok();
+                let line = |(name, value): (String, Option<String>)| match value.or_else(|| own(&name)) {
+                    Some(value) => format!("{name}={value}"),
+                    None => name,
+                };
+                given.extend(swarm_compose::env_lines(&text).into_iter().map(|pair| ("env".to_owned(), line(pair))));
+            }
+            given.extend(from_environment(&flags.0));
+            let service = new_service(name, image, command, &given).map_err(|wrong| Failure::Usage(wrong.join("\n")))?;
+            let (images, logins) = images(image_how, image)?;
+            let session = Session::open(common).await?;
+            let intent = MakeService { spec: &session.spec, service, images, detach: how.detach };
+            let done = if how.detach { format!("service {name} was handed to the engine") } else { format!("service {name} runs") };
+            let going =
+                How { dry_run: how.dry_run, payloads: &WithLogins(&NoPayloads, &logins), done, ..How::new("service create", format) };
+            carry(&session, &intent, going).await
+        }
+        ServiceCommand::Update { common, flags, force, how, image_how, service } => {
+            let given = from_environment(&flags.0);
+            if given.is_empty() && !force {
+                return Err(Failure::Usage("say what is to change: see `swarm service update --help`".into()));
+            }
+            // What a flag's value is, is known without the service.
+            let mut any = json!({ "Mode": { "Replicated": {}, "ReplicatedJob": {} } });
+            apply_flags(&mut any, &given).map_err(|wrong| Failure::Usage(wrong.join("\n")))?;
+            let image = given.iter().find(|(name, _)| name == "image").map_or("", |(_, image)| image.as_str());
+            let (images, logins) = images(image_how, image)?;
+            let session = Session::open(common).await?;
+            let edits = BTreeMap::from([(service.clone(), Edit::Flags { given, force: *force })]);
+            let intent = EditServices { spec: &session.spec, edits, detach: how.detach, images };
+            let going = How { dry_run: how.dry_run, payloads: &WithLogins(&NoPayloads, &logins), ..How::new("service update", format) };
+            carry(&session, &intent, going).await
+        }
         ServiceCommand::Exec(args) => super::inside::exec(args).await,
         ServiceCommand::Scale { common, scales, how } => {
             let mut edits = BTreeMap::new();
@@ -73,6 +112,23 @@ pub(super) async fn run(command: &ServiceCommand, format: Format) -> Result<u8, 
             edit(common, edits, how, "service rollback", format).await
         }
     }
+}
+
+/// A variable that is named without a value has the one of this environment, as with the docker CLI.
+fn from_environment(given: &[Given]) -> Vec<Given> {
+    let value = |(name, text): &Given| match (name.as_str(), text.contains('=')) {
+        ("env" | "env-add", false) => (name.clone(), std::env::var(text).map_or_else(|_| text.clone(), |value| format!("{text}={value}"))),
+        _ => (name.clone(), text.clone()),
+    };
+    given.iter().map(value).collect()
+}
+
+fn images(how: &ImageHow, image: &str) -> Result<(ImageOptions, Logins), Failure> {
+    // Where no registry is asked and no node gets a login, none is looked for.
+    let none = image.is_empty() || (how.resolve_image == ResolveImage::Never && !how.with_registry_auth);
+    let logins = if none { Logins::default() } else { registry::logins(&[image].into(), how.with_registry_auth)? };
+    let (resolve, send_logins) = (super::stack::resolve(how.resolve_image), how.with_registry_auth);
+    Ok((ImageOptions { resolve, logins: logins.of.clone(), send_logins }, logins))
 }
 
 /// Lines as they come, each with the task that wrote it.
@@ -115,7 +171,7 @@ async fn edit(
     format: Format,
 ) -> Result<u8, Failure> {
     let session = Session::open(common).await?;
-    let intent = EditServices { spec: &session.spec, edits, detach: how.detach };
+    let intent = EditServices { spec: &session.spec, edits, detach: how.detach, images: ImageOptions::default() };
     carry(&session, &intent, How { dry_run: how.dry_run, ..How::new(command, format) }).await
 }
 

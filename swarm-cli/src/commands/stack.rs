@@ -79,6 +79,14 @@ pub(super) async fn run(command: &StackCommand, format: Format) -> Result<u8, Fa
     }
 }
 
+pub(super) fn resolve(how: ResolveImage) -> Resolve {
+    match how {
+        ResolveImage::Changed => Resolve::Changed,
+        ResolveImage::Always => Resolve::Always,
+        ResolveImage::Never => Resolve::Never,
+    }
+}
+
 struct Going {
     dry_run: bool,
     detach: bool,
@@ -88,7 +96,8 @@ struct Going {
 async fn deploy(session: &Session, read: &ReadStack, how: &DeployHow, format: Format, going: Going) -> Result<u8, Failure> {
     let stack = &read.stack;
     let images = stack.services.iter().map(ServiceWanted::image).collect();
-    let logins = registry::logins(&images, how.with_registry_auth)?;
+    let none = how.resolve_image == ResolveImage::Never && !how.with_registry_auth;
+    let logins = if none { Logins::default() } else { registry::logins(&images, how.with_registry_auth)? };
     let rotate: BTreeSet<String> = how
         .rotate
         .iter()
@@ -99,11 +108,7 @@ async fn deploy(session: &Session, read: &ReadStack, how: &DeployHow, format: Fo
         .collect();
     let options = DeployOptions {
         prune: how.prune,
-        resolve: match how.resolve_image {
-            ResolveImage::Changed => Resolve::Changed,
-            ResolveImage::Always => Resolve::Always,
-            ResolveImage::Never => Resolve::Never,
-        },
+        resolve: resolve(how.resolve_image),
         detach: going.detach,
         rotate,
         logins: logins.of.clone(),

@@ -1,4 +1,4 @@
-//! Amounts as Compose files write them.
+//! Amounts as Compose files and the docker CLI's flags write them.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ pub fn bytes(text: &str) -> Option<i64> {
 }
 
 /// Billionths of a CPU: `0.5` is 500,000,000. At most nine decimal places.
-pub(crate) fn cpus(text: &str) -> Option<i64> {
+pub fn cpus(text: &str) -> Option<i64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     if part.len() > 9 || !part.chars().all(|c| c.is_ascii_digit()) || (whole.is_empty() && part.is_empty()) {
         return None;

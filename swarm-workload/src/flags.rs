@@ -1,0 +1,314 @@
+//! The flags of `docker service create` and `docker service update`, and what each does to a service's specification. Pure: a table, and how
+//! its values are read.
+
+use crate::flags_long::{credential, generic, host, mount, network, publish, reference, ulimit};
+use crate::{bytes, capabilities, cpus, duration};
+use serde_json::{Map, Value, json};
+
+macro_rules! at {
+    ($rest:literal) => {
+        concat!("/TaskTemplate/ContainerSpec/", $rest)
+    };
+}
+macro_rules! task {
+    ($rest:literal) => {
+        concat!("/TaskTemplate/", $rest)
+    };
+}
+
+mod table;
+
+use table::Put;
+pub use table::{FLAGS, Flag, Given, On};
+
+const CONTAINER: &str = "/TaskTemplate/ContainerSpec";
+
+/// Puts flags into a specification, in the table's order: what is removed and added in one call is added.
+///
+/// # Errors
+/// Each flag whose value cannot be read, or that does not fit, with what to write.
+pub fn apply_flags(spec: &mut Value, given: &[Given]) -> Result<(), Vec<String>> {
+    let mut wrong = Vec::new();
+    let removes = |flag: &Flag| flag.name.ends_with("-rm");
+    let mode = |flag: &Flag| flag.name == "mode";
+    let ordered = FLAGS.iter().filter(|f| mode(f)).chain(FLAGS.iter().filter(|f| removes(f)));
+    for flag in ordered.chain(FLAGS.iter().filter(|f| !mode(f) && !removes(f))) {
+        for (_, value) in given.iter().filter(|(name, _)| name == flag.name) {
+            if let Err(why) = put(flag.put, spec, value) {
+                wrong.push(if value.is_empty() { format!("--{}: {why}", flag.name) } else { format!("--{} {value}: {why}", flag.name) });
+            }
+        }
+    }
+    // A policy that says nothing of it is sent as 0, which is all at once; the docker CLI sends its default.
+    for policy in ["UpdateConfig", "RollbackConfig"] {
+        if let Some(map) = spec.get_mut(policy).and_then(Value::as_object_mut) {
+            map.entry("Parallelism").or_insert(json!(1));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// A new service with an image, a command and flags, as the docker CLI makes one.
+///
+/// # Errors
+/// As [`apply_flags`].
+pub fn new_service(name: &str, image: &str, command: &[String], given: &[Given]) -> Result<Value, Vec<String>> {
+    let mut container = json!({ "Image": image, "Init": false });
+    if let (false, Some(map)) = (command.is_empty(), container.as_object_mut()) {
+        map.insert("Args".into(), json!(command));
+    }
+    let mut service = json!({ "Name": name, "TaskTemplate": { "ContainerSpec": container }, "Mode": { "Replicated": {} } });
+    apply_flags(&mut service, given)?;
+    Ok(service)
+}
+
+/// A place in a document; maps are made on the way.
+fn slot<'a>(spec: &'a mut Value, place: &str) -> &'a mut Value {
+    let mut here = spec;
+    for key in place.split('/').skip(1) {
+        if !here.is_object() {
+            *here = Value::Object(Map::new());
+        }
+        // Of a map, this makes the key where it is not there.
+        here = &mut here[key];
+    }
+    here
+}
+
+/// Changes a list at a place.
+fn items(spec: &mut Value, place: &str, change: impl FnOnce(&mut Vec<Value>)) {
+    let here = slot(spec, place);
+    let mut list = match here.take() {
+        Value::Array(list) => list,
+        _ => Vec::new(),
+    };
+    change(&mut list);
+    *here = Value::Array(list);
+}
+
+fn field<'a>(entry: &'a Value, path: &str) -> Option<&'a Value> {
+    entry.pointer(&format!("/{path}"))
+}
+
+fn put(put: Put, spec: &mut Value, text: &str) -> Result<(), String> {
+    let count = |text: &str| text.parse::<u64>().map_err(|_| "write a whole number, 0 or more".to_owned());
+    match put {
+        Put::Text(place) => *slot(spec, place) = json!(text),
+        Put::Word(_, words) if !words.contains(&text) => return Err(format!("write {}", words.join(" or "))),
+        Put::Word(place, _) => *slot(spec, place) = json!(text),
+        Put::Words(place) => {
+            *slot(spec, place) = json!(shlex::split(text).ok_or("a quote in it has no end")?);
+        }
+        Put::Switch(place) => {
+            *slot(spec, place) = json!(text.parse::<bool>().map_err(|_| "write true or false")?);
+        }
+        Put::Count(place) => *slot(spec, place) = json!(count(text)?),
+        Put::Ratio(place) => {
+            let ratio: f64 = text.parse().ok().filter(|r| (0.0..=1.0).contains(r)).ok_or("write a number from 0 to 1")?;
+            *slot(spec, place) = json!(ratio);
+        }
+        Put::Time(place) => *slot(spec, place) = json!(duration(text).ok_or("write a duration, for example 10s or 1m30s")?),
+        Put::Bytes(place) => *slot(spec, place) = json!(bytes(text).ok_or("write a number of bytes, for example 256m or 1g")?),
+        Put::Cpus(place) => *slot(spec, place) = json!(cpus(text).ok_or("write a number of CPUs, for example 0.5")?),
+        Put::Add(place) => {
+            items(spec, place, |list| {
+                if !list.contains(&json!(text)) {
+                    list.push(json!(text));
+                }
+            });
+        }
+        Put::Remove(place) => items(spec, place, |list| list.retain(|item| item != text)),
+        Put::Pair(place) => {
+            let (key, value) = text.split_once('=').unwrap_or((text, ""));
+            if key.is_empty() {
+                return Err("write KEY=VALUE".into());
+            }
+            // A key may hold a slash: it is no place.
+            let here = slot(spec, place);
+            if !here.is_object() {
+                *here = Value::Object(Map::new());
+            }
+            here[key] = json!(value);
+        }
+        Put::Unpair(place) => {
+            if let Some(map) = spec.pointer_mut(place).and_then(Value::as_object_mut) {
+                map.remove(text);
+            }
+        }
+        Put::Other(change) => change(spec, text)?,
+        Put::Entry(place, read, alike) => {
+            for entry in read(text)? {
+                let same = |other: &Value| {
+                    *other == entry || (!alike.is_empty() && alike.iter().all(|path| field(other, path) == field(&entry, path)))
+                };
+                items(spec, place, |list| match list.iter().position(same) {
+                    Some(at) => list.splice(at..=at, [entry.clone()]).for_each(drop),
+                    None => list.push(entry.clone()),
+                });
+            }
+        }
+        Put::Without(place, paths) => {
+            let is = |entry: &Value| paths.iter().any(|path| field(entry, path).and_then(Value::as_str) == Some(text));
+            items(spec, place, |list| list.retain(|entry| !is(entry)));
+        }
+    }
+    Ok(())
+}
+
+fn secret(text: &str) -> Result<Vec<Value>, String> {
+    reference(text, "SecretName")
+}
+
+fn config(text: &str) -> Result<Vec<Value>, String> {
+    reference(text, "ConfigName")
+}
+
+fn without_variable(spec: &mut Value, name: &str) {
+    items(spec, at!("Env"), |list| list.retain(|line| line.as_str().is_none_or(|line| line.split('=').next() != Some(name))));
+}
+
+fn set_variable(spec: &mut Value, text: &str) -> Result<(), String> {
+    let name = text.split('=').next().unwrap_or_default();
+    if name.is_empty() {
+        return Err("write NAME=VALUE".into());
+    }
+    without_variable(spec, name);
+    items(spec, at!("Env"), |list| list.push(json!(text)));
+    Ok(())
+}
+
+fn remove_variable(spec: &mut Value, name: &str) -> Result<(), String> {
+    without_variable(spec, name);
+    Ok(())
+}
+
+fn texts(spec: &Value, place: &str) -> Vec<String> {
+    let list = spec.pointer(place).and_then(Value::as_array).into_iter().flatten();
+    list.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// What is added is not dropped any more, and the other way round.
+fn capability(spec: &mut Value, to: &str, from: &str, name: &str) {
+    let (to, from) = (format!("{CONTAINER}/{to}"), format!("{CONTAINER}/{from}"));
+    let (mut more, fewer) = (texts(spec, &to), texts(spec, &from));
+    more.push(name.to_owned());
+    let (more, fewer) = capabilities(&more, &fewer);
+    *slot(spec, &to) = json!(more);
+    *slot(spec, &from) = json!(fewer);
+}
+
+fn add_capability(spec: &mut Value, name: &str) -> Result<(), String> {
+    capability(spec, "CapabilityAdd", "CapabilityDrop", name);
+    Ok(())
+}
+
+fn drop_capability(spec: &mut Value, name: &str) -> Result<(), String> {
+    capability(spec, "CapabilityDrop", "CapabilityAdd", name);
+    Ok(())
+}
+
+fn set_credential(spec: &mut Value, text: &str) -> Result<(), String> {
+    *slot(spec, at!("Privileges/CredentialSpec")) = credential(text)?;
+    Ok(())
+}
+
+fn set_mode(spec: &mut Value, mode: &str) -> Result<(), String> {
+    let mode = match mode {
+        "replicated" => "Replicated",
+        "global" => "Global",
+        "replicated-job" => "ReplicatedJob",
+        "global-job" => "GlobalJob",
+        _ => return Err("write replicated, global, replicated-job or global-job".into()),
+    };
+    *slot(spec, "/Mode") = json!({ mode: {} });
+    Ok(())
+}
+
+fn whole(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "write a whole number, 0 or more".to_owned())
+}
+
+fn set_replicas(spec: &mut Value, text: &str) -> Result<(), String> {
+    let count = json!(whole(text)?);
+    if spec.pointer("/Mode/Replicated").is_some() {
+        *slot(spec, "/Mode/Replicated/Replicas") = count;
+    } else if spec.pointer("/Mode/ReplicatedJob").is_some() {
+        *slot(spec, "/Mode/ReplicatedJob/TotalCompletions") = count.clone();
+        if spec.pointer("/Mode/ReplicatedJob/MaxConcurrent").is_none() {
+            *slot(spec, "/Mode/ReplicatedJob/MaxConcurrent") = count;
+        }
+    } else {
+        return Err("only services of mode replicated and replicated-job have replicas".into());
+    }
+    Ok(())
+}
+
+fn set_concurrent(spec: &mut Value, text: &str) -> Result<(), String> {
+    if spec.pointer("/Mode/ReplicatedJob").is_none() {
+        return Err("only services of mode replicated-job have it".into());
+    }
+    *slot(spec, "/Mode/ReplicatedJob/MaxConcurrent") = json!(whole(text)?);
+    Ok(())
+}
+
+fn preference(text: &str) -> Result<Value, String> {
+    match text.split_once('=') {
+        Some(("spread", label)) if !label.is_empty() => Ok(json!({ "Spread": { "SpreadDescriptor": label } })),
+        _ => Err("write spread=LABEL, for example spread=node.labels.zone".into()),
+    }
+}
+
+fn add_preference(spec: &mut Value, text: &str) -> Result<(), String> {
+    let entry = preference(text)?;
+    items(spec, task!("Placement/Preferences"), |list| list.push(entry));
+    Ok(())
+}
+
+fn remove_preference(spec: &mut Value, text: &str) -> Result<(), String> {
+    let entry = preference(text)?;
+    items(spec, task!("Placement/Preferences"), |list| list.retain(|other| *other != entry));
+    Ok(())
+}
+
+fn remove_generic(spec: &mut Value, kind: &str) -> Result<(), String> {
+    let is = |entry: &Value| entry.as_object().and_then(|e| e.values().next()?.get("Kind")?.as_str()) == Some(kind);
+    items(spec, task!("Resources/Reservations/GenericResources"), |list| list.retain(|entry| !is(entry)));
+    Ok(())
+}
+
+fn unpublish(spec: &mut Value, text: &str) -> Result<(), String> {
+    let (target, protocol) = text.split_once('/').map_or((text, None), |(target, protocol)| (target, Some(protocol)));
+    let target: u64 = target.parse().map_err(|_| "write the port of the task, for example 80 or 53/udp")?;
+    let goes = |port: &Value| {
+        port.get("TargetPort").and_then(Value::as_u64) == Some(target)
+            && protocol.is_none_or(|p| port.get("Protocol").and_then(Value::as_str) == Some(p))
+    };
+    items(spec, "/EndpointSpec/Ports", |list| list.retain(|port| !goes(port)));
+    Ok(())
+}
+
+fn remove_host(spec: &mut Value, text: &str) -> Result<(), String> {
+    let (name, address) = text.split_once(':').map_or((text, None), |(name, address)| (name, Some(address)));
+    let goes = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (ip, host) = (words.next(), words.next());
+        host == Some(name) && address.is_none_or(|address| ip == Some(address))
+    };
+    items(spec, at!("Hosts"), |list| list.retain(|line| !line.as_str().is_some_and(goes)));
+    Ok(())
+}
+
+fn set_health(spec: &mut Value, text: &str) -> Result<(), String> {
+    *slot(spec, at!("Healthcheck/Test")) = json!(["CMD-SHELL", text]);
+    Ok(())
+}
+
+fn no_health(spec: &mut Value, text: &str) -> Result<(), String> {
+    if text == "true" {
+        *slot(spec, at!("Healthcheck")) = json!({ "Test": ["NONE"] });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! Single services from the command line, on real engines.
+
+use crate::deploys::Bed;
+use serde_json::Value;
+
+#[tokio::test]
+async fn a_service_is_made_and_changed_by_flags() {
+    let bed = Bed::up(1, 1).await;
+    let swarm = |args: &[&str]| bed.swarm_first(args.get(..2).unwrap(), args.get(2..).unwrap());
+    let spec = |name: &str| -> Value {
+        let ran = bed.swarm_first(&["service", "inspect"], &["--format", "json", name]);
+        serde_json::from_str::<Value>(&ran.out).unwrap_or_else(|e| panic!("{e}: {ran:?}"))["object"]["Spec"].clone()
+    };
+
+    // What cannot be read is named before any host is asked, all at once.
+    let wrong = swarm(&["service", "create", "--name", "web", "--replicas", "x", "--publish", "1.1.1.1:80:80", "app:1"]);
+    assert!(wrong.code == 64 && wrong.err.contains("--replicas x") && wrong.err.contains("--publish 1.1.1.1:80:80"), "{wrong:?}");
+    let wrong = swarm(&["service", "create", "--name", "web", "--secret", "none", "app:1"]);
+    assert!(wrong.code == 1 && wrong.err.contains("secret none") && wrong.err.contains("create it first"), "{wrong:?}");
+
+    let create = [
+        "service",
+        "create",
+        "--name",
+        "web",
+        "--replicas",
+        "2",
+        "--replicas-max-per-node",
+        "1",
+        "-e",
+        "COLOUR=blue",
+        "--endpoint-mode",
+        "dnsrr",
+        "--stop-grace-period",
+        "1s",
+        "--resolve-image",
+        "never",
+        "app:1",
+        "/bin/sleep",
+        "1000",
+    ];
+    let dry = swarm(&[&["service", "create", "--dry-run"], create.get(2..).unwrap()].concat());
+    assert!(dry.code == 2 && dry.out.contains("web"), "{dry:?}");
+    let made = swarm(&create);
+    assert!(made.code == 0 && made.out.contains("service web runs") && !made.err.contains("login"), "{made:?}");
+    assert_eq!(bed.all_containers("web").len(), 2);
+    let again = swarm(&create);
+    assert!(again.code == 1 && again.err.contains("service update"), "{again:?}");
+
+    let update = ["service", "update", "--env-add", "COLOUR=red", "--label-add", "team=a", "--resolve-image", "never", "web"];
+    let dry = swarm(&[&["service", "update", "--dry-run"], update.get(2..).unwrap()].concat());
+    assert!(dry.code == 2 && dry.out.contains("Env.COLOUR: blue -> red") && dry.out.contains("2 tasks are replaced"), "{dry:?}");
+    let before = bed.all_containers("web");
+    assert_eq!(swarm(&update).code, 0);
+    let after = spec("web");
+    assert_eq!(after["TaskTemplate"]["ContainerSpec"]["Env"], serde_json::json!(["COLOUR=red"]));
+    assert_eq!(after["Labels"], serde_json::json!({ "team": "a" }));
+    assert!(before.iter().all(|old| !bed.all_containers("web").contains(old)), "every task was replaced");
+    // What it is already changes nothing, and is said.
+    let same = swarm(&update);
+    assert!(same.code == 0 && spec("web") == after, "{same:?}");
+    let forced = swarm(&["service", "update", "--force", "web"]);
+    assert!(forced.code == 0 && spec("web")["TaskTemplate"]["ForceUpdate"] == 1, "{forced:?}");
+    // An image that no one has ends the wait, with the task's own word, and the service is paused.
+    // One who never logged in is not warned about that.
+    let asked = swarm(&["service", "update", "--label-add", "team=b", "--resolve-image", "always", "web"]);
+    assert!(asked.code == 0 && !asked.err.contains("login"), "{asked:?}");
+    let failing = swarm(&["service", "update", "--image", "nowhere:9", "--resolve-image", "never", "web"]);
+    assert!(failing.code == 6 && format!("{}{}", failing.out, failing.err).contains("nowhere:9"), "{failing:?}");
+    assert_eq!(swarm(&["service", "rollback", "web"]).code, 0);
+    assert_eq!(spec("web")["TaskTemplate"]["ContainerSpec"]["Image"], "app:1");
+    assert_eq!(swarm(&["service", "rm", "--yes", "web"]).code, 0);
+
+    // A job runs to its end, and that ends the wait.
+    let job = swarm(&[
+        "service",
+        "create",
+        "--name",
+        "job",
+        "--mode",
+        "replicated-job",
+        "--replicas",
+        "3",
+        "--resolve-image",
+        "never",
+        "app:1",
+        "/bin/true",
+    ]);
+    assert!(job.code == 0, "{job:?}");
+}
