@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::args_swarm::{
-    AdoptArgs, BackupArgs, CaCommand, CertsArgs, CheckArgs, DockerArgs, EventsArgs, ExecArgs, MaintainArgs, RecoverArgs, RestoreArgs,
-    SshArgs, SupportArgs, TokenCommand, UnlockArgs, UnlockKeyCommand,
+    AdoptArgs, BackupArgs, CaCommand, CertsArgs, CheckArgs, DockerArgs, EventsArgs, ExecArgs, MaintainArgs, RebalanceArgs, RecoverArgs,
+    RestoreArgs, SshArgs, SupportArgs, TokenCommand, UnlockArgs, UnlockKeyCommand,
 };
 use crate::args_work::{NodeCommand, ObjectCommand, ServiceCommand, StackCommand};
 use crate::complete::{hosts, selectors};
@@ -81,6 +81,8 @@ pub(crate) enum Command {
     UnlockKey(UnlockKeyCommand),
     /// Run a command on hosts whose nodes are drained for that time: one after the other, managers last, stopping at the first failure.
     Maintain(MaintainArgs),
+    /// Spread the tasks of replicated services over the nodes that may have them, without taking one away before another runs.
+    Rebalance(RebalanceArgs),
     /// Run a command on all hosts at once, each line of output with its host.
     Exec(ExecArgs),
     /// Open a shell on a host, or run a command there, by your own `ssh`, with what the file says of user, key, port and jump hosts.

@@ -257,6 +257,18 @@ pub(crate) struct RestoreArgs {
     pub(crate) agree: AgreeArgs,
 }
 
+/// Which services are spread.
+#[derive(Debug, Args)]
+pub(crate) struct RebalanceArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Names of services. Without any, every replicated service.
+    #[arg(value_name = "SERVICE")]
+    pub(crate) services: Vec<String>,
+    #[command(flatten)]
+    pub(crate) agree: AgreeArgs,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct MaintainArgs {
     #[command(flatten)]

@@ -30,6 +30,7 @@ mod messages;
 mod nodes;
 mod openssh;
 mod reach;
+mod rebalance;
 mod recover;
 mod refusals;
 mod registries;

@@ -237,25 +237,27 @@ impl<'a> Client<'a> {
 #[tokio::test]
 async fn a_rolling_update_loses_no_request() {
     let bed = Bed::up(1, 2).await;
-    // Serves on for five seconds after it was asked to end, as a good server does.
-    let serve = r#"/bin/sh -c "/bin/httpd -p 80 -h /www; trap '/bin/sleep 5; exit 0' TERM; while true; do /bin/sleep 0.2; done""#;
-    let text = |image: &str| {
-        format!(
-            "services:\n  web:\n    image: {image}\n    command: >-\n      {serve}\n    networks: [front]\n    stop_grace_period: 20s\n    configs: [{{ source: page, target: /www/page }}]\n    healthcheck: {{ test: [CMD, /bin/wget, -q, -O, /dev/null, \"http://127.0.0.1/page\"], interval: 500ms, timeout: 2s, retries: 20 }}\n    deploy:\n      replicas: 3\n      endpoint_mode: dnsrr\n      update_config: {{ parallelism: 1, order: start-first, monitor: 1s }}\nnetworks: {{ front: {{ attachable: true }} }}\nconfigs: {{ page: {{ file: page }} }}\n"
-        )
-    };
     bed.write("page", "page\n");
-    bed.write("app.yml", &text("app:1"));
+    bed.write("app.yml", &serving("app:1", 3));
     let up = bed.deploy(&[]);
     assert_eq!(up.code, 0, "{up:?}");
     let client = Client::start(&bed, "w1");
     let old = bed.all_containers("app_web");
-    bed.write("app.yml", &text("app:2"));
+    bed.write("app.yml", &serving("app:2", 3));
     let update = bed.deploy(&[]);
     assert_eq!(update.code, 0, "{update:?}");
     client.saw_no_failure().await;
     let new = bed.all_containers("app_web");
     assert!(new.len() >= 3 && new.iter().filter(|c| !old.contains(c)).count() == 3, "{old:?} {new:?}");
+}
+
+/// An application that is updated start-first, with a health check, and serves on for five seconds after it was asked to end, as a good
+/// server does.
+pub(crate) fn serving(image: &str, replicas: usize) -> String {
+    let serve = r#"/bin/sh -c "/bin/httpd -p 80 -h /www; trap '/bin/sleep 5; exit 0' TERM; while true; do /bin/sleep 0.2; done""#;
+    format!(
+        "services:\n  web:\n    image: {image}\n    command: >-\n      {serve}\n    networks: [front]\n    stop_grace_period: 20s\n    configs: [{{ source: page, target: /www/page }}]\n    healthcheck: {{ test: [CMD, /bin/wget, -q, -O, /dev/null, \"http://127.0.0.1/page\"], interval: 500ms, timeout: 2s, retries: 20 }}\n    deploy:\n      replicas: {replicas}\n      endpoint_mode: dnsrr\n      update_config: {{ parallelism: 1, order: start-first, monitor: 1s }}\nnetworks: {{ front: {{ attachable: true }} }}\nconfigs: {{ page: {{ file: page }} }}\n"
+    )
 }
 
 /// One file, one plan: an empty lab becomes a swarm with an application on it; then there is nothing to do, and what changes is the

@@ -104,6 +104,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Certs(args) => wait(&args.common, access::certs(&args, format)),
         Command::Unlock(args) => wait(&args.common, access::unlock(&args, format)),
         Command::Support(args) => wait(&args.common, support::run(&args, format)),
+        Command::Rebalance(args) => wait(&args.common, service::rebalance(&args, format)),
         Command::Maintain(args) => wait(&args.common, hosts::maintain(&args, format)),
         Command::Exec(args) => wait(&args.common, hosts::exec(&args, format)),
         Command::Ssh(args) => reach::ssh(&args),

@@ -2,6 +2,7 @@
 
 use super::work::{How, Session, carry, number, print_object, table};
 use crate::args::Format;
+use crate::args_swarm::RebalanceArgs;
 use crate::args_work::{ChangeHow, ImageHow, ResolveImage, ServiceCommand};
 use crate::failure::Failure;
 use crate::registry::{self, Logins, WithLogins};
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 use swarm_core::engine::{Kind, LogQuery, NoPayloads, Object, Query};
 use swarm_core::fleet::FleetRead;
 use swarm_core::observe::{Observed, ObservedCluster};
-use swarm_workload::{Edit, EditServices, Given, ImageOptions, MakeService, apply_flags, new_service, without_digest};
+use swarm_workload::{Edit, EditServices, Given, ImageOptions, MakeService, Rebalance, apply_flags, new_service, without_digest};
 
 pub(super) async fn run(command: &ServiceCommand, format: Format) -> Result<u8, Failure> {
     match command {
@@ -173,6 +174,23 @@ async fn edit(
     let session = Session::open(common).await?;
     let intent = EditServices { spec: &session.spec, edits, detach: how.detach, images: ImageOptions::default() };
     carry(&session, &intent, How { dry_run: how.dry_run, ..How::new(command, format) }).await
+}
+
+/// Spreads tasks over the nodes that may have them.
+pub(super) async fn rebalance(args: &RebalanceArgs, format: Format) -> Result<u8, Failure> {
+    let session = Session::open(&args.common).await?;
+    let intent = Rebalance { spec: &session.spec, services: args.services.iter().cloned().collect() };
+    let how = How {
+        dry_run: args.agree.dry_run,
+        question: Some("Move tasks as listed?".into()),
+        asks: true,
+        must_agree: true,
+        yes: args.agree.yes,
+        idle: "every service is spread evenly".into(),
+        done: "every service is spread evenly".into(),
+        ..How::new("rebalance", format)
+    };
+    carry(&session, &intent, how).await
 }
 
 pub(super) fn short(id: &str) -> String {

@@ -67,6 +67,36 @@ impl Objects {
         }
     }
 
+    /// The slots that a service keeps and gets. Where it has too many, those go whose node has the most of its tasks, and those that do not run
+    /// before those that do (swarmkit `manager/orchestrator/replicated/services.go`).
+    fn slots(&self, id: &str, wanted: u64) -> Vec<u64> {
+        let mut has: BTreeMap<u64, Option<&SimTask>> = BTreeMap::new();
+        for task in self.tasks.iter().filter(|t| t.service == id && t.desired != "remove") {
+            let of = has.entry(task.slot).or_default();
+            if task.is_wanted() {
+                *of = Some(task);
+            }
+        }
+        let mut slots: Vec<(u64, Option<&SimTask>)> = has.into_iter().collect();
+        slots.sort_by_key(|(_, task)| task.is_none_or(|t| t.state != "running"));
+        let mut on_node: BTreeMap<Option<&NodeId>, u64> = BTreeMap::new();
+        let mut copies: Vec<(u64, u64)> = Vec::new();
+        for (slot, task) in slots {
+            let count = on_node.entry(task.and_then(|t| t.node.as_ref())).or_default();
+            *count += 1;
+            copies.push((*count, slot));
+        }
+        copies.sort_by_key(|(copy, _)| *copy);
+        let mut kept: BTreeSet<u64> =
+            copies.into_iter().map(|(_, slot)| slot).take(usize::try_from(wanted).unwrap_or(usize::MAX)).collect();
+        let mut next = 1;
+        while (kept.len() as u64) < wanted {
+            kept.insert(next);
+            next += 1;
+        }
+        kept.into_iter().collect()
+    }
+
     /// Makes, replaces and ends tasks of a service. Gives whether the service itself changed: the state of its update.
     pub(super) fn reconcile(&mut self, id: &str, nodes: &[Node], now: Duration, ids: &mut impl Iterator<Item = String>) -> bool {
         let Some(service) = self.stored.get(id).cloned() else { return false };
@@ -77,7 +107,7 @@ impl Objects {
         let slots: Vec<(u64, Option<NodeId>)> = if global {
             able.iter().map(|n| (0, Some(n.id.clone()))).collect()
         } else {
-            (1..=number(spec, "/Mode/Replicated/Replicas").unwrap_or(1)).map(|slot| (slot, None)).collect()
+            self.slots(id, number(spec, "/Mode/Replicated/Replicas").unwrap_or(1)).into_iter().map(|slot| (slot, None)).collect()
         };
         let place_of = |t: &SimTask| if global { (0, t.node.clone()) } else { (t.slot, None) };
         let wanted: BTreeSet<(u64, Option<NodeId>)> = slots.iter().cloned().collect();

@@ -1,10 +1,12 @@
 //! Steps of workloads: each kind is a file with its data, what it asks, and what ends it.
 
+mod balanced;
 mod drained;
 mod object;
 mod served;
 mod service;
 
+use balanced::Spread;
 use drained::WaitDrained;
 use object::{CreateObject, RemoveObject};
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,7 @@ use swarm_core::machine::{Outcome, Task};
 use swarm_core::observe::Observed;
 use swarm_core::plan::{Action, LintFinding, Plan, PlanPurpose, Step, Target, Work};
 
+pub(crate) use balanced::{Balanced, LABEL as BALANCE_LABEL};
 pub(crate) use drained::Drained;
 pub(crate) use object::{Create, Remove};
 pub(crate) use served::Served;
@@ -41,6 +44,8 @@ pub(crate) enum Data {
     Drained(Drained),
     /// Run a program on a drained host.
     Served(Served),
+    /// Spread the tasks of a service.
+    Balanced(Balanced),
 }
 
 impl Data {
@@ -52,6 +57,7 @@ impl Data {
             Self::Remove(remove) => format!("remove-{}", remove.kind),
             Self::Drained(_) => "wait-drained".into(),
             Self::Served(_) => "run".into(),
+            Self::Balanced(_) => "spread-service".into(),
         }
     }
 
@@ -60,6 +66,7 @@ impl Data {
             Self::Create(create) => (create.kind, create.name()),
             Self::Put(put) => (Kind::Service, put.name()),
             Self::Remove(remove) => (remove.kind, remove.name.as_str()),
+            Self::Balanced(balanced) => (Kind::Service, balanced.name.as_str()),
             Self::Drained(drained) => return Target::Host(HostName::new(drained.host.clone())),
             Self::Served(served) => return Target::Host(HostName::new(served.host.clone())),
         };
@@ -96,6 +103,7 @@ impl Family for Workload {
             Data::Remove(remove) => Box::new(RemoveObject::new(remove)),
             Data::Drained(drained) => Box::new(WaitDrained::new(drained)),
             Data::Served(served) => Box::new(Serve::new(served)),
+            Data::Balanced(balanced) => Box::new(Spread::new(balanced)),
         })
     }
 
@@ -142,7 +150,7 @@ impl Family for Workload {
                         say(step, "removes what belongs to no stack".into());
                     }
                 }
-                Data::Create(_) | Data::Drained(_) | Data::Served(_) => {}
+                Data::Create(_) | Data::Drained(_) | Data::Served(_) | Data::Balanced(_) => {}
             }
         }
         found

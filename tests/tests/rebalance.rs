@@ -1,0 +1,161 @@
+//! Tasks are spread anew: in the simulator, from every cut, and on real engines with a client that asks all the while.
+
+use crate::deploys::{Bed, Client, serving};
+use std::collections::{BTreeMap, BTreeSet};
+use swarm_core::ClusterSpec;
+use swarm_core::engine::{Kind, NodeChange, Query};
+use swarm_core::report::Ending;
+use swarm_core::spec::Availability;
+use swarm_sim::{CrashPoint, ImageKind, World};
+use swarm_tests::sim::spec;
+use swarm_tests::sim::workload::{FILE, carry, deploy, quiet, ready, service, stack};
+use swarm_workload::{DeployOptions, Rebalance};
+
+async fn availability(world: &World, hosts: &[&str], availability: Availability) {
+    let engine = world.fleet("onlooker").engine("m1");
+    for node in engine.nodes().await.unwrap().iter().filter(|n| hosts.contains(&n.hostname.as_str())) {
+        let change = NodeChange { availability: Some(availability), ..NodeChange::default() };
+        engine.update_node(&node.id, node.version, &change).await.unwrap();
+    }
+}
+
+/// A service of six tasks, all on one node of four that may have them.
+async fn skewed(file: &ClusterSpec, seed: u64) -> World {
+    let world = ready(file, seed).await;
+    availability(&world, &["m2", "m3", "w1"], Availability::Drain).await;
+    deploy(&world, file, &stack(vec![service("app_web", "web:1", 6)]), DeployOptions::default()).await;
+    availability(&world, &["m2", "m3", "w1"], Availability::Active).await;
+    world
+}
+
+/// How many tasks each node has, fewest first.
+async fn spread(world: &World) -> Vec<usize> {
+    let tasks = world.fleet("onlooker").engine("m1").list(&Query::all(Kind::Task)).await.unwrap();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for task in tasks.iter().filter(|t| t.text("/DesiredState").as_deref() == Some("running")) {
+        *counts.entry(task.text("/NodeID").unwrap().into_owned()).or_default() += 1;
+    }
+    let mut counts: Vec<usize> = counts.into_values().collect();
+    counts.sort_unstable();
+    counts
+}
+
+#[test]
+fn tasks_move_to_the_nodes_that_have_fewer() {
+    let file = spec(FILE);
+    swarm_sim::run(async {
+        let world = skewed(&file, 3).await;
+        assert_eq!(spread(&world).await, [6]);
+        let intent = Rebalance { spec: &file, services: BTreeSet::new() };
+        let report = carry(&world, &file, &intent).await.unwrap();
+        assert_eq!(report.ending, Ending::Converged, "{report:?}\n{}", world.story());
+        assert_eq!(spread(&world).await, [1, 1, 2, 2]);
+        let live = world.fleet("onlooker").engine("m1").get(Kind::Service, "app_web").await.unwrap();
+        assert_eq!((live.number("/Spec/Mode/Replicated/Replicas"), live.label("swarm.rebalance.replicas")), (Some(6), None));
+        // Then nothing is to move, and the stack is as its file wants it.
+        for _ in 0..2 {
+            let again = carry(&world, &file, &intent).await.unwrap();
+            assert!(again.ending == Ending::Converged && again.steps.is_empty(), "{again:?}");
+        }
+        let deployed = deploy(&world, &file, &stack(vec![service("app_web", "web:1", 6)]), DeployOptions::default()).await;
+        assert!(deployed.steps.is_empty(), "{deployed:?}");
+        let unknown = Rebalance { spec: &file, services: BTreeSet::from(["nothing".to_owned()]) };
+        assert!(carry(&world, &file, &unknown).await.unwrap_err().to_string().contains("no such service"));
+        quiet(&world);
+    });
+}
+
+/// Cut off at every call; the next run finds what was begun and ends it, with as many tasks as before.
+#[test]
+fn a_run_that_was_cut_off_is_finished_by_the_next() {
+    let file = spec(FILE);
+    for point in [CrashPoint::BeforeSend, CrashPoint::AnswerLost, CrashPoint::AfterAnswer] {
+        for call in 1..200 {
+            let over = swarm_sim::run(async {
+                let world = skewed(&file, 4).await;
+                let intent = Rebalance { spec: &file, services: BTreeSet::new() };
+                world.crash_at(call, point);
+                let reached = tokio::select! {
+                    biased;
+                    () = world.crashed() => false,
+                    report = carry(&world, &file, &intent) => {
+                        assert_eq!(report.unwrap().ending, Ending::Converged);
+                        true
+                    }
+                };
+                world.recover();
+                let report = carry(&world, &file, &intent).await.unwrap_or_else(|e| panic!("{point:?} {call}: {e}"));
+                assert_eq!(report.ending, Ending::Converged, "{point:?} {call}: {report:?}\n{}", world.story());
+                assert_eq!(spread(&world).await, [1, 1, 2, 2], "{point:?} {call}\n{}", world.story());
+                let live = world.fleet("onlooker").engine("m1").get(Kind::Service, "app_web").await.unwrap();
+                let left = (live.number("/Spec/Mode/Replicated/Replicas"), live.label("swarm.rebalance.replicas"));
+                assert_eq!(left, (Some(6), None), "{point:?} {call}");
+                quiet(&world);
+                reached
+            });
+            if over {
+                break;
+            }
+        }
+    }
+}
+
+/// Tasks that are added and do not run are taken away again, and that is said.
+#[test]
+fn what_does_not_run_is_taken_back() {
+    let file = spec(FILE);
+    swarm_sim::run(async {
+        let world = skewed(&file, 5).await;
+        world.image("web:1", ImageKind::Missing);
+        let intent = Rebalance { spec: &file, services: BTreeSet::new() };
+        let report = carry(&world, &file, &intent).await.unwrap();
+        let said = serde_json::to_string(&report).unwrap();
+        assert!(
+            report.ending != Ending::Converged
+                && said.contains("it has its 6 again")
+                && said.contains("No such image")
+                && said.contains("not spread evenly"),
+            "{said}"
+        );
+        let live = world.fleet("onlooker").engine("m1").get(Kind::Service, "app_web").await.unwrap();
+        assert_eq!((live.number("/Spec/Mode/Replicated/Replicas"), live.label("swarm.rebalance.replicas")), (Some(6), None));
+        assert_eq!(spread(&world).await, [6], "those that ran are still there");
+        quiet(&world);
+    });
+}
+
+/// On engines: nodes that were drained come back, and a client that asks every 20 ms sees nothing of the move.
+#[tokio::test]
+async fn tasks_are_spread_while_a_client_asks() {
+    let bed = Bed::up(1, 2).await;
+    bed.write("page", "page\n");
+    bed.write("app.yml", &serving("app:1", 4));
+    for host in ["w1", "w2"] {
+        bed.lab.docker("m1", &["node", "update", "--availability", "drain", host]);
+    }
+    let up = bed.deploy(&[]);
+    assert_eq!(up.code, 0, "{up:?}");
+    for host in ["w1", "w2"] {
+        bed.lab.docker("m1", &["node", "update", "--availability", "active", host]);
+    }
+    let counts = || {
+        let mut counts = BTreeMap::from([("m1", 0), ("w1", 0), ("w2", 0)]);
+        for line in
+            bed.lab.docker("m1", &["service", "ps", "app_web", "--filter", "desired-state=running", "--format", "{{.Node}}"]).lines()
+        {
+            *counts.get_mut(line).unwrap() += 1;
+        }
+        counts.into_values().collect::<Vec<u32>>()
+    };
+    assert_eq!(counts(), [4, 0, 0]);
+    let client = Client::start(&bed, "w1");
+    let dry = bed.swarm_first(&["rebalance"], &["--dry-run"]);
+    assert!(dry.code == 2 && dry.out.contains("m1 4, w1 0, w2 0") && dry.out.contains("2 tasks move"), "{dry:?}");
+    let moved = bed.swarm_first(&["rebalance"], &["--yes"]);
+    assert_eq!(moved.code, 0, "{moved:?}");
+    assert_eq!(counts(), [2, 1, 1], "{moved:?}");
+    client.saw_no_failure().await;
+    let idle = bed.swarm_first(&["rebalance"], &["app_web"]);
+    assert!(idle.code == 0 && idle.out.contains("spread evenly"), "{idle:?}");
+    assert_eq!(bed.deploy(&[]).out.matches("as its files want it").count(), 1);
+}
