@@ -71,6 +71,16 @@ async fn a_service_is_made_and_changed_by_flags() {
     assert_eq!(spec("web")["TaskTemplate"]["ContainerSpec"]["Image"], "app:1");
     assert_eq!(swarm(&["service", "rm", "--yes", "web"]).code, 0);
 
+    // What this kernel cannot do is said before anything is done: services with a virtual IP, ports of the routing mesh.
+    assert_eq!(swarm(&["network", "create", "net"]).code, 0);
+    let mesh = ["service", "create", "--dry-run", "--name", "mesh", "--network", "net", "--publish", "8080:80", "app:1"];
+    let warned = swarm(&mesh);
+    let said = |what: &str| warned.err.contains(&format!("{what} does not work on m1, w1: the kernel there has no ip_vs"));
+    let has_ipvs = std::path::Path::new("/sys/module/ip_vs").exists();
+    assert!(warned.code == 2 && (has_ipvs || said("virtual IP") && said("the routing mesh of port 8080")), "{warned:?}");
+    let quiet = swarm(&["service", "create", "--dry-run", "--name", "mesh", "--network", "net", "--endpoint-mode", "dnsrr", "app:1"]);
+    assert!(quiet.code == 2 && !quiet.err.contains("does not work"), "{quiet:?}");
+
     // A job runs to its end, and that ends the wait.
     let job = swarm(&[
         "service",

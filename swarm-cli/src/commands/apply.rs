@@ -49,6 +49,7 @@ pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure>
     let apply = Apply::new(&spec, &fleet).options(options).progress(sink.as_ref()).keys(keys.as_ref()).families(Families(FAMILIES));
     let (plan, observed) = apply.plan_for(&together(&apply, &spec, &stacks)).await?;
     show(&plan, format);
+    super::work::warn_of_kernels(&plan, &spec, &fleet).await;
     if let Some(path) = &args.output {
         save(&plan, path)?;
         output::note(&format!("saved; `swarm apply {} -f {}` does exactly this", path.display(), args.common.file.display()));
@@ -173,6 +174,7 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
     if format != Format::Json || args.dry_run {
         show(&plan, format);
     }
+    super::work::warn_of_kernels(&plan, &spec, &fleet).await;
     if args.dry_run {
         let limit = plan.limit.as_ref();
         return Ok(if plan.is_empty() { as_wished(&spec, &observed, limit, keys.as_ref(), format) } else { failure::CHANGES });

@@ -18,7 +18,7 @@ use swarm_core::observe::{Fact, Observed};
 use swarm_core::plan::{Plan, PlanOptions};
 use swarm_core::report::{Ending, Report};
 use swarm_core::{Apply, ClusterSpec, Stop};
-use swarm_workload::{Workload, without_secrets};
+use swarm_workload::{Workload, kernel_needs, without_secrets};
 
 /// The families of this program.
 pub(super) const FAMILIES: &[&dyn Family] = &[&Workload, &Backups];
@@ -115,6 +115,7 @@ pub(super) async fn carry_seen(session: &Session, intent: &dyn Intent, how: How<
     if how.format != Format::Json || how.dry_run {
         show(&plan, how.format);
     }
+    warn_of_kernels(&plan, &session.spec, &session.fleet).await;
     if how.dry_run {
         return Ok((if plan.is_empty() { 0 } else { failure::CHANGES }, plan, observed));
     }
@@ -132,6 +133,26 @@ pub(super) async fn carry_seen(session: &Session, intent: &dyn Intent, how: How<
     let report = apply.run_for(intent, &plan, &observed).await;
     tell(how.command, &report, how.format, if idle { &how.idle } else { &how.done });
     Ok((report.ending.exit_code(), plan, observed))
+}
+
+/// Says what of a plan the kernels of hosts cannot do. Hosts that cannot be asked are left out.
+pub(super) async fn warn_of_kernels(plan: &Plan, spec: &ClusterSpec, fleet: &AnyFleet) {
+    let needs = kernel_needs(plan);
+    if needs.is_empty() {
+        return;
+    }
+    // It is a warning: a host that takes its time does not hold the work up.
+    let looking = tokio::time::timeout(std::time::Duration::from_secs(10), swarm_prepare::look(spec, fleet));
+    let Ok(machines) = looking.await else { return };
+    for need in needs {
+        let lacks = |machine: &swarm_prepare::Machine| machine.modules.get(need.module) == Some(&false);
+        let without = machines.iter().filter(|(_, machine)| machine.as_ref().is_ok_and(lacks));
+        let without: Vec<&str> = without.map(|(host, _)| host.as_str()).collect();
+        if !without.is_empty() {
+            let (what, module, hosts) = (&need.what, need.module, without.join(", "));
+            output::note(&format!("warning: {what} does not work on {hosts}: the kernel there has no {module}; {}", need.instead));
+        }
+    }
 }
 
 fn tell(command: &str, report: &Report, format: Format, done: &str) {

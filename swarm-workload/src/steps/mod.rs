@@ -28,7 +28,7 @@ pub(crate) use served::Served;
 pub(crate) use service::{Live, Put};
 
 /// The name of this family in plans.
-const NAME: &str = "workload";
+pub(crate) const NAME: &str = "workload";
 
 /// Every kind of step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
