@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use swarm_core::Secret;
 use swarm_core::driver::{NoProgress, settle};
-use swarm_core::engine::{EngineError, EngineRead, MembershipRead, Object, ObjectsRead, Query, StreamsRead};
+use swarm_core::engine::{EngineError, EngineRead, MembershipRead, Object, ObjectsRead, Query, StoresRead, StreamsRead};
 use swarm_core::fleet::{FleetRead, Reader};
 use swarm_core::id::NodeId;
 use swarm_core::observe::{ClusterFacts, EngineFacts, NodeFacts, ReachError};
@@ -60,8 +60,9 @@ impl ObjectsRead for Counting {
     }
 }
 
-/// What it does not give: the lines that tasks write.
+/// What it does not give: the lines that tasks write, images and volumes.
 impl StreamsRead for Counting {}
+impl StoresRead for Counting {}
 
 struct CountingFleet {
     connections: Connections,

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::args_stores::{ImageCommand, VolumeCommand};
 use crate::args_swarm::{
     AdoptArgs, BackupArgs, CaCommand, CertsArgs, CheckArgs, DockerArgs, EventsArgs, ExecArgs, MaintainArgs, RebalanceArgs, RecoverArgs,
     RestoreArgs, SshArgs, SupportArgs, TokenCommand, UnlockArgs, UnlockKeyCommand,
@@ -81,6 +82,12 @@ pub(crate) enum Command {
     UnlockKey(UnlockKeyCommand),
     /// Run a command on hosts whose nodes are drained for that time: one after the other, managers last, stopping at the first failure.
     Maintain(MaintainArgs),
+    /// Volumes of all hosts.
+    #[command(subcommand)]
+    Volume(VolumeCommand),
+    /// Images of all hosts.
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// Spread the tasks of replicated services over the nodes that may have them, without taking one away before another runs.
     Rebalance(RebalanceArgs),
     /// Run a command on all hosts at once, each line of output with its host.

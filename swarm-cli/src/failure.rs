@@ -13,6 +13,8 @@ use thiserror::Error;
 pub(crate) const USAGE: u8 = 64;
 /// `plan`: there are changes.
 pub(crate) const CHANGES: u8 = 2;
+/// Some of it was done.
+pub(crate) const PARTIAL: u8 = 4;
 /// `verify`: it does not hold.
 pub(crate) const NOT_CONVERGED: u8 = 3;
 

@@ -4,8 +4,9 @@
 #![allow(missing_docs, clippy::indexing_slicing, clippy::panic, reason = "most of this is written by mockall")]
 
 use crate::engine::{
-    EngineError, EventQuery, Exec, ExecRequest, Force, InitRequest, JoinRequest, Kind, LogLines, LogQuery, Membership, MembershipRead,
-    NodeChange, Object, Objects, ObjectsRead, Query, Sealed, Streams, StreamsRead, SwarmChange, SwarmEvents,
+    ContainerFacts, EngineError, EventQuery, Exec, ExecRequest, Force, ImageFacts, InitRequest, JoinRequest, Kind, LogLines, LogQuery,
+    Membership, MembershipRead, NodeChange, Object, Objects, ObjectsRead, Query, Sealed, Stores, StoresRead, Streams, StreamsRead,
+    SwarmChange, SwarmEvents, VolumeFacts,
 };
 use crate::host::{BoxStream, Command, Host, HostError, HostRead, Output};
 use crate::id::{HostName, NodeId};
@@ -51,6 +52,19 @@ mockall::mock! {
     impl StreamsRead for Docker {
         async fn logs(&self, query: &LogQuery) -> Result<LogLines, EngineError>;
         async fn events(&self, query: &EventQuery) -> Result<SwarmEvents, EngineError>;
+    }
+
+    #[async_trait]
+    impl StoresRead for Docker {
+        async fn volumes(&self) -> Result<Vec<VolumeFacts>, EngineError>;
+        async fn images(&self) -> Result<Vec<ImageFacts>, EngineError>;
+        async fn containers(&self) -> Result<Vec<ContainerFacts>, EngineError>;
+    }
+
+    #[async_trait]
+    impl Stores for Docker {
+        async fn remove_volume(&self, name: &str) -> Result<(), EngineError>;
+        async fn remove_image(&self, reference: &str) -> Result<(), EngineError>;
     }
 
     #[async_trait]

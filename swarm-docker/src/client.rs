@@ -75,7 +75,7 @@ impl Doing {
         self.error(class, Reason::Other, message)
     }
 
-    fn answered(self, status: u16, message: &str) -> EngineError {
+    pub(crate) fn answered(self, status: u16, message: &str) -> EngineError {
         let (class, reason) = classify_answer(status, message, self.mutating);
         self.error(class, reason, message)
     }
@@ -264,6 +264,12 @@ impl EngineClient {
         Ok((kind.contains("raw-stream"), answer.into_body()))
     }
 
+    /// The same for a change, with a login to an image's registry.
+    pub(crate) async fn post_stream(&self, doing: Doing, path: &str, login: Option<&Secret>) -> Result<Incoming, EngineError> {
+        let request = self.request(doing, Method::POST, path, None, login)?;
+        Ok(doing.within(self.send(doing, request)).await?.into_body())
+    }
+
     /// A call after which the connection is a stream of bytes both ways.
     pub(crate) async fn upgrade(&self, doing: Doing, path: &str, body: &Value) -> Result<TokioIo<Upgraded>, EngineError> {
         let bytes = Full::new(Bytes::from(body.to_string())).map_err(|never| match never {}).boxed_unsync();
@@ -305,6 +311,18 @@ impl EngineClient {
         body: Option<&Value>,
         login: Option<&Secret>,
     ) -> Result<Bytes, EngineError> {
+        let request = self.request(doing, method, path, body, login)?;
+        collect(self.send(doing, request).await?).await.map_err(|e| doing.lost(&e))
+    }
+
+    fn request(
+        &self,
+        doing: Doing,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        login: Option<&Secret>,
+    ) -> Result<Request<Body>, EngineError> {
         let bytes = body.map(|b| Bytes::from(b.to_string())).unwrap_or_default();
         let mut request = Request::builder()
             .method(method)
@@ -318,9 +336,7 @@ impl EngineClient {
             value.set_sensitive(true);
             request = request.header("x-registry-auth", value);
         }
-        let request =
-            request.body(Full::new(bytes).map_err(|never| match never {}).boxed_unsync()).map_err(|e| doing.unusable(&e.to_string()))?;
-        collect(self.send(doing, request).await?).await.map_err(|e| doing.lost(&e))
+        request.body(Full::new(bytes).map_err(|never| match never {}).boxed_unsync()).map_err(|e| doing.unusable(&e.to_string()))
     }
 }
 

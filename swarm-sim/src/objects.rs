@@ -5,7 +5,9 @@ use crate::fleet::{Asked, SimHost};
 use crate::invariant::Sent;
 use async_trait::async_trait;
 use serde_json::Value;
-use swarm_core::engine::{EngineError, ErrorClass, Kind, Object, Objects, ObjectsRead, Query, Reason, Sealed, Streams, StreamsRead};
+use swarm_core::engine::{
+    EngineError, ErrorClass, Kind, Object, Objects, ObjectsRead, Query, Reason, Sealed, Stores, StoresRead, Streams, StreamsRead,
+};
 use swarm_core::secret::Secret;
 
 #[async_trait]
@@ -27,6 +29,10 @@ impl ObjectsRead for SimHost {
         Err(EngineError { doing: "asking the registry for the image", class: ErrorClass::Refused, reason: Reason::NotFound, message })
     }
 }
+
+impl StoresRead for SimHost {}
+
+impl Stores for SimHost {}
 
 impl StreamsRead for SimHost {}
 

@@ -98,3 +98,69 @@ async fn a_service_is_made_and_changed_by_flags() {
     ]);
     assert!(job.code == 0, "{job:?}");
 }
+
+/// Volumes and images of all hosts: what uses them, and what nothing needs goes.
+#[tokio::test]
+async fn what_engines_keep_is_listed_and_pruned() {
+    let bed = Bed::up(1, 1).await;
+    let swarm = |args: &[&str]| bed.swarm_first(args.get(..2).unwrap(), args.get(2..).unwrap());
+    let made = swarm(&[
+        "service",
+        "create",
+        "--name",
+        "db",
+        "--constraint",
+        "node.hostname==w1",
+        "--mount",
+        "source=data,target=/d",
+        "--stop-grace-period",
+        "1s",
+        "--resolve-image",
+        "never",
+        "app:1",
+        "/bin/sleep",
+        "1000",
+    ]);
+    assert_eq!(made.code, 0, "{made:?}");
+    for (host, volume) in [("w1", "left"), ("m1", "data")] {
+        bed.lab.docker(host, &["volume", "create", volume]);
+    }
+    bed.lab.docker("m1", &["run", "-d", "--name", "own", "-v", "held:/h", "app:1", "/bin/sleep", "1000"]);
+    let ls = swarm(&["volume", "ls"]);
+    let rows: Vec<Vec<&str>> = ls.out.lines().skip(1).map(|l| l.split_whitespace().collect()).collect();
+    assert!(ls.code == 0 && rows.contains(&vec!["w1", "data", "local", "db"]) && rows.contains(&vec!["w1", "left", "local"]), "{ls:?}");
+    assert!(rows.iter().any(|r| r.get(..3) == Some(&["m1", "held", "local"][..]) && r.contains(&"container")), "{ls:?}");
+    let inspect = swarm(&["volume", "inspect", "data"]);
+    assert!(inspect.code == 0 && inspect.out.contains("\"mountpoint\"") && inspect.out.contains("\"db\""), "{inspect:?}");
+    assert_eq!(swarm(&["volume", "inspect", "none"]).code, 1);
+    // One that a service names stays, also on a host where no task has it now.
+    let refused = swarm(&["volume", "rm", "--yes", "--host", "m1", "data"]);
+    assert!(refused.code == 1 && refused.err.contains("service db"), "{refused:?}");
+    let dry = swarm(&["volume", "prune", "--dry-run"]);
+    assert!(dry.code == 2 && dry.out.contains("w1: volume left") && !dry.out.contains("data") && !dry.out.contains("held"), "{dry:?}");
+    let unasked = swarm(&["volume", "prune"]);
+    assert!(unasked.code == 1 && bed.lab.docker("w1", &["volume", "ls", "-q"]).contains("left"), "{unasked:?}");
+    let pruned = swarm(&["volume", "prune", "--yes"]);
+    assert!(pruned.code == 0 && !bed.lab.docker("w1", &["volume", "ls", "-q"]).contains("left"), "{pruned:?}");
+    let idle = swarm(&["volume", "prune"]);
+    assert!(idle.code == 0 && idle.out.contains("nothing to remove"), "{idle:?}");
+    // What a container has is refused by its engine, and named.
+    let held = swarm(&["volume", "rm", "--yes", "--host", "m1", "held"]);
+    assert!(held.code == 1 && held.err.contains("m1: volume held") && held.err.contains("in use"), "{held:?}");
+
+    // Images: what runs, what a service names and what was before stay.
+    bed.lab.docker("w1", &["run", "--name", "once", "app:1", "/bin/true"]);
+    bed.lab.docker("w1", &["commit", "once", "junk:1"]);
+    bed.lab.docker("w1", &["rm", "once"]);
+    assert_eq!(swarm(&["service", "update", "--image", "app:2", "--resolve-image", "never", "db"]).code, 0);
+    let images = swarm(&["image", "ls"]);
+    assert!(images.code == 0 && images.out.lines().any(|l| l.starts_with("app:1") && l.ends_with("all")), "{images:?}");
+    let missing = swarm(&["image", "pull", "localhost:1/none:1"]);
+    assert!(missing.code == 1 && missing.err.contains("m1: ") && missing.err.contains("w1: "), "{missing:?}");
+    let pruned = swarm(&["image", "prune", "--yes"]);
+    assert!(pruned.code == 0 && pruned.out.contains("w1: image junk:1 removed"), "{pruned:?}");
+    for host in ["m1", "w1"] {
+        let left = bed.lab.docker(host, &["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]);
+        assert!(left.contains("app:1") && left.contains("app:2") && !left.contains("junk"), "{host}: {left}");
+    }
+}

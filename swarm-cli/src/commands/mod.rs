@@ -19,10 +19,12 @@ mod reach;
 mod recover;
 mod service;
 mod stack;
+mod stores;
 mod support;
 mod work;
 
 use crate::args::{Cli, Command, Common, Format, LabCommand};
+use crate::args_stores::{ImageCommand, VolumeCommand};
 use crate::args_work::{NodeCommand, ObjectCommand, ServiceCommand, StackCommand};
 use crate::failure::Failure;
 use crate::{output, source};
@@ -104,6 +106,8 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Certs(args) => wait(&args.common, access::certs(&args, format)),
         Command::Unlock(args) => wait(&args.common, access::unlock(&args, format)),
         Command::Support(args) => wait(&args.common, support::run(&args, format)),
+        Command::Volume(command) => wait(volume_file(&command), stores::volume(&command, format)),
+        Command::Image(command) => wait(image_file(&command), stores::image(&command, format)),
         Command::Rebalance(args) => wait(&args.common, service::rebalance(&args, format)),
         Command::Maintain(args) => wait(&args.common, hosts::maintain(&args, format)),
         Command::Exec(args) => wait(&args.common, hosts::exec(&args, format)),
@@ -166,6 +170,21 @@ fn work_file(command: &StackCommand) -> Option<&Common> {
         | StackCommand::Services { common, .. }
         | StackCommand::Rm { common, .. } => Some(common),
         StackCommand::Config { .. } => None,
+    }
+}
+
+fn volume_file(command: &VolumeCommand) -> &Common {
+    match command {
+        VolumeCommand::Ls { common, .. }
+        | VolumeCommand::Inspect { common, .. }
+        | VolumeCommand::Rm { common, .. }
+        | VolumeCommand::Prune { common, .. } => common,
+    }
+}
+
+fn image_file(command: &ImageCommand) -> &Common {
+    match command {
+        ImageCommand::Ls { common, .. } | ImageCommand::Pull { common, .. } | ImageCommand::Prune { common, .. } => common,
     }
 }
 

@@ -5,11 +5,13 @@
 mod answer;
 mod api;
 mod objects;
+mod stores;
 mod streams;
 
 pub use answer::{ErrorClass, Reason, classify_answer};
 pub use api::{Api, ConfigFacts, NodeObject, Resource};
 pub use objects::{Body, NoPayloads, Objects, ObjectsRead, Payloads, Sealed};
+pub use stores::{ContainerFacts, ImageFacts, Stores, StoresRead, VolumeFacts};
 pub use streams::{EventQuery, Exec, ExecOutput, ExecRequest, LogLine, LogLines, LogQuery, Streams, StreamsRead, SwarmEvent, SwarmEvents};
 
 pub use crate::credential::Part;
@@ -197,9 +199,9 @@ pub trait Membership: MembershipRead {
 }
 
 /// Everything that can be asked of an engine. What holds one cannot change anything.
-pub trait EngineRead: MembershipRead + ObjectsRead + StreamsRead {}
-impl<T: MembershipRead + ObjectsRead + StreamsRead + ?Sized> EngineRead for T {}
+pub trait EngineRead: MembershipRead + ObjectsRead + StreamsRead + StoresRead {}
+impl<T: MembershipRead + ObjectsRead + StreamsRead + StoresRead + ?Sized> EngineRead for T {}
 
 /// Everything that can be asked of an engine and changed through it.
-pub trait Engine: EngineRead + Membership + Objects + Streams {}
-impl<T: EngineRead + Membership + Objects + Streams + ?Sized> Engine for T {}
+pub trait Engine: EngineRead + Membership + Objects + Streams + Stores {}
+impl<T: EngineRead + Membership + Objects + Streams + Stores + ?Sized> Engine for T {}

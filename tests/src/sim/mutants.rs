@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use std::sync::Arc;
 use swarm_core::engine::{
-    Engine, EngineError, ErrorClass, Force, InitRequest, JoinRequest, Membership, MembershipRead, NodeChange, Objects, ObjectsRead,
-    Streams, StreamsRead, SwarmChange,
+    Engine, EngineError, ErrorClass, Force, InitRequest, JoinRequest, Membership, MembershipRead, NodeChange, Objects, ObjectsRead, Stores,
+    StoresRead, Streams, StreamsRead, SwarmChange,
 };
 use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader};
 use swarm_core::id::{HostName, NodeId};
@@ -182,6 +182,8 @@ impl MembershipRead for Bent {
 }
 
 impl ObjectsRead for Bent {}
+impl StoresRead for Bent {}
+impl Stores for Bent {}
 impl StreamsRead for Bent {}
 impl Streams for Bent {}
 impl Objects for Bent {}

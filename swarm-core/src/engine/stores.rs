@@ -1,0 +1,88 @@
+//! What an engine keeps for itself: images, volumes, containers. The swarm knows nothing of it.
+
+use super::{EngineError, ErrorClass, Reason};
+use crate::secret::Secret;
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+
+/// A volume of an engine.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VolumeFacts {
+    /// Its name.
+    pub name: String,
+    /// Its driver, for example `local`.
+    pub driver: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Where it is on the host; empty where the driver does not say.
+    pub mountpoint: String,
+}
+
+/// An image of an engine.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ImageFacts {
+    /// Its id, with `sha256:`.
+    pub id: String,
+    /// Its names with their tags; none where another image has them now.
+    pub tags: Vec<String>,
+    /// Its names with their digests.
+    pub digests: Vec<String>,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A container of an engine, whether it runs or not.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ContainerFacts {
+    /// Its id.
+    pub id: String,
+    /// Its image, by its id.
+    pub image_id: String,
+    /// The volumes that it has, by their names.
+    pub volumes: Vec<String>,
+    /// The service of its task; `None` where it is no task's.
+    pub service: Option<String>,
+}
+
+fn none<T>(doing: &'static str) -> Result<T, EngineError> {
+    let message = "this engine gives no access to its images, volumes and containers".to_owned();
+    Err(EngineError { doing, class: ErrorClass::Refused, reason: Reason::Other, message })
+}
+
+/// Questions about it. An engine that does not implement one refuses.
+#[async_trait]
+pub trait StoresRead: Send + Sync {
+    /// Its volumes.
+    async fn volumes(&self) -> Result<Vec<VolumeFacts>, EngineError> {
+        none("listing the volumes")
+    }
+
+    /// Its images.
+    async fn images(&self) -> Result<Vec<ImageFacts>, EngineError> {
+        none("listing the images")
+    }
+
+    /// Its containers, also those that do not run.
+    async fn containers(&self) -> Result<Vec<ContainerFacts>, EngineError> {
+        none("listing the containers")
+    }
+}
+
+/// Changes of it. An engine that does not implement one refuses.
+#[async_trait]
+pub trait Stores: StoresRead {
+    /// Removes a volume. One that a container has is refused.
+    async fn remove_volume(&self, _name: &str) -> Result<(), EngineError> {
+        none("removing the volume")
+    }
+
+    /// Removes an image by one of its names, or by its id. One that a container has is refused.
+    async fn remove_image(&self, _reference: &str) -> Result<(), EngineError> {
+        none("removing the image")
+    }
+
+    /// Pulls an image, with a login to its registry where one is needed. It has ended when all of it is there.
+    async fn pull(&self, _image: &str, _auth: Option<&Secret>) -> Result<(), EngineError> {
+        none("pulling the image")
+    }
+}
