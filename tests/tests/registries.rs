@@ -62,13 +62,13 @@ async fn a_private_image_is_pulled_with_the_login_of_who_deploys() {
     bed.lab.docker("m1", &["logout", "127.0.0.1:5000"]);
     bed.lab.docker("m1", &["rmi", "127.0.0.1:5000/app:1"]);
     bed.write("app.yml", APP);
-    let deploy = |more: &[&str]| -> Ran {
-        let args = [&["stack", "deploy", "-c", "app.yml", "app"], more].concat();
+    let run = |args: &[&str]| -> Ran {
         let path = format!("{}:{}", helper.display(), std::env::var("PATH").unwrap());
-        let mut command = cli::command(&args);
+        let mut command = cli::command(args);
         command.args(["-f", bed.file.to_str().unwrap()]).env("DOCKER_CONFIG", &config).env("PATH", path).current_dir(&bed.dir);
         command.output().unwrap().into()
     };
+    let deploy = |more: &[&str]| run(&[&["stack", "deploy", "-c", "app.yml", "app"], more].concat());
     let spared = |ran: &Ran| {
         let said = format!("{ran:?}");
         assert!(!said.contains(PASSWORD) && !said.contains("c3Blb"), "{said}");
@@ -121,5 +121,18 @@ async fn a_private_image_is_pulled_with_the_login_of_who_deploys() {
     assert_eq!(moved.code, 0, "{}", spared(&moved));
     assert_ne!(service(), digest);
     bed.replaced("app_web", 2, &before).await;
+
+    // An image comes to every node before anything needs it, with that login; without one the registry's word is given.
+    bed.lab.docker("m1", &["tag", "app:2", "127.0.0.1:5000/early:1"]);
+    bed.lab.docker("m1", &["push", "127.0.0.1:5000/early:1"]);
+    bed.lab.docker("m1", &["rmi", "127.0.0.1:5000/early:1"]);
+    let pulled = run(&["image", "pull", "127.0.0.1:5000/early:1"]);
+    assert_eq!(pulled.code, 0, "{}", spared(&pulled));
+    for host in ["m1", "w1"] {
+        assert!(bed.lab.docker(host, &["image", "ls", "--format", "{{.Repository}}"]).contains("early"), "{host}: {}", spared(&pulled));
+    }
+    std::fs::remove_file(config.join("config.json")).unwrap();
+    let refused = run(&["image", "pull", "127.0.0.1:5000/early:2"]);
+    assert!(refused.code == 1 && spared(&refused).contains("no basic auth credentials"), "{refused:?}");
     drop(running);
 }
