@@ -245,6 +245,9 @@ pub(crate) struct StatusArgs {
     /// Whole ids, versions and labels.
     #[arg(long)]
     pub(crate) wide: bool,
+    /// Look again every two seconds, until Ctrl-C. On a terminal the picture is drawn over; elsewhere it is printed when it changes.
+    #[arg(short = 'w', long)]
+    pub(crate) watch: bool,
 }
 
 #[derive(Debug, Args)]

@@ -61,6 +61,11 @@ pub(crate) fn data(text: &str) {
     write_out(&clean(text));
 }
 
+/// Makes room on the terminal: what comes next stands at its top.
+pub(crate) fn clear_screen() {
+    write_out("\x1b[H\x1b[2J");
+}
+
 fn write_out(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes());

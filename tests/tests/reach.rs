@@ -1,6 +1,6 @@
 //! Other programs on the way that the file describes: `ssh`, and the docker command line against a host's engine.
 
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::process::Stdio;
 use swarm_tests::cli::{self, Ran};
 use swarm_tests::lab::{TestLab, converge};
@@ -35,4 +35,18 @@ async fn ssh_and_docker_go_where_the_file_says() {
     let created: Ran = child.wait_with_output().unwrap().into();
     assert!(created.code == 0 && lab.docker("m1", &["secret", "ls", "--format", "{{.Name}}"]).trim() == "key", "{created:?}");
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "the folder of the socket is left");
+
+    // A picture that is watched is printed again when it changes, and ends with Ctrl-C.
+    let mut watched = cli::command(&["node", "ls", "--watch", "-f", file.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(watched.stdout.take().unwrap()).lines();
+    let mut until = |word: &str| lines.by_ref().map_while(Result::ok).find(|line| line.contains("w1") && line.contains(word)).unwrap();
+    until("active");
+    lab.docker("m1", &["node", "update", "--availability", "drain", "w1"]);
+    until("drain");
+    swarm_tests::lab::sh(&["kill", "-INT", &watched.id().to_string()]);
+    assert_eq!(watched.wait().unwrap().code(), Some(130));
 }

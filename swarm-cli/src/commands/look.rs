@@ -7,6 +7,7 @@ use crate::{fleet, output, progress, source};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::io::IsTerminal as _;
 use std::time::Duration;
 use swarm_core::driver::{NoProgress, settle};
 use swarm_core::engine::{Kind, Object, Query};
@@ -18,6 +19,9 @@ use swarm_core::spec::Role;
 use swarm_core::verify::verify_key;
 use swarm_core::what_if::{Loss, loss, losses};
 use swarm_core::{Apply, ClusterSpec};
+
+/// How often a picture that is watched is taken.
+const AGAIN: Duration = Duration::from_secs(2);
 
 pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Failure> {
     let spec = source::cluster(&args.common)?;
@@ -56,25 +60,57 @@ pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Fail
 
 pub(super) async fn status(args: &StatusArgs, format: Format) -> Result<u8, Failure> {
     let session = Session::open(&args.common).await?;
+    let limit = source::limit(&args.limit, &session.spec)?;
+    let (mut shown, mut healthy) = picture(&session, limit.as_ref(), args.wide, format).await;
+    show(&shown, false);
+    while args.watch {
+        tokio::time::sleep(AGAIN).await;
+        let (now, is) = picture(&session, limit.as_ref(), args.wide, format).await;
+        if now != shown {
+            show(&now, format == Format::Text && std::io::stdout().is_terminal());
+        }
+        (shown, healthy) = (now, is);
+    }
+    Ok(if healthy { 0 } else { failure::NOT_CONVERGED })
+}
+
+/// What one look shows.
+#[derive(PartialEq)]
+enum Picture {
+    Text { table: String, warnings: Vec<String> },
+    Json(Value),
+}
+
+fn show(picture: &Picture, over: bool) {
+    match picture {
+        Picture::Text { table, warnings } => {
+            if over {
+                output::clear_screen();
+            }
+            output::data(table);
+            warnings.iter().for_each(|warning| output::note(&format!("warning: {warning}")));
+        }
+        Picture::Json(document) => output::json("status", document),
+    }
+}
+
+async fn picture(session: &Session, limit: Option<&BTreeSet<HostName>>, wide: bool, format: Format) -> (Picture, bool) {
     let spec = &session.spec;
-    let limit = source::limit(&args.limit, spec)?;
     let observed = Apply::new(spec, &session.fleet).progress(&NoProgress).observe().await;
-    let ending = super::access::ending_soon(&session, &observed).await;
+    let ending = super::access::ending_soon(session, &observed).await;
     let hosts: Vec<(&HostName, &ObservedHost)> =
-        observed.hosts.iter().filter(|(name, _)| limit.as_ref().is_none_or(|l| l.contains(*name))).collect();
-    if format == Format::Json {
+        observed.hosts.iter().filter(|(name, _)| limit.is_none_or(|l| l.contains(*name))).collect();
+    let shown = if format == Format::Json {
         let rows: Vec<Value> = hosts.iter().map(|(name, host)| json_row(name, host)).collect();
         let strangers: Vec<Value> = observed.strangers.iter().map(json_node).collect();
-        output::json(
-            "status",
-            &json!({ "cluster": spec.name(), "swarm": observed.view().map(|v| &v.cluster.id), "hosts": rows, "strangers": strangers, "quorum": quorum_line(&observed), "warnings": ending }),
-        );
+        Picture::Json(
+            json!({ "cluster": spec.name(), "swarm": observed.view().map(|v| &v.cluster.id), "hosts": rows, "strangers": strangers, "quorum": quorum_line(&observed), "warnings": ending }),
+        )
     } else {
-        let width = if args.wide { Width::Wide } else { Width::Narrow };
-        output::data(&table(spec, &hosts, &observed, width));
-        ending.iter().for_each(|warning| output::note(&format!("warning: {warning}")));
-    }
-    Ok(if is_healthy(&hosts, &observed) { 0 } else { failure::NOT_CONVERGED })
+        let width = if wide { Width::Wide } else { Width::Narrow };
+        Picture::Text { table: table(spec, &hosts, &observed, width), warnings: ending }
+    };
+    (shown, is_healthy(&hosts, &observed))
 }
 
 /// What still works when hosts fail. Nothing is planned.
