@@ -1,10 +1,9 @@
 //! A cluster in 20 lines: `cargo run --example bootstrap -- .lab/lab/swarm.yaml`.
 #![allow(clippy::print_stdout, reason = "a program shows its result")]
 
-use std::path::Path;
 use swarm_core::Apply;
 use swarm_core::report::Ending;
-use swarm_fleet::{Connections, KeyFile};
+use swarm_fleet::Connections;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -12,8 +11,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cluster = swarm_file::parse(&std::fs::read_to_string(path)?, &|name| std::env::var(name).ok())?.spec;
     let fleet = Connections::default();
     // Where the file locks managers, their key needs a place.
-    let keys = KeyFile::new(cluster.unlock_key_file().map_or(Path::new("unlock.key"), |path| path));
-    let apply = Apply::new(&cluster, &fleet).keys(&keys);
+    let keys = swarm_fleet::keeper(&cluster, Vec::new());
+    let apply = Apply::new(&cluster, &fleet).keys(keys.as_ref());
     let (plan, observed) = apply.plan().await?;
     let report = apply.run(&plan, &observed).await;
     println!("{} steps, {:?}", report.steps.len(), report.ending);

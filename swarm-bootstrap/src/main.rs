@@ -4,11 +4,11 @@
 use serde_json::{Value, json};
 use std::{error::Error, process::ExitCode};
 use swarm_core::Apply;
-use swarm_core::driver::{KeyKeeper, NoKeyKeeper, Progress, ProgressEvent};
+use swarm_core::driver::{Progress, ProgressEvent};
 use swarm_core::intent::{Converge, Intent};
 use swarm_core::plan::PlanOptions;
 use swarm_core::secret::redact;
-use swarm_fleet::{Connections, KeyFile};
+use swarm_fleet::Connections;
 
 struct Lines;
 
@@ -40,7 +40,7 @@ async fn main() -> ExitCode {
 async fn run(verb: &str, file: &str) -> Result<u8, Box<dyn Error>> {
     let spec = swarm_file::parse_bytes(&std::fs::read(file)?, &|name| std::env::var(name).ok())?.spec;
     let fleet = Connections::default();
-    let keys: Box<dyn KeyKeeper> = spec.unlock_key_file().map_or(Box::new(NoKeyKeeper), |path| Box::new(KeyFile::new(path)));
+    let keys = swarm_fleet::keeper(&spec, Vec::new());
     let apply = Apply::new(&spec, &fleet).progress(&Lines).keys(keys.as_ref());
     if verb == "verify" {
         let wanted = Converge { spec: &spec, options: PlanOptions { stored_key: keys.fingerprint(), ..PlanOptions::default() } };

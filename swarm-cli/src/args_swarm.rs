@@ -95,9 +95,12 @@ pub(crate) struct UnlockArgs {
     #[command(flatten)]
     pub(crate) common: Common,
     /// The managers. Default: every one that is locked.
-    #[arg(value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    #[arg(value_name = "HOST", add = ArgValueCompleter::new(hosts), conflicts_with = "all")]
     pub(crate) hosts: Vec<String>,
-    /// A file that holds the key; - is standard input. Default: the file's unlock_key_file, else the terminal.
+    /// Every manager that is locked, as without hosts.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// A file that holds the key; - is standard input. Default: the place that the file names, else the terminal.
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
 }

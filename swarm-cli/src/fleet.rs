@@ -6,13 +6,13 @@ use crate::{output, source, terminal};
 use async_trait::async_trait;
 use std::sync::{Arc, Mutex};
 use swarm_core::ClusterSpec;
-use swarm_core::driver::{KeyKeeper, NoKeyKeeper};
+use swarm_core::driver::KeyKeeper;
 use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader};
 use swarm_core::host::{Host, HostRead};
 use swarm_core::observe::ReachError;
 use swarm_core::secret::Secret;
 use swarm_core::spec::HostSpec;
-use swarm_fleet::{Ask, Connections, KeyFile};
+use swarm_fleet::{Ask, Connections};
 use swarm_sim::{Description, SimFleet};
 
 /// Every simulated world of the command line is the same one.
@@ -27,10 +27,7 @@ pub(crate) enum AnyFleet {
 /// The fleet that the command line asks for, and who keeps the unlock key there.
 pub(crate) async fn open(common: &Common, spec: &ClusterSpec) -> Result<(AnyFleet, Box<dyn KeyKeeper>), Failure> {
     let Some(described) = &common.simulate else {
-        let keys: Box<dyn KeyKeeper> = match spec.unlock_key_file() {
-            Some(path) => Box::new(KeyFile::new(path)),
-            None => Box::new(NoKeyKeeper),
-        };
+        let keys = swarm_fleet::keeper(spec, source::taken());
         terminal::watch();
         let connections = Connections::new(Arc::new(AskTerminal));
         connections.hide_variables(source::taken());

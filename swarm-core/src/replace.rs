@@ -90,7 +90,7 @@ impl<'a> Replace<'a> {
         let stored = (self.stored)();
         let stored = stored.is_some() && stored == view.unlock_key;
         if self.parts.contains_key(&Part::UnlockKey) && (change.replace.contains_key(&Part::UnlockKey) || !stored) {
-            let file = self.spec.unlock_key_file().map_or_else(|| "the key's place".to_owned(), |f| f.display().to_string());
+            let file = self.spec.key_place().map_or_else(|| "the key's place".to_owned(), ToString::to_string);
             steps.push(Step {
                 id: StepId::new("swarm/store-key"),
                 host: Some(host.clone()),
@@ -150,8 +150,8 @@ impl Intent for Replace<'_> {
         let (Some(view), Some(host)) = (observed.view(), observed.answering_manager()) else {
             return Next::Refused(vec![Refusal::NoSwarm]);
         };
-        if self.parts.contains_key(&Part::UnlockKey) && self.spec.unlock_key_file().is_none() {
-            let why = "the file has no place for it: name one in swarm.unlock_key_file".to_owned();
+        if self.parts.contains_key(&Part::UnlockKey) && self.spec.key_place().is_none() {
+            let why = "the file has no place for it: name one in swarm.unlock_key_file or swarm.unlock_key_command".to_owned();
             return Next::Refused(vec![Refusal::Object { object: Target::Swarm, why }]);
         }
         let steps = self.steps(view, host);

@@ -2,9 +2,11 @@
 //!
 //! This is the one place that knows both transports; an embedder with another one implements [`swarm_core::Fleet`] instead.
 
+mod key_command;
 mod key_file;
 mod local;
 
+pub use key_command::KeyCommand;
 pub use key_file::KeyFile;
 pub use local::LocalHost;
 pub use swarm_ssh::{Ask, NoPrompt, arguments as ssh_arguments};
@@ -196,4 +198,14 @@ impl FleetRead for Connections {
 
 fn as_reader(engine: Arc<dyn Engine>) -> Arc<dyn EngineRead> {
     engine
+}
+
+/// Who keeps the unlock key of a cluster, as its file says. Programs do not get the environment variables that are named as hidden.
+pub fn keeper(spec: &swarm_core::ClusterSpec, hidden: Vec<String>) -> Box<dyn swarm_core::driver::KeyKeeper> {
+    use swarm_core::spec::KeyPlace;
+    match spec.key_place() {
+        Some(KeyPlace::File(path)) => Box::new(KeyFile::new(path)),
+        Some(KeyPlace::Command(argv)) => Box::new(KeyCommand::new(argv, hidden)),
+        None => Box::new(swarm_core::driver::NoKeyKeeper),
+    }
 }

@@ -250,3 +250,44 @@ async fn tokens_the_root_and_the_key_on_real_engines() {
     assert!(unlocked.code == 0 && unlocked.out.contains("unlocked"), "{unlocked:?}");
     eventually("the swarm is whole", Duration::from_secs(60), || swarm(&["verify"]).code == 0).await;
 }
+
+/// The unlock key is kept by a program: locked after it was asked whether it can, stored before success is reported, and loaded to unlock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_keeps_the_unlock_key() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = TestLab::up(1, 0);
+    let dir = tempfile::tempdir().unwrap();
+    let (program, kept, sealed) = (dir.path().join("keeper"), dir.path().join("kept"), dir.path().join("sealed"));
+    let script = format!(
+        "#!/bin/sh\nif [ -e {} ]; then echo the vault is sealed >&2; exit 1; fi\ncase $2 in load) cat {k} 2>/dev/null || true;; store) cat >{k};; esac\n",
+        sealed.display(),
+        k = kept.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let text = format!("{}swarm: {{ autolock: true, unlock_key_command: [{}, prod] }}\n", lab.text(&lab.all("")), program.display());
+    let file = lab.file(&text);
+    let swarm = |args: &[&str]| cli::run(&[args, &["-f", file.to_str().unwrap()]].concat());
+    std::fs::write(&sealed, "").unwrap();
+    let refused = swarm(&["apply", "--yes"]);
+    assert!(refused.code == 1 && refused.err.contains("the vault is sealed") && refused.err.contains("keeper prod ready"), "{refused:?}");
+    assert!(lab.docker("m1", &["info", "--format", "{{.Swarm.LocalNodeState}}"]).contains("inactive"), "nothing was changed");
+    std::fs::remove_file(&sealed).unwrap();
+    let made = swarm(&["apply", "--yes"]);
+    assert!(made.code == 0 && made.out.contains("keeper prod`"), "{made:?}");
+    let key = lab.docker("m1", &["swarm", "unlock-key", "-q"]);
+    assert_eq!(std::fs::read_to_string(&kept).unwrap().trim(), key.trim());
+    assert!(!made.out.contains(key.trim()) && !made.err.contains(key.trim()));
+    assert_eq!(swarm(&["verify"]).code, 0);
+    lab.host("m1").kill(true).unwrap();
+    lab.host("m1").start().unwrap();
+    lab.host("m1").wait_up().unwrap();
+    let unlocked = swarm(&["unlock", "--all"]);
+    assert_eq!(unlocked.code, 0, "{unlocked:?}");
+    assert_eq!(swarm(&["verify"]).code, 0);
+    // Another key than the swarm's: said, and the next apply stores the right one.
+    std::fs::write(&kept, "SWMKEY-1-other\n").unwrap();
+    assert_eq!(swarm(&["verify"]).code, 3);
+    assert_eq!(swarm(&["apply", "--yes"]).code, 0);
+    assert_eq!(std::fs::read_to_string(&kept).unwrap().trim(), key.trim());
+}

@@ -61,15 +61,17 @@ pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Fail
 pub(super) async fn status(args: &StatusArgs, format: Format) -> Result<u8, Failure> {
     let session = Session::open(&args.common).await?;
     let limit = source::limit(&args.limit, &session.spec)?;
-    let (mut shown, mut healthy) = picture(&session, limit.as_ref(), args.wide, format).await;
+    let (mut shown, healthy) = picture(&session, limit.as_ref(), args.wide, format).await;
     show(&shown, false);
-    while args.watch {
-        tokio::time::sleep(AGAIN).await;
-        let (now, is) = picture(&session, limit.as_ref(), args.wide, format).await;
-        if now != shown {
-            show(&now, format == Format::Text && std::io::stdout().is_terminal());
+    if args.watch {
+        loop {
+            tokio::time::sleep(AGAIN).await;
+            let (now, _) = picture(&session, limit.as_ref(), args.wide, format).await;
+            if now != shown {
+                show(&now, format == Format::Text && std::io::stdout().is_terminal());
+            }
+            shown = now;
         }
-        (shown, healthy) = (now, is);
     }
     Ok(if healthy { 0 } else { failure::NOT_CONVERGED })
 }

@@ -128,7 +128,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
 
     /// Why the unlock key could not be stored, where the file has one to store.
     fn place_for_key(&self) -> Option<String> {
-        self.spec.unlock_key_file()?;
+        self.spec.key_place()?;
         self.keys.ready().err()
     }
 

@@ -158,7 +158,7 @@ impl Performer<'_> {
             Call::Recover { advertise, listen } => engine.force_new_cluster(*advertise, listen).await?,
             Call::Unlock => {
                 let Some(key) = keys.load() else {
-                    let message = "no unlock key is kept: name it in the file (swarm.unlock_key_file), or enter it".into();
+                    let message = "no unlock key is kept: name its place in the file (swarm.unlock_key_file or swarm.unlock_key_command), or enter it".into();
                     let (class, reason) = (ErrorClass::Refused, Reason::Other);
                     return Err(EngineError { doing: "unlocking the manager", class, reason, message });
                 };

@@ -323,7 +323,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn key_file(&self) -> Option<String> {
-        self.spec.unlock_key_file().map(|path| path.display().to_string())
+        self.spec.key_place().map(ToString::to_string)
     }
 
     /// The swarm object: what can change is changed, what is fixed at init is noted.
@@ -364,7 +364,7 @@ impl<'a> Builder<'a> {
     /// also where someone else locked them.
     fn autolock(&mut self, host: &HostName, on: bool, key: Option<&str>) {
         let wanted = self.spec.settings().autolock;
-        let Some(file) = self.spec.unlock_key_file().filter(|_| wanted == Some(true) || (on && wanted.is_none())) else { return };
+        let Some(place) = self.spec.key_place().filter(|_| wanted == Some(true) || (on && wanted.is_none())) else { return };
         let managers = |s: &&Step| {
             matches!(
                 s.action,
@@ -406,7 +406,7 @@ impl<'a> Builder<'a> {
             host: Some(host.clone()),
             action: Action::StoreUnlockKey,
             before: if self.options.stored_key.is_some() { "another key is stored" } else { "the key is not stored" }.into(),
-            after: format!("in {}", file.display()),
+            after: format!("in {place}"),
             needs,
             expect: None,
             because: "without the key no manager comes back after a restart of all".into(),

@@ -163,12 +163,18 @@ const SECTIONS: &[Section] = &[
             key("snapshot_interval", Kind::Int(1, MANY), "Raft log entries between snapshots. Engine default: 10000.").shown("10000"),
             key("max_snapshots", Kind::Int(0, MANY), "Old snapshots kept. Engine default: 0.").shown("0"),
             key("external_ca", Kind::Sections("external_ca"), "Authorities outside the swarm that sign node certificates."),
-            key("autolock", Kind::Bool, "Whether managers need the unlock key after a restart. Needs unlock_key_file.").shown("false"),
+            key("autolock", Kind::Bool, "Whether managers need the unlock key after a restart. Needs unlock_key_file or unlock_key_command.").shown("false"),
             key(
                 "unlock_key_file",
                 Kind::Text,
                 "Where the unlock key is written on this machine, for its owner alone. Keep a copy elsewhere.",
             ).shown("~/.swarm/unlock.key"),
+            key(
+                "unlock_key_command",
+                Kind::TextList,
+                "A program that keeps the unlock key instead, such as a vault's. It gets `ready`, `load` or `store` as its last argument; \
+                 `store` reads the key, `load` prints it.",
+            ).shown("[swarm-key-vault]"),
             key("default_addr_pool", Kind::TextList, "Networks from which overlay networks get their subnets. Fixed at init.").shown("[10.0.0.0/8]"),
             key("default_addr_pool_mask_length", Kind::Int(1, 29), "Prefix length of each such subnet. Fixed at init. Engine default: 24.").shown("24"),
             key("data_path_port", Kind::Int(1024, 49151), "UDP port of overlay traffic. Fixed at init. Engine default: 4789.").shown("4789"),

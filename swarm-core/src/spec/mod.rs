@@ -283,6 +283,25 @@ impl Default for Policy {
     }
 }
 
+/// Where the unlock key of locked managers is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyPlace {
+    /// A file of this machine, for its owner alone.
+    File(PathBuf),
+    /// A program with its arguments. What is wanted is its last one: `ready`, `load` (it prints the key) or `store` (it reads the key).
+    Command(Vec<String>),
+}
+
+impl fmt::Display for KeyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Command(argv) => write!(f, "`{}`", argv.join(" ")),
+        }
+    }
+}
+
 /// A whole cluster as the file describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ClusterSpec {
@@ -290,7 +309,7 @@ pub struct ClusterSpec {
     hosts: BTreeMap<HostName, HostSpec>,
     settings: SwarmSettings,
     init: InitSettings,
-    unlock_key_file: Option<PathBuf>,
+    key_place: Option<KeyPlace>,
     policy: Policy,
     #[serde(skip)]
     ignored_checks: BTreeMap<String, String>,
@@ -358,8 +377,8 @@ impl ClusterSpec {
     }
 
     /// Where the unlock key is kept, if managers are to be locked.
-    pub fn unlock_key_file(&self) -> Option<&PathBuf> {
-        self.unlock_key_file.as_ref()
+    pub fn key_place(&self) -> Option<&KeyPlace> {
+        self.key_place.as_ref()
     }
 
     /// Applications, by the names of their stacks.

@@ -1,5 +1,6 @@
 //! From the document's tree to a [`ClusterSpec`]: every problem is collected, none stops the reading.
 
+use super::KeyPlace;
 use super::fields::{Fields, Reader, join};
 use super::keys::{AVAILABILITIES, PRUNES, ROLES, ROTATE_TOKENS};
 use super::problem::{Problem, Problems, Severity};
@@ -61,7 +62,7 @@ impl Reader {
         // Read once for its own problems, even where every host overrides it.
         self.ssh(&ssh, SshSpec::default());
         let hosts = self.hosts(&fields, &ssh);
-        let (settings, init, unlock_key_file) = self.settings(&fields);
+        let (settings, init, key_place) = self.settings(&fields);
         let policy = self.policy(&fields);
         let stacks = self.stacks(&fields);
         let ignored_checks = self.ignored_checks(&fields);
@@ -72,7 +73,7 @@ impl Reader {
                 host.labels.insert(OWNER_LABEL.to_owned(), Some(name.clone()));
             }
         }
-        Some(ClusterSpec { name, hosts, settings, init, unlock_key_file, policy, ignored_checks, stacks })
+        Some(ClusterSpec { name, hosts, settings, init, key_place, policy, ignored_checks, stacks })
     }
 
     fn hosts(&mut self, fields: &Fields<'_>, default_ssh: &Fields<'_>) -> Option<BTreeMap<HostName, HostSpec>> {
@@ -214,7 +215,7 @@ impl Reader {
         labels
     }
 
-    fn settings(&mut self, cluster: &Fields<'_>) -> (SwarmSettings, InitSettings, Option<PathBuf>) {
+    fn settings(&mut self, cluster: &Fields<'_>) -> (SwarmSettings, InitSettings, Option<KeyPlace>) {
         let Some(fields) = cluster.node("swarm").and_then(|node| self.fields("swarm", "swarm", node)) else {
             return Default::default();
         };
@@ -234,10 +235,21 @@ impl Reader {
             external_ca: self.external_ca(&fields),
             autolock: self.boolean(&fields, "autolock"),
         };
-        let unlock_key_file = self.text(&fields, "unlock_key_file").map(PathBuf::from);
-        if settings.autolock == Some(true) && unlock_key_file.is_none() {
+        let file = self.text(&fields, "unlock_key_file").map(PathBuf::from);
+        let command: Vec<String> = self.texts(&fields, "unlock_key_command").into_iter().map(|(word, _)| word).collect();
+        if file.is_some() && !command.is_empty() {
+            let at = fields.node("unlock_key_command").and_then(|n| n.at);
+            self.error(
+                "swarm.unlock_key_command",
+                at,
+                "the unlock key has two places",
+                "keep one of unlock_key_file and unlock_key_command",
+            );
+        }
+        let key_place = file.map(KeyPlace::File).or_else(|| (!command.is_empty()).then_some(KeyPlace::Command(command)));
+        if settings.autolock == Some(true) && key_place.is_none() {
             let at = fields.node("autolock").and_then(|n| n.at);
-            let fix = "set `unlock_key_file`: without the key no manager comes back after a restart of all";
+            let fix = "set `unlock_key_file` or `unlock_key_command`: without the key no manager comes back after a restart of all";
             self.error("swarm.unlock_key_file", at, "autolock has no place for its key", fix);
         }
         self.useless_of_swarm(&fields, settings.autolock);
@@ -259,7 +271,7 @@ impl Reader {
             self.error("swarm.default_addr_pool_mask_length", fields.at, message, "make the mask longer or the pool larger");
         }
         let port = self.int(&fields, "data_path_port").and_then(|p| u16::try_from(p).ok());
-        (settings, InitSettings { default_addr_pool: pools, default_addr_pool_mask_length: mask, data_path_port: port }, unlock_key_file)
+        (settings, InitSettings { default_addr_pool: pools, default_addr_pool_mask_length: mask, data_path_port: port }, key_place)
     }
 
     fn external_ca(&mut self, fields: &Fields<'_>) -> Option<Vec<ExternalCa>> {
@@ -415,7 +427,7 @@ mod tests {
         assert!(all.contains("autolock has no place for its key") && all.contains("is not an https:// address"), "{all}");
         let good = map([("autolock", yes), ("unlock_key_file", text("~/k"))]);
         let spec = read(&map([("name", text("x")), ("hosts", hosts()), ("swarm", good)])).unwrap().spec;
-        assert_eq!(spec.unlock_key_file(), Some(&PathBuf::from("~/k")));
+        assert_eq!(spec.key_place(), Some(&KeyPlace::File(PathBuf::from("~/k"))));
     }
 
     #[test]

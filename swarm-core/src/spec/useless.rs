@@ -45,13 +45,9 @@ impl Reader {
 
     /// Keys of `swarm:`.
     pub(super) fn useless_of_swarm(&mut self, fields: &Fields<'_>, autolock: Option<bool>) {
-        if let Some(node) = fields.node("unlock_key_file").filter(|_| autolock == Some(false)) {
-            self.useless(
-                "swarm.unlock_key_file".into(),
-                node.at,
-                "with `autolock: false` there is no key",
-                "remove it, or set `autolock: true`",
-            );
+        for key in ["unlock_key_file", "unlock_key_command"] {
+            let Some(node) = fields.node(key).filter(|_| autolock == Some(false)) else { continue };
+            self.useless(format!("swarm.{key}"), node.at, "with `autolock: false` there is no key", "remove it, or set `autolock: true`");
         }
         // moby daemon/cluster/swarm.go, validateDefaultAddrPool: without a pool the size is not looked at.
         let mask = "default_addr_pool_mask_length";

@@ -111,8 +111,8 @@ pub fn verify_key(spec: &ClusterSpec, observed: &Observed, stored: Option<&str>)
         return None;
     }
     let why = "without it no manager comes back after a restart of all";
-    let message = match spec.unlock_key_file() {
-        Some(file) => format!("the unlock key is not in {}; {why}", file.display()),
+    let message = match spec.key_place() {
+        Some(place) => format!("the unlock key is not in {place}; {why}"),
         None => format!(
             "managers are locked (autolock) and the file keeps no key; {why}; {}, or {}",
             Advice::NameAKeyFile,
