@@ -2,8 +2,8 @@
 
 use crate::args_stores::{ImageCommand, VolumeCommand};
 use crate::args_swarm::{
-    AdoptArgs, BackupArgs, CaCommand, CertsArgs, CheckArgs, DockerArgs, EventsArgs, ExecArgs, MaintainArgs, RebalanceArgs, RecoverArgs,
-    RestoreArgs, SshArgs, SupportArgs, TokenCommand, UnlockArgs, UnlockKeyCommand,
+    AdoptArgs, BackupArgs, CaCommand, CertsArgs, CheckArgs, DockerArgs, EnvArgs, EventsArgs, ExecArgs, HostsArgs, MaintainArgs,
+    RebalanceArgs, RecoverArgs, RestoreArgs, ScpArgs, SshArgs, SupportArgs, TokenCommand, UnlockArgs, UnlockKeyCommand,
 };
 use crate::args_work::{NodeCommand, ObjectCommand, ServiceCommand, StackCommand};
 use crate::complete::{hosts, selectors};
@@ -94,6 +94,14 @@ pub(crate) enum Command {
     Exec(ExecArgs),
     /// Open a shell on a host, or run a command there, by your own `ssh`, with what the file says of user, key, port and jump hosts.
     Ssh(SshArgs),
+    /// Copy files to a host or from one, by your own `scp`, with what the file says of user, key, port and jump hosts.
+    Scp(ScpArgs),
+    /// List the hosts of the file: where they are, what they are to be, how they are reached. None is asked.
+    Hosts(HostsArgs),
+    /// Print the addresses of hosts, as the managers know them where they answer.
+    Ip(HostsArgs),
+    /// Print what a shell evaluates so that `docker` uses the engine of a host, over SSH.
+    Env(EnvArgs),
     /// The docker command line of this machine against the engine of a host, over the connection that is there.
     Docker(DockerArgs),
     /// What happened in the swarm, and with --follow what happens, in one order.

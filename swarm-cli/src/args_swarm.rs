@@ -313,6 +313,40 @@ pub(crate) struct ExecArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ScpArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Copy folders with what is in them.
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+    /// What is copied and, last, where to: `PATH` on this machine or `HOST:PATH`.
+    #[arg(required = true, num_args = 2.., value_name = "[HOST:]PATH")]
+    pub(crate) paths: Vec<String>,
+}
+
+/// Hosts that are asked about; all where none is named.
+#[derive(Debug, Args)]
+pub(crate) struct HostsArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Hosts. Without any, all of the file.
+    #[arg(value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub(crate) hosts: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnvArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The host whose engine is meant. Default: a manager that answers.
+    #[arg(value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub(crate) host: Option<String>,
+    /// Print what takes it back.
+    #[arg(long, conflicts_with = "host")]
+    pub(crate) unset: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct SshArgs {
     #[command(flatten)]
     pub(crate) common: Common,

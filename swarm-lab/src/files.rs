@@ -76,6 +76,7 @@ PrintMotd no
 PrintLastLog no
 PidFile /run/sshd.pid
 AllowStreamLocalForwarding yes
+Subsystem sftp internal-sftp
 MaxStartups 100:30:200
 ";
 

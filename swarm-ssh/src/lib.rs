@@ -33,7 +33,7 @@ pub use host::{SshConnector, SshHost};
 pub use host_key::{HostKeyVerdict, Trust};
 pub use keywords::{Handling, KEYWORDS, handling};
 pub use known_hosts::{KnownHosts, fingerprint};
-pub use openssh::arguments;
+pub use openssh::{arguments, client_options};
 pub use record::{Names, append};
 pub use revoked::Revoked;
 pub use swarm_core::host::{BoxStream, ByteStream, Command, Host, HostError, HostRead, Output};

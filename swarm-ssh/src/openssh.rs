@@ -130,6 +130,13 @@ fn proxy(jumps: &[Jump], spec: &SshSpec, person: bool, known_hosts: Option<&str>
 /// The arguments with which a person's own `ssh` reaches a host as these settings say; the address is the last one. What they leave open is left to
 /// ssh_config, and a question about a host key is asked by `ssh` itself.
 pub fn arguments(address: &HostAddress, spec: &SshSpec) -> Vec<String> {
+    let mut args = client_options(spec);
+    args.extend(["--".to_owned(), address.to_string()]);
+    args
+}
+
+/// The same settings as options of `ssh`, `scp` and `sftp` alike: `-o` and a keyword with its value, again and again.
+pub fn client_options(spec: &SshSpec) -> Vec<String> {
     let known_hosts = spec.known_hosts.as_ref().map(|file| quoted(&home(&file.display().to_string())));
     let mut args: Vec<String> = Vec::new();
     let mut set = |option: String| args.extend(["-o".to_owned(), option]);
@@ -145,8 +152,12 @@ pub fn arguments(address: &HostAddress, spec: &SshSpec) -> Vec<String> {
     if let Some(way) = spec.jump.as_deref().and_then(|jumps| proxy(jumps, spec, true, known_hosts.as_deref())) {
         set(format!("ProxyCommand={way}"));
     }
-    args.extend(login(spec.user.as_deref(), spec.port));
-    args.extend(["--".to_owned(), address.to_string()]);
+    if let Some(user) = &spec.user {
+        set(format!("User={user}"));
+    }
+    if let Some(port) = spec.port {
+        set(format!("Port={port}"));
+    }
     args
 }
 

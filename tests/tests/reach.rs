@@ -36,6 +36,27 @@ async fn ssh_and_docker_go_where_the_file_says() {
     assert!(created.code == 0 && lab.docker("m1", &["secret", "ls", "--format", "{{.Name}}"]).trim() == "key", "{created:?}");
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "the folder of the socket is left");
 
+    // Files, addresses, and what a shell evaluates.
+    let (here, back) = (folder.join("here"), folder.join("back"));
+    std::fs::write(&here, "page").unwrap();
+    let to = run("scp", &[here.to_str().unwrap(), "w1:/tmp/there"]);
+    assert_eq!((to.code, run("ssh", &["w1", "--", "cat", "/tmp/there"]).out.as_str()), (0, "page"), "{to:?}");
+    let from = run("scp", &["w1:/tmp/there", back.to_str().unwrap()]);
+    assert!(from.code == 0 && std::fs::read_to_string(&back).unwrap() == "page", "{from:?}");
+    let both = run("scp", &["w1:/tmp/there", "m1:/tmp/there"]);
+    assert!(both.code == 64 && both.err.contains("two steps"), "{both:?}");
+    assert_eq!(run("scp", &[here.to_str().unwrap(), back.to_str().unwrap()]).code, 64);
+    let hosts = run("hosts", &[]);
+    let address = lab.host("w1").address.to_string();
+    assert!(hosts.code == 0 && hosts.out.lines().any(|l| l.starts_with("w1") && l.contains(&address) && l.contains("worker")), "{hosts:?}");
+    let ip = run("ip", &["w1"]);
+    assert_eq!((ip.code, ip.out.trim()), (0, address.as_str()), "{ip:?}");
+    assert!(run("ip", &[]).out.lines().any(|l| l.starts_with("m1") && l.ends_with(&lab.host("m1").address.to_string())));
+    let env = run("env", &["w1"]);
+    assert!(env.code == 0 && env.out.starts_with("export DOCKER_HOST='ssh://") && env.out.contains(&address), "{env:?}");
+    assert!(env.err.contains("docker does not know") && env.err.contains("identity_file"), "{env:?}");
+    assert_eq!(run("env", &["--unset"]).out.trim(), "unset DOCKER_HOST");
+
     // A picture that is watched is printed again when it changes, and ends with Ctrl-C.
     let mut watched = cli::command(&["node", "ls", "--watch", "-f", file.to_str().unwrap()])
         .stdout(Stdio::piped())

@@ -112,6 +112,10 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Maintain(args) => wait(&args.common, hosts::maintain(&args, format)),
         Command::Exec(args) => wait(&args.common, hosts::exec(&args, format)),
         Command::Ssh(args) => reach::ssh(&args),
+        Command::Scp(args) => reach::scp(&args),
+        Command::Hosts(args) => reach::hosts(&args, format),
+        Command::Ip(args) => wait(&args.common, reach::ip(&args, format)),
+        Command::Env(args) => wait(&args.common, reach::env(&args)),
         Command::Events(args) => wait(&args.common, events::events(&args, format)),
         Command::Docker(args) => wait(&args.common, reach::docker(&args)),
         Command::Backup(args) => match &args.command {
