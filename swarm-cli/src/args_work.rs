@@ -79,6 +79,19 @@ pub(crate) struct InsideArgs {
     pub(crate) command: Vec<String>,
 }
 
+/// A copy between this machine and a task.
+#[derive(Debug, Args)]
+pub(crate) struct CopyArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// What is copied: `PATH` on this machine, `TASK:PATH`, or - for a tar archive from standard input.
+    #[arg(value_name = "[TASK:]PATH")]
+    pub(crate) source: String,
+    /// Where to: into a folder that is there, or under this name. - writes a tar archive to standard output.
+    #[arg(value_name = "[TASK:]PATH")]
+    pub(crate) target: String,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum StackCommand {
     /// Bring a stack up or up to date: show what differs, change that, and wait until its tasks run.
@@ -219,6 +232,8 @@ pub(crate) enum ServiceCommand {
     },
     /// Run a program in a container of a task, on whichever node it is. The exit code is the program's.
     Exec(InsideArgs),
+    /// Copy a file or folder into a task or out of one, on whichever node it is. A task is named as for `exec`.
+    Cp(CopyArgs),
     /// Change the number of replicas, of several services at once if wanted.
     Scale {
         #[command(flatten)]

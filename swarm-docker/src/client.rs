@@ -6,9 +6,11 @@
 use crate::list::{self, Real};
 use crate::stream::{Connector, NotReached, Target};
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
@@ -116,7 +118,7 @@ pub(crate) fn clean(text: &str) -> String {
 }
 
 /// An error with what is behind it.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
@@ -268,6 +270,19 @@ impl EngineClient {
     pub(crate) async fn post_stream(&self, doing: Doing, path: &str, login: Option<&Secret>) -> Result<Incoming, EngineError> {
         let request = self.request(doing, Method::POST, path, None, login)?;
         Ok(doing.within(self.send(doing, request)).await?.into_body())
+    }
+
+    /// Sends what comes, for as long as it comes.
+    pub(crate) async fn put_stream(&self, doing: Doing, path: &str, pieces: BoxStream<'static, Vec<u8>>) -> Result<(), EngineError> {
+        let frames = pieces.map(|piece| Ok::<_, BoxError>(Frame::data(Bytes::from(piece))));
+        let request = Request::builder()
+            .method(Method::PUT)
+            .uri(format!("http://engine{}{path}", self.prefix))
+            .header("host", "engine")
+            .header("content-type", "application/x-tar")
+            .body(StreamBody::new(frames).boxed_unsync())
+            .map_err(|e| doing.unusable(&e.to_string()))?;
+        collect(self.send(doing, request).await?).await.map(drop).map_err(|e| doing.lost(&e))
     }
 
     /// A call after which the connection is a stream of bytes both ways.

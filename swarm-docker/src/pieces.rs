@@ -1,6 +1,6 @@
 //! What lasts, piece by piece: bytes come as they come, and become log lines, events, or the output of a program.
 
-use crate::client::Doing;
+use crate::client::{Doing, chain};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use http_body_util::BodyExt;
@@ -21,7 +21,7 @@ pub(crate) fn of_body(body: Incoming) -> Source {
                         return Some((Ok(data), body));
                     }
                 }
-                Err(error) => return Some((Err(error.to_string()), body)),
+                Err(error) => return Some((Err(chain(&error)), body)),
             }
         }
     };

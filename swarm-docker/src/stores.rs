@@ -12,7 +12,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use swarm_core::engine::{ContainerFacts, EngineError, ImageFacts, Stores, StoresRead, VolumeFacts};
+use swarm_core::engine::{ArchiveIn, ArchiveOut, ContainerFacts, EngineError, ImageFacts, Stores, StoresRead, VolumeFacts};
 use swarm_core::secret::{Secret, clean};
 
 const PULLING: Doing = Doing::read("pulling the image");
@@ -102,6 +102,12 @@ impl StoresRead for DockerEngine {
             .list(Doing::read("listing the containers"), "/containers/json?all=true", Real { least: 128, typed: true }, facts)
             .await
     }
+
+    async fn copy_out(&self, container: &str, path: &str) -> Result<ArchiveOut, EngineError> {
+        let doing = Doing::read("copying out of a container");
+        let (_, body) = self.client().stream(doing, &format!("/containers/{}/archive?path={}", part(container), part(path))).await?;
+        Ok(of_body(body).map(move |piece| piece.map(|bytes| bytes.to_vec()).map_err(|error| doing.lost(&error))).boxed())
+    }
 }
 
 #[async_trait]
@@ -116,6 +122,11 @@ impl Stores for DockerEngine {
         let name: Vec<String> = reference.split('/').map(part).collect();
         let doing = self.change("removing the image");
         self.client().call(doing, Method::DELETE, &format!("/images/{}", name.join("/")), None).await.map(drop)
+    }
+
+    async fn copy_in(&self, container: &str, folder: &str, archive: ArchiveIn) -> Result<(), EngineError> {
+        let path = format!("/containers/{}/archive?path={}", part(container), part(folder));
+        self.client().put_stream(self.change("copying into a container"), &path, archive).await
     }
 
     async fn pull(&self, image: &str, auth: Option<&Secret>) -> Result<(), EngineError> {

@@ -26,11 +26,12 @@ fn answer_limit(request: &[u8]) -> Option<usize> {
     let line = std::str::from_utf8(request.split(|b| *b == b'\r').next()?).ok()?;
     let path = line.strip_suffix(" HTTP/1.1")?.split(' ').nth(1)?;
     let path = path.split('?').next()?;
-    // It lasts as long as it is read, and is read line by line.
-    if path.ends_with("/logs") || path.ends_with("/events") {
+    // It lasts as long as it is read, and is read piece by piece.
+    let is_archive = path.contains("/containers/") && path.ends_with("/archive");
+    if path.ends_with("/logs") || path.ends_with("/events") || path.ends_with("/images/create") || is_archive {
         return Some(usize::MAX);
     }
-    let lists = ["/nodes", "/services", "/tasks", "/networks", "/secrets", "/configs"];
+    let lists = ["/nodes", "/services", "/tasks", "/networks", "/secrets", "/configs", "/images/json", "/containers/json", "/volumes"];
     Some(if lists.iter().any(|list| path.ends_with(list)) { LIST_LIMIT } else { ONE_LIMIT })
 }
 
@@ -213,6 +214,8 @@ mod tests {
             ("GET /swarm HTTP/1.1\r\n\r\n", ONE_LIMIT),
             ("GET /v1.41/nodes?filters=x HTTP/1.1\r\n\r\n", LIST_LIMIT),
             ("GET /v1.41/services HTTP/1.1\r\n\r\n", LIST_LIMIT),
+            ("GET /v1.41/containers/json?all=true HTTP/1.1\r\n\r\n", LIST_LIMIT),
+            ("GET /v1.41/volumes/archive HTTP/1.1\r\n\r\n", ONE_LIMIT),
             ("GET /v1.41/services/logs-of/x HTTP/1.1\r\n\r\n", ONE_LIMIT),
         ] {
             let (ours, mut engine) = tokio::io::duplex(1 << 20);

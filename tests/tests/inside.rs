@@ -89,3 +89,60 @@ async fn a_program_runs_in_a_task_wherever_it_is() {
         assert!(ran.code != 0 && format!("{}{}", ran.out, ran.err).contains(said), "{args:?}: {ran:?}");
     }
 }
+
+#[tokio::test]
+async fn files_go_into_a_task_and_out_of_one() {
+    let bed = Bed::up(1, 1).await;
+    bed.write("app.yml", APP);
+    assert_eq!(bed.deploy(&[]).code, 0);
+    let cp = |from: &str, to: &str| bed.swarm_first(&["service", "cp"], &[from, to]);
+    let inside = |task: &str, script: &str| bed.swarm_first(&["service", "exec"], &[task, "--", "/bin/sh", "-c", script]).out;
+
+    // Into a folder that is there, and under another name; the other task has neither.
+    bed.write("page", "hello\n");
+    assert_eq!(cp("page", "app_web.2:/www").code, 0);
+    assert_eq!(cp("page", "app_web.2:/www/named").code, 0);
+    assert_eq!(inside("app_web.2", "cat /www/page /www/named"), "hello\nhello\n");
+    assert_eq!(inside("app_web.1", "echo /www/*"), "/www/*\n");
+    // A folder with what is in it, larger than any buffer, a link and a mode among it; the same comes back.
+    let tree = bed.dir.join("tree");
+    std::fs::create_dir_all(tree.join("deep/er")).unwrap();
+    let large: Vec<u8> = (0..9_000_000u32).map(|i| u8::try_from(i % 253).unwrap()).collect();
+    std::fs::write(tree.join("deep/large"), &large).unwrap();
+    std::fs::write(tree.join("run"), "#!/bin/sh\n").unwrap();
+    sh(&["chmod", "751", tree.join("run").to_str().unwrap()]);
+    std::os::unix::fs::symlink("deep/large", tree.join("link")).unwrap();
+    assert_eq!(cp("tree", "app_web.1:/made").code, 0);
+    assert_eq!(inside("app_web.1", "/bin/busybox stat -c %a /made/run; /bin/busybox readlink /made/link"), "751\ndeep/large\n");
+    let back = cp("app_web.1:/made", "back");
+    assert_eq!(back.code, 0, "{back:?}");
+    assert_eq!(sh(&["diff", "-r", "--no-dereference", tree.to_str().unwrap(), bed.dir.join("back").to_str().unwrap()]), "");
+    // Into a folder that is there, under its own name; a folder of that name is not touched.
+    let place = bed.dir.join("place");
+    std::fs::create_dir(&place).unwrap();
+    assert_eq!(cp("app_web.1:/made/run", "place").code, 0);
+    assert!(place.join("run").is_file());
+    assert_eq!(cp("app_web.1:/made", "place/").code, 0);
+    let again = cp("app_web.1:/made", "place/");
+    assert!(again.code == 1 && again.err.contains("it is there already"), "{again:?}");
+
+    // Archives go through pipes as they are.
+    let piped = format!(
+        "{s} service cp -f {f} app_web.1:/made/run - | {s} service cp -f {f} - app_web.2:/www && {s} service exec -f {f} app_web.2 -- /bin/cat /www/run",
+        s = cli::binary().display(),
+        f = bed.file.display()
+    );
+    assert_eq!(sh(&["sh", "-c", &piped]), "#!/bin/sh\n");
+
+    // What is not there is said, and nothing is left behind.
+    let none = cp("app_web.1:/none", "none");
+    assert!(none.code == 1 && none.err.contains("/none") && !bed.dir.join("none").exists(), "{none:?}");
+    assert_eq!(cp("nothing", "app_web.1:/www").code, 1);
+    let nowhere = cp("page", "app_web.1:/no/such/place");
+    assert!(nowhere.code == 1 && nowhere.err.contains("m1: ") | nowhere.err.contains("w1: "), "{nowhere:?}");
+    assert_eq!(cp("page", "back").code, 64);
+    assert_eq!(cp("app_web.1:/a", "app_web.2:/a").code, 64);
+    let left: Vec<_> =
+        std::fs::read_dir(&bed.dir).unwrap().filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with('.')).collect();
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use std::convert::Infallible;
 use std::future::pending;
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
 use swarm_core::engine::{Engine, Exec, ExecOutput, ExecRequest, Kind, Object, Query};
 use swarm_core::fleet::Fleet;
 use swarm_core::observe::Observed;
@@ -15,7 +16,7 @@ use swarm_core::spec::HostSpec;
 use tokio::io::{AsyncWriteExt, copy};
 use tokio::signal::unix::{SignalKind, signal};
 
-fn failed(error: impl ToString) -> Failure {
+pub(super) fn failed(error: impl ToString) -> Failure {
     Failure::Other(error.to_string())
 }
 
@@ -24,11 +25,7 @@ pub(super) async fn exec(args: &InsideArgs) -> Result<u8, Failure> {
         return Err(Failure::Usage("-t gives the program a terminal, and standard input is none; leave -t out".into()));
     }
     let session = Session::open(&args.common).await?;
-    let (observed, lists) = session.objects(&[Query::all(Kind::Task), Query::all(Kind::Service)]).await?;
-    let [tasks, services] = lists.as_slice() else { return Err(failed("the tasks could not be listed")) };
-    let task = chosen(&args.task, tasks, services, &observed)?;
-    let (host, container) = place(&session, task, &observed)?;
-    let actor = session.fleet.actor(host).await.map_err(|e| Failure::Other(format!("{}: {e}", host.name)))?;
+    let (host, container, engine) = task(&session, &args.task).await?;
     let request = ExecRequest {
         container,
         argv: args.command.clone(),
@@ -38,17 +35,26 @@ pub(super) async fn exec(args: &InsideArgs) -> Result<u8, Failure> {
         user: args.user.clone(),
         workdir: args.workdir.clone(),
     };
-    let running = actor.engine.exec(&request).await.map_err(|e| Failure::Other(format!("{}: {e}", host.name)))?;
+    let running = engine.exec(&request).await.map_err(|e| Failure::Other(format!("{}: {e}", host.name)))?;
     let id = running.id.clone();
-    follow(running, actor.engine.as_ref(), args).await?;
+    follow(running, engine.as_ref(), args).await?;
     // The end of its output comes a moment before its exit code.
     for _ in 0..50 {
-        if let Some(code) = actor.engine.exec_code(&id).await.map_err(failed)? {
+        if let Some(code) = engine.exec_code(&id).await.map_err(failed)? {
             return Ok(u8::try_from(code).unwrap_or(1));
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     Err(failed("the connection to the program ended, and it still runs"))
+}
+
+/// A task by its name: its host, its container there, and the engine.
+pub(super) async fn task<'s>(session: &'s Session, name: &str) -> Result<(&'s HostSpec, String, Arc<dyn Engine>), Failure> {
+    let (observed, lists) = session.objects(&[Query::all(Kind::Task), Query::all(Kind::Service)]).await?;
+    let [tasks, services] = lists.as_slice() else { return Err(failed("the tasks could not be listed")) };
+    let (host, container) = place(session, chosen(name, tasks, services, &observed)?, &observed)?;
+    let actor = session.fleet.actor(host).await.map_err(|e| Failure::Other(format!("{}: {e}", host.name)))?;
+    Ok((host, container, actor.engine))
 }
 
 /// The task of a name: `SERVICE`, `SERVICE.SLOT` or `SERVICE.NODE`, or an id.

@@ -5,6 +5,7 @@ mod adopt;
 mod apply;
 mod backup;
 mod check;
+mod copy;
 mod drill;
 mod events;
 mod hosts;
@@ -205,6 +206,7 @@ fn service_file(command: &ServiceCommand) -> &Common {
         | ServiceCommand::Rm { common, .. }
         | ServiceCommand::Rollback { common, .. } => common,
         ServiceCommand::Exec(args) => &args.common,
+        ServiceCommand::Cp(args) => &args.common,
     }
 }
 

@@ -84,6 +84,7 @@ pub(super) async fn run(command: &ServiceCommand, format: Format) -> Result<u8, 
             carry(&session, &intent, going).await
         }
         ServiceCommand::Exec(args) => super::inside::exec(args).await,
+        ServiceCommand::Cp(args) => super::copy::copy(args).await,
         ServiceCommand::Scale { common, scales, how } => {
             let mut edits = BTreeMap::new();
             for scale in scales {

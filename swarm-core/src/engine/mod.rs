@@ -11,7 +11,7 @@ mod streams;
 pub use answer::{ErrorClass, Reason, classify_answer};
 pub use api::{Api, ConfigFacts, NodeObject, Resource};
 pub use objects::{Body, NoPayloads, Objects, ObjectsRead, Payloads, Sealed};
-pub use stores::{ContainerFacts, ImageFacts, Stores, StoresRead, VolumeFacts};
+pub use stores::{ArchiveIn, ArchiveOut, ContainerFacts, ImageFacts, Stores, StoresRead, VolumeFacts};
 pub use streams::{EventQuery, Exec, ExecOutput, ExecRequest, LogLine, LogLines, LogQuery, Streams, StreamsRead, SwarmEvent, SwarmEvents};
 
 pub use crate::credential::Part;

@@ -3,6 +3,7 @@
 use super::{EngineError, ErrorClass, Reason};
 use crate::secret::Secret;
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use std::collections::BTreeMap;
 
 /// A volume of an engine.
@@ -44,6 +45,11 @@ pub struct ContainerFacts {
     pub service: Option<String>,
 }
 
+/// A tar archive as it comes; an error is the last thing that comes.
+pub type ArchiveOut = BoxStream<'static, Result<Vec<u8>, EngineError>>;
+/// A tar archive as it goes.
+pub type ArchiveIn = BoxStream<'static, Vec<u8>>;
+
 fn none<T>(doing: &'static str) -> Result<T, EngineError> {
     let message = "this engine gives no access to its images, volumes and containers".to_owned();
     Err(EngineError { doing, class: ErrorClass::Refused, reason: Reason::Other, message })
@@ -66,6 +72,11 @@ pub trait StoresRead: Send + Sync {
     async fn containers(&self) -> Result<Vec<ContainerFacts>, EngineError> {
         none("listing the containers")
     }
+
+    /// A file or folder of a container as an archive, whose first entry is its own name.
+    async fn copy_out(&self, _container: &str, _path: &str) -> Result<ArchiveOut, EngineError> {
+        none("copying out of a container")
+    }
 }
 
 /// Changes of it. An engine that does not implement one refuses.
@@ -84,5 +95,10 @@ pub trait Stores: StoresRead {
     /// Pulls an image, with a login to its registry where one is needed. It has ended when all of it is there.
     async fn pull(&self, _image: &str, _auth: Option<&Secret>) -> Result<(), EngineError> {
         none("pulling the image")
+    }
+
+    /// Unpacks an archive into a folder of a container. What is there under the same names is replaced.
+    async fn copy_in(&self, _container: &str, _folder: &str, _archive: ArchiveIn) -> Result<(), EngineError> {
+        none("copying into a container")
     }
 }

@@ -174,7 +174,7 @@ const SECTIONS: &[Section] = &[
                 Kind::TextList,
                 "A program that keeps the unlock key instead, such as a vault's. It gets `ready`, `load` or `store` as its last argument; \
                  `store` reads the key, `load` prints it.",
-            ).shown("[swarm-key-vault]"),
+            ),
             key("default_addr_pool", Kind::TextList, "Networks from which overlay networks get their subnets. Fixed at init.").shown("[10.0.0.0/8]"),
             key("default_addr_pool_mask_length", Kind::Int(1, 29), "Prefix length of each such subnet. Fixed at init. Engine default: 24.").shown("24"),
             key("data_path_port", Kind::Int(1024, 49151), "UDP port of overlay traffic. Fixed at init. Engine default: 4789.").shown("4789"),
