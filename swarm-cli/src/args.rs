@@ -2,8 +2,9 @@
 
 use crate::args_stores::{ImageCommand, VolumeCommand};
 use crate::args_swarm::{
-    AdoptArgs, BackupArgs, CaCommand, CertsArgs, CheckArgs, DockerArgs, EnvArgs, EventsArgs, ExecArgs, HostsArgs, MaintainArgs,
-    RebalanceArgs, RecoverArgs, RestoreArgs, ScpArgs, SshArgs, SupportArgs, TokenCommand, UnlockArgs, UnlockKeyCommand,
+    AdoptArgs, BackupArgs, CaCommand, CertsArgs, CheckArgs, DockerArgs, EnvArgs, EventsArgs, ExecArgs, ExplainArgs, HostsArgs,
+    HostsCommand, MaintainArgs, RebalanceArgs, RecoverArgs, RestoreArgs, ScpArgs, SshArgs, SupportArgs, TokenCommand, UnlockArgs,
+    UnlockKeyCommand,
 };
 use crate::args_work::{NodeCommand, ObjectCommand, ServiceCommand, StackCommand};
 use crate::complete::{hosts, selectors};
@@ -94,10 +95,13 @@ pub(crate) enum Command {
     Exec(ExecArgs),
     /// Open a shell on a host, or run a command there, by your own `ssh`, with what the file says of user, key, port and jump hosts.
     Ssh(SshArgs),
+    /// Say what an error means and what to do; without one, what hosts, nodes and tasks say is wrong.
+    Explain(ExplainArgs),
     /// Copy files to a host or from one, by your own `scp`, with what the file says of user, key, port and jump hosts.
     Scp(ScpArgs),
-    /// List the hosts of the file: where they are, what they are to be, how they are reached. None is asked.
-    Hosts(HostsArgs),
+    /// Hosts of the file, and files from hosts that something else knows.
+    #[command(subcommand)]
+    Hosts(HostsCommand),
     /// Print the addresses of hosts, as the managers know them where they answer.
     Ip(HostsArgs),
     /// Print what a shell evaluates so that `docker` uses the engine of a host, over SSH.

@@ -313,6 +313,15 @@ pub(crate) struct ExecArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// An error of an engine or of SSH, as it was printed. Without one, every host, node and task is asked what is wrong.
+    #[arg(value_name = "ERROR")]
+    pub(crate) error: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ScpArgs {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -322,6 +331,45 @@ pub(crate) struct ScpArgs {
     /// What is copied and, last, where to: `PATH` on this machine or `HOST:PATH`.
     #[arg(required = true, num_args = 2.., value_name = "[HOST:]PATH")]
     pub(crate) paths: Vec<String>,
+}
+
+/// What hosts are read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HostsFrom {
+    /// An Ansible inventory, INI or YAML.
+    Ansible,
+    /// What `terraform output -json` or `terraform state pull` prints, and OpenTofu's.
+    Terraform,
+    /// An ssh_config: every Host without a pattern.
+    SshConfig,
+    /// The folder of docker-machine, or its folder of machines.
+    DockerMachine,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HostsCommand {
+    /// List the hosts of the file: where they are, what they are to be, how they are reached. None is asked.
+    Ls(HostsArgs),
+    /// Write a cluster file for hosts that something else knows already.
+    Import {
+        /// What they are read from.
+        #[arg(long, value_enum)]
+        from: HostsFrom,
+        /// The file or folder; - is standard input.
+        path: PathBuf,
+        /// Name of the cluster.
+        #[arg(long, default_value = "swarm")]
+        name: String,
+        /// How many of the hosts, from the front, are managers where nothing tells it. Default: 3 if there are that many, else 1.
+        #[arg(long)]
+        managers: Option<usize>,
+        /// What hosts advertise that are reached by a name: an interface or a network.
+        #[arg(long, value_name = "INTERFACE")]
+        advertise: Option<String>,
+        /// Where to write it; - is standard output. A file that is there is not overwritten.
+        #[arg(short, long, default_value = "swarm.yaml")]
+        output: PathBuf,
+    },
 }
 
 /// Hosts that are asked about; all where none is named.

@@ -60,7 +60,7 @@ fn fits_the_file(key: &str) -> bool {
 }
 
 /// A text of YAML that means exactly this, also where it holds `${`.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let plain = !text.is_empty()
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
         && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')

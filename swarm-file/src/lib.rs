@@ -8,11 +8,13 @@
 mod adopted;
 mod environment;
 mod example;
+mod import;
 mod snippet;
 mod yaml;
 
 pub use adopted::{AdoptedHost, AdoptedSsh, adopted, adopted_name};
 pub use example::{NewHost, example};
+pub use import::{ImportFrom, ImportedHost, import, imported};
 pub use snippet::render;
 
 use swarm_core::spec::{Location, Node, Problem, Problems, ReadSpec, Severity, read};

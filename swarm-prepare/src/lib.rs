@@ -3,10 +3,12 @@
 //! [`look`] asks every host with one fixed script that only reads. Everything else is pure: [`check`] judges what was seen.
 
 mod checks;
+mod explain;
 mod machine;
 
 #[cfg(test)]
 mod tests;
 
 pub use checks::{CHECKS, Check, Found, Seen, Severity, check};
+pub use explain::{KNOWN, Known, explain};
 pub use machine::{CHECK_SCRIPT, LOG_SCRIPT, Machine, look, parse};

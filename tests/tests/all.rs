@@ -17,6 +17,7 @@ mod deploys;
 mod differ;
 mod drift;
 mod engine;
+mod explains;
 mod families;
 mod faults;
 mod flags;

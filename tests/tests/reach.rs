@@ -46,7 +46,7 @@ async fn ssh_and_docker_go_where_the_file_says() {
     let both = run("scp", &["w1:/tmp/there", "m1:/tmp/there"]);
     assert!(both.code == 64 && both.err.contains("two steps"), "{both:?}");
     assert_eq!(run("scp", &[here.to_str().unwrap(), back.to_str().unwrap()]).code, 64);
-    let hosts = run("hosts", &[]);
+    let hosts = cli::run(&["hosts", "ls", "-f", file.to_str().unwrap()]);
     let address = lab.host("w1").address.to_string();
     assert!(hosts.code == 0 && hosts.out.lines().any(|l| l.starts_with("w1") && l.contains(&address) && l.contains("worker")), "{hosts:?}");
     let ip = run("ip", &["w1"]);

@@ -8,6 +8,7 @@ mod check;
 mod copy;
 mod drill;
 mod events;
+mod explain;
 mod hosts;
 mod inside;
 mod lab;
@@ -26,6 +27,7 @@ mod work;
 
 use crate::args::{Cli, Command, Common, Format, LabCommand};
 use crate::args_stores::{ImageCommand, VolumeCommand};
+use crate::args_swarm::HostsCommand;
 use crate::args_work::{NodeCommand, ObjectCommand, ServiceCommand, StackCommand};
 use crate::failure::Failure;
 use crate::{output, source};
@@ -113,8 +115,16 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Maintain(args) => wait(&args.common, hosts::maintain(&args, format)),
         Command::Exec(args) => wait(&args.common, hosts::exec(&args, format)),
         Command::Ssh(args) => reach::ssh(&args),
+        Command::Explain(args) if !args.error.is_empty() => explain::one(&args.error.join(" "), format),
+        Command::Explain(args) => wait(&args.common, explain::all(&args.common, format)),
         Command::Scp(args) => reach::scp(&args),
-        Command::Hosts(args) => reach::hosts(&args, format),
+        Command::Hosts(HostsCommand::Ls(args)) => reach::hosts(&args, format),
+        Command::Hosts(HostsCommand::Import { from, path, name, managers, advertise, output }) => {
+            let hosts = new::read(from, &path)?;
+            let managers = managers.unwrap_or(if hosts.len() >= 3 { 3 } else { 1 });
+            let text = swarm_file::imported(&name, &hosts, managers, advertise.as_deref());
+            new::put_unfinished("hosts import", &text, hosts.len(), &output, format)
+        }
         Command::Ip(args) => wait(&args.common, reach::ip(&args, format)),
         Command::Env(args) => wait(&args.common, reach::env(&args)),
         Command::Events(args) => wait(&args.common, events::events(&args, format)),

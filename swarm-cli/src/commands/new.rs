@@ -1,13 +1,17 @@
 //! `swarm new`.
 
 use crate::args::{Format, NewArgs};
-use crate::failure::Failure;
-use crate::output;
+use crate::args_swarm::HostsFrom;
+use crate::failure::{self, Failure};
+use crate::{output, source};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use swarm_core::spec::Role;
-use swarm_file::NewHost;
+use swarm_file::{ImportFrom, ImportedHost, NewHost};
+
+/// The longest inventory or state that is taken.
+const LIMIT: u64 = 16 << 20;
 
 pub(super) fn new(args: &NewArgs, format: Format) -> Result<u8, Failure> {
     let managers = args.managers.unwrap_or(if args.hosts.len() >= 3 { 3 } else { 1 });
@@ -18,20 +22,69 @@ pub(super) fn new(args: &NewArgs, format: Format) -> Result<u8, Failure> {
         let role = if index < managers { Role::Manager } else { Role::Worker };
         hosts.push(NewHost { name: name.to_owned(), user, address: address.to_owned(), role });
     }
-    let text = swarm_file::example(&args.name, &hosts);
+    put("new", &swarm_file::example(&args.name, &hosts), hosts.len(), &args.output, format)
+}
+
+/// Reads hosts that something else knows.
+pub(super) fn read(from: HostsFrom, path: &Path) -> Result<Vec<ImportedHost>, Failure> {
+    let read = |path: &Path| -> Result<String, Failure> {
+        let bytes = source::read_limited(path, LIMIT)?;
+        String::from_utf8(bytes).map_err(|_| Failure::Io(path.to_owned(), "it is not UTF-8".into()))
+    };
+    let hosts_of = |kind: ImportFrom, path: &Path| {
+        let wrong = |why: String| Failure::Io(path.to_owned(), why);
+        swarm_file::import(kind, &read(path)?).map_err(wrong)
+    };
+    match from {
+        HostsFrom::Ansible => hosts_of(ImportFrom::Ansible, path),
+        HostsFrom::Terraform => hosts_of(ImportFrom::Terraform, path),
+        HostsFrom::SshConfig => hosts_of(ImportFrom::SshConfig, path),
+        HostsFrom::DockerMachine => {
+            let machines = [path.join("machines"), path.join("machine/machines")].into_iter().find(|p| p.is_dir());
+            let folder = machines.unwrap_or_else(|| path.to_owned());
+            let io = |error: std::io::Error| Failure::Io(folder.clone(), error.to_string());
+            let entries = std::fs::read_dir(&folder).map_err(io)?.collect::<Result<Vec<_>, _>>().map_err(io)?;
+            let mut files: Vec<_> = entries.into_iter().map(|e| e.path().join("config.json")).filter(|p| p.is_file()).collect();
+            files.sort();
+            let mut hosts = Vec::new();
+            for file in &files {
+                hosts.extend(hosts_of(ImportFrom::DockerMachine, file)?);
+            }
+            if hosts.is_empty() {
+                return Err(Failure::Io(folder, "there is no machine in it".into()));
+            }
+            Ok(hosts)
+        }
+    }
+}
+
+/// Writes a file that may lack something only its owner knows; what that is, is named.
+pub(super) fn put_unfinished(command: &str, text: &str, hosts: usize, path: &Path, format: Format) -> Result<u8, Failure> {
+    let Err(problems) = swarm_file::parse(text, &|_| None) else { return put(command, text, hosts, path, format) };
+    if path.as_os_str() == "-" {
+        output::data(text);
+    } else {
+        write_new(path, text)?;
+        output::note(&format!("wrote {} with {hosts} hosts; complete it:", path.display()));
+    }
+    output::note(&problems.to_string());
+    Ok(failure::NOT_CONVERGED)
+}
+
+fn put(command: &str, text: &str, hosts: usize, path: &Path, format: Format) -> Result<u8, Failure> {
     // A file with wrong names or addresses is reported now, not at the next command.
-    if let Err(problems) = swarm_file::parse(&text, &|_| None) {
+    if let Err(problems) = swarm_file::parse(text, &|_| None) {
         return Err(Failure::Usage(problems.to_string()));
     }
-    if args.output.as_os_str() == "-" {
-        output::data(&text);
+    if path.as_os_str() == "-" {
+        output::data(text);
         return Ok(0);
     }
-    write_new(&args.output, &text)?;
-    let shown = args.output.display();
+    write_new(path, text)?;
+    let shown = path.display();
     match format {
-        Format::Json => output::json("new", &serde_json::json!({ "file": args.output, "hosts": hosts.len() })),
-        _ => output::note(&format!("wrote {shown} with {} hosts; next: swarm plan -f {shown}", hosts.len())),
+        Format::Json => output::json(command, &serde_json::json!({ "file": path, "hosts": hosts })),
+        _ => output::note(&format!("wrote {shown} with {hosts} hosts; next: swarm plan -f {shown}")),
     }
     Ok(0)
 }

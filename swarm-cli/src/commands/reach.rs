@@ -103,7 +103,7 @@ pub(super) fn hosts(args: &HostsArgs, format: Format) -> Result<u8, Failure> {
         }
         _ => {
             let row = |host: &&HostSpec| serde_json::json!({ "host": host.name, "address": host.address.to_string(), "role": role(host), "reached_by": by(host) });
-            output::json("hosts", &serde_json::json!({ "hosts": hosts.iter().map(row).collect::<Vec<_>>() }));
+            output::json("hosts ls", &serde_json::json!({ "hosts": hosts.iter().map(row).collect::<Vec<_>>() }));
         }
     }
     Ok(0)
