@@ -413,7 +413,7 @@ pub fn imported(name: &str, hosts: &[ImportedHost], managers: usize, advertise: 
         ("port", |host| host.port.map(|port| port.to_string())),
         ("identity_file", |host| host.identity_file.as_deref().map(quoted)),
     ];
-    let shared: Vec<(&str, String)> = own.iter().filter_map(|(key, of)| Some((*key, common(of)?))).collect();
+    let shared: Vec<(&str, String)> = own.iter().filter_map(|(key, of)| Some((*key, common(*of)?))).collect();
     if !shared.is_empty() {
         out.push_str("\nssh:\n");
         for (key, value) in &shared {

@@ -56,7 +56,6 @@ async fn what_engines_say_is_explained() {
         ("host-port-taken", &["--replicas", "4", "--publish", "mode=host,published=7001,target=80"], &["app:1", "/bin/sleep", "99"]),
         ("too-many-per-node", &["--replicas", "4", "--replicas-max-per-node", "1"], &["app:1", "/bin/sleep", "99"]),
         ("no-such-image", &[], &["nowhere:9"]),
-        ("ended", &[], &["app:1", "/bin/sh", "-c", "/bin/sleep 1; exit 3"]),
         ("no-such-program", &[], &["app:1", "/bin/nothing"]),
         ("no-program", &[], &["app:1", "nothing"]),
         ("no-bind-source", &["--mount", "type=bind,source=/srv/nothing,target=/d"], &["app:1", "/bin/sleep", "99"]),
