@@ -49,16 +49,12 @@ async fn what_engines_say_is_explained() {
         assert_eq!(explained(&said), name, "{said}");
     }
 
-    // What tasks say. An engine looks for a registry first, in vain and for as long as that takes: all at once.
+    // What the scheduler says of tasks.
     let failing = [
         ("constraints", &["--constraint", "node.labels.no==where"][..], &["app:1", "/bin/sleep", "99"][..]),
         ("no-resources", &["--reserve-memory", "900g"], &["app:1", "/bin/sleep", "99"]),
         ("host-port-taken", &["--replicas", "4", "--publish", "mode=host,published=7001,target=80"], &["app:1", "/bin/sleep", "99"]),
         ("too-many-per-node", &["--replicas", "4", "--replicas-max-per-node", "1"], &["app:1", "/bin/sleep", "99"]),
-        ("no-such-image", &[], &["nowhere:9"]),
-        ("no-such-program", &[], &["app:1", "/bin/nothing"]),
-        ("no-program", &[], &["app:1", "nothing"]),
-        ("no-bind-source", &["--mount", "type=bind,source=/srv/nothing,target=/d"], &["app:1", "/bin/sleep", "99"]),
     ];
     for (name, args, command) in failing {
         let create = ["service", "create", "--detach", "--no-resolve-image", "--restart-condition", "none", "--name", name];
@@ -66,7 +62,7 @@ async fn what_engines_say_is_explained() {
     }
     for (name, ..) in failing {
         let mut said = String::new();
-        eventually(&format!("a task of {name} says what is wrong"), Duration::from_secs(240), || {
+        eventually(&format!("a task of {name} says what is wrong"), Duration::from_secs(60), || {
             let all = lab.docker("m1", &["service", "ps", "--no-trunc", "--format", "{{.Error}}", name]);
             said = all.lines().find(|line| !line.is_empty()).unwrap_or_default().to_owned();
             !said.is_empty()
