@@ -1,4 +1,4 @@
-//! What an engine's or SSH's error means, and what to do. Each entry has the words of a real one, as it was seen.
+//! What an engine's or SSH's error means, and what to do. Each entry has one in full; `tests/tests/explains.rs` takes some from engines and ssh.
 
 /// An error that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub struct Known {
     pub name: &'static str,
     /// What is in its text, all of it, without regard to case.
     pub says: &'static [&'static str],
-    /// One as it was seen.
+    /// One in full.
     pub seen: &'static str,
     /// Why it comes.
     pub cause: &'static str,
