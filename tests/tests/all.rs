@@ -38,6 +38,7 @@ mod registries;
 mod replaced;
 mod rules;
 mod safety;
+mod servers;
 mod services;
 mod simulator;
 mod ssh;

@@ -11,7 +11,7 @@ use swarm_ssh::{NoPrompt, SshConnector, SshError, SshHost};
 use swarm_tests::lab::TestLab;
 
 /// A second beyond a layer's deadline, and what a busy machine adds.
-const SLACK: Duration = Duration::from_secs(4);
+pub(crate) const SLACK: Duration = Duration::from_secs(4);
 
 /// Serves each connection by a function, on a thread of its own. Gives the port.
 fn serve(work: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
@@ -38,7 +38,7 @@ fn host_at(port: u16, spec: SshSpec) -> SshHost {
     SshConnector::new(Arc::new(NoPrompt)).host("h".into(), "127.0.0.1".parse().unwrap(), spec)
 }
 
-fn layer(error: &SshError) -> &'static str {
+pub(crate) fn layer(error: &SshError) -> &'static str {
     match error {
         SshError::Settings { .. } => "settings",
         SshError::Name { .. } => "name",
@@ -52,7 +52,7 @@ fn layer(error: &SshError) -> &'static str {
     }
 }
 
-fn resident() -> u64 {
+pub(crate) fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
@@ -268,8 +268,7 @@ async fn a_line_that_stalls_or_breaks_anywhere_is_named_by_its_layer() {
     assert!(began.elapsed() < Duration::from_secs(25) + SLACK, "{:?} after {passed:?} bytes", began.elapsed());
 }
 
-/// What an engine answers costs at most four times its bytes and 60 MB, whatever it holds: nodes, counts, and what is about one thing. Lists of
-/// objects are kept as raw JSON, and are not held to this.
+/// What an engine answers costs at most four times its bytes and 60 MB, whatever it holds: nodes, counts, services, and what is about one thing.
 #[test]
 fn answers_cost_at_most_four_times_their_bytes() {
     let dir = tempfile::tempdir().unwrap();
