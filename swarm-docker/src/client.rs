@@ -11,6 +11,7 @@ use futures_util::stream::BoxStream;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper::http::request::Builder;
 use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
@@ -275,10 +276,8 @@ impl EngineClient {
     /// Sends what comes, for as long as it comes.
     pub(crate) async fn put_stream(&self, doing: Doing, path: &str, pieces: BoxStream<'static, Vec<u8>>) -> Result<(), EngineError> {
         let frames = pieces.map(|piece| Ok::<_, BoxError>(Frame::data(Bytes::from(piece))));
-        let request = Request::builder()
-            .method(Method::PUT)
-            .uri(format!("http://engine{}{path}", self.prefix))
-            .header("host", "engine")
+        let request = self
+            .to(Method::PUT, path)
             .header("content-type", "application/x-tar")
             .body(StreamBody::new(frames).boxed_unsync())
             .map_err(|e| doing.unusable(&e.to_string()))?;
@@ -288,10 +287,8 @@ impl EngineClient {
     /// A call after which the connection is a stream of bytes both ways.
     pub(crate) async fn upgrade(&self, doing: Doing, path: &str, body: &Value) -> Result<TokioIo<Upgraded>, EngineError> {
         let bytes = Full::new(Bytes::from(body.to_string())).map_err(|never| match never {}).boxed_unsync();
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(format!("http://engine{}{path}", self.prefix))
-            .header("host", "engine")
+        let request = self
+            .to(Method::POST, path)
             .header("content-type", "application/json")
             .header("connection", "Upgrade")
             .header("upgrade", "tcp")
@@ -302,6 +299,11 @@ impl EngineClient {
             return Err(doing.unusable("the engine does not hand the connection over"));
         }
         hyper::upgrade::on(answer).await.map(TokioIo::new).map_err(|e| doing.lost(&chain(&e)))
+    }
+
+    /// The beginning of a request, with the agreed version.
+    fn to(&self, method: Method, path: &str) -> Builder {
+        Request::builder().method(method).uri(format!("http://engine{}{path}", self.prefix)).header("host", "engine")
     }
 
     /// The beginning of a good answer. Its body is still to come.
@@ -339,11 +341,7 @@ impl EngineClient {
         login: Option<&Secret>,
     ) -> Result<Request<Body>, EngineError> {
         let bytes = body.map(|b| Bytes::from(b.to_string())).unwrap_or_default();
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("http://engine{}{path}", self.prefix))
-            .header("host", "engine")
-            .header("content-type", "application/json");
+        let mut request = self.to(method, path).header("content-type", "application/json");
         if let Some(login) = login {
             // Marked, so that nothing between here and the wire shows it.
             let mut value = hyper::header::HeaderValue::from_str(login.expose())

@@ -2,7 +2,7 @@
 
 use crate::client::Doing;
 use crate::engine::DockerEngine;
-use crate::pieces::{of_body, pieces};
+use crate::pieces::{line, of_body, pieces};
 use bytes::BytesMut;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -33,16 +33,8 @@ pub(crate) async fn events(engine: &DockerEngine, query: &EventQuery) -> Result<
 
 /// The next event of what came so far.
 fn take(buffer: &mut BytesMut, ended: bool) -> Option<Result<SwarmEvent, EngineError>> {
-    loop {
-        let end = buffer.iter().position(|b| *b == b'\n').map(|at| at + 1).or((ended && !buffer.is_empty()).then_some(buffer.len()));
-        let Some(end) = end else {
-            return (buffer.len() > EVENT).then(|| Err(DOING.unusable("an event is longer than 1 MiB")));
-        };
-        let line = buffer.split_to(end).freeze();
-        if !line.iter().all(u8::is_ascii_whitespace) {
-            return Some(read(&line).map_err(|why| DOING.unusable(&why)));
-        }
-    }
+    let line = line(buffer, ended, EVENT, DOING)?;
+    Some(line.and_then(|line| read(&line).map_err(|why| DOING.unusable(&why))))
 }
 
 #[derive(Deserialize)]

@@ -41,6 +41,21 @@ pub(crate) fn of_reader(reader: impl AsyncRead + Send + Unpin + 'static) -> Sour
     stream::unfold(reader, next).boxed()
 }
 
+/// The next line of what came so far that is not blank, of at most so many bytes.
+pub(crate) fn line(buffer: &mut BytesMut, ended: bool, longest: usize, doing: Doing) -> Option<Result<Bytes, EngineError>> {
+    loop {
+        let end = buffer.iter().position(|b| *b == b'\n').map(|at| at + 1).or((ended && !buffer.is_empty()).then_some(buffer.len()));
+        let Some(end) = end else {
+            let message = format!("a line of the engine's answer is longer than {} MiB", longest >> 20);
+            return (buffer.len() > longest).then(|| Err(doing.unusable(&message)));
+        };
+        let line = buffer.split_to(end).freeze();
+        if !line.iter().all(u8::is_ascii_whitespace) {
+            return Some(Ok(line));
+        }
+    }
+}
+
 struct Pieces<F> {
     /// `None` when nothing more can come.
     source: Option<Source>,

@@ -3,9 +3,9 @@
 use crate::client::Doing;
 use crate::engine::DockerEngine;
 use crate::list::Real;
-use crate::pieces::{of_body, pieces};
+use crate::pieces::{line, of_body, pieces};
 use async_trait::async_trait;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use hyper::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -131,7 +131,7 @@ impl Stores for DockerEngine {
 
     async fn pull(&self, image: &str, auth: Option<&Secret>) -> Result<(), EngineError> {
         let body = self.client().post_stream(PULLING, &format!("/images/create?fromImage={}", part(image)), auth).await?;
-        let mut lines = pieces(of_body(body), PULLING, line);
+        let mut lines = pieces(of_body(body), PULLING, said);
         while let Some(line) = lines.next().await {
             // What goes wrong after the beginning is a line like the others (moby `pkg/jsonmessage`).
             if let Some(error) = line?.get("error").and_then(Value::as_str) {
@@ -142,17 +142,10 @@ impl Stores for DockerEngine {
     }
 }
 
-fn line(buffer: &mut BytesMut, ended: bool) -> Option<Result<Value, EngineError>> {
-    loop {
-        let end = buffer.iter().position(|b| *b == b'\n').map(|at| at + 1).or((ended && !buffer.is_empty()).then_some(buffer.len()));
-        let Some(end) = end else {
-            return (buffer.len() > LINE).then(|| Err(PULLING.unusable("a line of the engine's answer is longer than 1 MiB")));
-        };
-        let line = buffer.split_to(end).freeze();
-        if !line.iter().all(u8::is_ascii_whitespace) {
-            return Some(
-                serde_json::from_slice(&line).map_err(|e| PULLING.unusable(&format!("a line of the engine's answer is not JSON: {e}"))),
-            );
-        }
-    }
+fn said(buffer: &mut BytesMut, ended: bool) -> Option<Result<Value, EngineError>> {
+    let line = line(buffer, ended, LINE, PULLING)?;
+    let read = |line: Bytes| {
+        serde_json::from_slice(&line).map_err(|e| PULLING.unusable(&format!("a line of the engine's answer is not JSON: {e}")))
+    };
+    Some(line.and_then(read))
 }

@@ -38,6 +38,17 @@ pub enum Resolve {
     Never,
 }
 
+impl Resolve {
+    /// Whether the registry is asked for an image, by whether it changed.
+    pub(crate) fn asks(self, changed: bool) -> bool {
+        match self {
+            Self::Changed => changed,
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
 /// How a stack is deployed.
 #[derive(Debug, Clone, Default)]
 pub struct DeployOptions {
@@ -337,19 +348,14 @@ impl<'a> Planner<'a> {
     fn service(&self, wanted: &ServiceWanted, spec: Value, live: Option<&Object>) -> Option<Step> {
         let options = &self.deploy.options;
         let login = options.logins.get(wanted.image()).cloned();
-        let resolve = |changed: bool| match options.resolve {
-            Resolve::Changed => changed,
-            Resolve::Always => true,
-            Resolve::Never => false,
-        };
         // Whether another service waits until it has run to its end.
         let waited_for = |other: &ServiceWanted| other.after.get(&wanted.name) == Some(&StartAfter::Completed);
         let to_the_end = self.deploy.stack.services.iter().any(waited_for);
         let (detach, send_login) = (options.detach, options.send_logins);
         let pulls = send_login && login.is_some();
         let put = |spec, live, changed, if_moved| {
-            let resolve = resolve(changed);
-            let put = Put { spec, live, resolve, if_moved, login, send_login, detach, rollback: false, force: false, to_the_end };
+            let resolve = options.resolve.asks(changed);
+            let put = Put { resolve, if_moved, login, send_login, detach, to_the_end, ..Put::new(spec, live) };
             Data::Put(Box::new(put)).work()
         };
         let Some(there) = live else {

@@ -4,7 +4,7 @@ use crate::deploy::{Resolve, there_now};
 use crate::diff::{Change, differences};
 use crate::flags::{Given, apply_flags};
 use crate::show::effect;
-use crate::single::image_of;
+use crate::spec::image_of;
 use crate::steps::{Data, Live, Put};
 use crate::there::{There, find, wants};
 use serde_json::{Value, json};
@@ -75,18 +75,7 @@ impl EditServices<'_> {
         let mut spec = service.spec();
         let live = Live { id: service.id().to_owned(), version: service.version() };
         let put = |spec: Value, force: bool, rollback: bool| {
-            let put = Put {
-                spec,
-                live: Some(live.clone()),
-                resolve: false,
-                if_moved: false,
-                login: None,
-                send_login: false,
-                detach: self.detach,
-                rollback,
-                force,
-                to_the_end: false,
-            };
+            let put = Put { detach: self.detach, rollback, force, ..Put::new(spec, Some(live.clone())) };
             Data::Put(Box::new(put)).work()
         };
         match edit {
@@ -118,8 +107,7 @@ impl EditServices<'_> {
                     return Ok(None);
                 }
                 let moved = changes.iter().any(|c| c.field == "Image");
-                let image = image_of(&spec);
-                let login = self.images.logins.get(&image).cloned();
+                let login = self.images.logins.get(image_of(&spec)).cloned();
                 let mut after: Vec<String> = changes.iter().map(Change::to_string).collect();
                 after.push(if changes.is_empty() {
                     "every task is replaced by a new one".into()
@@ -128,20 +116,12 @@ impl EditServices<'_> {
                 });
                 let risk = if force || changes.iter().any(Change::replaces_tasks) { Risk::Tasks } else { Risk::None };
                 let put = Put {
-                    resolve: match self.images.resolve {
-                        Resolve::Changed => moved,
-                        Resolve::Always => true,
-                        Resolve::Never => false,
-                    },
-                    spec,
-                    live: Some(live.clone()),
-                    if_moved: false,
+                    resolve: self.images.resolve.asks(moved),
                     send_login: self.images.send_logins,
                     login,
                     detach: self.detach,
-                    rollback: false,
                     force,
-                    to_the_end: false,
+                    ..Put::new(spec, Some(live))
                 };
                 let work = Data::Put(Box::new(put)).work();
                 Ok(Some(work.step("there", after.join("\n"), "an update was asked for", risk)))

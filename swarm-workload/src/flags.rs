@@ -1,9 +1,10 @@
 //! The flags of `docker service create` and `docker service update`, and what each does to a service's specification. Pure: a table, and how
 //! its values are read.
 
-use crate::flags_long::{credential, generic, host, mount, network, publish, reference, ulimit};
+use crate::place::slot;
 use crate::{bytes, capabilities, cpus, duration};
 use serde_json::{Map, Value, json};
+use values::{credential, generic, host, mount, network, publish, reference, ulimit};
 
 macro_rules! at {
     ($rest:literal) => {
@@ -17,6 +18,7 @@ macro_rules! task {
 }
 
 mod table;
+mod values;
 
 use table::Put;
 pub use table::{FLAGS, Flag, Given, On};
@@ -60,19 +62,6 @@ pub fn new_service(name: &str, image: &str, command: &[String], given: &[Given])
     let mut service = json!({ "Name": name, "TaskTemplate": { "ContainerSpec": container }, "Mode": { "Replicated": {} } });
     apply_flags(&mut service, given)?;
     Ok(service)
-}
-
-/// A place in a document; maps are made on the way.
-fn slot<'a>(spec: &'a mut Value, place: &str) -> &'a mut Value {
-    let mut here = spec;
-    for key in place.split('/').skip(1) {
-        if !here.is_object() {
-            *here = Value::Object(Map::new());
-        }
-        // Of a map, this makes the key where it is not there.
-        here = &mut here[key];
-    }
-    here
 }
 
 /// Changes a list at a place.

@@ -1,10 +1,11 @@
 //! Single objects: made by name, and removed by name where nothing uses them.
 
-use crate::deploy::{Resolve, removal, there_now};
+use crate::deploy::{removal, there_now};
 use crate::edit::ImageOptions;
 use crate::placement::nowhere;
 use crate::remove::users_of;
 use crate::show::summary;
+use crate::spec::image_of;
 use crate::steps::{Create, Data, Put};
 use crate::there::{There, find, wants};
 use crate::verify::lacks_tasks;
@@ -83,11 +84,6 @@ impl Intent for MakeObject<'_> {
     }
 }
 
-/// The image of a service's specification.
-pub(crate) fn image_of(spec: &Value) -> String {
-    spec.pointer("/TaskTemplate/ContainerSpec/Image").and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
 /// To make a service.
 #[derive(Debug, Clone)]
 pub struct MakeService<'a> {
@@ -150,16 +146,11 @@ impl Intent for MakeService<'_> {
             notes.push(format!("service {}: no node can have its tasks now ({why})", self.name()));
         }
         let put = Put {
-            spec: self.service.clone(),
-            live: None,
-            resolve: self.images.resolve != Resolve::Never,
-            if_moved: false,
-            login: self.images.logins.get(&image_of(&self.service)).cloned(),
+            resolve: self.images.resolve.asks(true),
+            login: self.images.logins.get(image_of(&self.service)).cloned(),
             send_login: self.images.send_logins,
             detach: self.detach,
-            rollback: false,
-            force: false,
-            to_the_end: false,
+            ..Put::new(self.service.clone(), None)
         };
         let step = Data::Put(Box::new(put)).work().step("not there", summary(&self.service), "it was asked for", Risk::None);
         let plan = Plan::of_work(self.spec, observed, if is_there { Vec::new() } else { vec![step] }, notes);

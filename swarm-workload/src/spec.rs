@@ -87,13 +87,21 @@ pub struct ServiceWanted {
 impl ServiceWanted {
     /// The image as the file has it.
     pub fn image(&self) -> &str {
-        self.spec.pointer("/TaskTemplate/ContainerSpec/Image").and_then(Value::as_str).unwrap_or_default()
+        image_of(&self.spec)
     }
 
     /// Names of the secrets or configs that it refers to.
     pub fn refers(&self, list: &str, name: &str) -> BTreeSet<String> {
         references(&self.spec, list).filter_map(|r| r.get(name)?.as_str()).map(str::to_owned).collect()
     }
+}
+
+/// Where a specification has its image.
+pub(crate) const IMAGE: &str = "/TaskTemplate/ContainerSpec/Image";
+
+/// The image of a specification.
+pub(crate) fn image_of(spec: &Value) -> &str {
+    spec.pointer(IMAGE).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The entries of `Secrets` or `Configs` in a service's specification.

@@ -1,6 +1,7 @@
 //! What engines keep that nothing needs any more. Pure; from what engines and managers list.
 
 use crate::names::{image_with_tag, without_digest};
+use crate::spec::image_of;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use swarm_core::engine::{ContainerFacts, ImageFacts, Object, VolumeFacts};
@@ -15,7 +16,7 @@ pub fn unused_images<'i>(images: &'i [ImageFacts], containers: &[ContainerFacts]
     let had: BTreeSet<&str> = containers.iter().map(|c| c.image_id.as_str()).collect();
     let (mut tags, mut digests) = (BTreeSet::new(), BTreeSet::new());
     for spec in specs(services) {
-        let Some(image) = spec.pointer("/TaskTemplate/ContainerSpec/Image").and_then(Value::as_str) else { continue };
+        let image = image_of(&spec);
         tags.insert(image_with_tag(without_digest(image)));
         digests.extend(image.split_once('@').map(|(_, digest)| digest.to_owned()));
     }

@@ -52,3 +52,16 @@ pub fn run(args: &[&str]) -> Ran {
 pub fn begin(args: &[&str]) -> Child {
     command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
+
+/// Whether this is a process of the test alone, whose memory is no other test's; where it is not, one is run, and its failure is this one's.
+pub fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "SWARM_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let own = std::env::current_exe().unwrap();
+    let output = Command::new(own).args(["--exact", test, "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    false
+}

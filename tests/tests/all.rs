@@ -23,6 +23,7 @@ mod faults;
 mod flags;
 mod happens;
 mod hostile;
+mod imports;
 mod inside;
 mod kinds;
 mod logins;

@@ -146,6 +146,9 @@ const SERVERS: &[(&str, Server, &str, u64)] = &[
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_servers_end_in_time_with_their_layer_named() {
+    if !swarm_tests::cli::is_alone("hostile::hostile_servers_end_in_time_with_their_layer_named") {
+        return;
+    }
     let lab = TestLab::up(1, 0);
     let before = resident();
     let tries = SERVERS.iter().map(|(name, server, wanted, seconds)| async move {

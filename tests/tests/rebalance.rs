@@ -1,4 +1,4 @@
-//! Tasks are spread anew: in the simulator, from every cut, and on real engines with a client that asks all the while.
+//! Tasks are spread evenly: in the simulator, from every cut, and on real engines with a client that asks all the while.
 
 use crate::deploys::{Bed, Client, serving};
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,6 +6,7 @@ use crate::args_work::CopyArgs;
 use crate::failure::Failure;
 use futures_util::{StreamExt, stream};
 use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use swarm_core::engine::{ArchiveIn, ArchiveOut, Engine, EngineError, Reason};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -234,7 +235,8 @@ async fn unpack(mut archive: ArchiveOut, target: &Path) -> Result<(), Failure> {
     }
     let folder = if is_folder { target } else { target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")) };
     let aside = Aside(folder.join(format!(".swarm-cp-{}", std::process::id())));
-    std::fs::create_dir(&aside.0).map_err(|e| io(folder, e))?;
+    // What comes may be a secret until it has the mode that it came with.
+    std::fs::DirBuilder::new().mode(0o700).create(&aside.0).map_err(|e| io(folder, e))?;
     let (sender, receiver) = channel::<Result<Vec<u8>, String>>(PIECES);
     let into = aside.0.clone();
     let unpacking = tokio::task::spawn_blocking(move || {

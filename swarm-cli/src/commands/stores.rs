@@ -79,6 +79,15 @@ fn tell(failed: &[Failed]) -> u8 {
     if failed.is_empty() { 0 } else { failure::NOT_CONVERGED }
 }
 
+/// The exit code of a change on several hosts.
+fn exit_code(failed: &[Failed], nothing_done: bool) -> u8 {
+    match (tell(failed), nothing_done) {
+        (0, _) => 0,
+        (_, true) => 1,
+        (_, false) => failure::PARTIAL,
+    }
+}
+
 async fn services(session: &Session) -> Result<(Observed, Vec<Object>), Failure> {
     let (observed, mut lists) = session.objects(&[Query::all(Kind::Service)]).await?;
     Ok((observed, lists.pop().unwrap_or_default()))
@@ -120,11 +129,7 @@ async fn remove(session: &Session, doomed: &[Doomed], images: bool, command: &st
             output::json(command, &json!({ "removed": removed, "failed": failed.len() }));
         }
     }
-    match (tell(&failed), removed.is_empty()) {
-        (0, _) => 0,
-        (_, true) => 1,
-        (_, false) => failure::PARTIAL,
-    }
+    exit_code(&failed, removed.is_empty())
 }
 
 pub(super) async fn volume(command: &VolumeCommand, format: Format) -> Result<u8, Failure> {
@@ -350,9 +355,5 @@ async fn pull(common: &Common, limit: &LimitArgs, image: &str, format: Format) -
     if format != Format::Text {
         output::json("image pull", &json!({ "image": image, "hosts": done, "failed": failed.len() }));
     }
-    Ok(match (tell(&failed), done.is_empty()) {
-        (0, _) => 0,
-        (_, true) => 1,
-        (_, false) => failure::PARTIAL,
-    })
+    Ok(exit_code(&failed, done.is_empty()))
 }

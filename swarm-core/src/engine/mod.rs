@@ -198,6 +198,11 @@ pub trait Membership: MembershipRead {
     async fn remove_node(&self, id: &NodeId, force: Force) -> Result<(), EngineError>;
 }
 
+/// The answer of a port that an engine does not implement: nothing was done.
+fn not_given<T>(doing: &'static str, message: &str) -> Result<T, EngineError> {
+    Err(EngineError { doing, class: ErrorClass::Refused, reason: Reason::Other, message: message.to_owned() })
+}
+
 /// Everything that can be asked of an engine. What holds one cannot change anything.
 pub trait EngineRead: MembershipRead + ObjectsRead + StreamsRead + StoresRead {}
 impl<T: MembershipRead + ObjectsRead + StreamsRead + StoresRead + ?Sized> EngineRead for T {}

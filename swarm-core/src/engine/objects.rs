@@ -1,6 +1,6 @@
 //! The port of objects, any kind of them. A kind gets its types where its family needs them ([`super::Api`]).
 
-use super::{EngineError, ErrorClass, Reason};
+use super::{EngineError, ErrorClass, Reason, not_given};
 use crate::object::{Kind, Object, Query};
 use crate::secret::Secret;
 use async_trait::async_trait;
@@ -90,8 +90,7 @@ impl Sealed {
 }
 
 fn none<T>(doing: &'static str) -> Result<T, EngineError> {
-    let message = "this engine gives no access to the objects of its swarm".to_owned();
-    Err(EngineError { doing, class: ErrorClass::Refused, reason: Reason::Other, message })
+    not_given(doing, "this engine gives no access to the objects of its swarm")
 }
 
 /// Questions about the objects of a swarm. Managers only; none changes anything. An engine that does not implement it refuses.

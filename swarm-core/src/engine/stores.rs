@@ -1,6 +1,6 @@
 //! What an engine keeps for itself: images, volumes, containers. The swarm knows nothing of it.
 
-use super::{EngineError, ErrorClass, Reason};
+use super::{EngineError, not_given};
 use crate::secret::Secret;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -51,8 +51,7 @@ pub type ArchiveOut = BoxStream<'static, Result<Vec<u8>, EngineError>>;
 pub type ArchiveIn = BoxStream<'static, Vec<u8>>;
 
 fn none<T>(doing: &'static str) -> Result<T, EngineError> {
-    let message = "this engine gives no access to its images, volumes and containers".to_owned();
-    Err(EngineError { doing, class: ErrorClass::Refused, reason: Reason::Other, message })
+    not_given(doing, "this engine gives no access to its images, volumes and containers")
 }
 
 /// Questions about it. An engine that does not implement one refuses.

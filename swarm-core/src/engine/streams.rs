@@ -1,6 +1,6 @@
 //! What lasts: lines that tasks write, and programs in containers.
 
-use super::{EngineError, ErrorClass, Reason};
+use super::{EngineError, not_given};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use std::collections::BTreeMap;
@@ -68,14 +68,12 @@ pub type SwarmEvents = BoxStream<'static, Result<SwarmEvent, EngineError>>;
 pub trait StreamsRead: Send + Sync {
     /// What happens in the swarm. Each manager hears of everything.
     async fn events(&self, _query: &EventQuery) -> Result<SwarmEvents, EngineError> {
-        let message = "this engine does not say what happens in its swarm".to_owned();
-        Err(EngineError { doing: "reading the events", class: ErrorClass::Refused, reason: Reason::Other, message })
+        not_given("reading the events", "this engine does not say what happens in its swarm")
     }
 
     /// What the tasks of a service write.
     async fn logs(&self, _query: &LogQuery) -> Result<LogLines, EngineError> {
-        let message = "this engine gives no access to what tasks write".to_owned();
-        Err(EngineError { doing: "reading the logs", class: ErrorClass::Refused, reason: Reason::Other, message })
+        not_given("reading the logs", "this engine gives no access to what tasks write")
     }
 }
 
@@ -124,8 +122,7 @@ impl fmt::Debug for Exec {
 }
 
 fn no_programs<T>() -> Result<T, EngineError> {
-    let message = "this engine runs no programs in containers".to_owned();
-    Err(EngineError { doing: "running a program in a container", class: ErrorClass::Refused, reason: Reason::Other, message })
+    not_given("running a program in a container", "this engine runs no programs in containers")
 }
 
 /// Programs in containers of an engine, whether it is a manager or not. An engine that does not implement it refuses.

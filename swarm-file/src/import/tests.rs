@@ -94,7 +94,7 @@ fn outputs_and_a_state() {
 
 #[test]
 fn an_ssh_config_and_a_machine() {
-    let config = "Host *\n  User nobody\nHost m1 manager-2 !x *.lab\n  HostName=%h.example.org\n  User admin\n  User later\n  Port 2200\n  IdentityFile \"~/my keys/id\"\nMatch host y\n  User z\nHost w1\n\tHostname 10.0.0.9\n";
+    let config = "Host *\n  User someone\nHost m1 manager-2 !x *.lab\n  HostName=%h.example.org\n  User admin\n  User later\n  Port 2200\n  IdentityFile \"~/my keys/id\"\nMatch host y\n  User z\nHost w1\n\tHostname 10.0.0.9\n";
     let hosts = import(ImportFrom::SshConfig, config).unwrap();
     assert_eq!(short(&hosts), ["m1 admin@m1.example.org:2200 -", "manager-2 admin@manager-2.example.org:2200 manager", "w1 10.0.0.9 -"]);
     assert_eq!(hosts[0].identity_file.as_deref(), Some("~/my keys/id"));

@@ -3,7 +3,8 @@
 use super::failed;
 use super::object::{by_name, named};
 use crate::names::{image_with_tag, without_digest};
-use crate::spec::references;
+use crate::place::slot;
+use crate::spec::{IMAGE, image_of, references};
 use crate::tasks::{Progress, Standing, progress};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -63,6 +64,22 @@ pub(crate) struct Live {
 }
 
 impl Put {
+    /// A new service, or a change of one, whose tasks are waited for; no registry is asked.
+    pub(crate) fn new(spec: Value, live: Option<Live>) -> Self {
+        Self {
+            spec,
+            live,
+            resolve: false,
+            if_moved: false,
+            login: None,
+            send_login: false,
+            detach: false,
+            rollback: false,
+            force: false,
+            to_the_end: false,
+        }
+    }
+
     pub(crate) fn is_new(&self) -> bool {
         self.live.is_none()
     }
@@ -208,7 +225,7 @@ impl PutService {
     }
 
     fn image(&self) -> String {
-        image_with_tag(self.ready.pointer("/TaskTemplate/ContainerSpec/Image").and_then(Value::as_str).unwrap_or_default())
+        image_with_tag(image_of(&self.ready))
     }
 
     /// What a new specification of a service keeps of the old one: its forced updates, and its digest where the image is the same.
@@ -224,12 +241,10 @@ impl PutService {
         keep("/TaskTemplate", "ForceUpdate");
         if self.data.force {
             let before = spec.pointer("/TaskTemplate/ForceUpdate").and_then(Value::as_u64).unwrap_or(0);
-            set(&mut self.ready, "/TaskTemplate", "ForceUpdate", json!(before + 1));
+            *slot(&mut self.ready, "/TaskTemplate/ForceUpdate") = json!(before + 1);
             return;
         }
-        let image = spec.pointer("/TaskTemplate/ContainerSpec/Image").and_then(Value::as_str).unwrap_or_default();
-        let wanted = self.data.spec.pointer("/TaskTemplate/ContainerSpec/Image").and_then(Value::as_str).unwrap_or_default();
-        if !self.data.resolve && image_with_tag(without_digest(image)) == image_with_tag(wanted) {
+        if !self.data.resolve && image_with_tag(without_digest(image_of(&spec))) == image_with_tag(image_of(&self.data.spec)) {
             keep("/TaskTemplate/ContainerSpec", "Image");
             keep("/TaskTemplate/Placement", "Platforms");
         }
@@ -242,18 +257,18 @@ impl PutService {
         match answer.as_ref().ok().and_then(|replies| replies.first()) {
             Some(Reply::Distribution(found)) => {
                 if let Some(digest) = found.pointer("/Descriptor/digest").and_then(Value::as_str).filter(|_| !image.contains('@')) {
-                    set(&mut self.ready, "/TaskTemplate/ContainerSpec", "Image", json!(format!("{image}@{digest}")));
+                    *slot(&mut self.ready, IMAGE) = json!(format!("{image}@{digest}"));
                 }
                 if let Some(platforms) = found.get("Platforms").and_then(Value::as_array) {
                     let of = |p: &Value| json!({ "Architecture": p.get("architecture"), "OS": p.get("os") });
-                    set(&mut self.ready, "/TaskTemplate/Placement", "Platforms", platforms.iter().map(of).collect());
+                    *slot(&mut self.ready, "/TaskTemplate/Placement/Platforms") = platforms.iter().map(of).collect();
                 }
             }
             _ if self.data.if_moved => return as_before,
             _ => {
                 self.note =
                     Some(format!("no registry gave a digest for {image}; nodes use the image that they have, or pull it by its tag"));
-                set(&mut self.ready, "/TaskTemplate/ContainerSpec", "Image", json!(image));
+                *slot(&mut self.ready, IMAGE) = json!(image);
             }
         }
         if self.data.if_moved && self.image() == self.image_before {
@@ -265,7 +280,7 @@ impl PutService {
     fn send(&mut self) -> Move {
         self.stage = Stage::Sending;
         let image = self.image();
-        set(&mut self.ready, "/TaskTemplate/ContainerSpec", "Image", json!(image));
+        *slot(&mut self.ready, IMAGE) = json!(image);
         let body = Body { spec: self.ready.clone(), data: None, registry_auth: self.data.login.clone().filter(|_| self.data.send_login) };
         Move::Ask(vec![match &self.data.live {
             None => Ask::Create(Kind::Service, body),
@@ -435,23 +450,5 @@ impl Task for PutService {
             (Stage::Watching, Event::Time) => self.look(),
             (Stage::Gathering | Stage::Resolving, Event::Time) => self.gather(),
         }
-    }
-}
-
-/// Sets a key of an object at a pointer, which is made if it is not there.
-fn set(spec: &mut Value, at: &str, key: &str, value: Value) {
-    let mut here = spec;
-    for part in at.split('/').filter(|p| !p.is_empty()) {
-        if !here.is_object() {
-            *here = json!({});
-        }
-        let Some(map) = here.as_object_mut() else { return };
-        here = map.entry(part.to_owned()).or_insert_with(|| json!({}));
-    }
-    if !here.is_object() {
-        *here = json!({});
-    }
-    if let Some(map) = here.as_object_mut() {
-        map.insert(key.to_owned(), value);
     }
 }
