@@ -6,7 +6,7 @@ LAB := .lab/lab/swarm.yaml
 # Stories wait more than they compute: so many labs run side by side.
 LABS ?= 6
 
-.PHONY: messages install small up down test test-all units bench verify fix setup build deny explore explore-real fuzz mutants
+.PHONY: api messages install small up down test test-all units bench verify fix setup build deny explore explore-real fuzz mutants
 export CARGO LABS
 
 up: setup build
@@ -71,6 +71,10 @@ install: build
 
 bench: setup build
 	$(CARGO) run --locked --release --package swarm-tests --bin bench
+
+# What each library offers, to docs/api; needs a nightly toolchain and cargo-public-api.
+api:
+	scripts/api
 
 verify: setup
 	$(CARGO) fmt --all --check
