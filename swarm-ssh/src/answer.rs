@@ -126,7 +126,7 @@ impl Answers {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Answer, String> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Answer, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "its ssh_config holds bytes that are not UTF-8, so its paths are not certain")?;
     let pairs = text.lines().map(|l| l.split_once(' ').unwrap_or((l, "")));
     Ok(Answer(pairs.map(|(k, v)| (k.to_ascii_lowercase(), v.trim().to_owned())).collect()))
