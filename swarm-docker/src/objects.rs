@@ -61,10 +61,9 @@ impl ObjectsRead for DockerEngine {
     }
 
     async fn get(&self, kind: Kind, id: &str) -> Result<Object, EngineError> {
-        // A service without its defaults would differ from itself.
-        let more = if kind == Kind::Service { "?insertDefaults=true" } else { "" };
+        // As it is stored. `insertDefaults` would give a service that replaces all its tasks when it is sent back.
         let doing = Doing::read("reading an object");
-        let value = self.read(doing, &format!("{}/{}{more}", kind.path(), part(id))).await?;
+        let value = self.read(doing, &format!("{}/{}", kind.path(), part(id))).await?;
         Object::of(&value).map_err(|e| doing.unusable(&e))
     }
 

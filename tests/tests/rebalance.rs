@@ -28,6 +28,12 @@ async fn skewed(file: &ClusterSpec, seed: u64) -> World {
     world
 }
 
+/// Which tasks ever were.
+async fn ever(world: &World) -> BTreeSet<String> {
+    let tasks = world.fleet("onlooker").engine("m1").list(&Query::all(Kind::Task)).await.unwrap();
+    tasks.iter().map(|t| t.id().to_owned()).collect()
+}
+
 /// How many tasks each node has, fewest first.
 async fn spread(world: &World) -> Vec<usize> {
     let tasks = world.fleet("onlooker").engine("m1").list(&Query::all(Kind::Task)).await.unwrap();
@@ -47,9 +53,12 @@ fn tasks_move_to_the_nodes_that_have_fewer() {
         let world = skewed(&file, 3).await;
         assert_eq!(spread(&world).await, [6]);
         let intent = Rebalance { spec: &file, services: BTreeSet::new() };
+        let before = ever(&world).await;
         let report = carry(&world, &file, &intent).await.unwrap();
         assert_eq!(report.ending, Ending::Converged, "{report:?}\n{}", world.story());
         assert_eq!(spread(&world).await, [1, 1, 2, 2]);
+        let added = ever(&world).await.difference(&before).count();
+        assert_eq!(added, 4, "each that moves is started once, and none is replaced\n{}", world.story());
         let live = world.fleet("onlooker").engine("m1").get(Kind::Service, "app_web").await.unwrap();
         assert_eq!((live.number("/Spec/Mode/Replicated/Replicas"), live.label("swarm.rebalance.replicas")), (Some(6), None));
         // Then nothing is to move, and the stack is as its file wants it.
@@ -153,7 +162,9 @@ async fn tasks_are_spread_while_a_client_asks() {
     assert!(dry.code == 2 && dry.out.contains("m1 4, w1 0, w2 0") && dry.out.contains("2 tasks move"), "{dry:?}");
     let moved = bed.swarm_first(&["rebalance"], &["--yes"]);
     assert_eq!(moved.code, 0, "{moved:?}");
-    assert_eq!(counts(), [2, 1, 1], "{moved:?}");
+    let tasks = bed.lab.docker("m1", &["service", "ps", "app_web", "--format", "{{.ID}} {{.Name}} {{.Node}} {{.DesiredState}}"]);
+    assert_eq!(counts(), [2, 1, 1], "{moved:?}\n{tasks}");
+    assert!(!tasks.contains("Shutdown") && tasks.lines().count() <= 6, "two are added and two removed; none is replaced: {tasks}");
     client.saw_no_failure().await;
     let idle = bed.swarm_first(&["rebalance"], &["app_web"]);
     assert!(idle.code == 0 && idle.out.contains("spread evenly"), "{idle:?}");

@@ -22,7 +22,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use swarm_core::credential::{Part, token_fingerprint, token_root};
-use swarm_core::engine::{Engine, EngineError, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason, SwarmChange};
+use swarm_core::engine::{
+    Body, Engine, EngineError, ErrorClass, Force, InitRequest, JoinRequest, Kind, NoPayloads, NodeChange, Query, Reason, Sealed,
+    SwarmChange,
+};
 use swarm_core::id::NodeId;
 use swarm_core::observe::{LocalState, NodeFacts, NodeState, identity_from_pem};
 use swarm_core::secret::Secret;
@@ -270,6 +273,7 @@ impl<'a> Suite<'a> {
         c.is("there are no services", e1.service_count().await.unwrap() == 0, &"");
         bed.service("m1").await;
         c.is("there is one service", e1.service_count().await.unwrap() == 1, &"");
+        self.service_as_stored(c).await;
 
         c.yes("a worker joins", w1.join(&self.join("w1", "m1"), &tokens.0).await);
         let worker_id = self.id("w1").await;
@@ -349,6 +353,21 @@ impl<'a> Suite<'a> {
         c.is("it still says that it is active", self.state("w1").await == LocalState::Active, &"");
         c.is("no one lists it", e1.nodes().await.unwrap().iter().all(|n| n.id != new_id), &"");
         c.yes("it leaves without force", w1.leave(Force::No).await);
+    }
+
+    /// A service is given as it is stored, so that sending it back changes nothing: with the defaults filled in its tasks would be another
+    /// template's, and all be replaced (swarmkit `manager/orchestrator`, `IsTaskDirty`).
+    async fn service_as_stored(&self, c: &mut Cases) {
+        let e1 = self.bed.engine("m1").await;
+        let [listed] = &e1.list(&Query::all(Kind::Service)).await.unwrap()[..] else { panic!("there is one service") };
+        let got = e1.get(Kind::Service, listed.id()).await.unwrap();
+        c.is("a service that is read is the one that is listed", got.spec() == listed.spec(), &(got.spec(), listed.spec()));
+        let sealed = Sealed::new(&Body::of(got.spec()), &NoPayloads).unwrap();
+        c.yes("what was read is sent back", e1.update(Kind::Service, got.id(), got.version(), &sealed, false).await);
+        let after = e1.get(Kind::Service, got.id()).await.unwrap();
+        c.is("its version is another, and nothing else", after.version() > got.version() && after.spec() == got.spec(), &after);
+        let tasks = e1.list(&Query::all(Kind::Task)).await.unwrap();
+        c.is("its task is the same", tasks.len() == 1, &tasks);
     }
 
     /// Joins that fail, each on a host of its own, all at once. Hosts: `m1`, `m2`, `w1` to `w4`.

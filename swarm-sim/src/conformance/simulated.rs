@@ -3,9 +3,10 @@
 use super::Bed;
 use crate::{HostOptions, Incident, SimFleet, World};
 use async_trait::async_trait;
+use serde_json::json;
 use std::net::IpAddr;
 use std::sync::Arc;
-use swarm_core::engine::Engine;
+use swarm_core::engine::{Body, Engine, Kind, NoPayloads, Sealed};
 
 /// Hosts of a simulated world.
 pub struct Simulated {
@@ -94,7 +95,17 @@ impl Bed for Simulated {
     }
 
     async fn service(&self, manager: &str) {
-        assert!(self.world.service(manager, "nowhere", Some(1), Some(("no", "where"))));
+        // What `docker service create` sends.
+        let spec = json!({
+            "Name": "nowhere", "Labels": {}, "Mode": { "Replicated": { "Replicas": 1 } }, "EndpointSpec": { "Mode": "vip" },
+            "TaskTemplate": {
+                "ContainerSpec": { "Image": "busybox:latest", "DNSConfig": {}, "Init": false, "Isolation": "default" },
+                "Placement": { "Constraints": ["node.labels.no==where"] }, "Resources": { "Limits": {}, "Reservations": {} },
+                "ForceUpdate": 0, "Runtime": "container",
+            },
+        });
+        let sealed = Sealed::new(&Body::of(spec), &NoPayloads).unwrap();
+        self.fleet.engine(manager).create(Kind::Service, &sealed).await.unwrap();
     }
 
     async fn certificate(&self, host: &str) -> Vec<u8> {

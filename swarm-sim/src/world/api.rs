@@ -7,7 +7,7 @@ use super::words::{self, Words};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use swarm_core::credential::{Part, root_fingerprint};
-use swarm_core::engine::{Force, InitRequest, NodeChange, SwarmChange};
+use swarm_core::engine::{Force, InitRequest, Kind, NodeChange, SwarmChange};
 use swarm_core::observe::{
     ClusterFacts, EngineFacts, LocalState, LocalSwarm, MachineFacts, ManagerFacts, NodeFacts, NodeState, Reachability, RemoteManager,
 };
@@ -215,7 +215,7 @@ impl State {
     }
 
     pub(crate) fn service_count(&self, host: &HostName) -> Said<usize> {
-        self.asked(host, false, |s, _| s.services.len())
+        self.asked(host, false, |s, _| s.services.len() + s.objects.stored.values().filter(|o| o.kind == Kind::Service).count())
     }
 
     pub(crate) fn join_token(&self, host: &HostName, role: Role) -> Said<Secret> {
