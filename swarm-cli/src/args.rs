@@ -2,9 +2,9 @@
 
 use crate::args_stores::{ImageCommand, VolumeCommand};
 use crate::args_swarm::{
-    AdoptArgs, BackupArgs, CaCommand, CertsArgs, CheckArgs, DockerArgs, EnvArgs, EventsArgs, ExecArgs, ExplainArgs, HostsArgs,
-    HostsCommand, MaintainArgs, RebalanceArgs, RecoverArgs, RestoreArgs, ScpArgs, SshArgs, SupportArgs, TokenCommand, UnlockArgs,
-    UnlockKeyCommand,
+    AdoptArgs, BackupArgs, CaCommand, CertsArgs, CheckArgs, DockerArgs, EnvArgs, EventsArgs, ExecArgs, ExplainArgs, HistoryArgs, HostsArgs,
+    HostsCommand, LockCommand, MaintainArgs, RebalanceArgs, RecoverArgs, RestoreArgs, ScpArgs, SshArgs, SupportArgs, TokenCommand,
+    UnlockArgs, UnlockKeyCommand,
 };
 use crate::args_work::{NodeCommand, ObjectCommand, ServiceCommand, StackCommand};
 use crate::complete::{hosts, selectors};
@@ -108,6 +108,11 @@ pub(crate) enum Command {
     Env(EnvArgs),
     /// The docker command line of this machine against the engine of a host, over the connection that is there.
     Docker(DockerArgs),
+    /// The lock that lets one run at a time change the cluster: show who holds it, release it.
+    #[command(subcommand)]
+    Lock(LockCommand),
+    /// List the runs that changed the cluster: when, who, what, and how they ended.
+    History(HistoryArgs),
     /// What happened in the swarm, and with --follow what happens, in one order.
     Events(EventsArgs),
     /// Copy the state of a manager that does not lead into a file, with its engine stopped for some seconds.
@@ -235,6 +240,16 @@ pub(crate) struct ApplyArgs {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) force: ForceArgs,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+/// What becomes of a run while another one holds the swarm.
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
+    /// Wait for another run that holds the swarm, for so long at most. Without it such a run is named, and nothing is done.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "1h", value_parser = duration)]
+    pub(crate) wait: Option<std::time::Duration>,
 }
 
 #[derive(Debug, Args)]
@@ -272,6 +287,8 @@ pub(crate) struct DestroyArgs {
     /// Do not ask.
     #[arg(short, long)]
     pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
 }
 
 /// Which lab.

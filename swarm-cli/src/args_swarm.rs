@@ -27,6 +27,38 @@ pub(crate) enum RoleName {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum LockCommand {
+    /// Show who holds the lock, and whether they still give signs of life.
+    Status(CertsArgs),
+    /// Release the lock of a run that is gone. A run that is there stops when it sees that.
+    Release {
+        #[command(flatten)]
+        common: Common,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+impl LockCommand {
+    pub(crate) fn common(&self) -> &Common {
+        match self {
+            Self::Status(args) => &args.common,
+            Self::Release { common, .. } => common,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// Only the newest ones.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) last: Option<usize>,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
     /// Print the token that lets an engine join with this role, and nothing else. Whoever has it can join.
     Show {

@@ -333,6 +333,8 @@ pub(crate) enum NodeCommand {
         /// Show what would change and stop.
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        wait: crate::args::WaitArgs,
     },
     /// Take hosts out of the swarm for good: drained, demoted, left, and removed from the list.
     Rm {
@@ -354,6 +356,8 @@ pub(crate) enum NodeCommand {
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
+        #[command(flatten)]
+        wait: crate::args::WaitArgs,
     },
 }
 
@@ -368,6 +372,8 @@ pub(crate) struct NodeArgs {
     /// Show what would change and stop.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) wait: crate::args::WaitArgs,
 }
 
 /// How an image is asked for.

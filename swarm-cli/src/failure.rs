@@ -5,6 +5,8 @@ use crate::output;
 use serde_json::json;
 use std::path::PathBuf;
 use swarm_core::ApplyError;
+use swarm_core::observe::time;
+use swarm_core::operators::Holder;
 use swarm_core::report::Ending;
 use swarm_lab::LabError;
 use thiserror::Error;
@@ -29,6 +31,11 @@ pub(crate) enum Failure {
     Apply(#[from] ApplyError),
     #[error("{0}")]
     Lab(#[from] LabError),
+    #[error(
+        "nothing was changed: another run holds the swarm ({0}, begun {begun}); --wait waits for it, and `swarm lock status` shows it",
+        begun = time(.0.since)
+    )]
+    Held(Box<Holder>),
     #[error("{0}")]
     Usage(String),
     #[error("nothing was changed: {0}")]

@@ -9,6 +9,7 @@ mod complete;
 mod failure;
 mod fleet;
 mod logs;
+mod operator;
 mod output;
 mod progress;
 mod registry;

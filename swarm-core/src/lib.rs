@@ -26,6 +26,7 @@ pub mod machine;
 pub mod nodes;
 pub mod object;
 pub mod observe;
+pub mod operators;
 pub mod plan;
 pub mod quorum;
 pub mod recover;

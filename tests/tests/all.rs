@@ -31,6 +31,7 @@ mod maintain;
 mod messages;
 mod nodes;
 mod openssh;
+mod operators;
 mod reach;
 mod rebalance;
 mod recover;

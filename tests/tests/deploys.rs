@@ -211,13 +211,18 @@ pub(crate) struct Client<'a> {
 impl<'a> Client<'a> {
     pub(crate) fn start(bed: &'a Bed, host: &'a str) -> Self {
         // A static busybox resolves names by its own nslookup only.
-        let script = "ok=0; bad=0; while [ ! -e /stop ]; do ip=$(/bin/nslookup web 127.0.0.11 2>/dev/null | /bin/busybox awk '/^Address/ && !/127.0.0.11/ {print $NF; exit}'); if printf 'GET /page HTTP/1.0\\r\\n\\r\\n' | /bin/busybox nc -w 3 $ip 80 | /bin/busybox grep -q '200 OK'; then ok=$((ok+1)); else bad=$((bad+1)); fi; /bin/sleep 0.02; done; echo \"ok $ok bad $bad\"";
+        let script = "ok=0; bad=0; while [ ! -e /stop ]; do ip=$(/bin/nslookup web 127.0.0.11 2>/dev/null | /bin/busybox awk '/^Address/ && !/127.0.0.11/ {print $NF; exit}'); if printf 'GET /page HTTP/1.0\\r\\n\\r\\n' | /bin/busybox nc -w 3 $ip 80 | /bin/busybox grep -q '200 OK'; then ok=$((ok+1)); else bad=$((bad+1)); fi; echo $((ok+bad)) > /asked; /bin/sleep 0.02; done; echo \"ok $ok bad $bad\"";
         bed.lab.docker(host, &["run", "-d", "--name", "client", "--network", "app_front", "app:1", "/bin/sh", "-c", script]);
         Self { bed, host }
     }
 
-    /// Ends it: it has asked more than a hundred times, and every time with success.
+    /// Ends it when it has asked more than a hundred times: every time with success.
     pub(crate) async fn saw_no_failure(self) {
+        eventually("the client has asked a hundred times", Duration::from_secs(60), || {
+            let asked = self.bed.lab.docker(self.host, &["exec", "client", "/bin/sh", "-c", "/bin/cat /asked || echo 0"]);
+            asked.trim().parse::<u64>().is_ok_and(|asked| asked > 100)
+        })
+        .await;
         self.bed.lab.docker(self.host, &["exec", "client", "/bin/sh", "-c", "echo > /stop"]);
         let mut said = String::new();
         eventually("the client ends", Duration::from_secs(20), || {

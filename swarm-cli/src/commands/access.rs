@@ -86,6 +86,7 @@ async fn replace(
         yes: agree.yes,
         idle: format!("the {} was replaced meanwhile", names.join(" and the ")),
         done: format!("the {} {} replaced", names.join(" and the "), if parts.len() == 1 { "is" } else { "are" }),
+        locks: Some(None),
         ..How::new(command, format)
     };
     carry(&session, &intent, how).await

@@ -5,7 +5,7 @@ use super::work::FAMILIES;
 use crate::args::{ApplyArgs, DestroyArgs, ForceArgs, Format, LimitArgs, PlanArgs};
 use crate::failure::{self, Failure};
 use crate::fleet::AnyFleet;
-use crate::{fleet, output, progress, source};
+use crate::{fleet, operator, output, progress, source};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -183,29 +183,47 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
         fleet.record_host_keys().await?;
     }
     let mut shown_at = Instant::now();
+    // A lock that is held where nothing is left to do is given back by the run.
+    let mut held = None;
+    let again = async || match &saved {
+        Some(plan) => unless_stopped(&stop, async { Ok((plan.clone(), apply.recheck(plan, &wants).await?)) }).await,
+        None => unless_stopped(&stop, async { Ok(apply.plan_for(&intent).await?) }).await,
+    };
     while !plan.is_empty() {
         agree(args.yes, &question(&plan))?;
-        if args.yes || shown_at.elapsed() < ANSWER_HOLDS {
+        let (lock, waited) = operator::take(&spec, &fleet, (&plan, &observed), "apply", args.wait.wait, sink.as_ref()).await?;
+        // What was agreed to is checked again under the lock, but where there was no swarm a moment ago and no other run.
+        if !waited && observed.view().is_none() && shown_at.elapsed() < ANSWER_HOLDS {
+            held = Some(lock);
             break;
         }
-        // The answer took its time: hosts are looked at again, and what is different then is shown and asked again.
-        let (now, seen) = match &saved {
-            Some(plan) => (plan.clone(), unless_stopped(&stop, async { Ok(apply.recheck(plan, &wants).await?) }).await?),
-            None => unless_stopped(&stop, async { Ok(apply.plan_for(&intent).await?) }).await?,
+        let (now, seen) = match again().await {
+            Ok(again) => again,
+            Err(failure) => {
+                lock.give_back().await;
+                return Err(failure);
+            }
         };
         shown_at = Instant::now();
         let same = now.steps == plan.steps;
         (plan, observed) = (now, seen);
-        if same {
+        if !same {
+            output::note("hosts have changed since the plan was shown; this is the plan now");
+            show(&plan, format);
+        }
+        if same || args.yes {
+            held = Some(lock);
             break;
         }
-        output::note("hosts have changed since the plan was shown; this is the plan now");
-        show(&plan, format);
+        lock.give_back().await;
     }
-    let report = match purpose {
-        PlanPurpose::Converge => apply.run_each(&|| Box::new(together(&apply, &spec, &stacks)), &plan, &observed).await,
-        PlanPurpose::Destroy | PlanPurpose::Work | PlanPurpose::Remove | PlanPurpose::Recover => apply.run(&plan, &observed).await,
+    let run = async {
+        match purpose {
+            PlanPurpose::Converge => apply.run_each(&|| Box::new(together(&apply, &spec, &stacks)), &plan, &observed).await,
+            PlanPurpose::Destroy | PlanPurpose::Work | PlanPurpose::Remove | PlanPurpose::Recover => apply.run(&plan, &observed).await,
+        }
     };
+    let report = operator::during(held, &plan, &stop, run).await;
     tell(if plan.purpose == PlanPurpose::Destroy { "destroy" } else { "apply" }, &report, format);
     if format == Format::Text {
         whats_next(&report, &args.common.file);
@@ -228,7 +246,16 @@ pub(super) async fn destroy(args: &DestroyArgs, format: Format) -> Result<u8, Fa
     if !plan.is_empty() {
         agree(args.yes, &question(&plan))?;
     }
-    let report = apply.run(&plan, &observed).await;
+    let mut held = None;
+    if !plan.is_empty() {
+        let (lock, waited) = operator::take(&spec, &fleet, (&plan, &observed), "destroy", args.wait.wait, sink.as_ref()).await?;
+        if waited {
+            lock.give_back().await;
+            return Err(Failure::Other("another run has worked on the swarm since the plan was shown; run again".into()));
+        }
+        held = Some(lock);
+    }
+    let report = operator::during(held, &plan, &stop, apply.run(&plan, &observed)).await;
     tell("destroy", &report, format);
     Ok(report.ending.exit_code())
 }
@@ -276,13 +303,14 @@ pub(super) fn listen(stop: &Stop) {
     }
     let stop = stop.clone();
     super::STOPS_IN_ORDER.store(true, std::sync::atomic::Ordering::SeqCst);
+    use tokio::signal::unix::{SignalKind, signal};
+    // Heard from here on: what is said next may be answered with a signal at once.
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+    else {
+        return;
+    };
     tokio::spawn(async move {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
-        else {
-            return;
-        };
         let mut next = async || {
             tokio::select! {
                 _ = interrupt.recv() => {}

@@ -26,6 +26,7 @@ pub(super) async fn maintain(args: &MaintainArgs, format: Format) -> Result<u8, 
         must_agree: true,
         yes: args.agree.yes,
         done: format!("the command ran on {}, and their nodes are as they were", names.join(", ")),
+        locks: Some(None),
         ..How::new("maintain", format)
     };
     let intent = Maintain {

@@ -17,6 +17,7 @@ mod look;
 mod new;
 mod node;
 mod objects;
+mod operators;
 mod reach;
 mod recover;
 mod service;
@@ -127,6 +128,8 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         }
         Command::Ip(args) => wait(&args.common, reach::ip(&args, format)),
         Command::Env(args) => wait(&args.common, reach::env(&args)),
+        Command::Lock(command) => wait(command.common(), operators::lock(&command, format)),
+        Command::History(args) => wait(&args.common, operators::history(&args, format)),
         Command::Events(args) => wait(&args.common, events::events(&args, format)),
         Command::Docker(args) => wait(&args.common, reach::docker(&args)),
         Command::Backup(args) => match &args.command {

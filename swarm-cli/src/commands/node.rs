@@ -29,7 +29,7 @@ pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Fai
         NodeCommand::Drain { args, timeout } => edit(args, &availability(Availability::Drain), "node drain", Some(*timeout), format).await,
         NodeCommand::Activate(args) => edit(args, &availability(Availability::Active), "node activate", None, format).await,
         NodeCommand::Pause(args) => edit(args, &availability(Availability::Pause), "node pause", None, format).await,
-        NodeCommand::Label { common, host, labels, dry_run } => {
+        NodeCommand::Label { common, host, labels, dry_run, wait } => {
             let mut wanted = BTreeMap::new();
             for label in labels {
                 match (label.split_once('='), label.strip_suffix('-')) {
@@ -41,9 +41,9 @@ pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Fai
             let session = Session::open(common).await?;
             let edits = named(&session, std::slice::from_ref(host))?.into_iter().map(|h| (h, NodeEdit::Labels(wanted.clone()))).collect();
             let intent = EditNodes { spec: &session.spec, edits };
-            carry(&session, &intent, How { dry_run: *dry_run, ..How::new("node label", format) }).await
+            carry(&session, &intent, How { dry_run: *dry_run, locks: Some(wait.wait), ..How::new("node label", format) }).await
         }
-        NodeCommand::Rm { common, hosts, dead, timeout, dry_run, yes } => {
+        NodeCommand::Rm { common, hosts, dead, timeout, dry_run, yes, wait } => {
             let session = Session::open(common).await?;
             // What is gone for good may be no host of the file any more.
             let (known, entries): (Vec<String>, Vec<String>) =
@@ -61,6 +61,7 @@ pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Fai
                 yes: *yes,
                 idle: "nothing to do: no such node is listed".into(),
                 done: format!("{} is out of the swarm", all.join(", ")),
+                locks: Some(wait.wait),
                 ..How::new("node rm", format)
             };
             let inner = RemoveNodes { spec: &session.spec, hosts: hosts.clone(), dead: dead.clone(), entries: entries.clone() };
@@ -77,7 +78,7 @@ async fn edit(args: &NodeArgs, edit: &NodeEdit, command: &str, drains: Option<Du
     let session = Session::open(&args.common).await?;
     let edits = named(&session, &args.hosts)?.into_iter().map(|host| (host, edit.clone())).collect();
     let inner = EditNodes { spec: &session.spec, edits };
-    let how = How { dry_run: args.dry_run, ..How::new(command, format) };
+    let how = How { dry_run: args.dry_run, locks: Some(args.wait.wait), ..How::new(command, format) };
     match drains {
         Some(patience) => carry(&session, &Emptied { inner, patience }, how).await,
         None => carry(&session, &inner, how).await,

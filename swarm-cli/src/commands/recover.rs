@@ -30,6 +30,9 @@ pub(super) async fn run(args: &RecoverArgs, format: Format) -> Result<u8, Failur
         done: format!("{host} leads the swarm"),
         ..How::new("recover", format)
     };
+    if format == Format::Text {
+        output::note("without the lock of the swarm: managers give it, and there is no quorum of them; see that no one else works on it");
+    }
     let code = carry(&session, &intent, how).await?;
     if code != 0 || args.agree.dry_run {
         return Ok(code);

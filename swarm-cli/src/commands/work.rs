@@ -4,10 +4,11 @@ use super::apply::{agree, begin_report, listen, show, unless_stopped};
 use crate::args::{Common, Format};
 use crate::failure::{self, Failure};
 use crate::fleet::AnyFleet;
-use crate::{fleet, output, progress, source};
+use crate::{fleet, operator, output, progress, source};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use swarm_backup::Backups;
 use swarm_core::driver::KeyKeeper;
 use swarm_core::engine::{NoPayloads, Object, Payloads, Query};
@@ -66,6 +67,8 @@ pub(super) struct How<'a> {
     pub(super) payloads: &'a dyn Payloads,
     /// The unlock key, where it is another than the file's.
     pub(super) keys: Option<&'a dyn KeyKeeper>,
+    /// Whether it holds the lock of the swarm meanwhile, and how long it waits for it.
+    pub(super) locks: Option<Option<Duration>>,
     /// Only these hosts.
     pub(super) limit: Option<BTreeSet<HostName>>,
     pub(super) format: Format,
@@ -86,6 +89,7 @@ impl<'a> How<'a> {
             yes: false,
             payloads: &NoPayloads,
             keys: None,
+            locks: None,
             limit: None,
             format,
             idle: "nothing to do".into(),
@@ -111,7 +115,7 @@ pub(super) async fn carry_seen(session: &Session, intent: &dyn Intent, how: How<
         .families(Families(FAMILIES))
         .keys(how.keys.unwrap_or(session.keys.as_ref()))
         .payloads(how.payloads);
-    let (plan, observed) = unless_stopped(&stop, async { Ok(apply.plan_for(intent).await?) }).await?;
+    let (mut plan, mut observed) = unless_stopped(&stop, async { Ok(apply.plan_for(intent).await?) }).await?;
     if how.format != Format::Json || how.dry_run {
         show(&plan, how.format);
     }
@@ -130,7 +134,31 @@ pub(super) async fn carry_seen(session: &Session, intent: &dyn Intent, how: How<
         }
     }
     let idle = plan.is_empty();
-    let report = apply.run_for(intent, &plan, &observed).await;
+    let held = match how.locks.filter(|_| !idle) {
+        Some(wait) => Some(operator::take(&session.spec, &session.fleet, (&plan, &observed), how.command, wait, sink.as_ref()).await?),
+        None => None,
+    };
+    let report = match held {
+        Some(lock) => {
+            // What was agreed to is checked again under the lock.
+            let again = unless_stopped(&stop, async { Ok(apply.plan_for(intent).await?) }).await;
+            let same = match again {
+                Ok((now, seen)) if now.steps == plan.steps => Ok((now, seen)),
+                Ok(_) => Err(Failure::Other("the swarm has changed since the plan was shown; run again".into())),
+                Err(failure) => Err(failure),
+            };
+            let same = match same {
+                Ok(same) => same,
+                Err(failure) => {
+                    lock.0.give_back().await;
+                    return Err(failure);
+                }
+            };
+            (plan, observed) = same;
+            operator::during(Some(lock.0), &plan, &stop, apply.run_for(intent, &plan, &observed)).await
+        }
+        None => apply.run_for(intent, &plan, &observed).await,
+    };
     tell(how.command, &report, how.format, if idle { &how.idle } else { &how.done });
     Ok((report.ending.exit_code(), plan, observed))
 }

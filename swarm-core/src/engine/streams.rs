@@ -128,7 +128,7 @@ fn no_programs<T>() -> Result<T, EngineError> {
 /// Programs in containers of an engine, whether it is a manager or not. An engine that does not implement it refuses.
 #[async_trait]
 pub trait Streams: StreamsRead {
-    /// Begins a program. [`Reason::NotFound`] where there is no such container.
+    /// Begins a program. [`Reason::NotFound`](super::Reason::NotFound) where there is no such container.
     async fn exec(&self, _request: &ExecRequest) -> Result<Exec, EngineError> {
         no_programs()
     }
