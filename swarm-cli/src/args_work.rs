@@ -315,6 +315,12 @@ pub(crate) enum NodeCommand {
         /// How long to wait for tasks to end, for example 2m.
         #[arg(long, default_value = "5m", value_parser = crate::args::duration)]
         timeout: std::time::Duration,
+        /// Let the tasks of replicated services run elsewhere before they end here. What will stop all the same is named first.
+        #[arg(long)]
+        zero_downtime: bool,
+        /// Do not ask where something will stop.
+        #[arg(short, long, requires = "zero_downtime")]
+        yes: bool,
     },
     /// Let hosts take tasks again.
     Activate(NodeArgs),

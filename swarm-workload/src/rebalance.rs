@@ -40,7 +40,7 @@ fn moves(counts: &[u64]) -> u64 {
 }
 
 /// Why tasks of a service are not moved; `None` where they can be.
-fn left_out(spec: &Value) -> Option<&'static str> {
+pub(crate) fn left_out(spec: &Value) -> Option<&'static str> {
     let list = |place: &str| spec.pointer(place).and_then(Value::as_array).into_iter().flatten();
     if spec.pointer("/Mode/Replicated").is_none() {
         return Some("only replicated services have tasks that can be elsewhere");

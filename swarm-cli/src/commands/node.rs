@@ -12,7 +12,7 @@ use swarm_core::id::HostName;
 use swarm_core::nodes::{EditNodes, NodeEdit, RemoveNodes};
 use swarm_core::observe::Observed;
 use swarm_core::spec::{Availability, Role};
-use swarm_workload::Emptied;
+use swarm_workload::{Emptied, QuietDrain};
 
 pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Failure> {
     let availability = |availability| NodeEdit::Availability(availability);
@@ -26,7 +26,24 @@ pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Fai
         NodeCommand::Ps(args) => ps(args, format).await,
         NodeCommand::Promote(args) => edit(args, &NodeEdit::Role(Role::Manager), "node promote", None, format).await,
         NodeCommand::Demote(args) => edit(args, &NodeEdit::Role(Role::Worker), "node demote", None, format).await,
-        NodeCommand::Drain { args, timeout } => edit(args, &availability(Availability::Drain), "node drain", Some(*timeout), format).await,
+        NodeCommand::Drain { args, timeout, zero_downtime: true, yes } => {
+            let session = Session::open(&args.common).await?;
+            let hosts = named(&session, &args.hosts)?;
+            let how = How {
+                dry_run: args.dry_run,
+                question: Some(format!("Drain {}?", args.hosts.join(", "))),
+                asks: true,
+                yes: *yes,
+                locks: Some(args.wait.wait),
+                idle: format!("nothing to do: {} drained", if hosts.len() == 1 { "it is" } else { "they are" }),
+                done: format!("{} drained, and no service had fewer tasks for that but those that are named above", args.hosts.join(", ")),
+                ..How::new("node drain", format)
+            };
+            carry(&session, &QuietDrain { spec: &session.spec, hosts, patience: *timeout }, how).await
+        }
+        NodeCommand::Drain { args, timeout, .. } => {
+            edit(args, &availability(Availability::Drain), "node drain", Some(*timeout), format).await
+        }
         NodeCommand::Activate(args) => edit(args, &availability(Availability::Active), "node activate", None, format).await,
         NodeCommand::Pause(args) => edit(args, &availability(Availability::Pause), "node pause", None, format).await,
         NodeCommand::Label { common, host, labels, dry_run, wait } => {

@@ -14,23 +14,42 @@ const STARTS: Duration = Duration::from_millis(600);
 
 /// Whether a node may have tasks of a service, by its state and its constraints.
 fn takes(node: &Node, spec: &Value) -> bool {
+    Swarm::takes_tasks(node) && meets(node, spec)
+}
+
+/// Whether a node meets the constraints of a service.
+fn meets(node: &Node, spec: &Value) -> bool {
     let constraints = spec.pointer("/TaskTemplate/Placement/Constraints").and_then(Value::as_array);
-    Swarm::takes_tasks(node)
-        && constraints.into_iter().flatten().filter_map(Value::as_str).all(|constraint| {
-            let (key, value, equal) = match (constraint.split_once("!="), constraint.split_once("==")) {
-                (Some((key, value)), _) => (key, value, false),
-                (_, Some((key, value))) => (key, value, true),
-                _ => return false,
-            };
-            let (key, value) = (key.trim(), value.trim());
-            let is = match key.strip_prefix("node.labels.") {
-                Some(label) => node.labels.get(label).is_some_and(|v| v == value),
-                None if key == "node.role" => node.role.to_string() == value,
-                None if key == "node.hostname" => node.hostname == value,
-                None => false,
-            };
-            is == equal
-        })
+    constraints.into_iter().flatten().filter_map(Value::as_str).all(|constraint| {
+        let (key, value, equal) = match (constraint.split_once("!="), constraint.split_once("==")) {
+            (Some((key, value)), _) => (key, value, false),
+            (_, Some((key, value))) => (key, value, true),
+            _ => return false,
+        };
+        let (key, value) = (key.trim(), value.trim());
+        let is = match key.strip_prefix("node.labels.") {
+            Some(label) => node.labels.get(label).is_some_and(|v| v == value),
+            None if key == "node.role" => node.role.to_string() == value,
+            None if key == "node.hostname" => node.hostname == value,
+            None if key == "node.id" => node.id.as_str() == value,
+            None => false,
+        };
+        is == equal
+    })
+}
+
+/// Whether a task is as its service wants it. One that differs only in where it may be is, as long as its node may have it (swarmkit
+/// `manager/orchestrator/task.go`, `IsTaskDirty`).
+fn is_current(task: &SimTask, current: &Value, nodes: &[Node], spec: &Value) -> bool {
+    let elsewhere = |template: &Value| {
+        let mut template = template.clone();
+        if let Some(map) = template.get_mut(0).and_then(Value::as_object_mut) {
+            map.remove("Placement");
+        }
+        template
+    };
+    let fits = || nodes.iter().any(|n| task.node.as_ref() == Some(&n.id) && meets(n, spec));
+    task.template == *current || (elsewhere(&task.template) == elsewhere(current) && fits())
 }
 
 impl Objects {
@@ -122,10 +141,30 @@ impl Objects {
             Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
             None => 1,
         };
-        let mut under_way =
-            self.tasks.iter().filter(|t| t.service == id && t.is_wanted() && t.template == current && t.state != "running").count();
+        let mut under_way = self
+            .tasks
+            .iter()
+            .filter(|t| t.service == id && t.is_wanted() && is_current(t, &current, nodes, spec) && t.state != "running")
+            .count();
+        let start_first = text(spec, "/UpdateConfig/Order") == "start-first" && !global && !job;
         for (slot, on) in &slots {
+            let mut beside = false;
             let mine = |t: &&SimTask| t.service == id && place_of(t) == (*slot, on.clone());
+            // Of two tasks in one place one stays, once it runs (swarmkit `manager/orchestrator/update`, `isSlotDirty`).
+            let both: Vec<usize> =
+                (0..self.tasks.len()).filter(|at| self.tasks.get(*at).is_some_and(|t| mine(&t) && t.is_wanted())).collect();
+            let is_new = |at: &usize| self.tasks.get(*at).is_some_and(|t| is_current(t, &current, nodes, spec));
+            let stays = both.iter().copied().filter(is_new).find(|at| self.tasks.get(*at).is_some_and(|t| t.state == "running"));
+            if start_first {
+                let begins = !both.is_empty() && !both.iter().any(is_new) && rolling && under_way < at_once;
+                under_way += usize::from(begins);
+                beside = begins;
+            }
+            for at in both.into_iter().filter(|at| stays.is_some_and(|stays| stays != *at)) {
+                if let Some(task) = self.tasks.get_mut(at) {
+                    (task.desired, task.since) = ("shutdown", now);
+                }
+            }
             let alive = self.tasks.iter().position(|t| mine(&t) && t.is_wanted());
             let last = self.tasks.iter().filter(mine).max_by_key(|t| (t.created, t.since)).cloned();
             let last = last.as_ref();
@@ -142,14 +181,16 @@ impl Objects {
             let replace = match alive {
                 None => !(too_soon || done || paused && last.is_some_and(|t| t.template == current && ended)),
                 Some(found) => {
-                    let old = self.tasks.get(found).is_some_and(|t| t.template != current);
+                    let old = !start_first && self.tasks.get(found).is_some_and(|t| !is_current(t, &current, nodes, spec));
                     old && rolling && under_way < at_once
                 }
             };
-            if !replace {
+            if !replace && !beside {
                 continue;
             }
-            if let Some(old) = alive.and_then(|found| self.tasks.get_mut(found)) {
+            if beside {
+                // Nothing ends yet.
+            } else if let Some(old) = alive.and_then(|found| self.tasks.get_mut(found)) {
                 (old.desired, old.since) = ("shutdown", now);
                 under_way += 1;
             }
@@ -187,11 +228,11 @@ impl Objects {
                 (task.node, task.state, task.since, task.error) = (Some(node.id.clone()), "preparing", now, String::new());
             }
         }
-        self.roll(id, &current, now)
+        self.roll(id, &current, nodes, now)
     }
 
     /// Where the update of a service stands. Gives whether that changed.
-    fn roll(&mut self, id: &str, current: &Value, now: Duration) -> bool {
+    fn roll(&mut self, id: &str, current: &Value, nodes: &[Node], now: Duration) -> bool {
         let failed = |t: &&SimTask, since: Duration| {
             t.service == id && t.template == *current && t.created >= since && matches!(t.state, "failed" | "rejected" | "complete")
         };
@@ -200,7 +241,7 @@ impl Objects {
         let trouble = self.tasks.iter().find(|t| failed(t, since)).map(|t| t.id.clone());
         let mine: Vec<&SimTask> = self.tasks.iter().filter(|t| t.service == id && t.is_wanted()).collect();
         let monitor = number(&service.spec, "/UpdateConfig/Monitor").map_or(Duration::from_secs(5), Duration::from_nanos);
-        let settled = mine.iter().all(|t| t.template == *current && t.state == "running" && now >= t.since + monitor);
+        let settled = mine.iter().all(|t| is_current(t, current, nodes, &service.spec) && t.state == "running" && now >= t.since + monitor);
         let action = text(&service.spec, "/UpdateConfig/FailureAction").to_owned();
         let Some(service) = self.stored.get_mut(id) else { return false };
         match (trouble, state) {

@@ -5,6 +5,7 @@ mod drained;
 mod object;
 mod served;
 mod service;
+mod vacated;
 
 use balanced::Spread;
 use drained::WaitDrained;
@@ -20,12 +21,14 @@ use swarm_core::id::{HostName, StepId};
 use swarm_core::machine::{Outcome, Task};
 use swarm_core::observe::Observed;
 use swarm_core::plan::{Action, LintFinding, Plan, PlanPurpose, Step, Target, Work};
+use vacated::Vacate;
 
 pub(crate) use balanced::{Balanced, LABEL as BALANCE_LABEL};
 pub(crate) use drained::Drained;
 pub(crate) use object::{Create, Remove};
 pub(crate) use served::Served;
 pub(crate) use service::{Live, Put};
+pub(crate) use vacated::{Vacated, against, was};
 
 /// The name of this family in plans.
 pub(crate) const NAME: &str = "workload";
@@ -46,6 +49,8 @@ pub(crate) enum Data {
     Served(Served),
     /// Spread the tasks of a service.
     Balanced(Balanced),
+    /// Make the tasks of a service leave a node, or take back what made them.
+    Vacated(Vacated),
 }
 
 impl Data {
@@ -58,6 +63,8 @@ impl Data {
             Self::Drained(_) => "wait-drained".into(),
             Self::Served(_) => "run".into(),
             Self::Balanced(_) => "spread-service".into(),
+            Self::Vacated(vacated) if vacated.node.is_empty() => "restore-service".into(),
+            Self::Vacated(_) => "move-service".into(),
         }
     }
 
@@ -67,6 +74,7 @@ impl Data {
             Self::Put(put) => (Kind::Service, put.name()),
             Self::Remove(remove) => (remove.kind, remove.name.as_str()),
             Self::Balanced(balanced) => (Kind::Service, balanced.name.as_str()),
+            Self::Vacated(vacated) => (Kind::Service, vacated.name.as_str()),
             Self::Drained(drained) => return Target::Host(HostName::new(drained.host.clone())),
             Self::Served(served) => return Target::Host(HostName::new(served.host.clone())),
         };
@@ -104,6 +112,7 @@ impl Family for Workload {
             Data::Drained(drained) => Box::new(WaitDrained::new(drained)),
             Data::Served(served) => Box::new(Serve::new(served)),
             Data::Balanced(balanced) => Box::new(Spread::new(balanced)),
+            Data::Vacated(vacated) => Box::new(Vacate::new(vacated)),
         })
     }
 
@@ -150,7 +159,7 @@ impl Family for Workload {
                         say(step, "removes what belongs to no stack".into());
                     }
                 }
-                Data::Create(_) | Data::Drained(_) | Data::Served(_) | Data::Balanced(_) => {}
+                Data::Create(_) | Data::Drained(_) | Data::Served(_) | Data::Balanced(_) | Data::Vacated(_) => {}
             }
         }
         found
