@@ -98,7 +98,7 @@ fn the_same_seed_tells_the_same_story() {
 
 #[test]
 fn examples_over_the_simulator_show_what_they_say() {
-    for (name, expected) in [("conformance", "85 cases hold"), ("key_keeper", "Converged; a key is kept: true")] {
+    for (name, expected) in [("conformance", "89 cases hold"), ("key_keeper", "Converged; a key is kept: true")] {
         let output = std::process::Command::new(swarm_tests::cli::example(name)).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && text.contains(expected), "{name}: {output:?}");

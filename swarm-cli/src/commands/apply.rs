@@ -239,7 +239,7 @@ pub(super) async fn destroy(args: &DestroyArgs, format: Format) -> Result<u8, Fa
     listen(&stop);
     let apply = Apply::new(&spec, &fleet).progress(sink.as_ref()).stop(stop.clone());
     let force = if args.force { Force::Yes } else { Force::No };
-    let (plan, observed) = unless_stopped(&stop, async { Ok(apply.plan_destroy(force).await?) }).await?;
+    let (mut plan, mut observed) = unless_stopped(&stop, async { Ok(apply.plan_destroy(force).await?) }).await?;
     if format == Format::Text {
         show(&plan, Format::Text);
     }
@@ -250,8 +250,19 @@ pub(super) async fn destroy(args: &DestroyArgs, format: Format) -> Result<u8, Fa
     if !plan.is_empty() {
         let (lock, waited) = operator::take(&spec, &fleet, (&plan, &observed), "destroy", args.wait.wait, sink.as_ref()).await?;
         if waited {
-            lock.give_back().await;
-            return Err(Failure::Other("another run has worked on the swarm since the plan was shown; run again".into()));
+            let again = unless_stopped(&stop, async { Ok(apply.plan_destroy(force).await?) }).await;
+            let same = match again {
+                Ok((now, seen)) if now.steps == plan.steps => Ok((now, seen)),
+                Ok(_) => Err(Failure::Other("the swarm has changed since the plan was shown; run again".into())),
+                Err(failure) => Err(failure),
+            };
+            match same {
+                Ok(same) => (plan, observed) = same,
+                Err(failure) => {
+                    lock.give_back().await;
+                    return Err(failure);
+                }
+            }
         }
         held = Some(lock);
     }

@@ -9,16 +9,18 @@ use crate::host::{Command, Host};
 use crate::id::HostName;
 use crate::observe::{Observed, ObservedCluster};
 use crate::operators::{BEAT, Entry, Holder, JOURNAL, LOCK, Lock, QUIET, journal_body, judge, lock_body};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, PlanPurpose};
 use crate::report::Report;
 use crate::spec::ClusterSpec;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long one round of questions for the lock may take.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long the end of a run may take: the journal, and the lock.
+const END: Duration = Duration::from_secs(15);
 /// How often a swarm that is being made is tried.
 const SOON: Duration = Duration::from_millis(500);
 
@@ -63,6 +65,7 @@ pub struct Guard<'a, F: Fleet + ?Sized> {
     fleet: &'a F,
     holder: Holder,
     hosts: Vec<HostName>,
+    silent: Mutex<BTreeSet<HostName>>,
     folder: Option<Arc<dyn Host>>,
     began: Instant,
     /// Why there is no lock in the swarm, where there is none.
@@ -90,8 +93,17 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
         };
         let there = !hosts.is_empty();
         hosts.extend(spec.managers().map(|m| m.name.clone()).filter(|name| !hosts.contains(name)).collect::<Vec<_>>());
-        let guard =
-            Self { spec, fleet, holder: by.holder.clone(), hosts, folder: None, began: Instant::now(), without: None, taken_over: None };
+        let guard = Self {
+            spec,
+            fleet,
+            holder: by.holder.clone(),
+            hosts,
+            silent: Mutex::default(),
+            folder: None,
+            began: Instant::now(),
+            without: None,
+            taken_over: None,
+        };
         if there {
             return guard.take_in_swarm(&by).await;
         }
@@ -119,15 +131,29 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
             message: "no manager answers".into(),
         };
         let mut last = none();
-        for host in self.hosts.iter().filter_map(|name| self.spec.host(name)) {
-            let Ok(Ok(actor)) = timeout(ANSWER, self.fleet.actor(host)).await else { continue };
-            match timeout(ANSWER, question(actor.engine)).await {
-                Ok(Err(error)) if !is_answer(&error) => last = error,
-                Ok(answer) => return answer,
-                Err(_) => last = none(),
+        // Whoever did not answer is asked after the others from then on.
+        let (silent, first): (Vec<_>, Vec<_>) = self.hosts.iter().partition(|name| self.is_silent(name));
+        for host in first.into_iter().chain(silent).filter_map(|name| self.spec.host(name)) {
+            let asked = async {
+                match self.fleet.actor(host).await {
+                    Ok(actor) => Some(question(actor.engine).await),
+                    Err(_) => None,
+                }
+            };
+            match timeout(ANSWER, asked).await {
+                Ok(Some(Err(error))) if !is_answer(&error) => last = error,
+                Ok(Some(answer)) => return answer,
+                Ok(None) | Err(_) => last = none(),
+            }
+            if let Ok(mut silent) = self.silent.lock() {
+                silent.insert(host.name.clone());
             }
         }
         Err(last)
+    }
+
+    fn is_silent(&self, name: &HostName) -> bool {
+        self.silent.lock().is_ok_and(|silent| silent.contains(name))
     }
 
     async fn config(&self, name: &str) -> Result<Option<Object>, EngineError> {
@@ -273,10 +299,21 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
                 () = self.stays_alive(stop) => run.await,
             }
         };
-        let destroyed = plan.purpose == crate::plan::PlanPurpose::Destroy && report.verdict.as_ref().is_some_and(|v| v.converged);
-        // Where no swarm was made there is no journal.
+        // A swarm that was taken down has no journal, and neither has one that was not made.
+        let destroys = plan.purpose == PlanPurpose::Destroy;
+        let gone = destroys && report.verdict.as_ref().is_some_and(|v| v.converged);
         let made = self.folder.is_none() || report.steps.iter().any(|s| s.outcome.is_done());
-        let left = if destroyed || !made { Ok(()) } else { self.end(plan, &report).await };
+        let left = if gone || !made {
+            Ok(())
+        } else {
+            match timeout(if destroys { ANSWER } else { END }, self.end(plan, &report)).await {
+                Ok(left) => left,
+                Err(_) => {
+                    Err("the run does not stand in the journal, and its lock may be there still: no manager answers in time".to_owned())
+                }
+            }
+        };
+        let left = if destroys { Ok(()) } else { left };
         self.leave_host().await;
         (report, left.err())
     }

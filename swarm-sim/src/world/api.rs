@@ -58,6 +58,7 @@ impl Swarm {
             rotating_to: None,
             tokens,
             unlock_key: None,
+            locked_at: Duration::ZERO,
             services: Vec::new(),
             objects: super::objects::Objects::default(),
             tasks: BTreeSet::new(),
@@ -300,6 +301,7 @@ impl State {
         };
         let key = format!("SWMKEY-1-{}", self.id('k'));
         let tokens = if change.replace.is_empty() { Default::default() } else { (self.id('w'), self.id('m')) };
+        let now = self.now;
         let Some(s) = self.swarms.get_mut(swarm) else { return Said::No(words::not_in_swarm()) };
         let missing = change.settings.missing_in(&s.settings);
         let labels: BTreeMap<_, _> = change.labels.iter().filter(|(k, v)| s.labels.get(*k) != Some(v)).collect();
@@ -322,7 +324,7 @@ impl State {
         }
         s.labels.extend(labels.into_iter().map(|(k, v)| (k.clone(), v.clone())));
         match missing.autolock {
-            Some(true) => s.unlock_key = Some(key),
+            Some(true) => (s.unlock_key, s.locked_at) = (Some(key), now),
             Some(false) => s.unlock_key = None,
             None => {}
         }

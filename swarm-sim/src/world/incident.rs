@@ -50,6 +50,12 @@ impl State {
         self.notices_its_disk(host);
         let Some(Local::Active { swarm, node, control }) = self.hosts.get(host).map(|h| h.local.clone()) else { return };
         let autolock = self.swarms.get(swarm).is_some_and(|s| s.settings.autolock == Some(true));
+        // One that was away or cut off when managers were locked does not ask for a key (seen on engine 20.10).
+        let missed = self
+            .swarms
+            .get(swarm)
+            .is_some_and(|s| s.raft.get(&node).and_then(|voter| voter.silent_since).is_some_and(|since| since < s.locked_at));
+        let autolock = autolock && !missed;
         self.again(swarm, &node, Some(Duration::from_millis(300)));
         // The agent of one that has no log may find another manager, or only itself.
         let waits = !self.hosts.get(host).is_some_and(Host::is_mute) || self.rng.bool();
@@ -236,8 +242,10 @@ impl State {
             Incident::AutolockOn => {
                 let key = format!("SWMKEY-1-{}", self.id('k'));
                 self.some_swarm(|state, index| {
+                    let now = state.now;
                     state.swarms.get_mut(index).is_some_and(|s| {
                         let was = s.settings.autolock.replace(true);
+                        s.locked_at = now;
                         s.version += 1;
                         was != Some(true) && s.unlock_key.replace(key).is_none()
                     })

@@ -106,8 +106,10 @@ impl State {
         let now = self.now;
         let mut steady = true;
         for id in voters {
-            let linked = self.host_of(index, &id).is_some_and(|host| self.linked(&leads_on, &host));
-            let reached = self.lives(index, &id) && linked || self.answers_for(index, &id);
+            let host = self.host_of(index, &id);
+            let linked = host.as_ref().is_some_and(|host| self.linked(&leads_on, host));
+            let hears = self.lives(index, &id) && linked;
+            let reached = hears || self.answers_for(index, &id);
             let Some(voter) = self.swarms.get_mut(index).and_then(|s| s.raft.get_mut(&id)) else { continue };
             if reached {
                 voter.silent_since = None;
@@ -285,6 +287,10 @@ impl State {
             return true;
         }
         let Some(through) = h.joined_through else { return false };
+        // One that hears no manager does not know of its promotion (seen on engine 20.10).
+        if !self.reports(index, &host) {
+            return false;
+        }
         let manages = |name: &HostName| {
             self.hosts.get(name).is_some_and(|m| {
                 m.powered && self.linked(&host, name) && matches!(&m.local, Local::Active { swarm, control: true, .. } if *swarm == index)

@@ -83,6 +83,8 @@ pub(crate) struct Swarm {
     pub(crate) rotating_to: Option<u32>,
     pub(crate) tokens: (String, String),
     pub(crate) unlock_key: Option<String>,
+    /// Since when managers lock themselves.
+    pub(crate) locked_at: Duration,
     pub(crate) services: Vec<Service>,
     pub(crate) tasks: BTreeSet<Task>,
     pub(crate) objects: Objects,
