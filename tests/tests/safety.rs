@@ -401,3 +401,27 @@ async fn what_another_operator_joins_in_the_same_second_survives_the_clean_up() 
     names.sort();
     assert_eq!(names, ["m1", "m2", "m3", "w1", "w2"]);
 }
+
+/// It does not know of its demotion: it names no leader as one without a log does, and is whole. It is not taken out for that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demoted_manager_that_is_cut_off_stays_in() {
+    let lab = TestLab::up(3, 0);
+    converge(&lab.text(&lab.all(""))).await;
+    let id = lab.docker("m3", &["info", "--format", "{{.Swarm.NodeID}}"]);
+    for other in ["m1", "m2"] {
+        lab.host("m3").cut(lab.host(other).address).unwrap();
+        lab.host(other).cut(lab.host("m3").address).unwrap();
+    }
+    eventually("m3 is missed", Duration::from_secs(60), || managers(&lab, "m1").iter().any(|m| m.ends_with("Unreachable"))).await;
+    lab.docker("m1", &["node", "demote", id.trim()]);
+    let listed = |what: &str| lab.nodes("m1").iter().any(|n| n.contains(what));
+    eventually("m3 is no manager", Duration::from_secs(60), || managers(&lab, "m1").len() == 2 && listed("worker Down")).await;
+    let file = lab.file(&lab.text(&[("m1", "manager", ""), ("m2", "manager", ""), ("m3", "worker", "")]));
+    let ran = run(&["apply", "-f", file.to_str().unwrap(), "--yes"]);
+    assert!(ran.code == 3 || ran.code == 1, "{ran:?}");
+    let is = lab.docker("m3", &["info", "--format", "{{.Swarm.LocalNodeState}} {{.Swarm.NodeID}} {{.Swarm.ControlAvailable}}"]);
+    assert_eq!(is.trim(), format!("active {} true", id.trim()), "{ran:?}");
+    ["m1", "m2", "m3"].iter().for_each(|host| lab.host(host).heal().unwrap());
+    eventually("m3 is a worker", Duration::from_secs(120), || run(&["apply", "-f", file.to_str().unwrap(), "--yes"]).code == 0).await;
+    assert_eq!(lab.docker("m3", &["info", "--format", "{{.Swarm.NodeID}} {{.Swarm.ControlAvailable}}"]).trim(), format!("{} false", id.trim()));
+}

@@ -30,8 +30,10 @@ pub fn unhealthy<'a>(nodes: &'a [NodeFacts], changing: Option<&NodeId>) -> Optio
 /// cannot answer its leader from then on, whatever is restarted (swarmkit `manager/state/raft/raft.go`, JoinAndStart; seen on engines 20.10).
 pub fn cannot_answer<'a>(observed: &Observed, seen: &'a ObservedHost) -> Option<&'a NodeFacts> {
     let leads = |n: &&NodeFacts| n.leads();
-    // It stays so when it is demoted: what it would learn of that, it would have to ask its leader.
-    let node = seen.node.as_ref().filter(|n| (n.manager.is_none() || n.is_reachable_manager()) && !leads(n))?;
+    // It stays so when it is demoted: what it would learn of that, it would have to ask its leader. Where the managers do not hear it, it may
+    // be cut off from them and not know of its demotion: then it is whole.
+    let is_heard = |n: &&NodeFacts| n.is_reachable_manager() || (n.manager.is_none() && n.state == NodeState::Ready);
+    let node = seen.node.as_ref().filter(|n| is_heard(n) && !leads(n))?;
     // A question that it did not answer proves nothing: it says itself that it names no swarm.
     let nameless = seen.report.engine.as_ref().is_ok_and(|e| e.swarm.manages() && e.swarm.cluster.is_none());
     let member = matches!(seen.state, HostState::Member { .. });

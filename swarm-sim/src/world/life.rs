@@ -238,13 +238,15 @@ impl State {
                 }
                 (Role::Worker, true) => self.again(index, &id, Some(Duration::from_secs(5))),
                 (Role::Worker, false) => {
-                    // One without a log does not hear of its role.
-                    let mute = self.host_of(index, &id).and_then(|h| self.hosts.get(&h)).is_some_and(super::host::Host::is_mute);
-                    let lives = self.lives(index, &id);
-                    if lives && !mute {
+                    // One without a log does not hear of its role, and neither does one that reaches no manager: it goes on as a manager
+                    // (seen on engine 20.10).
+                    let host = self.host_of(index, &id);
+                    let mute = host.as_ref().and_then(|h| self.hosts.get(h)).is_some_and(super::host::Host::is_mute);
+                    let hears = self.lives(index, &id) && host.is_some_and(|h| self.reports(index, &h));
+                    if hears && !mute {
                         self.become_member(index, &id, false);
                     }
-                    self.again(index, &id, (!lives).then_some(Duration::from_secs(5)));
+                    self.again(index, &id, (!hears).then_some(Duration::from_secs(5)));
                 }
             }
         }
