@@ -6,7 +6,7 @@ LAB := .lab/lab/swarm.yaml
 # Stories wait more than they compute: so many labs run side by side.
 LABS ?= 6
 
-.PHONY: api messages install small up down test test-all units bench verify fix setup build deny explore explore-real fuzz mutants
+.PHONY: api messages install small up down test test-all units bench verify fix setup build deny explore explore-real fuzz mutants msrv
 export CARGO LABS
 
 up: setup build
@@ -81,7 +81,14 @@ verify: setup
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --target-dir target/doc-check
 	$(MAKE) deny
+	$(MAKE) msrv
 	$(MAKE) test
+
+# The oldest Rust that the manifests promise builds everything.
+MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+msrv:
+	@rustup toolchain list | grep -q '^$(MSRV)' || rustup toolchain install $(MSRV) --profile minimal
+	CARGO_TARGET_DIR=target/msrv $(CARGO) +$(MSRV) check --locked --workspace
 
 # The small program for images: one static file where the target for it is installed.
 MUSL := $(shell uname -m)-unknown-linux-musl

@@ -139,6 +139,9 @@ pub(crate) enum StackCommand {
         /// Tasks that ended too.
         #[arg(short, long)]
         all: bool,
+        /// Look again every two seconds, until Ctrl-C.
+        #[arg(short = 'w', long)]
+        watch: bool,
     },
     /// List the services of a stack.
     Services {
@@ -184,6 +187,9 @@ pub(crate) enum ServiceCommand {
         /// Tasks that ended too.
         #[arg(short, long)]
         all: bool,
+        /// Look again every two seconds, until Ctrl-C.
+        #[arg(short = 'w', long)]
+        watch: bool,
     },
     /// Print a service as its manager has it.
     Inspect {

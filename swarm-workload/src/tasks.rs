@@ -131,7 +131,9 @@ fn trouble(service: &str, place: &str, tasks: &[&Object]) -> Option<TaskTrouble>
     if matches!(&*text(newest, "/Status/State"), "running" | "complete" | "shutdown" | "remove") {
         return None;
     }
-    let said = tasks.iter().find(|t| !text(t, "/Status/Err").is_empty())?;
+    // What waited for a node and is not wanted any more is no trouble: the engine gives it a minute to end before the next one starts.
+    let counts = |t: &&&Object| text(t, "/Status/State") != "pending" || text(t, "/DesiredState") == "running";
+    let said = tasks.iter().filter(counts).find(|t| !text(t, "/Status/Err").is_empty())?;
     Some(described(service, place, said))
 }
 
@@ -205,6 +207,15 @@ mod tests {
         assert!(progress(&service(2, "completed"), &two).is_there());
         assert!(!progress(&service(2, "updating"), &two).is_there());
         assert!(progress(&service(0, ""), &[]).is_there());
+    }
+
+    #[test]
+    fn what_waited_for_a_node_and_goes_is_no_trouble() {
+        let old = task(1, "1", "shutdown", "pending", "no suitable node");
+        let seen = progress(&service(1, "rollback_started"), &[old.clone(), task(1, "2", "ready", "ready", "")]);
+        assert_eq!(seen.troubles, []);
+        let seen = progress(&service(1, "updating"), &[old, task(1, "2", "running", "pending", "no suitable node")]);
+        assert_eq!(seen.troubles.len(), 1);
     }
 
     #[test]

@@ -423,5 +423,8 @@ async fn a_demoted_manager_that_is_cut_off_stays_in() {
     assert_eq!(is.trim(), format!("active {} true", id.trim()), "{ran:?}");
     ["m1", "m2", "m3"].iter().for_each(|host| lab.host(host).heal().unwrap());
     eventually("m3 is a worker", Duration::from_secs(120), || run(&["apply", "-f", file.to_str().unwrap(), "--yes"]).code == 0).await;
-    assert_eq!(lab.docker("m3", &["info", "--format", "{{.Swarm.NodeID}} {{.Swarm.ControlAvailable}}"]).trim(), format!("{} false", id.trim()));
+    assert_eq!(
+        lab.docker("m3", &["info", "--format", "{{.Swarm.NodeID}} {{.Swarm.ControlAvailable}}"]).trim(),
+        format!("{} false", id.trim())
+    );
 }

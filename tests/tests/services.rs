@@ -2,6 +2,7 @@
 
 use crate::deploys::Bed;
 use serde_json::Value;
+use std::io::BufRead;
 
 #[tokio::test]
 async fn a_service_is_made_and_changed_by_flags() {
@@ -46,6 +47,18 @@ async fn a_service_is_made_and_changed_by_flags() {
     assert_eq!(bed.all_containers("web").len(), 2);
     let again = swarm(&create);
     assert!(again.code == 1 && again.err.contains("service update"), "{again:?}");
+
+    // Tasks that are watched are printed again when they change, and it ends with Ctrl-C.
+    let mut watched = bed.begin_first(&["service", "ps"], &["web", "--watch"]);
+    let mut lines = std::io::BufReader::new(watched.stdout.take().unwrap()).lines();
+    let mut until = |word: &str| lines.by_ref().map_while(Result::ok).find(|line| line.contains("web.") && line.contains(word)).unwrap();
+    until("running");
+    bed.lab.docker("m1", &["service", "update", "-d", "--limit-cpu", "64", "--reserve-cpu", "64", "web"]);
+    until("no suitable node");
+    swarm_tests::lab::sh(&["kill", "-INT", &watched.id().to_string()]);
+    assert_eq!(watched.wait().unwrap().code(), Some(130));
+    let back = swarm(&["service", "rollback", "web"]);
+    assert_eq!(back.code, 0, "{back:?}");
 
     let update = ["service", "update", "--env-add", "COLOUR=red", "--label-add", "team=a", "--resolve-image", "never", "web"];
     let dry = swarm(&[&["service", "update", "--dry-run"], update.get(2..).unwrap()].concat());

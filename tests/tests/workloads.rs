@@ -138,6 +138,30 @@ fn scale_restart_and_rollback_change_nothing_else() {
     });
 }
 
+/// An update that finds no node is rolled back: the engine gives what waited for one a minute to end, and that is waited for.
+#[test]
+fn a_rollback_out_of_an_update_without_a_place() {
+    swarm_sim::run(async {
+        let file = spec(FILE);
+        let world = ready(&file, 8).await;
+        deploy(&world, &file, &stack(vec![service("app_web", "web:1", 2)]), DeployOptions::default()).await;
+        let edits = |edit: Edit| EditServices {
+            spec: &file,
+            edits: BTreeMap::from([("app_web".to_owned(), edit)]),
+            detach: false,
+            images: ImageOptions::default(),
+        };
+        let given = vec![("constraint-add".into(), "node.hostname==nowhere".into())];
+        let intent = edits(Edit::Flags { given, force: false });
+        let report = carry(&world, &file, &intent).await.unwrap();
+        assert!(report.ending != Ending::Converged && format!("{report:?}").contains("find no node"), "{report:?}");
+        let intent = edits(Edit::Rollback);
+        let report = carry(&world, &file, &intent).await.unwrap();
+        assert_eq!(report.ending, Ending::Converged, "{report:?}\n{}", world.story());
+        quiet(&world);
+    });
+}
+
 #[test]
 fn a_secret_is_rotated_and_the_old_ones_go() {
     swarm_sim::run(async {

@@ -1,13 +1,12 @@
 //! `swarm verify` and `swarm status`: they look and change nothing.
 
-use super::work::Session;
+use super::work::{Picture, Session, watched};
 use crate::args::{Common, Format, StatusArgs, VerifyArgs};
 use crate::failure::{self, Failure};
 use crate::{fleet, output, progress, source};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::io::IsTerminal as _;
 use std::time::Duration;
 use swarm_core::driver::{NoProgress, settle};
 use swarm_core::engine::{Kind, Object, Query};
@@ -19,9 +18,6 @@ use swarm_core::spec::Role;
 use swarm_core::verify::verify_key;
 use swarm_core::what_if::{Loss, loss, losses};
 use swarm_core::{Apply, ClusterSpec};
-
-/// How often a picture that is watched is taken.
-const AGAIN: Duration = Duration::from_secs(2);
 
 pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Failure> {
     let spec = source::cluster(&args.common)?;
@@ -61,39 +57,9 @@ pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Fail
 pub(super) async fn status(args: &StatusArgs, format: Format) -> Result<u8, Failure> {
     let session = Session::open(&args.common).await?;
     let limit = source::limit(&args.limit, &session.spec)?;
-    let (mut shown, healthy) = picture(&session, limit.as_ref(), args.wide, format).await;
-    show(&shown, false);
-    if args.watch {
-        loop {
-            tokio::time::sleep(AGAIN).await;
-            let (now, _) = picture(&session, limit.as_ref(), args.wide, format).await;
-            if now != shown {
-                show(&now, format == Format::Text && std::io::stdout().is_terminal());
-            }
-            shown = now;
-        }
-    }
+    let look = async || Ok(picture(&session, limit.as_ref(), args.wide, format).await);
+    let healthy = watched("status", args.watch, format, look).await?;
     Ok(if healthy { 0 } else { failure::NOT_CONVERGED })
-}
-
-/// What one look shows.
-#[derive(PartialEq)]
-enum Picture {
-    Text { table: String, warnings: Vec<String> },
-    Json(Value),
-}
-
-fn show(picture: &Picture, over: bool) {
-    match picture {
-        Picture::Text { table, warnings } => {
-            if over {
-                output::clear_screen();
-            }
-            output::data(table);
-            warnings.iter().for_each(|warning| output::note(&format!("warning: {warning}")));
-        }
-        Picture::Json(document) => output::json("status", document),
-    }
 }
 
 async fn picture(session: &Session, limit: Option<&BTreeSet<HostName>>, wide: bool, format: Format) -> (Picture, bool) {

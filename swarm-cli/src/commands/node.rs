@@ -1,6 +1,6 @@
 //! `swarm node`.
 
-use super::work::{How, Session, carry, print_object};
+use super::work::{How, Session, carry, print_object, watched};
 use crate::args::{Common, Format};
 use crate::args_work::{NodeArgs, NodeCommand};
 use crate::failure::Failure;
@@ -124,6 +124,6 @@ async fn ps(args: &NodeArgs, format: Format) -> Result<u8, Failure> {
     let ids: Vec<&str> =
         named(&session, &args.hosts)?.iter().filter_map(|host| observed.hosts.get(host)?.node.as_ref().map(|n| n.id.as_str())).collect();
     let here: Vec<Object> = tasks.iter().filter(|t| t.text("/NodeID").is_some_and(|id| ids.contains(&&*id))).cloned().collect();
-    super::service::task_table("node ps", &here, services, &observed, false, format);
-    Ok(0)
+    let look = async || Ok((super::service::task_picture(&here, services, &observed, false, format), 0));
+    watched("node ps", false, format, look).await
 }

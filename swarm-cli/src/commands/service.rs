@@ -1,6 +1,6 @@
 //! `swarm service`.
 
-use super::work::{How, Session, carry, number, print_object, table};
+use super::work::{How, Picture, Session, carry, number, print_object, table, table_text, watched};
 use crate::args::Format;
 use crate::args_swarm::RebalanceArgs;
 use crate::args_work::{ChangeHow, ImageHow, ResolveImage, ServiceCommand};
@@ -23,19 +23,21 @@ pub(super) async fn run(command: &ServiceCommand, format: Format) -> Result<u8, 
             service_table("service ls", lists.first().map_or(&[], Vec::as_slice), format);
             Ok(0)
         }
-        ServiceCommand::Ps { common, services, all } => {
+        ServiceCommand::Ps { common, services, all, watch } => {
             let session = Session::open(common).await?;
             let wants = [Query::all(Kind::Task), Query::all(Kind::Service)];
-            let (observed, lists) = session.objects(&wants).await?;
-            let [tasks, known] = lists.as_slice() else { return Ok(1) };
-            let chosen: Vec<Object> = known.iter().filter(|s| services.iter().any(|n| n == s.name() || n == s.id())).cloned().collect();
-            if let Some(missing) = services.iter().find(|n| !chosen.iter().any(|s| *n == s.name() || *n == s.id())) {
-                return Err(Failure::Other(format!("there is no service {missing}")));
-            }
-            let of = |t: &&Object| chosen.iter().any(|s| t.text("/ServiceID").as_deref() == Some(s.id()));
-            let tasks: Vec<Object> = tasks.iter().filter(of).cloned().collect();
-            task_table("service ps", &tasks, &chosen, &observed, *all, format);
-            Ok(0)
+            let look = async || {
+                let (observed, lists) = session.objects(&wants).await?;
+                let (tasks, known) = (lists.first().map_or(&[][..], Vec::as_slice), lists.get(1).map_or(&[][..], Vec::as_slice));
+                let chosen: Vec<Object> = known.iter().filter(|s| services.iter().any(|n| n == s.name() || n == s.id())).cloned().collect();
+                if let Some(missing) = services.iter().find(|n| !chosen.iter().any(|s| *n == s.name() || *n == s.id())) {
+                    return Err(Failure::Other(format!("there is no service {missing}")));
+                }
+                let of = |t: &&Object| chosen.iter().any(|s| t.text("/ServiceID").as_deref() == Some(s.id()));
+                let tasks: Vec<Object> = tasks.iter().filter(of).cloned().collect();
+                Ok((task_picture(&tasks, &chosen, &observed, *all, format), 0))
+            };
+            watched("service ps", *watch, format, look).await
         }
         ServiceCommand::Inspect { common, service } => {
             let session = Session::open(common).await?;
@@ -247,7 +249,7 @@ pub(super) fn service_table(command: &str, services: &[Object], format: Format) 
 }
 
 /// Tasks, the newest of each place first; older ones where they are wanted.
-pub(super) fn task_table(command: &str, tasks: &[Object], services: &[Object], observed: &Observed, all: bool, format: Format) {
+pub(super) fn task_picture(tasks: &[Object], services: &[Object], observed: &Observed, all: bool, format: Format) -> Picture {
     let names: BTreeMap<&str, &str> = services.iter().map(|s| (s.id(), s.name())).collect();
     let nodes: BTreeMap<&str, &str> =
         observed.view().map_or(&[][..], |v| &v.nodes).iter().map(|n| (n.id.as_str(), n.hostname.as_str())).collect();
@@ -277,14 +279,15 @@ pub(super) fn task_table(command: &str, tasks: &[Object], services: &[Object], o
                 let error = text(t, "/Status/Err");
                 vec![short(t.id()), name(t), host(&text(t, "/NodeID")), text(t, "/DesiredState"), text(t, "/Status/State"), error]
             };
-            table(&["ID", "NAME", "NODE", "DESIRED", "STATE", "ERROR"], rows.iter().map(row).collect());
+            let table = table_text(&["ID", "NAME", "NODE", "DESIRED", "STATE", "ERROR"], rows.iter().map(row).collect());
+            Picture::Text { table, warnings: Vec::new() }
         }
         _ => {
             let row = |t: &&Object| {
                 json!({ "id": t.id(), "name": name(t), "node": host(&text(t, "/NodeID")), "desired": text(t, "/DesiredState"),
                     "state": text(t, "/Status/State"), "error": text(t, "/Status/Err") })
             };
-            output::json(command, &json!({ "tasks": rows.iter().map(row).collect::<Vec<_>>() }));
+            Picture::Json(json!({ "tasks": rows.iter().map(row).collect::<Vec<_>>() }))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `swarm stack`.
 
-use super::service::{replicas, task_table};
-use super::work::{How, Session, carry, table};
+use super::service::{replicas, task_picture};
+use super::work::{How, Session, carry, table, watched};
 use crate::args::Format;
 use crate::args_work::{ComposeArgs, DeployHow, ResolveImage, StackCommand};
 use crate::failure::Failure;
@@ -35,17 +35,16 @@ pub(super) async fn run(command: &StackCommand, format: Format) -> Result<u8, Fa
             deploy(&session, &read, how, format, Going { dry_run: true, detach: false, yes: false }).await
         }
         StackCommand::Ls { common } => ls(&Session::open(common).await?, format).await,
-        StackCommand::Ps { common, name, all } => {
+        StackCommand::Ps { common, name, all, watch } => {
             let session = Session::open(common).await?;
             let label = format!("{NAMESPACE_LABEL}={name}");
             let wants = [Query::all(Kind::Task).with("label", label.clone()), Query::all(Kind::Service).with("label", label)];
-            let (observed, lists) = session.objects(&wants).await?;
-            let [tasks, services] = lists.as_slice() else { return Ok(1) };
-            if services.is_empty() {
-                return Err(Failure::Other(format!("there is no stack {name}")));
-            }
-            task_table("stack ps", tasks, services, &observed, *all, format);
-            Ok(0)
+            let look = async || {
+                let (observed, lists) = session.objects(&wants).await?;
+                let services = lists.get(1).filter(|s| !s.is_empty()).ok_or_else(|| Failure::Other(format!("there is no stack {name}")))?;
+                Ok((task_picture(lists.first().map_or(&[], Vec::as_slice), services, &observed, *all, format), 0))
+            };
+            watched("stack ps", *watch, format, look).await
         }
         StackCommand::Services { common, name } => {
             let session = Session::open(common).await?;

@@ -8,6 +8,7 @@ use crate::{fleet, operator, output, progress, source};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::io::IsTerminal;
 use std::time::Duration;
 use swarm_backup::Backups;
 use swarm_core::driver::KeyKeeper;
@@ -203,8 +204,60 @@ fn tell(command: &str, report: &Report, format: Format, done: &str) {
     });
 }
 
+/// What one look shows.
+#[derive(PartialEq)]
+pub(super) enum Picture {
+    Text { table: String, warnings: Vec<String> },
+    Json(serde_json::Value),
+}
+
+impl Picture {
+    fn show(&self, command: &str, over: bool) {
+        match self {
+            Self::Text { table, warnings } => {
+                if over {
+                    output::clear_screen();
+                }
+                output::data(table);
+                warnings.iter().for_each(|warning| output::note(&format!("warning: {warning}")));
+            }
+            Self::Json(document) => output::json(command, document),
+        }
+    }
+}
+
+/// How often a picture that is watched is taken.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Shows what a look gives, and where it is watched again whenever it differs. The answer is that of the first look.
+pub(super) async fn watched<T>(
+    command: &str,
+    watch: bool,
+    format: Format,
+    mut look: impl AsyncFnMut() -> Result<(Picture, T), Failure>,
+) -> Result<T, Failure> {
+    let (mut shown, answer) = look().await?;
+    shown.show(command, false);
+    if !watch {
+        return Ok(answer);
+    }
+    loop {
+        tokio::time::sleep(AGAIN).await;
+        // What cannot be had now can be had at the next look.
+        let Ok((now, _)) = look().await else { continue };
+        if now != shown {
+            now.show(command, format == Format::Text && std::io::stdout().is_terminal());
+        }
+        shown = now;
+    }
+}
+
 /// A table for people.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) {
+    output::data(&table_text(header, rows));
+}
+
+pub(super) fn table_text(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header);
@@ -212,7 +265,7 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) {
         table.add_row(row.into_iter().map(|cell| output::clean(&cell).replace('\n', " ")).collect::<Vec<_>>());
     }
     let lines: Vec<String> = table.to_string().lines().map(|l| l.trim_end().trim_start_matches(' ').to_owned()).collect();
-    output::data(&lines.join("\n"));
+    lines.join("\n")
 }
 
 /// Prints one object without anything that is a secret.

@@ -9,6 +9,8 @@ use std::time::Duration;
 use swarm_core::observe::NodeState;
 use swarm_core::spec::Availability;
 
+/// How long a task that is updated away has to say that it has ended, before the next one starts in its place.
+const OLD_TASK: Duration = Duration::from_secs(60);
 /// How long a task takes to run once it has a node.
 const STARTS: Duration = Duration::from_millis(600);
 
@@ -65,6 +67,10 @@ impl Objects {
             if node.is_some_and(|n| n.availability == Availability::Drain) && task.is_wanted() {
                 task.desired = "shutdown";
             }
+            // No one says of a task without a node that it has ended (swarmkit `manager/orchestrator/restart`, `defaultOldTaskTimeout`).
+            if !task.is_wanted() && task.state == "pending" && now < task.since + OLD_TASK {
+                continue;
+            }
             if !task.is_wanted() && !task.has_ended() {
                 if now >= task.since + Duration::from_millis(300) || task.state != "running" {
                     (task.state, task.since) = ("shutdown", now);
@@ -76,6 +82,7 @@ impl Objects {
                 ("preparing", Some(ImageKind::Missing)) if now >= task.since + STARTS => {
                     task.end("rejected", format!("No such image: {image}"), now);
                 }
+                ("ready", _) if now >= task.since + OLD_TASK => (task.state, task.since) = ("preparing", now),
                 ("preparing", _) if now >= task.since + STARTS => (task.state, task.since) = ("running", now),
                 ("running", Some(ImageKind::Crashes)) if now >= task.since + RUNS => {
                     task.end("failed", "task: non-zero exit (1)".into(), now)
@@ -188,9 +195,11 @@ impl Objects {
             if !replace && !beside {
                 continue;
             }
+            let mut held = false;
             if beside {
                 // Nothing ends yet.
             } else if let Some(old) = alive.and_then(|found| self.tasks.get_mut(found)) {
+                held = old.state == "pending";
                 (old.desired, old.since) = ("shutdown", now);
                 under_way += 1;
             }
@@ -202,6 +211,7 @@ impl Objects {
             };
             let Some(task) = ids.next() else { break };
             let (state, error) = match &node {
+                Some(_) if held => ("ready", String::new()),
                 Some(_) => ("preparing", String::new()),
                 None => ("pending", format!("no suitable node (scheduling constraints not satisfied on {} nodes)", nodes.len())),
             };
