@@ -7,7 +7,9 @@
 //! use swarm_compose::{Source, read};
 //! let source = Source { name: "app.yml".into(), text: "services:\n  web: { image: nginx }\n".into() };
 //! let no_files = |_: &std::path::Path| Err("there are no files here".to_owned());
-//! let read = read("app", &[source], &swarm_compose::Context { variable: &|_| None, file: &no_files, folder: "/".into() }).unwrap();
+//! let read = read("app", &[source], &swarm_compose::Context {
+//!     variable: &|_| None, file: &no_files, command: &|_| Err("no commands".into()), folder: "/".into(),
+//! }).unwrap();
 //! assert_eq!(read.stack.services[0].name, "app_web");
 //! ```
 
@@ -48,6 +50,8 @@ pub struct Context<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// Reads a file.
     pub file: &'a dyn Fn(&Path) -> Result<Vec<u8>, String>,
+    /// Runs a program, of a secret or a config whose content it writes; the error never holds what it wrote.
+    pub command: &'a dyn Fn(&[String]) -> Result<Vec<u8>, String>,
     /// What relative paths start from: the folder of the first file.
     pub folder: PathBuf,
 }

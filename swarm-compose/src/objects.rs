@@ -12,6 +12,9 @@ const SECRET_LIMIT: usize = 500 * 1024;
 /// The largest config that engines from 28 on take; older ones take 500 KiB.
 const CONFIG_LIMIT: usize = 1000 * 1024;
 
+const SECRET: &[&str] = &["name", "file", "environment", "command", "external", "labels", "driver", "driver_opts", "template_driver"];
+const CONFIG: &[&str] = &["name", "file", "environment", "command", "external", "labels", "template_driver"];
+
 const TOP: &[&str] = &["version", "services", "networks", "volumes", "secrets", "configs"];
 
 impl Reader<'_> {
@@ -229,8 +232,7 @@ impl Reader<'_> {
     }
 
     fn secret(&mut self, entry: &Entry, path: &str) {
-        let Some(read) = self.file_object(entry, path, &["name", "file", "external", "labels", "driver", "driver_opts", "template_driver"])
-        else {
+        let Some(read) = self.file_object(entry, path, SECRET) else {
             return;
         };
         self.secrets.insert(entry.key.clone(), read.name.clone());
@@ -249,29 +251,31 @@ impl Reader<'_> {
                 if data.is_empty() || data.len() > SECRET_LIMIT {
                     let message =
                         if data.is_empty() { "the secret is empty".to_owned() } else { format!("the secret has {} KiB", data.len() >> 10) };
-                    self.say(node.at, &format!("{path}.file"), message, "a secret has 1 byte to 500 KiB");
+                    self.say(node.at, path, message, "a secret has 1 byte to 500 KiB");
                 }
                 self.payloads.add(&payload, &data);
                 self.out.secrets.push(SecretWanted { name: read.name, spec: Json::Object(spec), payload: Some(payload) });
             }
-            (None, None) => self.say(entry.at, path, "it has neither a file nor a driver", "add file:, or external: true"),
+            (None, None) => {
+                self.say(entry.at, path, "it has neither a file nor a driver", "add file:, environment:, command: or external: true")
+            }
         }
     }
 
     fn config(&mut self, entry: &Entry, path: &str) {
-        let Some(read) = self.file_object(entry, path, &["name", "file", "external", "labels", "template_driver"]) else { return };
+        let Some(read) = self.file_object(entry, path, CONFIG) else { return };
         self.configs.insert(entry.key.clone(), read.name.clone());
         if read.external {
             self.out.external_configs.insert(read.name);
             return;
         }
         let Some((data, node)) = read.data else {
-            return self.say(entry.at, path, "it has no file", "add file:, or external: true");
+            return self.say(entry.at, path, "it has no file", "add file:, environment:, command: or external: true");
         };
         if data.is_empty() || data.len() > CONFIG_LIMIT {
             let message =
                 if data.is_empty() { "the config is empty".to_owned() } else { format!("the config has {} KiB", data.len() >> 10) };
-            self.say(node.at, &format!("{path}.file"), message, "a config has 1 byte to 1000 KiB (500 KiB before engine 28)");
+            self.say(node.at, path, message, "a config has 1 byte to 1000 KiB (500 KiB before engine 28)");
         }
         let payload = format!("config:{}", read.name);
         let digest = hmac_sha256::Hash::hash(&data).iter().map(|b| format!("{b:02x}")).collect();
@@ -280,7 +284,8 @@ impl Reader<'_> {
     }
 
     fn file_object<'n>(&mut self, entry: &'n Entry, path: &str, keys: &[&str]) -> Option<FileObject<'n>> {
-        let (mut name, mut external, mut labels, mut file, mut driver, mut options) = (None, false, BTreeMap::new(), None, None, None);
+        let (mut name, mut external, mut labels, mut driver, mut options) = (None, false, BTreeMap::new(), None, None);
+        let mut sources: Vec<(ContentFrom, &Node)> = Vec::new();
         let mut spec = Map::new();
         let mut others = Vec::new();
         for key in self.entries(&entry.node, path) {
@@ -294,7 +299,9 @@ impl Reader<'_> {
                     continue;
                 }
                 "labels" => labels = self.labels(&key.node, &at),
-                "file" => file = self.text(&key.node, &at).map(|file| (file, &key.node)),
+                "file" => sources.extend(self.text(&key.node, &at).map(|file| (ContentFrom::File(file), &key.node))),
+                "environment" => sources.extend(self.text(&key.node, &at).map(|name| (ContentFrom::Variable(name), &key.node))),
+                "command" => sources.push((ContentFrom::Command(self.texts(&key.node, &at)), &key.node)),
                 "driver" => driver = self.text(&key.node, &at),
                 "driver_opts" => options = Some(self.options(&key.node, &at)),
                 _ => {
@@ -310,17 +317,18 @@ impl Reader<'_> {
         self.only_external(external, &others, path);
         let name = name.unwrap_or_else(|| if external { entry.key.clone() } else { self.scoped(&entry.key) });
         spec.insert("Labels".into(), self.stack_labels(labels));
-        let data = match file.filter(|_| !external) {
-            Some((file, node)) => {
-                let full = self.context.folder.join(expand(&file, self.context));
-                match (self.context.file)(&full) {
-                    Ok(data) => Some((data, node)),
-                    Err(why) => {
-                        self.say(node.at, &format!("{path}.file"), format!("{} cannot be read: {why}", full.display()), "correct the path");
-                        return None;
-                    }
+        if let [_, (_, second), ..] = &sources[..] {
+            self.say(second.at, path, "its content comes from two places", "write one of file:, environment: and command:");
+            return None;
+        }
+        let data = match sources.pop().filter(|_| !external) {
+            Some((from, node)) => match self.content(&from) {
+                Ok(data) => Some((data, node)),
+                Err((why, fix)) => {
+                    self.say(node.at, &format!("{path}.{}", from.key()), why, fix);
+                    return None;
                 }
-            }
+            },
             None => None,
         };
         let driver = driver.map(|name| match options {
@@ -328,6 +336,44 @@ impl Reader<'_> {
             None => json!({ "Name": name }),
         });
         Some(FileObject { name, external, spec, driver, data })
+    }
+}
+
+/// Where the content of a secret or a config comes from.
+enum ContentFrom {
+    File(String),
+    Variable(String),
+    Command(Vec<String>),
+}
+
+impl ContentFrom {
+    fn key(&self) -> &'static str {
+        match self {
+            Self::File(_) => "file",
+            Self::Variable(_) => "environment",
+            Self::Command(_) => "command",
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// The content, or what is wrong and what to do.
+    fn content(&self, from: &ContentFrom) -> Result<Vec<u8>, (String, &'static str)> {
+        match from {
+            ContentFrom::File(file) => {
+                let full = self.context.folder.join(expand(file, self.context));
+                (self.context.file)(&full).map_err(|why| (format!("{} cannot be read: {why}", full.display()), "correct the path"))
+            }
+            ContentFrom::Variable(name) => {
+                let unset = || (format!("the variable {name} is not set"), "set it, or give it with --env-file");
+                (self.context.variable)(name).map(String::into_bytes).ok_or_else(unset)
+            }
+            ContentFrom::Command(argv) if argv.is_empty() => Err(("it is empty".into(), "write the program and its arguments as a list")),
+            ContentFrom::Command(argv) => {
+                let failed = |why| (format!("{}: {why}", argv.first().map_or("", String::as_str)), "run it by hand to see why");
+                (self.context.command)(argv).map_err(failed)
+            }
+        }
     }
 }
 

@@ -58,6 +58,11 @@ impl fmt::Display for Kind {
     }
 }
 
+/// The name of the config that is the lock of a swarm ([`crate::operators`]).
+pub const LOCK: &str = "swarm.lock";
+/// The name of the config whose labels are the journal of runs.
+pub const JOURNAL: &str = "swarm.journal";
+
 /// An object as a manager has it, kept as its text: a parsed one costs some fifteen times its bytes. What is asked of it is read from there.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Object {

@@ -2,16 +2,13 @@
 //! whoever reaches a manager sees them: making one under a name that is taken fails, and so does a change of one whose version has moved.
 
 use crate::engine::{Body, Object};
+pub use crate::object::{JOURNAL, LOCK};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// The name of the config that is the lock.
-pub const LOCK: &str = "swarm.lock";
-/// The name of the config whose labels are the journal.
-pub const JOURNAL: &str = "swarm.journal";
 /// How often the holder of the lock says that it is alive.
 pub const BEAT: Duration = Duration::from_secs(5);
 /// After how long without a sign the holder is taken for gone: three signs are missing.

@@ -307,7 +307,8 @@ async fn one_apply_brings_the_cluster_and_its_applications_up() {
         assert!(swarm(&[kind, "create", "one", data.to_str().unwrap()]).err.contains("it is there already"));
         assert!(swarm(&[kind, "ls"]).out.contains("one"));
         let removed = swarm(&[kind, "rm", "one", "--yes"]);
-        assert_eq!((removed.code, lab.docker("m1", &[kind, "ls", "-q"]).as_str()), (0, ""), "{removed:?}");
+        let left = lab.docker("m1", &[kind, "ls", "--format", "{{.Name}}"]);
+        assert_eq!((removed.code, left.trim()), (0, if kind == "config" { "swarm.journal" } else { "" }), "{removed:?}");
     }
     let net = swarm(&["network", "create", "side", "--attachable", "--subnet", "10.77.0.0/24"]);
     assert_eq!(net.code, 0, "{net:?}");
@@ -344,4 +345,61 @@ async fn one_apply_brings_the_cluster_and_its_applications_up() {
     std::fs::write(&path, "services: { web: { imagee: x } }\n").unwrap();
     let wrong = swarm(&["plan"]);
     assert!(wrong.code == 1 && wrong.err.contains("app.yml:1:") && wrong.err.contains("did you mean `image`?"), "{wrong:?}");
+}
+
+/// The content of secrets and configs from a variable and from what a program writes: read when it is needed, and shown nowhere.
+#[tokio::test]
+async fn contents_come_from_variables_and_programs() {
+    let bed = Bed::up(1, 0).await;
+    bed.write("made", "first page\n");
+    let stack = |secret: &str| {
+        format!(
+            "services:\n  web:\n    image: app:1\n    command: [/bin/sleep, \"1000\"]\n    stop_grace_period: 1s\n    secrets: [key, token]\n    configs: [{{ source: page, target: /www/page }}]\n    deploy: {{ endpoint_mode: dnsrr, update_config: {{ monitor: 1s }} }}\nsecrets:\n  key: {{ command: {secret} }}\n  token: {{ environment: STACK_TOKEN }}\nconfigs: {{ page: {{ command: [cat, made] }} }}\n"
+        )
+    };
+    let inside = |path: &str| {
+        let id = bed.lab.docker("m1", &["ps", "-q", "--filter", "label=com.docker.swarm.service.name=app_web"]);
+        bed.lab.docker("m1", &["exec", id.lines().next().unwrap(), "/bin/cat", path])
+    };
+    bed.write("app.yml", &stack("[sh, -c, \"echo ran >> runs; printf s3cr3t-from-a-program\"]"));
+    let unset = bed.deploy(&[]);
+    assert!(unset.code == 1 && unset.err.contains("secrets.token.environment: the variable STACK_TOKEN is not set"), "{unset:?}");
+    std::fs::remove_file(bed.dir.join("runs")).unwrap();
+    bed.write("vars", "STACK_TOKEN=t0ken-of-a-variable\n");
+    let with = ["--env-file", "vars"];
+    let shown = bed.swarm(&[&["stack", "diff", "-c", "app.yml", "app", "--resolve-image", "never"][..], &with].concat());
+    let up = bed.deploy(&with);
+    assert_eq!((shown.code, up.code), (2, 0), "{shown:?} {up:?}");
+    assert!(!format!("{shown:?}{up:?}").contains("s3cr3t") && !format!("{shown:?}{up:?}").contains("t0ken"), "{shown:?} {up:?}");
+    assert_eq!(inside("/run/secrets/key"), "s3cr3t-from-a-program");
+    assert_eq!((inside("/run/secrets/token").as_str(), inside("/www/page").as_str()), ("t0ken-of-a-variable", "first page\n"));
+    assert!(bed.deploy(&with).out.contains("as its files want it"));
+    // Looking at the files runs nothing.
+    let runs = || std::fs::read_to_string(bed.dir.join("runs")).unwrap_or_default().lines().count();
+    let before = runs();
+    assert_eq!(
+        cli::command(&["stack", "config", "-c", "app.yml", "app", "--env-file", "vars"])
+            .current_dir(&bed.dir)
+            .output()
+            .unwrap()
+            .status
+            .code(),
+        Some(0)
+    );
+    assert_eq!(runs(), before);
+    // What a program writes now is another config.
+    bed.write("made", "second page\n");
+    let rotated = bed.deploy(&with);
+    assert!(rotated.code == 0 && inside("/www/page") == "second page\n", "{rotated:?}");
+    // One that fails is named with its last word, and nothing is changed.
+    bed.write("app.yml", &stack("[sh, -c, \"printf half; echo no key for this file >&2; exit 4\"]"));
+    let failed = bed.deploy(&with);
+    assert!(
+        failed.code == 1 && failed.err.contains("secrets.key.command: sh: it ended with exit status: 4: no key for this file"),
+        "{failed:?}"
+    );
+    assert!(!format!("{failed:?}").contains("half"), "{failed:?}");
+    bed.write("app.yml", &stack("[true]").replace("{ command: [true] }", "{ command: [true], file: made }"));
+    let both = bed.deploy(&with);
+    assert!(both.code == 1 && both.err.contains("app.yml:") && both.err.contains("its content comes from two places"), "{both:?}");
 }

@@ -68,7 +68,7 @@ fn stacks_of(spec: &ClusterSpec, file: &Path, options: &PlanOptions, purpose: Pl
     if purpose != PlanPurpose::Converge || spec.stacks().is_empty() {
         return Ok(Vec::new());
     }
-    let mut stacks = stack::of_cluster(spec, file)?;
+    let mut stacks = stack::of_cluster(spec, file, stack::Commands::Run)?;
     if options.limit.is_some() {
         output::note("the stacks of the file are left out: --limit is about hosts");
         return Ok(Vec::new());

@@ -27,7 +27,8 @@ pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Fail
     let deadline = tokio::time::Instant::now() + args.timeout.min(Duration::from_secs(86400));
     let (mut verdict, observed) = settle(&spec, &fleet, sink.as_ref(), limit.as_ref(), &std::collections::BTreeSet::new(), deadline).await;
     verdict.findings.extend(verify_key(&spec, &observed, keys.fingerprint().as_deref()));
-    let stacks = if limit.is_some() { Vec::new() } else { super::stack::of_cluster(&spec, &args.common.file)? };
+    let stacks =
+        if limit.is_some() { Vec::new() } else { super::stack::of_cluster(&spec, &args.common.file, super::stack::Commands::Run)? };
     let deploys = super::stack::deploys(&spec, &stacks);
     if let Some(wants) = deploys.first().map(Intent::wants) {
         let observed = Apply::new(&spec, &fleet).observe_objects(&wants).await;

@@ -71,7 +71,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Validate(args) => {
             let spec = source::file(&args.file)?;
             let (hosts, managers) = (spec.hosts().len(), spec.managers().count());
-            let stacks = stack::of_cluster(&spec, &args.file)?.len();
+            let stacks = stack::of_cluster(&spec, &args.file, stack::Commands::Leave)?.len();
             let more = if stacks == 0 { String::new() } else { format!(", {stacks} stack{}", if stacks == 1 { "" } else { "s" }) };
             match format {
                 Format::Json => output::json(

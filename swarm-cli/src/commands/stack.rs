@@ -12,6 +12,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 use swarm_compose::{Context, ReadStack, Source};
 use swarm_core::ClusterSpec;
 use swarm_core::engine::{Kind, Object, Payloads, Query};
@@ -25,12 +27,12 @@ const LIMIT: u64 = 8 << 20;
 pub(super) async fn run(command: &StackCommand, format: Format) -> Result<u8, Failure> {
     match command {
         StackCommand::Deploy { common, compose, name, how, dry_run, detach, yes } => {
-            let read = read(compose, name)?;
+            let read = read(compose, name, Commands::Run)?;
             let session = Session::open(common).await?;
             deploy(&session, &read, how, format, Going { dry_run: *dry_run, detach: *detach, yes: *yes }).await
         }
         StackCommand::Diff { common, compose, name, how } => {
-            let read = read(compose, name)?;
+            let read = read(compose, name, Commands::Run)?;
             let session = Session::open(common).await?;
             deploy(&session, &read, how, format, Going { dry_run: true, detach: false, yes: false }).await
         }
@@ -67,7 +69,7 @@ pub(super) async fn run(command: &StackCommand, format: Format) -> Result<u8, Fa
             carry(&session, &intent, how).await
         }
         StackCommand::Config { compose, name } => {
-            let read = read(compose, name)?;
+            let read = read(compose, name, Commands::Leave)?;
             let stack = without_secrets(json!(read.stack));
             match format {
                 Format::Text => output::data(&serde_json::to_string_pretty(&stack).unwrap_or_default()),
@@ -137,12 +139,12 @@ pub(super) struct FileStack {
 }
 
 /// Reads the stacks of a cluster file; paths start from its folder.
-pub(super) fn of_cluster(spec: &ClusterSpec, file: &Path) -> Result<Vec<FileStack>, Failure> {
+pub(super) fn of_cluster(spec: &ClusterSpec, file: &Path, commands: Commands) -> Result<Vec<FileStack>, Failure> {
     let folder = file.parent().filter(|_| file.as_os_str() != "-").unwrap_or(Path::new(""));
     let here = |paths: &[std::path::PathBuf]| paths.iter().map(|path| folder.join(path)).collect();
     let of = |(name, files): (&String, &StackFiles)| {
         let args = ComposeArgs { compose_file: here(&files.compose), env: Vec::new(), env_file: here(&files.env_file) };
-        Ok(FileStack { read: read(&args, name)?, files: files.clone(), logins: Logins::default() })
+        Ok(FileStack { read: read(&args, name, commands)?, files: files.clone(), logins: Logins::default() })
     };
     spec.stacks().iter().map(of).collect()
 }
@@ -175,8 +177,56 @@ pub(super) fn deploys<'a>(spec: &'a ClusterSpec, stacks: &'a [FileStack]) -> Vec
     stacks.iter().map(of).collect()
 }
 
+/// Whether programs that write secrets and configs are run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Commands {
+    Run,
+    /// Where only the files are looked at.
+    Leave,
+}
+
+/// How long such a program may take.
+const PROGRAM: Duration = Duration::from_secs(60);
+
+/// What a program writes. Its errors are shown, and never what it wrote.
+fn written_by(argv: &[String], folder: &Path) -> Result<Vec<u8>, String> {
+    let [program, arguments @ ..] = argv else { return Err("it is empty".into()) };
+    let mut command = std::process::Command::new(program);
+    command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| format!("it cannot be run: {e}"))?;
+    let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else { return Err("its output cannot be read".into()) };
+    let reading = std::thread::spawn(move || limited(out, LIMIT));
+    let errors = std::thread::spawn(move || limited(err, 64 << 10));
+    let began = Instant::now();
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if began.elapsed() < PROGRAM => std::thread::sleep(Duration::from_millis(10)),
+            Ok(None) => {
+                let _ended_anyway = child.kill();
+                return Err(format!("it did not end within {} s", PROGRAM.as_secs()));
+            }
+            Err(e) => return Err(e.to_string()),
+        }
+    };
+    let lost = || "its output cannot be read".to_owned();
+    let (written, said) = (reading.join().map_err(|_| lost())?, errors.join().map_err(|_| lost())?);
+    if !status.success() {
+        let said = String::from_utf8_lossy(&said.unwrap_or_default()).into_owned();
+        let last = said.lines().last().map_or(String::new(), |line| format!(": {}", output::clean(line)));
+        return Err(format!("it ended with {status}{last}"));
+    }
+    written
+}
+
+fn limited(from: impl Read, limit: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    from.take(limit + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    if bytes.len() as u64 > limit { Err(format!("it is larger than {} KiB", limit >> 10)) } else { Ok(bytes) }
+}
+
 /// Reads Compose files with what they refer to.
-fn read(args: &ComposeArgs, name: &str) -> Result<ReadStack, Failure> {
+fn read(args: &ComposeArgs, name: &str, commands: Commands) -> Result<ReadStack, Failure> {
     let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     if name.is_empty() || !name.chars().all(named) || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return Err(Failure::Usage(format!("`{name}` is no name of a stack; use letters, digits, _ and -")));
@@ -203,13 +253,12 @@ fn read(args: &ComposeArgs, name: &str) -> Result<ReadStack, Failure> {
     let folder = first.and_then(Path::parent).map_or_else(|| here.clone(), |parent| here.join(parent));
     let context = Context {
         variable: &|name| variables.get(name).cloned().or_else(|| std::env::var(name).ok()),
-        file: &|path| {
-            let mut bytes = Vec::new();
-            let read = std::fs::File::open(path).and_then(|file| file.take(LIMIT + 1).read_to_end(&mut bytes));
-            read.map_err(|e| e.to_string())?;
-            if bytes.len() as u64 > LIMIT { Err("it is larger than 8 MiB".into()) } else { Ok(bytes) }
+        file: &|path| limited(std::fs::File::open(path).map_err(|e| e.to_string())?, LIMIT),
+        command: &|argv| match commands {
+            Commands::Run => written_by(argv, &folder),
+            Commands::Leave => Ok(b"not run".to_vec()),
         },
-        folder,
+        folder: folder.clone(),
     };
     let read = swarm_compose::read(name, &sources, &context).map_err(|problems| {
         let count = problems.0.len();

@@ -5,7 +5,7 @@ use super::facts::{ClusterView, HostReport, LocalState, NodeFacts, Observation, 
 use super::objects::{Fact, ObjectFacts};
 use crate::addr::{AddressSelector, ip_of};
 use crate::id::{ClusterId, DaemonId, HostName, NodeId};
-use crate::object::{Kind, Object, Query};
+use crate::object::{JOURNAL, Kind, LOCK, Object, Query};
 use crate::quorum;
 use crate::spec::{ClusterSpec, HostSpec, NAME_LABEL, Role};
 use serde::{Deserialize, Serialize};
@@ -232,7 +232,9 @@ impl Observed {
         for (query, found) in &self.objects {
             // Tasks come and go by themselves.
             let Fact::Known(objects) = found else { continue };
-            for object in objects.iter().filter(|_| query.kind != Kind::Task) {
+            // Every run changes its lock and its journal.
+            let own = |o: &&Object| query.kind == Kind::Config && [LOCK, JOURNAL].contains(&o.name());
+            for object in objects.iter().filter(|o| query.kind != Kind::Task && !own(o)) {
                 let what = if query.kind == Kind::Network {
                     object.id().to_owned()
                 } else {
