@@ -348,6 +348,29 @@ pub(crate) enum NodeCommand {
         #[command(flatten)]
         wait: crate::args::WaitArgs,
     },
+    /// Give a host another advertise address: drained, out of the swarm, and in again under the new one, with the role, the labels and the
+    /// availability it has.
+    Move {
+        #[command(flatten)]
+        common: Common,
+        /// The host.
+        #[arg(add = ArgValueCompleter::new(hosts))]
+        host: String,
+        /// The new address: an IP address, an interface, or a network it is in.
+        #[arg(long, value_name = "ADDRESS")]
+        advertise: swarm_core::addr::AddressSelector,
+        /// How long to wait for tasks to end, for example 2m.
+        #[arg(long, default_value = "5m", value_parser = crate::args::duration)]
+        timeout: std::time::Duration,
+        /// Show what would be done first and stop.
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+        #[command(flatten)]
+        wait: crate::args::WaitArgs,
+    },
     /// Take hosts out of the swarm for good: drained, demoted, left, and removed from the list.
     Rm {
         #[command(flatten)]

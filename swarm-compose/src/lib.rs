@@ -44,6 +44,9 @@ pub struct Source {
     pub text: String,
 }
 
+/// Runs a program and its arguments; gives what it wrote, or why there is nothing.
+pub type RunProgram<'a> = dyn Fn(&[String]) -> Result<Vec<u8>, String> + 'a;
+
 /// Where values come from that are not in the files.
 pub struct Context<'a> {
     /// The value of a variable; `None` where it is not set.
@@ -51,7 +54,7 @@ pub struct Context<'a> {
     /// Reads a file.
     pub file: &'a dyn Fn(&Path) -> Result<Vec<u8>, String>,
     /// Runs a program, of a secret or a config whose content it writes; the error never holds what it wrote.
-    pub command: &'a dyn Fn(&[String]) -> Result<Vec<u8>, String>,
+    pub command: &'a RunProgram<'a>,
     /// What relative paths start from: the folder of the first file.
     pub folder: PathBuf,
 }

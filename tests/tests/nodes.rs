@@ -103,3 +103,43 @@ async fn nodes_of_hosts_that_the_file_no_longer_has() {
     let pruned = run(&["apply", "--prune", "--yes"]);
     assert!(pruned.code == 0 && lab.nodes("m1") == ["m1 manager Ready Active"], "{pruned:?}");
 }
+
+/// Another address of a host: its node comes back under it, with the role, the labels and the availability it had.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_moves_to_another_address() {
+    let lab = TestLab::up(3, 1);
+    let text = lab.text(&lab.all("labels: { zone: a }"));
+    converge(&text).await;
+    let file = lab.file(&text);
+    let file = file.to_str().unwrap();
+    let run = |args: &[&str]| cli::run(&[args, &["-f", file]].concat());
+    let mut seen = Vec::new();
+    for (host, other) in [("w1", "10.215.0.21"), ("m2", "10.215.0.12")] {
+        // The other hosts reach the new address over the link that is there, and what it sends comes from it; the old one is still there.
+        let via = lab.host(host).address.to_string();
+        let net = format!("{}.0/24", via.rsplit_once('.').unwrap().0);
+        lab.host(host).exec(&["ip", "addr", "add", &format!("{other}/32"), "dev", "eth0"]).unwrap();
+        lab.host(host).exec(&["ip", "route", "replace", &net, "dev", "eth0", "src", other]).unwrap();
+        for peer in lab.lab.hosts.iter().filter(|h| h.name != host) {
+            peer.exec(&["ip", "route", "add", &format!("{other}/32"), "via", &via]).unwrap();
+        }
+        lab.docker("m1", &["node", "update", "--availability", "pause", "--label-add", "by=hand", host]);
+        let dry = run(&["node", "move", host, "--advertise", other, "--dry-run"]);
+        assert!(dry.code == 2 && dry.out.contains("leave") && dry.err.contains("joins again at"), "{dry:?}");
+        let moved = run(&["node", "move", host, "--advertise", other, "--yes"]);
+        assert!(moved.code == 0 && moved.err.contains(&format!("write `advertise: {other}` for {host}")), "{moved:?}");
+        let format = "{{.Status.Addr}} {{.Spec.Role}} {{.Spec.Availability}} {{.Spec.Labels.zone}} {{.Spec.Labels.by}}";
+        seen.push(lab.docker("m1", &["node", "inspect", host, "--format", format]).trim().to_owned());
+    }
+    assert_eq!(seen, ["10.215.0.21 worker pause a hand", "10.215.0.12 manager pause a hand"]);
+    assert_eq!(lab.docker("m1", &["node", "inspect", "m2", "--format", "{{.ManagerStatus.Addr}}"]).trim(), "10.215.0.12:2377");
+    assert_eq!((lab.nodes("m1").len(), lab.docker("m2", &["node", "ls", "-q"]).lines().count()), (4, 4));
+    // A single manager cannot go and come back: the swarm would be gone.
+    let alone = TestLab::up(1, 0);
+    let text = alone.text(&alone.all(""));
+    converge(&text).await;
+    let file = alone.file(&text);
+    let refused = cli::run(&["node", "move", "m1", "--advertise", "10.215.0.99", "--yes", "-f", file.to_str().unwrap()]);
+    assert!(refused.code == 1 && refused.err.contains("add a manager first"), "{refused:?}");
+    assert_eq!(alone.nodes("m1").len(), 1);
+}

@@ -233,7 +233,7 @@ fn node_file(command: &NodeCommand) -> &Common {
         | NodeCommand::Drain { args, .. }
         | NodeCommand::Activate(args)
         | NodeCommand::Pause(args) => &args.common,
-        NodeCommand::Label { common, .. } | NodeCommand::Rm { common, .. } => common,
+        NodeCommand::Label { common, .. } | NodeCommand::Move { common, .. } | NodeCommand::Rm { common, .. } => common,
     }
 }
 

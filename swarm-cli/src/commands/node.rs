@@ -4,14 +4,18 @@ use super::work::{How, Session, carry, print_object, watched};
 use crate::args::{Common, Format};
 use crate::args_work::{NodeArgs, NodeCommand};
 use crate::failure::Failure;
-use crate::source;
-use std::collections::BTreeMap;
+use crate::{output, source};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use swarm_core::addr::AddressSelector;
 use swarm_core::engine::{Kind, Object, Query};
 use swarm_core::id::HostName;
+use swarm_core::intent::{Converge, Intent, Next, SoFar};
 use swarm_core::nodes::{EditNodes, NodeEdit, RemoveNodes};
 use swarm_core::observe::Observed;
+use swarm_core::plan::PlanOptions;
 use swarm_core::spec::{Availability, Role};
+use swarm_core::verify::Verdict;
 use swarm_workload::{Emptied, QuietDrain};
 
 pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Failure> {
@@ -60,6 +64,11 @@ pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Fai
             let intent = EditNodes { spec: &session.spec, edits };
             carry(&session, &intent, How { dry_run: *dry_run, locks: Some(wait.wait), ..How::new("node label", format) }).await
         }
+        NodeCommand::Move { common, host, advertise, timeout, dry_run, yes, wait } => {
+            let session = Session::open(common).await?;
+            let how = How { dry_run: *dry_run, yes: *yes, locks: Some(wait.wait), must_agree: true, ..How::new("node move", format) };
+            readdress(session, host, advertise, *timeout, how).await
+        }
         NodeCommand::Rm { common, hosts, dead, timeout, dry_run, yes, wait } => {
             let session = Session::open(common).await?;
             // What is gone for good may be no host of the file any more.
@@ -89,6 +98,61 @@ pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Fai
 
 fn named(session: &Session, names: &[String]) -> Result<Vec<HostName>, Failure> {
     source::named(names, &session.spec, "HOST").map(|hosts| hosts.into_iter().collect())
+}
+
+/// Hosts that are taken out to come back: what is to be done for them to stay out is not said.
+struct ForNow<'a>(RemoveNodes<'a>);
+
+impl Intent for ForNow<'_> {
+    fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
+        let mut next = self.0.next(observed, so_far);
+        if let Next::Round(plan) | Next::Done(plan) = &mut next {
+            plan.notes.clear();
+        }
+        next
+    }
+
+    fn verify(&self, observed: &Observed) -> Verdict {
+        self.0.verify(observed)
+    }
+}
+
+/// Takes a host out and in again under another address.
+async fn readdress(mut session: Session, name: &str, to: &AddressSelector, patience: Duration, how: How<'_>) -> Result<u8, Failure> {
+    let hosts = named(&session, &[name.to_owned()])?;
+    let Some(host) = hosts.first() else { return Err(Failure::Usage("name one host".into())) };
+    let (observed, _) = session.objects(&[]).await?;
+    let node = observed.hosts.get(host).and_then(|h| h.node.as_ref());
+    // What it has is kept; where a run was cut off when it was out, what the file says of it.
+    let spec = session.spec.clone().with_host(host, |wanted| {
+        wanted.advertise = Some(to.clone());
+        if let Some(node) = node {
+            wanted.role = node.role;
+            wanted.availability = Some(node.availability);
+            wanted.labels = node.labels.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+        }
+    });
+    let (command, format, locks, dry_run) = (how.command, how.format, how.locks, how.dry_run);
+    if node.is_some() {
+        let question = Some(format!("Take {host} out of the swarm, and in again at {to}?"));
+        let how = How { question, idle: "it is out".into(), done: format!("{host} is out; it comes back at {to}"), ..how };
+        let inner = RemoveNodes { spec: &session.spec, hosts: hosts.clone(), dead: Vec::new(), entries: Vec::new() };
+        let code = carry(&session, &Emptied { inner: ForNow(inner), patience }, how).await?;
+        if dry_run {
+            output::note(&format!("then {host} joins again at {to}, with the role, labels and availability it has"));
+        }
+        if code != 0 || dry_run {
+            return Ok(code);
+        }
+    }
+    let limit = Some(BTreeSet::from([host.clone()]));
+    let options = PlanOptions { limit: limit.clone(), ..PlanOptions::default() };
+    session.spec = spec;
+    let intent = Converge { spec: &session.spec, options };
+    let how = How { limit, locks, dry_run, done: format!("{host} is at {to}"), ..How::new(command, format) };
+    let code = carry(&session, &intent, how).await?;
+    output::note(&format!("write `advertise: {to}` for {host} in the file, or the next plan names the difference"));
+    Ok(code)
 }
 
 async fn edit(args: &NodeArgs, edit: &NodeEdit, command: &str, drains: Option<Duration>, format: Format) -> Result<u8, Failure> {

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use swarm_compose::{Context, ReadStack, Source};
 use swarm_core::ClusterSpec;
@@ -195,22 +196,23 @@ fn written_by(argv: &[String], folder: &Path) -> Result<Vec<u8>, String> {
     command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|e| format!("it cannot be run: {e}"))?;
     let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else { return Err("its output cannot be read".into()) };
-    let reading = std::thread::spawn(move || limited(out, LIMIT));
-    let errors = std::thread::spawn(move || limited(err, 64 << 10));
-    let began = Instant::now();
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if began.elapsed() < PROGRAM => std::thread::sleep(Duration::from_millis(10)),
-            Ok(None) => {
+    let (send, ended) = mpsc::channel();
+    let errors = send.clone();
+    std::thread::spawn(move || send.send((true, limited(out, LIMIT))));
+    std::thread::spawn(move || errors.send((false, limited(err, 64 << 10))));
+    let until = Instant::now() + PROGRAM;
+    let (mut written, mut said) = (Ok(Vec::new()), Ok(Vec::new()));
+    for _ in 0..2 {
+        match ended.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok((true, bytes)) => written = bytes,
+            Ok((false, bytes)) => said = bytes,
+            Err(_) => {
                 let _ended_anyway = child.kill();
                 return Err(format!("it did not end within {} s", PROGRAM.as_secs()));
             }
-            Err(e) => return Err(e.to_string()),
         }
-    };
-    let lost = || "its output cannot be read".to_owned();
-    let (written, said) = (reading.join().map_err(|_| lost())?, errors.join().map_err(|_| lost())?);
+    }
+    let status = child.wait().map_err(|e| e.to_string())?;
     if !status.success() {
         let said = String::from_utf8_lossy(&said.unwrap_or_default()).into_owned();
         let last = said.lines().last().map_or(String::new(), |line| format!(": {}", output::clean(line)));
