@@ -1,6 +1,5 @@
 //! The steps: an engine's state is copied, an engine that was left stopped is started, a state is put in place.
 
-use crate::restore::STATE;
 use crate::scripts;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -10,6 +9,9 @@ use swarm_core::id::{HostName, NodeId};
 use swarm_core::machine::{Ask, Event, Move, Outcome, Reply, Task};
 use swarm_core::observe::Observed;
 use swarm_core::plan::{Action, LintFinding, Plan, Target, Work};
+
+/// The name of the payload that is the packed state.
+pub const STATE: &str = "state";
 
 /// How long a copy, with the engine's stop and start, may take.
 const COPY: Duration = Duration::from_secs(900);

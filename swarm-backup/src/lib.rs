@@ -14,6 +14,6 @@ mod seal;
 
 pub use archive::{Archive, ArchiveError, Manifest, Names};
 pub use create::{Backup, Quorum, Resume, fetch, interrupted};
-pub use family::Backups;
-pub use restore::{Restore, STATE, State};
+pub use family::{Backups, STATE};
+pub use restore::{Restore, State};
 pub use seal::{is_sealed, recipients, seal, unseal};

@@ -1,7 +1,7 @@
 //! Putting a backup back: onto a host of the same address whose engine is in no swarm, while nothing else can speak for the swarm.
 
 use crate::archive::{Archive, Manifest};
-use crate::family::Kept;
+use crate::family::{Kept, STATE};
 use base64::Engine as _;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,9 +15,6 @@ use swarm_core::plan::{Plan, Refusal, Risk, Target};
 use swarm_core::secret::Secret;
 use swarm_core::spec::{HostSpec, Role};
 use swarm_core::verify::{Finding, FindingKind, Verdict};
-
-/// The name of the payload that is the packed state.
-pub const STATE: &str = "state";
 
 /// The packed state of a backup, as the run sends it.
 pub struct State(Secret);

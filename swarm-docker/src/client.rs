@@ -4,7 +4,8 @@
 //! instead. It also sends no API version (0.21.1), so the version is put into the path here, for both.
 
 use crate::list::{self, Real};
-use crate::stream::{Connector, NotReached, Target};
+use crate::reached::NotReached;
+use crate::stream::{Connector, Target};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;

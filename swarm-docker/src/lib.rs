@@ -13,6 +13,7 @@ mod list;
 mod logs;
 mod objects;
 mod pieces;
+mod reached;
 mod stores;
 mod stream;
 mod tls;

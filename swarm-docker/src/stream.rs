@@ -1,5 +1,6 @@
 //! Byte streams to an engine, and the connector that gives them to the HTTP client.
 
+use crate::reached::NotReached;
 use hyper::Uri;
 use hyper::rt::ReadBufCursor;
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -55,11 +56,6 @@ impl fmt::Debug for Target {
         }
     }
 }
-
-/// The engine was not reached: nothing was sent.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{}", .0.message)]
-pub(crate) struct NotReached(pub(crate) ReachError);
 
 impl Target {
     pub(crate) async fn dial(&self) -> Result<BoxStream, NotReached> {

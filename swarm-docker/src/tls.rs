@@ -1,6 +1,6 @@
 //! TCP with mutual TLS. Only the given CA is trusted: the machine's own roots have no say in who a cluster host is.
 
-use crate::stream::NotReached;
+use crate::reached::NotReached;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::fmt;

@@ -16,8 +16,20 @@ use std::time::{Duration, Instant};
 /// The forwarder's port inside the host.
 const PORT: u16 = 2022;
 
+impl LabHost {
+    /// Delays what goes over SSH by this much in each direction, until the host ends or the delay is zero.
+    pub fn delay(&self, each_way: Duration, forwarder: Option<&Path>) -> Result<(), LabError> {
+        set(self, each_way, forwarder)
+    }
+
+    /// Runs the forwarder of [`LabHost::delay`] in this process, inside the host's network, until the process ends.
+    pub fn forward(&self, each_way: Duration) -> Result<(), LabError> {
+        serve(self.running()?, each_way)
+    }
+}
+
 /// Sets or ends the delay. With `forwarder`, that program is started as `PROGRAM lab forward`; without, a thread serves.
-pub(crate) fn set(host: &LabHost, each_way: Duration, forwarder: Option<&Path>) -> Result<(), LabError> {
+fn set(host: &LabHost, each_way: Duration, forwarder: Option<&Path>) -> Result<(), LabError> {
     let redirect = |how: &str| {
         let port = PORT.to_string();
         host.exec(&[
@@ -85,7 +97,7 @@ fn listen_inside(pid: i32) -> Result<TcpListener, LabError> {
 }
 
 /// Serves in this thread, which stays in the host's network.
-pub(crate) fn serve(pid: i32, each_way: Duration) -> Result<(), LabError> {
+fn serve(pid: i32, each_way: Duration) -> Result<(), LabError> {
     accept(&listen_inside(pid)?, each_way);
     Ok(())
 }

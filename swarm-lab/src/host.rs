@@ -1,6 +1,5 @@
 //! One host of a lab.
 
-use crate::delay;
 use crate::error::LabError;
 use crate::files::{self, INIT};
 use crate::process::{ask_to_end, find_processes, find_program, kill_now, run, wait_until};
@@ -280,16 +279,6 @@ impl LabHost {
         let log = self.dir.join("sshd.log").display().to_string();
         self.exec(&["sh", "-c", script, &sshd, &log])?;
         self.wait_up()
-    }
-
-    /// Delays what goes over SSH by this much in each direction, until the host ends or the delay is zero.
-    pub fn delay(&self, each_way: Duration, forwarder: Option<&Path>) -> Result<(), LabError> {
-        delay::set(self, each_way, forwarder)
-    }
-
-    /// Runs the forwarder of [`LabHost::delay`] in this process, inside the host's network, until the process ends.
-    pub fn forward(&self, each_way: Duration) -> Result<(), LabError> {
-        delay::serve(self.running()?, each_way)
     }
 
     /// Memory of all processes of the host in bytes; pages shared with others count in part (`Pss`).

@@ -37,6 +37,13 @@ pub struct SimFleet {
     connected: Arc<Mutex<BTreeSet<HostName>>>,
 }
 
+impl World {
+    /// A fleet for one operator; each is a process of its own.
+    pub fn fleet(&self, operator: &str) -> SimFleet {
+        SimFleet::new(self, operator)
+    }
+}
+
 impl fmt::Debug for SimFleet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SimFleet({})", self.operator)

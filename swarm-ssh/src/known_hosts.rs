@@ -4,7 +4,6 @@
 //! of another type for unknown, and reads no wildcards. What decides is compared with `ssh` itself, by generated files
 //! (`tests/tests/openssh.rs`).
 
-use crate::record::ours;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use hmac::{Hmac, Mac};
@@ -12,6 +11,7 @@ use russh::keys::ssh_key;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// What a line is marked with.
@@ -262,4 +262,16 @@ pub(crate) fn glob(pattern: &[u8], text: &[u8]) -> bool {
         }
     }
     pattern.iter().skip(p).all(|c| *c == b'*')
+}
+
+/// No one but this user and root can change it.
+pub(crate) fn ours(meta: &std::fs::Metadata, what: &str) -> Result<(), String> {
+    let me = rustix::process::geteuid().as_raw();
+    if meta.uid() != me && meta.uid() != 0 {
+        return Err(format!("{what} belongs to another user"));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(format!("{what} can be written by others (mode {:o}); chmod go-w", meta.mode() & 0o777));
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Writing a new host key down. A run holds root on every host, and the path of the file comes from a file that others may have
 //! written: only a file that holds known_hosts lines, is ours alone and is reached without a symbolic link is written to.
 
-use crate::known_hosts::{Line, hash_name, parse_line};
+use crate::known_hosts::{Line, hash_name, ours, parse_line};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustix::fs::{Mode, OFlags};
@@ -99,18 +99,6 @@ fn check(open: &mut File, file: &Path) -> Result<bool, String> {
         }
     }
     Ok(bytes.last().is_some_and(|last| *last != b'\n'))
-}
-
-/// No one but this user and root can change it.
-pub(crate) fn ours(meta: &std::fs::Metadata, what: &str) -> Result<(), String> {
-    let me = rustix::process::geteuid().as_raw();
-    if meta.uid() != me && meta.uid() != 0 {
-        return Err(format!("{what} belongs to another user"));
-    }
-    if meta.mode() & 0o022 != 0 {
-        return Err(format!("{what} can be written by others (mode {:o}); chmod go-w", meta.mode() & 0o777));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

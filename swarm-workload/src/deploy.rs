@@ -1,7 +1,7 @@
 //! To bring a stack about: what differs, and the steps between.
 
 use crate::diff::{Change, differences};
-use crate::names::{image_with_tag, without_digest};
+use crate::names::{image_with_tag, rename, without_digest};
 use crate::placement::nowhere;
 use crate::show::{effect, summary};
 use crate::spec::{IMAGE_LABEL, NAMESPACE_LABEL, ServiceWanted, Stack, StartAfter};
@@ -125,7 +125,7 @@ impl Intent for Deploy<'_> {
     }
 
     fn verify(&self, observed: &Observed) -> Verdict {
-        verify::deployed(self, observed)
+        verify::deployed(self.stack, self.options.detach, observed)
     }
 
     fn wants(&self) -> Vec<Query> {
@@ -446,17 +446,6 @@ pub(crate) fn removal(kind: Kind, object: &Object, needs: Vec<StepId>, because: 
     let mut step = Data::Remove(remove).work().step("there", "removed", because, risk);
     step.needs = needs;
     step
-}
-
-/// References get the names that objects have in the swarm.
-pub(crate) fn rename(spec: &mut Value, list: &str, key: &str, names: &BTreeMap<String, String>) {
-    let at = format!("/TaskTemplate/ContainerSpec/{list}");
-    for reference in spec.pointer_mut(&at).and_then(Value::as_array_mut).into_iter().flatten() {
-        let name = reference.get(key).and_then(Value::as_str).and_then(|name| names.get(name)).cloned();
-        if let (Some(name), Some(map)) = (name, reference.as_object_mut()) {
-            map.insert(key.to_owned(), Value::String(name));
-        }
-    }
 }
 
 /// Steps in an order in which each follows what it needs, and whether services that depend on each other in a circle had to be taken as they

@@ -1,4 +1,7 @@
-//! Names of images.
+//! Names of images, and of what services refer to.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// The image with its tag: the docker CLI sends `:latest` where a name has neither tag nor digest.
 pub fn image_with_tag(image: &str) -> String {
@@ -9,6 +12,17 @@ pub fn image_with_tag(image: &str) -> String {
 /// The image without its digest.
 pub fn without_digest(image: &str) -> &str {
     image.split('@').next().unwrap_or(image)
+}
+
+/// References get the names that objects have in the swarm.
+pub(crate) fn rename(spec: &mut Value, list: &str, key: &str, names: &BTreeMap<String, String>) {
+    let at = format!("/TaskTemplate/ContainerSpec/{list}");
+    for reference in spec.pointer_mut(&at).and_then(Value::as_array_mut).into_iter().flatten() {
+        let name = reference.get(key).and_then(Value::as_str).and_then(|name| names.get(name)).cloned();
+        if let (Some(name), Some(map)) = (name, reference.as_object_mut()) {
+            map.insert(key.to_owned(), Value::String(name));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What of a stack does not hold, from a fresh look. It shares the comparison with the planner, and nothing else.
 
-use crate::deploy::{Deploy, rename};
 use crate::diff::differences;
+use crate::names::rename;
+use crate::spec::Stack;
 use crate::there::{There, belongs, config_name, current_secret, find, kept_by};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -14,12 +15,11 @@ fn say(message: String) -> Finding {
 }
 
 /// Whether a stack is there as it is wanted, and its tasks run.
-pub(crate) fn deployed(deploy: &Deploy<'_>, observed: &Observed) -> Verdict {
+pub(crate) fn deployed(stack: &Stack, detach: bool, observed: &Observed) -> Verdict {
     let there = match There::of(observed) {
         Ok(there) => there,
         Err(why) => return Verdict::of(vec![say(why)], Vec::new()),
     };
-    let stack = deploy.stack;
     let mut findings = Vec::new();
     for network in stack.networks.iter().filter(|n| find(&there.networks, &n.name).is_none()) {
         findings.push(say(format!("network {} is not there", network.name)));
@@ -53,7 +53,7 @@ pub(crate) fn deployed(deploy: &Deploy<'_>, observed: &Observed) -> Verdict {
         for change in differences(&service.spec(), &spec, &there.names) {
             findings.push(say(format!("service {}: {change}", wanted.name)));
         }
-        if deploy.options.detach {
+        if detach {
             continue;
         }
         let (has, is_to_have) = (count(service, "RunningTasks"), count(service, "DesiredTasks"));

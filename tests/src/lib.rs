@@ -8,6 +8,7 @@
 )]
 
 pub mod beds;
+pub mod circles;
 pub mod cli;
 pub mod differ;
 pub mod engines;

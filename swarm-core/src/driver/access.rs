@@ -1,6 +1,7 @@
 //! What nodes are let in with, asked for by people: a join token, and how long certificates last.
 
 use super::apply::{Apply, ApplyError};
+use super::inspect::CERTIFICATE_LIMIT;
 use crate::credential::token_root;
 use crate::engine::EngineError;
 use crate::fleet::{Fleet, FleetRead};
@@ -12,9 +13,6 @@ use crate::spec::Role;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 use std::collections::BTreeMap;
-
-/// How much of a certificate file is read.
-pub(super) const CERTIFICATE_LIMIT: usize = 64 * 1024;
 
 impl<F: Fleet> Apply<'_, F> {
     /// The token that lets an engine join the file's swarm with this role, with the address of the manager that gave it. It names the root

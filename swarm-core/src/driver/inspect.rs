@@ -1,6 +1,5 @@
 //! Looks at every host at once. It holds readers only, so it cannot change anything.
 
-use super::access::CERTIFICATE_LIMIT;
 use super::progress::{Progress, ProgressEvent};
 use crate::addr::AddressSelector;
 use crate::engine::{EngineError, Reason};
@@ -15,6 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
+
+/// How much of a certificate file is read.
+pub(super) const CERTIFICATE_LIMIT: usize = 64 * 1024;
 
 /// How long what was seen may be taken for what is. After that, as when someone thought about a plan before saying yes, managers are asked
 /// again before anything is decided by their word.

@@ -1,6 +1,6 @@
 //! From what is wanted and what is there to a plan, or to the reasons why not. Synchronous, total, deterministic.
 
-use super::managers::{disk_too_full, gone_managers, rotation};
+use super::doubts::{disk_too_full, gone_managers, rotation};
 use super::raft::Raft;
 use super::refusal::Refusal;
 use super::{Action, Blocked, Envelope, PLAN_VERSION, Plan, PlanPurpose, Risk, Step, fingerprint, order};

@@ -1,7 +1,7 @@
 //! The steps of one host: leave what it is in, join, labels and availability, role.
 
 use super::build::Builder;
-use super::managers::{broken_node, gone_managers};
+use super::doubts::{broken_node, gone_managers};
 use super::refusal::Refusal;
 use super::{Action, Blocked, Rejoin, Risk, Step};
 use crate::advice::Advice;

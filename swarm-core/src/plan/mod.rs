@@ -3,6 +3,7 @@
 mod absent;
 mod build;
 mod destroy;
+mod doubts;
 mod envelope;
 mod host_steps;
 mod lint;

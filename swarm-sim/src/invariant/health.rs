@@ -80,13 +80,15 @@ fn is_gone(state: &State, id: &NodeId) -> bool {
     !(0..state.swarms.len()).any(|swarm| state.lives(swarm, id))
 }
 
-/// I3, by the truth: a program that stops a manager's engine for a while leaves a majority of the others. One that is the only manager has
-/// no others.
-pub(super) fn spared(host: &HostName, stops_engine: bool, state: &State, found: &mut Found) {
-    let Some((swarm, node)) = state.host(host).and_then(|h| h.node()).filter(|_| stops_engine) else { return };
-    let Some(books) = state.swarms.get(swarm).filter(|s| s.raft.contains_key(node) && s.raft.len() > 1) else { return };
-    let left = books.raft.keys().filter(|v| *v != node && state.lives(swarm, v)).count();
-    if left < books.raft.len() / 2 + 1 {
-        found.push(("I3", format!("the engine of {host} is stopped, and {left} of {} managers are left", books.raft.len())));
+impl Watch {
+    /// I3, by the truth: a program that stops a manager's engine for a while leaves a majority of the others. One that is the only manager has
+    /// no others.
+    pub(super) fn spared(&self, host: &HostName, stops_engine: bool, state: &State, found: &mut Found) {
+        let Some((swarm, node)) = state.host(host).and_then(|h| h.node()).filter(|_| stops_engine) else { return };
+        let Some(books) = state.swarms.get(swarm).filter(|s| s.raft.contains_key(node) && s.raft.len() > 1) else { return };
+        let left = books.raft.keys().filter(|v| *v != node && state.lives(swarm, v)).count();
+        if left < books.raft.len() / 2 + 1 {
+            found.push(("I3", format!("the engine of {host} is stopped, and {left} of {} managers are left", books.raft.len())));
+        }
     }
 }

@@ -271,7 +271,7 @@ impl Watch {
             Sent::UpdateNode { id, version, change } => self.update(host, id, *version, change, state, &mut found),
             Sent::RemoveNode { id, force } => self.remove(id, *force, &mut found),
             Sent::UpdateSwarm { .. } | Sent::Unlock | Sent::ForceNewCluster | Sent::Read(_) | Sent::Token { .. } => {}
-            Sent::Run { stops_engine, .. } => super::health::spared(host, *stops_engine, state, &mut found),
+            Sent::Run { stops_engine, .. } => self.spared(host, *stops_engine, state, &mut found),
             // Objects have rules of their own.
             Sent::CreateObject { .. } | Sent::UpdateObject { .. } | Sent::RemoveObject { .. } => {}
         }

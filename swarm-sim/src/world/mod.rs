@@ -19,7 +19,6 @@ pub use state::Program;
 pub use verbs::Incident;
 
 use crate::fault::CrashPoint;
-use crate::fleet::SimFleet;
 use crate::invariant::StackWatch;
 use state::State;
 use std::fmt;
@@ -91,11 +90,6 @@ impl World {
 
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         self.shared.with(f)
-    }
-
-    /// A fleet for one operator; each is a process of its own.
-    pub fn fleet(&self, operator: &str) -> SimFleet {
-        SimFleet::new(self, operator)
     }
 
     /// How much simulated time has passed.
