@@ -40,7 +40,7 @@ known! {
         "a manager passed the call on to the leader, which did not answer in time: it hangs, is cut off, or an election is under way"
         "look again with `swarm status`; look at the leader's engine and disk: `swarm check`";
     "locked" ["encrypted and needs to be unlocked"]
-        "Swarm is encrypted and needs to be unlocked before it can be used. Please use \"docker swarm unlock\" to unlock it."
+        "Swarm is encrypted and needs to be unlocked before it can be used."
         "the manager restarted and autolock is on: its keys are encrypted on disk"
         "`swarm unlock`";
     "wrong-unlock-key" ["invalid key", "unlock"]

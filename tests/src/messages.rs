@@ -7,8 +7,21 @@ use std::path::{Path, PathBuf};
 use syn::visit::Visit;
 
 /// The crates whose texts a user meets.
-const CRATES: &[&str] =
-    &["swarm-core", "swarm-file", "swarm-ssh", "swarm-docker", "swarm-fleet", "swarm-lab", "swarm-cli", "swarm-bootstrap", "swarm-sim"];
+const CRATES: &[&str] = &[
+    "swarm-core",
+    "swarm-file",
+    "swarm-ssh",
+    "swarm-docker",
+    "swarm-fleet",
+    "swarm-prepare",
+    "swarm-backup",
+    "swarm-workload",
+    "swarm-compose",
+    "swarm-lab",
+    "swarm-cli",
+    "swarm-bootstrap",
+    "swarm-sim",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()

@@ -42,7 +42,7 @@ async fn what_engines_say_is_explained() {
         ("m1", &["node", "demote", "m1"], "last-manager"),
         ("m1", &["service", "create", "--detach", "--publish", "8080:80", "app:1"], "mesh-port-taken"),
         ("m1", &["secret", "rm", "key"], "in-use"),
-        ("m1", &["-H", "unix:///nowhere.sock", "info"], "no-engine"),
+        ("m1", &["-H", "unix:///nowhere.sock", "ps"], "no-engine"),
         ("m1", &["pull", "127.0.0.1:1/app"], "refused"),
     ] {
         let said = fails(host, args);
