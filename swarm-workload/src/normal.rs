@@ -142,6 +142,7 @@ fn sort(spec: &mut Value) {
         "/TaskTemplate/ContainerSpec/CapabilityDrop",
         "/TaskTemplate/ContainerSpec/Groups",
         "/TaskTemplate/Placement/Constraints",
+        "/TaskTemplate/Resources/Reservations/GenericResources",
         "/TaskTemplate/Networks",
         "/Networks",
         "/EndpointSpec/Ports",
@@ -181,6 +182,18 @@ mod tests {
                 "Mode": { "Replicated": { "Replicas": 1 } }, "EndpointSpec": { "Mode": "vip" },
                 "UpdateConfig": { "Parallelism": 1, "FailureAction": "pause", "MaxFailureRatio": 0, "Order": "stop-first" } }),
         );
+    }
+
+    /// Docker CLIs write them in the order of a map, which is another one each time.
+    #[test]
+    fn generic_resources_have_no_order() {
+        let of = |kinds: [&str; 2]| {
+            let list = kinds.map(|kind| json!({ "DiscreteResourceSpec": { "Kind": kind, "Value": 1 } }));
+            json!({ "TaskTemplate": { "Resources": { "Reservations": { "GenericResources": list } } } })
+        };
+        same(of(["gpu", "fpga"]), of(["fpga", "gpu"]));
+        let none = BTreeMap::new();
+        assert_ne!(normal(&of(["gpu", "gpu"]), &none), normal(&of(["fpga", "gpu"]), &none));
     }
 
     #[test]

@@ -254,7 +254,6 @@ async fn tokens_the_root_and_the_key_on_real_engines() {
 /// The unlock key is kept by a program: locked after it was asked whether it can, stored before success is reported, and loaded to unlock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_keeps_the_unlock_key() {
-    use std::os::unix::fs::PermissionsExt;
     let lab = TestLab::up(1, 0);
     let dir = tempfile::tempdir().unwrap();
     let (program, kept, sealed) = (dir.path().join("keeper"), dir.path().join("kept"), dir.path().join("sealed"));
@@ -263,8 +262,10 @@ async fn a_program_keeps_the_unlock_key() {
         sealed.display(),
         k = kept.display()
     );
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    // Put in place by another process: a fork of another test may hold open what this one has written, and then it cannot be run.
+    let draft = dir.path().join("draft");
+    std::fs::write(&draft, script).unwrap();
+    swarm_tests::lab::sh(&["install", "-m", "700", draft.to_str().unwrap(), program.to_str().unwrap()]);
     let text = format!("{}swarm: {{ autolock: true, unlock_key_command: [{}, prod] }}\n", lab.text(&lab.all("")), program.display());
     let file = lab.file(&text);
     let swarm = |args: &[&str]| cli::run(&[args, &["-f", file.to_str().unwrap()]].concat());

@@ -89,8 +89,11 @@ async fn a_private_image_is_pulled_with_the_login_of_who_deploys() {
     std::fs::write(config.join("config.json"), r#"{ "credHelpers": { "127.0.0.1:5000": "lab" } }"#).unwrap();
     let program = helper.join("docker-credential-lab");
     let write = |script: &str| {
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        swarm_tests::lab::sh(&["chmod", "755", program.to_str().unwrap()]);
+        // Put in place by another process: a program that this one has open for writing cannot be run, and neither while a fork of another
+        // test still holds it open.
+        let draft = helper.join("draft");
+        std::fs::write(&draft, format!("#!/bin/sh\n{script}\n")).unwrap();
+        swarm_tests::lab::sh(&["install", "-m", "755", draft.to_str().unwrap(), program.to_str().unwrap()]);
     };
     write("echo s3cret-login; echo the vault is sealed >&2; exit 1");
     let sealed = deploy(&["--with-registry-auth"]);
