@@ -8,11 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use hmac::{Hmac, Mac};
 use russh::keys::ssh_key;
+use rustix::fs::{Mode, OFlags};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a line is marked with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,12 +58,13 @@ impl KnownHosts {
     ///
     /// # Errors
     /// A file that is there and cannot be read: its silence would turn a changed key into an unknown one. A file that others can write, or
-    /// that belongs to another user: whoever that is could make any host trusted.
+    /// that belongs to another user: whoever that is could make any host trusted. A symbolic link, but one of root's below `/etc`: who can
+    /// change where it leads can do the same.
     pub fn load(files: &[PathBuf]) -> Result<Self, String> {
         let mut known = Self::default();
         for file in files {
             let read = || {
-                let mut open = std::fs::File::open(file)?;
+                let mut open = open(file)?;
                 let meta = open.metadata()?;
                 let mut bytes = Vec::new();
                 open.read_to_end(&mut bytes)?;
@@ -76,6 +78,9 @@ impl KnownHosts {
                     known.add(&bytes, &file.display().to_string());
                 }
                 Err(error) if std::io::Error::kind(&error) == std::io::ErrorKind::NotFound => {}
+                Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                    return Err(format!("{} is a symbolic link, so it is not used; name the file itself", file.display()));
+                }
                 Err(error) => return Err(format!("{} cannot be read, so no host key can be checked: {error}", file.display())),
             }
         }
@@ -262,6 +267,13 @@ pub(crate) fn glob(pattern: &[u8], text: &[u8]) -> bool {
         }
     }
     pattern.iter().skip(p).all(|c| *c == b'*')
+}
+
+/// Opens a file to read, and follows no symbolic link to it that others than root can have put there.
+fn open(file: &Path) -> std::io::Result<std::fs::File> {
+    let of_system = file.starts_with("/etc") && std::fs::symlink_metadata(file).is_ok_and(|link| link.uid() == 0);
+    let follow = if of_system { OFlags::empty() } else { OFlags::NOFOLLOW };
+    Ok(rustix::fs::open(file, OFlags::RDONLY | OFlags::CLOEXEC | follow, Mode::empty())?.into())
 }
 
 /// No one but this user and root can change it.

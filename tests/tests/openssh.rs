@@ -10,7 +10,7 @@ use swarm_tests::openssh::{Bench, Verdict};
 const STRICTER: &[(&str, &str)] = &[
     ("a file that others can write", "whoever can write it can make any host trusted"),
     ("a file of another user", "the same"),
-    ("StrictHostKeyChecking", "`host_key` of the cluster file decides, and it knows no `no`"),
+    ("a symbolic link", "whoever can change where it leads can do the same"),
 ];
 
 #[test]
@@ -32,6 +32,7 @@ fn nothing_connects_where_ssh_refuses() {
 
     let mut table: BTreeMap<&str, (usize, usize, BTreeSet<Verdict>)> = BTreeMap::new();
     let (mut laxer, mut stricter, mut other) = (Vec::new(), Vec::new(), Vec::new());
+    let mut refused: BTreeSet<&str> = BTreeSet::new();
     for layout in &layouts {
         let (their, said) = &theirs[&layout.host];
         let (our, way, we_said) = &ours[&layout.host];
@@ -50,7 +51,9 @@ fn nothing_connects_where_ssh_refuses() {
         };
         match (*their, *our) {
             (a, b) if a == b => {}
-            (Verdict::Connects, _) if STRICTER.iter().any(|(p, _)| *p == layout.production) => {}
+            (Verdict::Connects, _) if STRICTER.iter().any(|(p, _)| *p == layout.production) => {
+                refused.insert(layout.production);
+            }
             (Verdict::Connects, _) => stricter.push(line()),
             (_, Verdict::Connects) => laxer.push(line()),
             // `ssh` does not always say what is wrong with a host key, and never that of a jump host.
@@ -67,6 +70,8 @@ fn nothing_connects_where_ssh_refuses() {
     for (what, lines) in [("laxer", &laxer), ("stricter", &stricter), ("other", &other)] {
         println!("{}: {what}\n{}", lines.len(), lines.join("\n"));
     }
+    let named: BTreeSet<&str> = STRICTER.iter().map(|(production, _)| *production).collect();
+    assert!(refused == named && named.len() <= 20, "what is named as stricter is so: {refused:?}");
     assert!(laxer.is_empty(), "we connect where ssh does not:\n{}", laxer.join("\n"));
     assert!(stricter.is_empty(), "we refuse where ssh connects:\n{}", stricter.join("\n"));
     assert!(other.is_empty(), "both refuse, for other reasons:\n{}", other.join("\n"));

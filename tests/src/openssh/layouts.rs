@@ -262,7 +262,7 @@ impl<'a> Builder<'a> {
                 self.add("IPv6, written", "plain", &format!("  HostName {name}"), &format!("[{line}]:{port} {right}\n"));
             }
         }
-        for production in ["a file that others can write", "a file of another user"] {
+        for production in ["a file that others can write", "a file of another user", "a symbolic link"] {
             self.add(production, "plain", "", &format!("{at} {wrong}\n"));
         }
         for mode in ["664", "646", "666", "644", "600", "440"] {
@@ -271,6 +271,16 @@ impl<'a> Builder<'a> {
             crate::lab::sh(&["chmod", mode, &known]);
             if mode.ends_with('6') || mode.starts_with("66") {
                 self.cases.remove(&self.all.last().unwrap().host);
+            }
+        }
+        for (ending, linked) in [(".real", true), (".plain", false)] {
+            self.add("a symbolic link", "plain", "", &format!("{at} {right}\n"));
+            let host = self.all.last().unwrap().host.clone();
+            let (known, real) = (self.dir.join(format!("{host}.known")), self.dir.join(format!("{host}{ending}")));
+            if linked {
+                std::fs::rename(&known, &real).unwrap();
+                std::os::unix::fs::symlink(&real, &known).unwrap();
+                self.cases.remove(&host);
             }
         }
         for user in ["0", "65534"] {
