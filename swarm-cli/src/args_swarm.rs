@@ -29,7 +29,10 @@ pub(crate) enum RoleName {
 #[derive(Debug, Subcommand)]
 pub(crate) enum LockCommand {
     /// Show who holds the lock, and whether they still give signs of life.
-    Status(CertsArgs),
+    Status {
+        #[command(flatten)]
+        common: Common,
+    },
     /// Release the lock of a run that is gone. A run that is there stops when it sees that.
     Release {
         #[command(flatten)]
@@ -43,8 +46,7 @@ pub(crate) enum LockCommand {
 impl LockCommand {
     pub(crate) fn common(&self) -> &Common {
         match self {
-            Self::Status(args) => &args.common,
-            Self::Release { common, .. } => common,
+            Self::Status { common } | Self::Release { common, .. } => common,
         }
     }
 }

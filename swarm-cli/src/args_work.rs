@@ -359,17 +359,8 @@ pub(crate) enum NodeCommand {
         /// The new address: an IP address, an interface, or a network it is in.
         #[arg(long, value_name = "ADDRESS")]
         advertise: swarm_core::addr::AddressSelector,
-        /// How long to wait for tasks to end, for example 2m.
-        #[arg(long, default_value = "5m", value_parser = crate::args::duration)]
-        timeout: std::time::Duration,
-        /// Show what would be done first and stop.
-        #[arg(long)]
-        dry_run: bool,
-        /// Do not ask.
-        #[arg(short, long)]
-        yes: bool,
         #[command(flatten)]
-        wait: crate::args::WaitArgs,
+        out: OutArgs,
     },
     /// Take hosts out of the swarm for good: drained, demoted, left, and removed from the list.
     Rm {
@@ -382,18 +373,25 @@ pub(crate) enum NodeCommand {
         /// stopped. Once for each.
         #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
         dead: Vec<String>,
-        /// How long to wait for tasks to end, for example 2m.
-        #[arg(long, default_value = "5m", value_parser = crate::args::duration)]
-        timeout: std::time::Duration,
-        /// Show what would be done and stop.
-        #[arg(long)]
-        dry_run: bool,
-        /// Do not ask.
-        #[arg(short, long)]
-        yes: bool,
         #[command(flatten)]
-        wait: crate::args::WaitArgs,
+        out: OutArgs,
     },
+}
+
+/// How hosts are taken out of the swarm.
+#[derive(Debug, Args)]
+pub(crate) struct OutArgs {
+    /// How long to wait for tasks to end, for example 2m.
+    #[arg(long, default_value = "5m", value_parser = crate::args::duration)]
+    pub(crate) timeout: std::time::Duration,
+    /// Show what would be done and stop.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) wait: crate::args::WaitArgs,
 }
 
 /// Some hosts.

@@ -70,6 +70,36 @@ pub(crate) async fn take<'a, F: Fleet + ?Sized>(
     }
 }
 
+/// Looks again under the lock; it is given back where that fails.
+pub(crate) async fn look_again<'a, F: Fleet + ?Sized>(
+    lock: Guard<'a, F>,
+    look: impl Future<Output = Result<(Plan, Observed), Failure>>,
+) -> Result<(Guard<'a, F>, Plan, Observed), Failure> {
+    match look.await {
+        Ok((plan, observed)) => Ok((lock, plan, observed)),
+        Err(failure) => {
+            lock.give_back().await;
+            Err(failure)
+        }
+    }
+}
+
+/// The same, and it is an error where another plan than the one that was agreed to comes of it.
+pub(crate) async fn still<'a, F: Fleet + ?Sized>(
+    lock: Guard<'a, F>,
+    agreed: &Plan,
+    look: impl Future<Output = Result<(Plan, Observed), Failure>>,
+) -> Result<(Guard<'a, F>, Plan, Observed), Failure> {
+    let same = async {
+        let (now, seen) = look.await?;
+        if now.steps != agreed.steps {
+            return Err(Failure::Other("the swarm has changed since the plan was shown; run again".into()));
+        }
+        Ok((now, seen))
+    };
+    look_again(lock, same).await
+}
+
 /// Carries a run out under the lock, if it holds one.
 pub(crate) async fn during<F: Fleet + ?Sized>(
     held: Option<Guard<'_, F>>,

@@ -5,16 +5,16 @@ use crate::nodes::with_waits;
 use crate::placement::misfit;
 use crate::rebalance::left_out;
 use crate::steps::{Data, Vacated, against, was};
-use crate::there::{There, wants};
+use crate::there::{There, tasks, wants_tasks};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use swarm_core::ClusterSpec;
-use swarm_core::engine::{Kind, Object, Query};
+use swarm_core::engine::{Object, Query};
 use swarm_core::id::{HostName, StepId};
 use swarm_core::intent::{Intent, Next, SoFar};
 use swarm_core::nodes::{EditNodes, NodeEdit};
-use swarm_core::observe::{Fact, NodeFacts, Observed};
-use swarm_core::plan::{Action, Envelope, Plan, Refusal, Risk, Step, Target};
+use swarm_core::observe::{NodeFacts, Observed};
+use swarm_core::plan::{Action, Plan, Refusal, Risk, Step, Target};
 use swarm_core::spec::Availability;
 use swarm_core::verify::{Finding, FindingKind, Verdict};
 
@@ -130,22 +130,7 @@ impl QuietDrain<'_> {
             }
         }
         let plan = Plan::of_work(self.spec, observed, steps, notes);
-        let mut plan = with_waits(plan, observed, self.patience, |_| true);
-        plan.envelope = Envelope::of(&plan.steps);
-        plan
-    }
-
-    fn tasks<'o>(&self, observed: &'o Observed) -> Result<&'o [Object], String> {
-        match observed.objects_of(&Query::all(Kind::Task)) {
-            Fact::Known(tasks) => Ok(tasks),
-            Fact::Unknown(why) => Err(why),
-            Fact::NotAsked => Err("the swarm's tasks were not asked for".into()),
-        }
-    }
-
-    /// The services that will stop, each with why, as the plan's notes have them.
-    pub fn stops(plan: &Plan) -> Vec<&str> {
-        plan.notes.iter().map(String::as_str).filter(|note| note.contains("will stop before the drain ends")).collect()
+        with_waits(plan, observed, self.patience, |_| true)
     }
 }
 
@@ -155,7 +140,7 @@ impl Intent for QuietDrain<'_> {
             Ok(there) => there,
             Err(next) => return *next,
         };
-        let tasks = match self.tasks(observed) {
+        let tasks = match tasks(observed) {
             Ok(tasks) => tasks,
             Err(why) => return Next::Refused(vec![Refusal::Object { object: Target::Swarm, why }]),
         };
@@ -185,8 +170,6 @@ impl Intent for QuietDrain<'_> {
     }
 
     fn wants(&self) -> Vec<Query> {
-        let mut all = wants();
-        all.push(Query::all(Kind::Task));
-        all
+        wants_tasks()
     }
 }

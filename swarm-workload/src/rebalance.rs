@@ -4,13 +4,13 @@ use crate::deploy::there_now;
 use crate::placement::misfit;
 use crate::steps::{BALANCE_LABEL, Balanced, Data};
 use crate::tasks::{Standing, standing};
-use crate::there::{There, find, wants};
+use crate::there::{There, find, tasks, wants_tasks};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_core::ClusterSpec;
 use swarm_core::engine::{Kind, Object, Query};
 use swarm_core::intent::{Intent, Next, SoFar};
-use swarm_core::observe::{Fact, NodeFacts, Observed};
+use swarm_core::observe::{NodeFacts, Observed};
 use swarm_core::plan::{Plan, Refusal, Risk, Target};
 use swarm_core::verify::{Finding, FindingKind, Verdict};
 
@@ -76,14 +76,6 @@ fn label_of(node: &NodeFacts) -> &str {
 }
 
 impl Rebalance<'_> {
-    fn tasks<'o>(&self, observed: &'o Observed) -> Result<&'o [Object], String> {
-        match observed.objects_of(&Query::all(Kind::Task)) {
-            Fact::Known(tasks) => Ok(tasks),
-            Fact::Unknown(why) => Err(why),
-            Fact::NotAsked => Err("the swarm's tasks were not asked for".into()),
-        }
-    }
-
     fn chosen<'o>(&self, there: &There<'o>) -> Vec<&'o Object> {
         there.services.iter().copied().filter(|s| self.services.is_empty() || self.services.contains(s.name())).collect()
     }
@@ -146,7 +138,7 @@ impl Intent for Rebalance<'_> {
             let object = Target::Object { kind: Kind::Service.to_string(), name: name.to_owned() };
             Refusal::Object { object, why }
         };
-        let tasks = match self.tasks(observed) {
+        let tasks = match tasks(observed) {
             Ok(tasks) => tasks,
             Err(why) => return Next::Refused(vec![Refusal::Object { object: Target::Swarm, why }]),
         };
@@ -161,7 +153,7 @@ impl Intent for Rebalance<'_> {
 
     fn verify(&self, observed: &Observed) -> Verdict {
         let say = |message: String| Finding { host: None, kind: FindingKind::Object, message };
-        let (there, tasks) = match There::of(observed).and_then(|there| Ok((there, self.tasks(observed)?))) {
+        let (there, tasks) = match There::of(observed).and_then(|there| Ok((there, tasks(observed)?))) {
             Ok(both) => both,
             Err(why) => return Verdict::of(vec![say(why)], Vec::new()),
         };
@@ -181,9 +173,7 @@ impl Intent for Rebalance<'_> {
     }
 
     fn wants(&self) -> Vec<Query> {
-        let mut all = wants();
-        all.push(Query::all(Kind::Task));
-        all
+        wants_tasks()
     }
 }
 

@@ -25,6 +25,25 @@ pub(crate) fn wants() -> Vec<Query> {
     vec![Query::all(Kind::Service), Query::all(Kind::Network).with("scope", "swarm"), Query::all(Kind::Secret), Query::all(Kind::Config)]
 }
 
+/// The swarm's tasks, of a look that asked for them.
+///
+/// # Errors
+/// Why they are not known.
+pub(crate) fn tasks(observed: &Observed) -> Result<&[Object], String> {
+    match observed.objects_of(&Query::all(Kind::Task)) {
+        Fact::Known(tasks) => Ok(tasks),
+        Fact::Unknown(why) => Err(why),
+        Fact::NotAsked => Err("the swarm's tasks were not asked for".into()),
+    }
+}
+
+/// The queries for a stack's objects, and for the swarm's tasks.
+pub(crate) fn wants_tasks() -> Vec<Query> {
+    let mut all = wants();
+    all.push(Query::all(Kind::Task));
+    all
+}
+
 impl<'a> There<'a> {
     /// A swarm that is yet to be made has nothing.
     pub(crate) fn nothing() -> Self {

@@ -112,6 +112,25 @@ fn a_run_whose_lock_was_taken_stops_in_order() {
     });
 }
 
+/// What `lock release` says: a run that is there stops.
+#[test]
+fn a_run_whose_lock_was_released_stops_in_order() {
+    let file = spec(FILE);
+    swarm_sim::run(async {
+        let world = ready(&file, 4).await;
+        let ann = world.fleet("ann");
+        let (taken, plan) = take(&file, &ann, "ann", Duration::ZERO).await;
+        let stop = Stop::default();
+        let run = async {
+            stop.stopped().await;
+            nothing(&plan)
+        };
+        let release = async { world.fleet("onlooker").engine("m1").remove(Kind::Config, LOCK).await.unwrap() };
+        let ((report, left), ()) = tokio::join!(held(taken).0.during(&plan, &stop, run), release);
+        assert_eq!((report.ending, left, configs(&world).await), (Ending::Interrupted, None, vec![JOURNAL.to_owned()]));
+    });
+}
+
 #[test]
 fn the_lock_goes_with_the_managers() {
     let file = spec(FILE);

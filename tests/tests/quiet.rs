@@ -12,7 +12,7 @@ use swarm_core::spec::Availability;
 use swarm_sim::{CrashPoint, ImageKind, World};
 use swarm_tests::lab::eventually;
 use swarm_tests::sim::spec;
-use swarm_tests::sim::workload::{FILE, carry, deploy, failed, quiet, ready, service, stack};
+use swarm_tests::sim::workload::{FILE, carry, deploy, failed, from_every_cut, quiet, ready, service, stack};
 use swarm_workload::{DeployOptions, QuietDrain};
 
 const REPLICAS: u64 = 6;
@@ -85,32 +85,8 @@ fn only_what_is_on_the_node_moves_and_nothing_is_missing_meanwhile() {
 #[test]
 fn a_run_that_was_cut_off_is_finished_by_the_next() {
     let file = spec(FILE);
-    for point in [CrashPoint::BeforeSend, CrashPoint::AnswerLost, CrashPoint::AfterAnswer] {
-        for call in 1..200 {
-            let over = swarm_sim::run(async {
-                let world = running(&file, 2).await;
-                let intent = drain(&file, &["w1"]);
-                world.crash_at(call, point);
-                let reached = tokio::select! {
-                    biased;
-                    () = world.crashed() => false,
-                    report = carry(&world, &file, &intent) => {
-                        assert_eq!(report.unwrap().ending, Ending::Converged);
-                        true
-                    }
-                };
-                world.recover();
-                let report = carry(&world, &file, &intent).await.unwrap_or_else(|e| panic!("{point:?} {call}: {e}"));
-                assert_eq!(report.ending, Ending::Converged, "{point:?} {call}: {report:?}\n{}", world.story());
-                is_over(&world, &["w1"], &format!("{point:?} {call}")).await;
-                quiet(&world);
-                reached
-            });
-            if over {
-                break;
-            }
-        }
-    }
+    let begin = async || running(&file, 2).await;
+    from_every_cut(&file, begin, &drain(&file, &["w1"]), async |world, what| is_over(world, &["w1"], what).await);
 }
 
 /// What a drain of another node left is taken back first.

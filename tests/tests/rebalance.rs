@@ -6,9 +6,9 @@ use swarm_core::ClusterSpec;
 use swarm_core::engine::{Kind, NodeChange, Query};
 use swarm_core::report::Ending;
 use swarm_core::spec::Availability;
-use swarm_sim::{CrashPoint, ImageKind, World};
+use swarm_sim::{ImageKind, World};
 use swarm_tests::sim::spec;
-use swarm_tests::sim::workload::{FILE, carry, deploy, quiet, ready, service, stack};
+use swarm_tests::sim::workload::{FILE, carry, deploy, from_every_cut, quiet, ready, service, stack};
 use swarm_workload::{DeployOptions, Rebalance};
 
 async fn availability(world: &World, hosts: &[&str], availability: Availability) {
@@ -78,35 +78,14 @@ fn tasks_move_to_the_nodes_that_have_fewer() {
 #[test]
 fn a_run_that_was_cut_off_is_finished_by_the_next() {
     let file = spec(FILE);
-    for point in [CrashPoint::BeforeSend, CrashPoint::AnswerLost, CrashPoint::AfterAnswer] {
-        for call in 1..200 {
-            let over = swarm_sim::run(async {
-                let world = skewed(&file, 4).await;
-                let intent = Rebalance { spec: &file, services: BTreeSet::new() };
-                world.crash_at(call, point);
-                let reached = tokio::select! {
-                    biased;
-                    () = world.crashed() => false,
-                    report = carry(&world, &file, &intent) => {
-                        assert_eq!(report.unwrap().ending, Ending::Converged);
-                        true
-                    }
-                };
-                world.recover();
-                let report = carry(&world, &file, &intent).await.unwrap_or_else(|e| panic!("{point:?} {call}: {e}"));
-                assert_eq!(report.ending, Ending::Converged, "{point:?} {call}: {report:?}\n{}", world.story());
-                assert_eq!(spread(&world).await, [1, 1, 2, 2], "{point:?} {call}\n{}", world.story());
-                let live = world.fleet("onlooker").engine("m1").get(Kind::Service, "app_web").await.unwrap();
-                let left = (live.number("/Spec/Mode/Replicated/Replicas"), live.label("swarm.rebalance.replicas"));
-                assert_eq!(left, (Some(6), None), "{point:?} {call}");
-                quiet(&world);
-                reached
-            });
-            if over {
-                break;
-            }
-        }
-    }
+    let begin = async || skewed(&file, 4).await;
+    let intent = Rebalance { spec: &file, services: BTreeSet::new() };
+    from_every_cut(&file, begin, &intent, async |world, what| {
+        assert_eq!(spread(world).await, [1, 1, 2, 2], "{what}\n{}", world.story());
+        let live = world.fleet("onlooker").engine("m1").get(Kind::Service, "app_web").await.unwrap();
+        let left = (live.number("/Spec/Mode/Replicated/Replicas"), live.label("swarm.rebalance.replicas"));
+        assert_eq!(left, (Some(6), None), "{what}");
+    });
 }
 
 /// Tasks that are added and do not run are taken away again, and that is said.

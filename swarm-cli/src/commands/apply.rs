@@ -197,13 +197,7 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
             held = Some(lock);
             break;
         }
-        let (now, seen) = match again().await {
-            Ok(again) => again,
-            Err(failure) => {
-                lock.give_back().await;
-                return Err(failure);
-            }
-        };
+        let (lock, now, seen) = operator::look_again(lock, again()).await?;
         shown_at = Instant::now();
         let same = now.steps == plan.steps;
         (plan, observed) = (now, seen);
@@ -249,22 +243,12 @@ pub(super) async fn destroy(args: &DestroyArgs, format: Format) -> Result<u8, Fa
     let mut held = None;
     if !plan.is_empty() {
         let (lock, waited) = operator::take(&spec, &fleet, (&plan, &observed), "destroy", args.wait.wait, sink.as_ref()).await?;
-        if waited {
-            let again = unless_stopped(&stop, async { Ok(apply.plan_destroy(force).await?) }).await;
-            let same = match again {
-                Ok((now, seen)) if now.steps == plan.steps => Ok((now, seen)),
-                Ok(_) => Err(Failure::Other("the swarm has changed since the plan was shown; run again".into())),
-                Err(failure) => Err(failure),
-            };
-            match same {
-                Ok(same) => (plan, observed) = same,
-                Err(failure) => {
-                    lock.give_back().await;
-                    return Err(failure);
-                }
-            }
-        }
         held = Some(lock);
+        if let Some(lock) = held.take_if(|_| waited) {
+            let again = unless_stopped(&stop, async { Ok(apply.plan_destroy(force).await?) });
+            let (lock, now, seen) = operator::still(lock, &plan, again).await?;
+            (held, plan, observed) = (Some(lock), now, seen);
+        }
     }
     let report = operator::during(held, &plan, &stop, apply.run(&plan, &observed)).await;
     tell("destroy", &report, format);

@@ -64,12 +64,13 @@ pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Fai
             let intent = EditNodes { spec: &session.spec, edits };
             carry(&session, &intent, How { dry_run: *dry_run, locks: Some(wait.wait), ..How::new("node label", format) }).await
         }
-        NodeCommand::Move { common, host, advertise, timeout, dry_run, yes, wait } => {
+        NodeCommand::Move { common, host, advertise, out } => {
             let session = Session::open(common).await?;
-            let how = How { dry_run: *dry_run, yes: *yes, locks: Some(wait.wait), must_agree: true, ..How::new("node move", format) };
-            readdress(session, host, advertise, *timeout, how).await
+            let (dry_run, yes, locks) = (out.dry_run, out.yes, Some(out.wait.wait));
+            let how = How { dry_run, yes, locks, must_agree: true, ..How::new("node move", format) };
+            readdress(session, host, advertise, out.timeout, how).await
         }
-        NodeCommand::Rm { common, hosts, dead, timeout, dry_run, yes, wait } => {
+        NodeCommand::Rm { common, hosts, dead, out } => {
             let session = Session::open(common).await?;
             // What is gone for good may be no host of the file any more.
             let (known, entries): (Vec<String>, Vec<String>) =
@@ -81,17 +82,17 @@ pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Fai
             }
             let question = format!("Take {} out of the swarm for good?", all.join(", "));
             let how = How {
-                dry_run: *dry_run,
+                dry_run: out.dry_run,
                 question: Some(question),
                 must_agree: true,
-                yes: *yes,
+                yes: out.yes,
                 idle: "nothing to do: no such node is listed".into(),
                 done: format!("{} is out of the swarm", all.join(", ")),
-                locks: Some(wait.wait),
+                locks: Some(out.wait.wait),
                 ..How::new("node rm", format)
             };
             let inner = RemoveNodes { spec: &session.spec, hosts: hosts.clone(), dead: dead.clone(), entries: entries.clone() };
-            carry(&session, &Emptied { inner, patience: *timeout }, how).await
+            carry(&session, &Emptied { inner, patience: out.timeout }, how).await
         }
     }
 }

@@ -20,8 +20,8 @@ async fn config(session: &Session, name: &str) -> Result<(Observed, Option<Objec
 
 pub(super) async fn lock(command: &LockCommand, format: Format) -> Result<u8, Failure> {
     match command {
-        LockCommand::Status(args) => {
-            let session = Session::open(&args.common).await?;
+        LockCommand::Status { common } => {
+            let session = Session::open(common).await?;
             let (_, there) = config(&session, LOCK).await?;
             let holder = match judge(there.as_ref(), "") {
                 Lock::Held(holder) => holder,

@@ -135,31 +135,15 @@ pub(super) async fn carry_seen(session: &Session, intent: &dyn Intent, how: How<
         }
     }
     let idle = plan.is_empty();
-    let held = match how.locks.filter(|_| !idle) {
-        Some(wait) => Some(operator::take(&session.spec, &session.fleet, (&plan, &observed), how.command, wait, sink.as_ref()).await?),
-        None => None,
-    };
-    let report = match held {
-        Some(lock) => {
-            // What was agreed to is checked again under the lock.
-            let again = unless_stopped(&stop, async { Ok(apply.plan_for(intent).await?) }).await;
-            let same = match again {
-                Ok((now, seen)) if now.steps == plan.steps => Ok((now, seen)),
-                Ok(_) => Err(Failure::Other("the swarm has changed since the plan was shown; run again".into())),
-                Err(failure) => Err(failure),
-            };
-            let same = match same {
-                Ok(same) => same,
-                Err(failure) => {
-                    lock.0.give_back().await;
-                    return Err(failure);
-                }
-            };
-            (plan, observed) = same;
-            operator::during(Some(lock.0), &plan, &stop, apply.run_for(intent, &plan, &observed)).await
-        }
-        None => apply.run_for(intent, &plan, &observed).await,
-    };
+    let mut held = None;
+    if let Some(wait) = how.locks.filter(|_| !idle) {
+        let (lock, _) = operator::take(&session.spec, &session.fleet, (&plan, &observed), how.command, wait, sink.as_ref()).await?;
+        // What was agreed to is checked again under the lock.
+        let again = unless_stopped(&stop, async { Ok(apply.plan_for(intent).await?) });
+        let (lock, now, seen) = operator::still(lock, &plan, again).await?;
+        (held, plan, observed) = (Some(lock), now, seen);
+    }
+    let report = operator::during(held, &plan, &stop, apply.run_for(intent, &plan, &observed)).await;
     tell(how.command, &report, how.format, if idle { &how.idle } else { &how.done });
     Ok((report.ending.exit_code(), plan, observed))
 }

@@ -288,7 +288,7 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
     }
 
     /// Carries a run out and says all the while that it is alive. Where another run has taken the lock over, because this one could not say
-    /// so for long, the run is stopped in order. Then the lock is given back and the run stands in the journal; what of that failed is
+    /// so for long, or someone has released it, the run is stopped in order. Then the lock is given back and the run stands in the journal; what of that failed is
     /// the second answer.
     pub async fn during(mut self, plan: &Plan, stop: &Stop, run: impl Future<Output = Report>) -> (Report, Option<String>) {
         let report = {
@@ -318,7 +318,7 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
         (report, left.err())
     }
 
-    /// Ends where the lock is another's.
+    /// Ends where the lock is not this run's any more.
     async fn stays_alive(&self, stop: &Stop) {
         let mut sign = 0;
         let mut held = self.without.is_none() && self.folder.is_none();
@@ -334,6 +334,11 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
             // A manager that does not answer now may answer at the next sign.
             let Ok(lock) = self.config(LOCK).await else { continue };
             match judge(lock.as_ref(), &self.holder.run) {
+                // Someone released it, or took it.
+                Lock::Free if held => {
+                    stop.stop();
+                    return;
+                }
                 Lock::Mine | Lock::Free => held = self.write(lock.as_ref(), sign).await.is_ok() || held,
                 Lock::Held(_) => {
                     stop.stop();

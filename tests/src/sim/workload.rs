@@ -1,5 +1,6 @@
 //! A stack on a simulated cluster, for stories about workloads.
 
+use super::stories::POINTS;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -93,6 +94,37 @@ async fn cluster(world: &World, file: &ClusterSpec) {
     let run = Apply::new(file, &fleet);
     let (plan, observed) = run.plan().await.unwrap();
     assert_eq!(run.run(&plan, &observed).await.ending, Ending::Converged);
+}
+
+/// Cuts a run off at each of its calls, at each point of one, and lets the next run finish: it arrives, no rule is broken, and `is_over` says
+/// what came of it.
+pub fn from_every_cut(file: &ClusterSpec, begin: impl AsyncFn() -> World, intent: &dyn Intent, is_over: impl AsyncFn(&World, &str)) {
+    for point in POINTS {
+        for call in 1..200 {
+            let what = format!("{point:?} {call}");
+            let over = swarm_sim::run(async {
+                let world = begin().await;
+                world.crash_at(call, point);
+                let reached = tokio::select! {
+                    biased;
+                    () = world.crashed() => false,
+                    report = carry(&world, file, intent) => {
+                        assert_eq!(report.unwrap().ending, Ending::Converged, "{what}");
+                        true
+                    }
+                };
+                world.recover();
+                let report = carry(&world, file, intent).await.unwrap_or_else(|e| panic!("{what}: {e}"));
+                assert_eq!(report.ending, Ending::Converged, "{what}: {report:?}\n{}", world.story());
+                is_over(&world, &what).await;
+                quiet(&world);
+                reached
+            });
+            if over {
+                break;
+            }
+        }
+    }
 }
 
 /// Plans and carries out, as the operator `me`.
