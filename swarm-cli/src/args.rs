@@ -36,8 +36,12 @@ pub(crate) enum Command {
     Adopt(AdoptArgs),
     /// Check the cluster file by itself: no host is asked.
     Validate(ValidateArgs),
-    /// Print the JSON Schema of the cluster file.
-    Schema,
+    /// Print the JSON Schema of the cluster file, or of Compose files, for editors.
+    Schema {
+        /// The schema of Compose files, as `swarm stack deploy` reads them.
+        #[arg(long)]
+        compose: bool,
+    },
     /// Look on every host for what would break a swarm. Changes nothing.
     Check(CheckArgs),
     /// Collect into one file what someone who helps needs to know, without secrets.

@@ -20,12 +20,15 @@ mod mounts;
 mod objects;
 mod ports;
 mod reader;
+mod scalars;
 mod service;
+mod shape;
+mod shaped;
 mod task;
 
 use interpolate::Interpolation;
 use reader::Reader;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use swarm_core::engine::Payloads;
 use swarm_core::secret::Secret;
@@ -117,7 +120,8 @@ pub fn read(stack: &str, sources: &[Source], context: &Context<'_>) -> Result<Re
     let names: Vec<String> = sources.iter().map(|s| s.name.clone()).collect();
     let mut problems: Vec<Problem> = Vec::new();
     let mut interpolation = Interpolation::new(context.variable);
-    let mut merged: Option<Node> = None;
+    let mut misshapen: Vec<Problem> = Vec::new();
+    let (mut merged, mut first): (Option<Node>, Option<u8>) = (None, None);
     for (index, source) in sources.iter().enumerate() {
         let mut tree = match swarm_file::tree(source.text.strip_prefix('\u{feff}').unwrap_or(&source.text)) {
             Ok(tree) => tree,
@@ -127,7 +131,8 @@ pub fn read(stack: &str, sources: &[Source], context: &Context<'_>) -> Result<Re
             }
         };
         let lines: Vec<&str> = source.text.lines().collect();
-        mark(&mut tree, index, &lines);
+        let mut dates = Vec::new();
+        mark(&mut tree, index, &lines, &mut dates);
         if !matches!(tree.value, Value::Map(_)) {
             let message = "a Compose file is a mapping".to_owned();
             let at = Some(in_file(Location { line: 1, column: 1 }, index));
@@ -136,6 +141,23 @@ pub fn read(stack: &str, sources: &[Source], context: &Context<'_>) -> Result<Re
             continue;
         }
         interpolation.file(&mut tree);
+        let said = version(&tree).unwrap_or_else(|problem| {
+            problems.push(problem);
+            shape::NEWEST
+        });
+        let mut check = shaped::Shaped { version: said, places: &interpolation.places, dates: &dates, found: Vec::new() };
+        check.node(&shape::FILE, &tree, "");
+        misshapen.append(&mut check.found);
+        if first.is_some_and(|first| first != said) {
+            let at = Some(in_file(Location { line: 1, column: 1 }, index));
+            let message = format!("this file is of version 3.{said}, and the first of 3.{}", first.unwrap_or(said));
+            let fix = "write the same version in all, or in none".to_owned();
+            problems.push(Problem { severity: Severity::Error, path: "version".into(), at, message, fix });
+        }
+        first = first.or(Some(said));
+        if sources.len() > 1 {
+            problems.append(&mut own_variables(stack, context, &mut tree));
+        }
         merged = Some(match merged {
             None => tree,
             Some(base) => merge::files(base, tree),
@@ -147,6 +169,9 @@ pub fn read(stack: &str, sources: &[Source], context: &Context<'_>) -> Result<Re
         reader.stack(tree);
     }
     problems.append(&mut reader.problems);
+    // What the reader has said of a place already is said better.
+    misshapen.retain(|one| !problems.iter().any(|other| other.at == one.at));
+    problems.append(&mut misshapen);
     if merged.is_some() && problems.is_empty() {
         return Ok(ReadStack { stack: reader.out, warnings: reader.warnings, payloads: reader.payloads });
     }
@@ -159,36 +184,76 @@ pub fn read(stack: &str, sources: &[Source], context: &Context<'_>) -> Result<Re
     Err(ComposeProblems(problems.into_iter().map(of).collect()))
 }
 
+/// Each file's services get the variables of its own `env_file` before another file is laid over it: a later file's come before all of an
+/// earlier one's.
+fn own_variables(stack: &str, context: &Context<'_>, tree: &mut Node) -> Vec<Problem> {
+    let mut reader = Reader::new(stack, context, BTreeSet::new(), BTreeMap::new());
+    let Value::Map(top) = &mut tree.value else { return Vec::new() };
+    let services = top.iter_mut().find(|entry| entry.key == "services").map(|entry| &mut entry.node.value);
+    let Some(Value::Map(services)) = services else { return Vec::new() };
+    for service in services {
+        let path = format!("services.{}", service.key);
+        if let Value::Map(entries) = &mut service.node.value {
+            reader.resolve_variables(entries, &path);
+        }
+    }
+    reader.problems
+}
+
+/// The version that a file says, without its 3: the newest where it says none. `Err` where there is no such version.
+fn version(tree: &Node) -> Result<u8, Problem> {
+    let Value::Map(entries) = &tree.value else { return Ok(shape::NEWEST) };
+    let Some(node) = entries.iter().find(|e| e.key == "version").map(|e| &e.node) else { return Ok(shape::NEWEST) };
+    // Anything but a text is of the wrong form, which is said elsewhere.
+    let Value::Text(text) = &node.value else { return Ok(shape::NEWEST) };
+    let minor = match text.split_once('.') {
+        None if matches!(text.as_str(), "3" | "") => return Ok(shape::NEWEST),
+        Some(("3", minor)) => minor.parse::<u8>().ok().filter(|known| *known <= shape::NEWEST && known.to_string() == minor),
+        _ => None,
+    };
+    minor.ok_or_else(|| Problem {
+        severity: Severity::Error,
+        path: "version".into(),
+        at: node.at,
+        message: format!("{text} is no version that a stack can have"),
+        fix: format!("write \"3.{}\", or leave it out", shape::NEWEST),
+    })
+}
+
+/// The JSON Schema of Compose files as they are read here, for editors.
+pub fn schema() -> serde_json::Value {
+    let mut schema = shaped::schema(&shape::FILE);
+    if let Some(map) = schema.as_object_mut() {
+        map.insert("$schema".into(), "http://json-schema.org/draft-07/schema#".into());
+        map.insert("title".into(), "Compose file of a stack".into());
+    }
+    schema
+}
+
 fn in_file(at: Location, index: usize) -> Location {
     Location { line: at.line + FILE * index as u64, column: at.column }
 }
 
-/// Puts the file's index into every place, and reads numbers that begin with a zero as YAML 1.1 does: as octal ones.
-fn mark(node: &mut Node, index: usize, lines: &[&str]) {
-    if let (Value::Int(_) | Value::Float(_), Some(at)) = (&node.value, node.at)
-        && let Some(octal) = octal_at(at, lines)
-    {
-        node.value = Value::Int(octal);
+/// Puts the file's index into every place, and reads plain scalars as docker reads them. `dates` collects those that are dates.
+fn mark(node: &mut Node, index: usize, lines: &[&str], dates: &mut Vec<Location>) {
+    if let Some(at) = node.at {
+        match scalars::plain(&node.value, at, lines) {
+            scalars::Plain::AsRead => {}
+            scalars::Plain::Is(value) => node.value = value,
+            scalars::Plain::Date => dates.push(in_file(at, index)),
+        }
     }
     node.at = node.at.map(|at| in_file(at, index));
     match &mut node.value {
-        Value::List(items) => items.iter_mut().for_each(|item| mark(item, index, lines)),
+        Value::List(items) => items.iter_mut().for_each(|item| mark(item, index, lines, dates)),
         Value::Map(entries) => {
             for entry in entries {
                 entry.at = entry.at.map(|at| in_file(at, index));
-                mark(&mut entry.node, index, lines);
+                mark(&mut entry.node, index, lines, dates);
             }
         }
         _ => {}
     }
-}
-
-/// The octal number that stands at a place.
-fn octal_at(at: Location, lines: &[&str]) -> Option<i64> {
-    let line = lines.get(usize::try_from(at.line).ok()?.checked_sub(1)?)?;
-    let text: String = line.chars().skip(usize::try_from(at.column).ok()?.checked_sub(1)?).take_while(char::is_ascii_digit).collect();
-    let digits = text.strip_prefix('0').filter(|rest| !rest.is_empty())?;
-    i64::from_str_radix(digits, 8).ok()
 }
 
 #[cfg(test)]
@@ -200,7 +265,7 @@ mod tests {
     fn octal_numbers() {
         let text = "a: 0440\nb: { c: 0644, d: 440, e: 0 }\nf: \"0440\"\n";
         let mut tree = swarm_file::tree(text).unwrap();
-        mark(&mut tree, 0, &text.lines().collect::<Vec<_>>());
+        mark(&mut tree, 0, &text.lines().collect::<Vec<_>>(), &mut Vec::new());
         let shown = format!("{tree:?}");
         for value in ["Int(288)", "Int(420)", "Int(440)", "Int(0)", "Text(\"0440\")"] {
             assert!(shown.contains(value), "{value} is not in {shown}");

@@ -14,13 +14,13 @@ impl Reader<'_> {
                     let path = format!("{path}[{index}]");
                     let Some(text) = self.text(item, &path) else { continue };
                     match text.split_once('=').or_else(|| text.split_once(':')) {
-                        Some((host, ip)) => hosts.push(format!("{} {host}", ip.trim_start_matches('[').trim_end_matches(']'))),
-                        None => self.say(item.at, &path, format!("`{text}` is no host with its address"), "write HOST:ADDRESS"),
+                        Some((host, ip)) => hosts.push(as_line(host, ip)),
+                        None => self.warnings.push(format!("{path}: `{text}` has no address, and is left out; write HOST:ADDRESS")),
                     }
                 }
                 hosts
             }
-            _ => self.pairs(node, path).into_iter().map(|(host, ip)| format!("{} {host}", ip.unwrap_or_default())).collect(),
+            _ => self.pairs(node, path).into_iter().filter_map(|(host, ip)| Some(as_line(&host, &ip?))).collect(),
         }
     }
 
@@ -73,7 +73,9 @@ impl Reader<'_> {
                             "uid" => uid = self.text(&entry.node, &at).unwrap_or(uid),
                             "gid" => gid = self.text(&entry.node, &at).unwrap_or(gid),
                             "mode" => mode = self.count(&entry.node, &at).unwrap_or(mode),
-                            _ => self.unknown(entry, &path, &["source", "target", "uid", "gid", "mode"]),
+                            other => {
+                                self.ignored.insert(format!("{what}s.{other}"));
+                            }
                         }
                     }
                 }
@@ -93,11 +95,26 @@ impl Reader<'_> {
                 );
                 continue;
             };
-            let target = target.unwrap_or(source);
+            let target = target.filter(|target| !target.is_empty()).unwrap_or(source);
+            if all.iter().any(|(_, other)| other.pointer("/File/Name").and_then(Json::as_str) == Some(&target)) {
+                self.say(item.at, &path, format!("another {what} has the target {target} already"), "give one of them another target");
+                continue;
+            }
+            let (uid, gid) = (or_root(uid), or_root(gid));
             let reference = json!({ "File": { "Name": target, "UID": uid, "GID": gid, "Mode": mode }, name_key: name });
             all.push((name, reference));
         }
         all.sort_by(|a, b| a.0.cmp(&b.0));
         json!(all.into_iter().map(|(_, reference)| reference).collect::<Vec<_>>())
     }
+}
+
+/// As the engine has it; an address in brackets without them.
+fn as_line(host: &str, ip: &str) -> String {
+    let bare = ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']')).filter(|ip| !ip.is_empty()).unwrap_or(ip);
+    format!("{bare} {host}")
+}
+
+fn or_root(id: String) -> String {
+    if id.is_empty() { "0".to_owned() } else { id }
 }

@@ -1,13 +1,83 @@
-//! Several files as one, by the docker CLI's rules (`cli/compose/loader/merge.go`): the later file wins, mappings are merged, some lists
-//! are joined, and some are merged by what their entries are about.
+//! Several files as one, by the docker CLI's rules (`cli/compose/loader/merge.go`).
+//!
+//! Networks, volumes, secrets and configs of the later file replace those of the earlier one. Services are merged key by key: what is empty (an
+//! empty text, false, zero) replaces nothing, except counts of which zero says something; lists are joined, and some are merged by what
+//! their entries are about.
 
 use swarm_core::spec::{Entry, Node, Value};
+
+/// How two values of a key become one.
+#[derive(Clone, Copy)]
+enum Rule {
+    /// The later one, unless it is empty.
+    Filled,
+    /// The later one, whatever it is.
+    Given,
+    /// The later one, unless it is an empty list or text.
+    Words,
+    /// Both lists, one after the other.
+    Joined,
+    /// The same of health checks, of which a text is for a shell.
+    Test,
+    /// Lists of `A=B`, or mappings: the later value of each name.
+    Pairs,
+    /// Variables: an empty one replaces nothing.
+    Variables,
+    /// Known keys, each by its rule.
+    Keys(&'static [(&'static str, Rule)]),
+    /// Keys of the user's own, each the later one.
+    Named,
+    Ports,
+    Volumes,
+    References,
+    Networks,
+    Logging,
+    DependsOn,
+}
+
+const UPDATE: Rule = Rule::Keys(&[("parallelism", Rule::Given)]);
+
+const SERVICE: &[(&str, Rule)] = &[
+    ("command", Rule::Words),
+    ("entrypoint", Rule::Words),
+    ("environment", Rule::Variables),
+    ("labels", Rule::Pairs),
+    ("sysctls", Rule::Pairs),
+    ("extra_hosts", Rule::Joined),
+    ("dns", Rule::Joined),
+    ("dns_search", Rule::Joined),
+    ("cap_add", Rule::Joined),
+    ("cap_drop", Rule::Joined),
+    ("env_file", Rule::Joined),
+    ("ports", Rule::Ports),
+    ("volumes", Rule::Volumes),
+    ("secrets", Rule::References),
+    ("configs", Rule::References),
+    ("networks", Rule::Networks),
+    ("ulimits", Rule::Named),
+    ("logging", Rule::Logging),
+    ("depends_on", Rule::DependsOn),
+    ("credential_spec", Rule::Keys(&[])),
+    ("healthcheck", Rule::Keys(&[("test", Rule::Test), ("retries", Rule::Given)])),
+    (
+        "deploy",
+        Rule::Keys(&[
+            ("replicas", Rule::Given),
+            ("labels", Rule::Pairs),
+            ("update_config", UPDATE),
+            ("rollback_config", UPDATE),
+            ("restart_policy", Rule::Keys(&[("max_attempts", Rule::Given)])),
+            ("placement", Rule::Keys(&[("constraints", Rule::Joined), ("preferences", Rule::Joined)])),
+            ("resources", Rule::Keys(&[("limits", Rule::Keys(&[])), ("reservations", Rule::Keys(&[("generic_resources", Rule::Joined)]))])),
+        ]),
+    ),
+];
 
 /// A later file over an earlier one.
 pub(crate) fn files(base: Node, over: Node) -> Node {
     merge_map(base, over, |key, base, over| match key {
         "services" => merge_map(base, over, |_, base, over| service(base, over)),
-        "networks" | "volumes" | "secrets" | "configs" => merge_map(base, over, |_, base, over| deep(base, over)),
+        "networks" | "volumes" | "secrets" | "configs" => merge_map(base, over, |_, _, over| over),
         _ => over,
     })
 }
@@ -33,35 +103,61 @@ fn merge_map(base: Node, over: Node, both: impl Fn(&str, Node, Node) -> Node) ->
     }
 }
 
-/// Mappings merged all the way down; anything else is the later one.
-fn deep(base: Node, over: Node) -> Node {
-    merge_map(base, over, |_, base, over| deep(base, over))
+/// docker puts these lists of the earlier file in order even where the later one says nothing of them.
+fn service(mut base: Node, over: Node) -> Node {
+    if let Value::Map(entries) = &mut base.value {
+        for entry in entries {
+            let rule = SERVICE.iter().find(|(key, _)| *key == entry.key).map(|(_, rule)| *rule);
+            if matches!(rule, Some(Rule::Ports | Rule::Volumes | Rule::References)) {
+                let old = std::mem::replace(&mut entry.node, Node { value: Value::Null, at: None });
+                entry.node = both(rule.unwrap_or(Rule::Filled), old, Node { value: Value::List(Vec::new()), at: None });
+            }
+        }
+    }
+    both(Rule::Keys(SERVICE), base, over)
 }
 
-fn service(base: Node, over: Node) -> Node {
-    merge_map(base, over, |key, base, over| match key {
-        "environment" | "labels" | "sysctls" => pairs(base, over),
-        "extra_hosts" | "dns" | "dns_search" | "dns_opt" | "cap_add" | "cap_drop" | "expose" | "tmpfs" | "security_opt" | "env_file"
-        | "external_links" | "devices" => append(base, over),
-        "ports" => keyed(base, over, port_key),
-        "volumes" => sorted(keyed(base, over, volume_key), volume_key),
-        "secrets" | "configs" => keyed(base, over, reference_key),
-        "networks" => networks(base, over),
-        "ulimits" => merge_map(base, over, |_, _, over| over),
-        "deploy" => deploy(base, over),
-        "healthcheck" | "credential_spec" => deep(base, over),
-        "logging" => logging(base, over),
-        "depends_on" => append(base, over),
-        _ => over,
-    })
+fn both(rule: Rule, base: Node, over: Node) -> Node {
+    match rule {
+        Rule::Filled if is_empty(&over.value) => base,
+        Rule::Words if matches!(&over.value, Value::List(items) if items.is_empty()) || is_empty(&over.value) => base,
+        Rule::Filled | Rule::Given | Rule::Words => over,
+        Rule::Joined => joined(base, over),
+        Rule::Test => joined(in_shell(base), in_shell(over)),
+        Rule::Pairs => merge_map(as_map(base), as_map(over), |_, _, over| over),
+        Rule::Named => merge_map(base, over, |_, _, over| over),
+        Rule::Variables => {
+            merge_map(as_map(base), as_map(over), |_, base, over| if is_empty(&over.value) { filled(base, over) } else { over })
+        }
+        Rule::Keys(rules) => merge_map(base, over, |key, base, over| {
+            let rule = rules.iter().find(|(name, _)| *name == key).map_or(Rule::Filled, |(_, rule)| *rule);
+            both(rule, base, over)
+        }),
+        Rule::Ports => keyed(ports(base), ports(over), |node| number(node, "published")),
+        Rule::Volumes => keyed(base, over, volume_key),
+        Rule::References => keyed(base, over, |node| text(node).or_else(|| field(node, "source")).unwrap_or_default()),
+        Rule::Networks => merge_map(named(base), named(over), |_, base, over| attachment(base, over)),
+        Rule::Logging => logging(base, over),
+        Rule::DependsOn => match (&base.value, &over.value) {
+            (Value::Map(_), Value::Map(_)) => merge_map(base, over, |_, _, over| over),
+            _ => joined(base, over),
+        },
+    }
 }
 
-fn deploy(base: Node, over: Node) -> Node {
-    merge_map(base, over, |key, base, over| match key {
-        "labels" => pairs(base, over),
-        "placement" => merge_map(base, over, |_, _, over| over),
-        _ => deep(base, over),
-    })
+/// What replaces nothing.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) | Value::Int(0) => true,
+        Value::Float(number) => *number == 0.0,
+        Value::Text(text) => text.is_empty() || swarm_workload::duration(text) == Some(0),
+        _ => false,
+    }
+}
+
+/// A variable that is there, or an empty one over one that has no value at all.
+fn filled(base: Node, over: Node) -> Node {
+    if base.value == Value::Null { over } else { base }
 }
 
 /// `a=b` lines or a mapping, as a mapping.
@@ -69,74 +165,79 @@ fn as_map(node: Node) -> Node {
     let at = node.at;
     match node.value {
         Value::List(items) => {
-            let entries = items.into_iter().map(|item| match &item.value {
-                Value::Text(text) => {
-                    let (key, value) = match text.split_once('=') {
+            let mut entries: Vec<Entry> = Vec::new();
+            for item in items {
+                let (key, value) = match &item.value {
+                    Value::Text(text) => match text.split_once('=') {
                         Some((key, value)) => (key.to_owned(), Value::Text(value.to_owned())),
                         None => (text.clone(), Value::Null),
-                    };
-                    Entry { key, at: item.at, node: Node { value, at: item.at } }
-                }
-                _ => Entry { key: String::new(), at: item.at, node: item },
-            });
-            Node { value: Value::Map(entries.collect()), at }
+                    },
+                    _ => (String::new(), item.value.clone()),
+                };
+                entries.retain(|entry| entry.key != key);
+                entries.push(Entry { key, at: item.at, node: Node { value, at: item.at } });
+            }
+            Node { value: Value::Map(entries), at }
         }
         value => Node { value, at },
     }
-}
-
-fn pairs(base: Node, over: Node) -> Node {
-    merge_map(as_map(base), as_map(over), |_, _, over| over)
 }
 
 fn as_list(node: Node) -> Vec<Node> {
     match node.value {
         Value::List(items) => items,
         Value::Null => Vec::new(),
+        // A mapping of hosts to addresses; docker sorts it.
+        Value::Map(mut entries) => {
+            entries.sort_by(|a, b| a.key.cmp(&b.key));
+            let line = |entry: Entry| {
+                let value = text(&entry.node).filter(|_| entry.node.value != Value::Null)?;
+                Some(Node { value: Value::Text(format!("{}={value}", entry.key)), at: entry.node.at })
+            };
+            entries.into_iter().filter_map(line).collect()
+        }
         value => vec![Node { value, at: node.at }],
     }
 }
 
-fn append(base: Node, over: Node) -> Node {
-    // Mappings (extra hosts, conditions) stay mappings.
-    if matches!(base.value, Value::Map(_)) && matches!(over.value, Value::Map(_)) {
-        return deep(base, over);
+fn in_shell(node: Node) -> Node {
+    let at = node.at;
+    match node.value {
+        Value::Text(text) => {
+            let words = ["CMD-SHELL".to_owned(), text].map(|word| Node { value: Value::Text(word), at });
+            Node { value: Value::List(words.into()), at }
+        }
+        value => Node { value, at },
     }
+}
+
+fn joined(base: Node, over: Node) -> Node {
     let at = over.at;
     let mut all = as_list(base);
-    for item in as_list(over) {
-        if !all.iter().any(|there| there.value == item.value) {
-            all.push(item);
-        }
-    }
+    all.extend(as_list(over));
     Node { value: Value::List(all), at }
 }
 
-/// Lists whose entries are about something: the later entry about the same thing wins.
-fn keyed(base: Node, over: Node, key: fn(&Node) -> Vec<String>) -> Node {
-    let at = over.at;
-    let over = as_list(over);
-    let taken: Vec<String> = over.iter().flat_map(key).collect();
-    let mut all: Vec<Node> = as_list(base).into_iter().filter(|item| !key(item).iter().any(|k| taken.contains(k))).collect();
-    all.extend(over);
-    Node { value: Value::List(all), at }
-}
-
-/// In the order of what the entries are about, as docker has merged volumes.
-fn sorted(mut node: Node, key: fn(&Node) -> Vec<String>) -> Node {
-    if let Value::List(items) = &mut node.value {
-        items.sort_by_key(key);
+/// Lists whose entries are about something: the later entry about the same thing wins, and they are put in order.
+fn keyed<K: Ord>(base: Node, over: Node, key: impl Fn(&Node) -> K) -> Node {
+    let at = over.at.or(base.at);
+    let mut all: Vec<(K, Node)> = Vec::new();
+    for item in as_list(base).into_iter().chain(as_list(over)) {
+        let about = key(&item);
+        all.retain(|(other, _)| *other != about);
+        all.push((about, item));
     }
-    node
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    Node { value: Value::List(all.into_iter().map(|(_, item)| item).collect()), at }
 }
 
 fn field(node: &Node, name: &str) -> Option<String> {
     let Value::Map(entries) = &node.value else { return None };
-    match &entries.iter().find(|e| e.key == name)?.node.value {
-        Value::Text(text) => Some(text.clone()),
-        Value::Int(number) => Some(number.to_string()),
-        _ => None,
-    }
+    text(&entries.iter().find(|e| e.key == name)?.node)
+}
+
+fn number(node: &Node, name: &str) -> u64 {
+    field(node, name).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 fn text(node: &Node) -> Option<String> {
@@ -147,27 +248,40 @@ fn text(node: &Node) -> Option<String> {
     }
 }
 
-/// Ports are about the port that they publish.
-fn port_key(node: &Node) -> Vec<String> {
-    match text(node).and_then(|text| swarm_workload::short_ports(&text)) {
-        Some((ports, _)) => ports.iter().map(|p| p.published.to_string()).collect(),
-        None => vec![field(node, "published").unwrap_or_else(|| "0".to_owned())],
+/// Short forms in their long form: a range is several ports.
+fn ports(node: Node) -> Node {
+    let at = node.at;
+    let mut all = Vec::new();
+    for item in as_list(node) {
+        let Some((ports, _)) = text(&item).and_then(|text| swarm_workload::short_ports(&text)) else {
+            all.push(item);
+            continue;
+        };
+        for port in ports {
+            let entry = |key: &str, value: Value| Entry { key: key.to_owned(), at: item.at, node: Node { value, at: item.at } };
+            let count = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
+            let entries = vec![
+                entry("target", count(port.target)),
+                entry("published", count(port.published)),
+                entry("protocol", Value::Text(port.protocol)),
+                entry("mode", Value::Text(port.mode)),
+            ];
+            all.push(Node { value: Value::Map(entries), at: item.at });
+        }
     }
+    Node { value: Value::List(all), at }
 }
 
-fn volume_key(node: &Node) -> Vec<String> {
+fn volume_key(node: &Node) -> String {
     match text(node).and_then(|text| crate::mounts::short(&text)) {
-        Some(mount) => vec![mount.target],
-        None => field(node, "target").into_iter().collect(),
+        Some(mount) => mount.target,
+        None => field(node, "target").unwrap_or_default(),
     }
 }
 
-fn reference_key(node: &Node) -> Vec<String> {
-    text(node).or_else(|| field(node, "source")).into_iter().collect()
-}
-
-fn networks(base: Node, over: Node) -> Node {
-    let named = |node: Node| match node.value {
+/// Networks as a mapping.
+fn named(node: Node) -> Node {
+    match node.value {
         Value::List(items) => {
             let entries = items.into_iter().map(|item| Entry {
                 key: text(&item).unwrap_or_default(),
@@ -177,12 +291,47 @@ fn networks(base: Node, over: Node) -> Node {
             Node { value: Value::Map(entries.collect()), at: node.at }
         }
         value => Node { value, at: node.at },
-    };
-    merge_map(named(base), named(over), |_, base, over| deep(base, over))
+    }
+}
+
+/// The later aliases, with the earlier options of the driver.
+fn attachment(base: Node, over: Node) -> Node {
+    match (base.value, over.value) {
+        (Value::Map(base_entries), Value::Map(over_entries)) => {
+            let mut entries: Vec<Entry> = over_entries.into_iter().filter(|entry| entry.key != "driver_opts").collect();
+            entries.extend(base_entries.into_iter().filter(|entry| entry.key == "driver_opts"));
+            Node { value: Value::Map(entries), at: over.at }
+        }
+        (base_value, Value::Null) => Node { value: base_value, at: base.at },
+        (_, over_value) => Node { value: over_value, at: over.at },
+    }
 }
 
 /// Options are merged for the same driver, and replaced for another.
 fn logging(base: Node, over: Node) -> Node {
-    let (old, new) = (field(&base, "driver"), field(&over, "driver"));
-    if new.is_none() || old.is_none() || old == new { deep(base, over) } else { over }
+    let driver = |node: &Node| field(node, "driver").filter(|driver| !driver.is_empty());
+    let (old, new) = (driver(&base), driver(&over));
+    if old.is_some() && new.is_some() && old != new {
+        return over;
+    }
+    // docker loses options where the earlier file has none.
+    let kept = matches!(&base.value, Value::Map(entries) if entries.iter().any(|e| e.key == "options"));
+    merge_map(base, over, |key, base, over| match key {
+        "options" => merge_map(base, over, |_, _, over| over),
+        _ => both(Rule::Filled, base, over),
+    })
+    .without("options", !kept)
+}
+
+trait Without {
+    fn without(self, key: &str, yes: bool) -> Self;
+}
+
+impl Without for Node {
+    fn without(mut self, key: &str, yes: bool) -> Self {
+        if let (true, Value::Map(entries)) = (yes, &mut self.value) {
+            entries.retain(|entry| entry.key != key);
+        }
+        self
+    }
 }

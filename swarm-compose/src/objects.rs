@@ -24,7 +24,8 @@ impl Reader<'_> {
         let mut services: Option<&Node> = None;
         for entry in entries {
             match entry.key.as_str() {
-                "version" => self.version(&entry.node),
+                // It was looked at file by file.
+                "version" => {}
                 "networks" => self.each(&entry.node, "networks", Self::network),
                 "volumes" => self.each(&entry.node, "volumes", Self::volume),
                 "secrets" => self.each(&entry.node, "secrets", Self::secret),
@@ -36,6 +37,11 @@ impl Reader<'_> {
         if let Some(services) = services {
             self.each(services, "services", Self::service);
         }
+        // What no service uses need not be there.
+        let services = std::mem::take(&mut self.out.services);
+        self.out.external_secrets.retain(|name| services.iter().any(|s| s.refers("Secrets", "SecretName").contains(name)));
+        self.out.external_configs.retain(|name| services.iter().any(|s| s.refers("Configs", "ConfigName").contains(name)));
+        self.out.services = services;
         let used: Vec<TopNetwork> = self.networks.values().filter(|n| n.used).cloned().collect();
         for network in used {
             if network.external {
@@ -68,33 +74,24 @@ impl Reader<'_> {
         }
     }
 
-    fn version(&mut self, node: &Node) {
-        let Some(version) = self.scalar(node, "version") else { return };
-        let known = match version.split_once('.') {
-            None => version == "3",
-            Some(("3", minor)) => minor.parse::<u8>().is_ok_and(|minor| minor <= 13),
-            Some(_) => false,
-        };
-        if !known {
-            self.say(node.at, "version", format!("{version} is no version that a stack can have"), "write \"3.13\", or leave it out");
-        }
-    }
-
     /// `external: true`, or `external: { name: … }`; gives the other name, if it has one.
     fn external(&mut self, node: &Node, path: &str) -> (bool, Option<String>) {
         match &node.value {
+            // What else it may have is a matter of its form (shape.rs).
             Value::Map(entries) => {
-                let mut name = None;
-                for entry in entries {
-                    match entry.key.as_str() {
-                        "name" => name = self.text(&entry.node, &format!("{path}.name")),
-                        _ => self.unknown(entry, path, &["name"]),
-                    }
-                }
-                (true, name)
+                let name = entries.iter().find(|entry| entry.key == "name");
+                (true, name.and_then(|name| self.text(&name.node, &format!("{path}.name"))).filter(|name| !name.is_empty()))
             }
             _ => (self.boolean(node, path).unwrap_or(false), None),
         }
+    }
+
+    /// `name` and `external.name` are one thing.
+    fn one_name(&mut self, entry: &Entry, path: &str, name: Option<String>, other: Option<String>) -> Option<String> {
+        if name.is_some() && other.is_some() {
+            self.say(entry.at, &format!("{path}.external.name"), "it has a name already", "write name: only, and external: true");
+        }
+        other.or(name)
     }
 
     fn stack_labels(&self, mut labels: BTreeMap<String, String>) -> Json {
@@ -110,10 +107,13 @@ impl Reader<'_> {
         for key in self.entries_or_none(&entry.node, path) {
             let at = format!("{path}.{}", key.key);
             match key.key.as_str() {
-                "name" => name = self.text(&key.node, &at),
+                "name" => {
+                    let own = self.text(&key.node, &at);
+                    name = self.one_name(key, path, own, name);
+                }
                 "external" => {
                     let (yes, other) = self.external(&key.node, &at);
-                    (external, name) = (yes, other.or(name));
+                    (external, name) = (yes, self.one_name(key, path, name, other));
                     continue;
                 }
                 "driver" => {
@@ -154,12 +154,22 @@ impl Reader<'_> {
         self.networks.insert(entry.key.clone(), TopNetwork { name, external, spec: Json::Object(spec), used: false });
     }
 
-    /// What is made elsewhere has nothing but its name.
+    /// What is made elsewhere has nothing but its name: of a volume docker refuses the rest, of anything else it leaves it out.
     fn only_external(&mut self, external: bool, others: &[&Entry], path: &str) {
-        if let Some(other) = others.first().filter(|_| external) {
+        let said = |entry: &Entry| match &entry.node.value {
+            Value::Map(entries) => !entries.is_empty(),
+            Value::List(items) => !items.is_empty(),
+            Value::Text(text) => !text.is_empty(),
+            _ => true,
+        };
+        let others: Vec<&&Entry> = others.iter().filter(|other| external && said(other)).collect();
+        let Some(other) = others.first() else { return };
+        if path.starts_with("volumes.") {
             let path = format!("{path}.{}", other.key);
-            self.say(other.at, &path, "what is external is made elsewhere, and has no such key", "remove it, or remove external");
+            return self.say(other.at, &path, "what is external is made elsewhere, and has no such key", "remove it, or remove external");
         }
+        let keys: Vec<&str> = others.iter().map(|other| other.key.as_str()).collect();
+        self.warnings.push(format!("{path}: it is external, so {} without effect", no_effect(&keys)));
     }
 
     /// Options of a driver: texts and numbers.
@@ -182,16 +192,16 @@ impl Reader<'_> {
                     let mut pools = Vec::new();
                     for (index, pool) in self.items(&key.node, &at).iter().enumerate() {
                         let at = format!("{at}[{index}]");
+                        let mut out = Map::new();
                         for one in self.entries(pool, &at) {
                             match one.key.as_str() {
                                 "subnet" => {
-                                    if let Some(subnet) = self.text(&one.node, &format!("{at}.subnet")) {
-                                        pools.push(json!({ "Subnet": subnet }));
-                                    }
+                                    out.extend(self.text(&one.node, &format!("{at}.subnet")).map(|s| ("Subnet".to_owned(), json!(s))))
                                 }
                                 _ => self.unknown(one, &at, &["subnet"]),
                             }
                         }
+                        pools.push(out);
                     }
                     ipam.insert("Config".into(), json!(pools));
                 }
@@ -208,16 +218,20 @@ impl Reader<'_> {
         for key in self.entries_or_none(&entry.node, path) {
             let at = format!("{path}.{}", key.key);
             match key.key.as_str() {
-                "name" => volume.name = self.text(&key.node, &at),
+                "name" => {
+                    let own = self.text(&key.node, &at);
+                    volume.name = self.one_name(key, path, own, volume.name.take());
+                }
                 "external" => {
-                    let (yes, name) = self.external(&key.node, &at);
+                    let (yes, other) = self.external(&key.node, &at);
                     volume.external = yes;
-                    volume.name = name.or(volume.name);
+                    volume.name = self.one_name(key, path, volume.name.take(), other);
                     continue;
                 }
                 "driver" => volume.driver = self.text(&key.node, &at),
                 "driver_opts" => volume.options = Some(self.options(&key.node, &at)),
                 "labels" => volume.labels = self.labels(&key.node, &at),
+                "x-cluster-spec" => self.cluster_volume(&key.node, &at),
                 _ => self.unknown(key, path, KEYS),
             }
             if key.key != "name" {
@@ -229,6 +243,16 @@ impl Reader<'_> {
         }
         self.only_external(volume.external, &others, path);
         self.volumes.insert(entry.key.clone(), volume);
+    }
+
+    /// docker reads it and makes no such volume; sizes that are none are refused.
+    fn cluster_volume(&mut self, node: &Node, path: &str) {
+        let Value::Map(entries) = &node.value else { return };
+        let range = entries.iter().find(|entry| entry.key == "capacity_range");
+        let Some(Value::Map(sizes)) = range.map(|entry| &entry.node.value) else { return };
+        for size in sizes.iter().filter(|size| matches!(size.key.as_str(), "required_bytes" | "limit_bytes")) {
+            self.bytes(&size.node, &format!("{path}.capacity_range.{}", size.key));
+        }
     }
 
     fn secret(&mut self, entry: &Entry, path: &str) {
@@ -292,10 +316,13 @@ impl Reader<'_> {
             let at = format!("{path}.{}", key.key);
             match key.key.as_str() {
                 known if !keys.contains(&known) => self.unknown(key, path, keys),
-                "name" => name = self.text(&key.node, &at),
+                "name" => {
+                    let own = self.text(&key.node, &at);
+                    name = self.one_name(key, path, own, name);
+                }
                 "external" => {
                     let (yes, other) = self.external(&key.node, &at);
-                    (external, name) = (yes, other.or(name));
+                    (external, name) = (yes, self.one_name(key, path, name, other));
                     continue;
                 }
                 "labels" => labels = self.labels(&key.node, &at),
@@ -331,6 +358,9 @@ impl Reader<'_> {
             },
             None => None,
         };
+        if driver.as_ref().is_some_and(|driver| !driver.is_empty()) && !external && data.is_some() {
+            self.say(entry.at, path, "it has a driver and content of its own", "write driver:, or where its content comes from");
+        }
         let driver = driver.map(|name| match options {
             Some(options) => json!({ "Name": name, "Options": options }),
             None => json!({ "Name": name }),
@@ -391,6 +421,10 @@ pub(crate) fn expand(path: &str, context: &crate::Context<'_>) -> std::path::Pat
         (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => Path::new(&home).join(rest.trim_start_matches('/')),
         _ => Path::new(path).to_owned(),
     }
+}
+
+fn no_effect(keys: &[&str]) -> String {
+    format!("{} {}", keys.join(", "), if keys.len() == 1 { "is" } else { "are" })
 }
 
 /// Names of services, networks and so on (`^[a-zA-Z0-9._-]+$`).

@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn scalar(&mut self, node: &Node, path: &str) -> Option<String> {
         match &node.value {
             Value::Int(number) => Some(number.to_string()),
-            Value::Float(number) => Some(number.to_string()),
+            Value::Float(number) => Some(go_float(*number)),
             Value::Text(text) => Some(text.clone()),
             _ => {
                 self.wrong(node, path, "a text or a number");
@@ -278,5 +278,44 @@ impl<'a> Reader<'a> {
         let fix = if near.starts_with("did") { near } else { "remove it, or begin it with x-".to_owned() };
         let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
         self.say(entry.at, &path, "there is no such key here", fix);
+    }
+}
+
+/// A number as Go prints it: with an exponent from a million on, and below a ten thousandth.
+fn go_float(number: f64) -> String {
+    let short = format!("{number:e}");
+    let Some((digits, exponent)) = short.split_once('e').and_then(|(d, e)| Some((d, e.parse::<i32>().ok()?))) else {
+        return match () {
+            () if number.is_nan() => "NaN".into(),
+            () if number < 0.0 => "-Inf".into(),
+            () => "+Inf".into(),
+        };
+    };
+    if (-4..6).contains(&exponent) || number == 0.0 {
+        return number.to_string();
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_go_prints_them() {
+        for (number, text) in [
+            (1.5, "1.5"),
+            (1000.0, "1000"),
+            (1e6, "1e+06"),
+            (123_456_789.0, "1.23456789e+08"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (1e20, "1e+20"),
+            (f64::INFINITY, "+Inf"),
+            (0.0, "0"),
+        ] {
+            assert_eq!(go_float(number), text);
+        }
     }
 }

@@ -89,7 +89,7 @@ impl Reader<'_> {
         let (mut labels, mut restart, mut logging, mut ports) = (BTreeMap::new(), None, None, json!([]));
         let (mut environment, mut env_files, mut networks, mut after) = (BTreeMap::new(), Vec::new(), None, BTreeMap::new());
         let (mut add, mut drop, mut dns, mut search) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut image = None;
+        let (mut image, mut credentials) = (None, None);
         for key in self.entries(&entry.node, path) {
             let at = format!("{path}.{}", key.key);
             let node = &key.node;
@@ -127,7 +127,11 @@ impl Reader<'_> {
                 "ulimits" => put("Ulimits", Some(self.ulimits(node, &at))),
                 "cap_add" => add = self.texts(node, &at),
                 "cap_drop" => drop = self.texts(node, &at),
-                "credential_spec" => put("Privileges", self.credential_spec(node, &at)),
+                "credential_spec" => {
+                    let (privileges, config) = self.credential_spec(node, &at);
+                    put("Privileges", privileges);
+                    credentials = config;
+                }
                 "restart" => restart = self.restart(node, &at),
                 "container_name" => {
                     self.deprecated.insert("container_name");
@@ -151,6 +155,14 @@ impl Reader<'_> {
             return self.say(node.at, &format!("{path}.image"), format!("`{image}` is no image"), "write [REGISTRY/]NAME[:TAG]");
         }
         container.insert("Image".into(), json!(image));
+        if let Some(config) = credentials {
+            // The runtime reads it; no file is put into the task.
+            let list = container.entry("Configs").or_insert_with(|| json!([]));
+            if let Some(list) = list.as_array_mut() {
+                list.push(json!({ "ConfigName": config, "Runtime": {} }));
+                list.sort_by_key(|one| one.get("ConfigName").and_then(Json::as_str).map(str::to_owned));
+            }
+        }
         // The docker CLI always sends it, and engines from 23 on keep that it was there: without it docker's next deploy replaces tasks.
         container.entry("Privileges").or_insert_with(|| json!({}));
         let environment = self.environment(environment, env_files);
@@ -232,14 +244,44 @@ impl Reader<'_> {
         lines
     }
 
-    /// `NAME=VALUE`, sorted. What has no value gets it from the environment.
-    fn environment(&mut self, own: BTreeMap<String, Option<String>>, files: Vec<(String, Option<String>)>) -> Vec<String> {
+    /// Puts the variables of a service's files into its `environment`.
+    pub(crate) fn resolve_variables(&mut self, entries: &mut Vec<Entry>, path: &str) {
+        let find = |name: &str| entries.iter().find(|entry| entry.key == name).map(|entry| entry.node.clone());
+        let (files, own) = (find("env_file"), find("environment"));
+        let at = own.as_ref().or(files.as_ref()).and_then(|node| node.at);
+        if at.is_none() {
+            return;
+        }
+        let lines = files.map_or_else(Vec::new, |node| self.env_files(&node, &format!("{path}.env_file")));
+        let own = own.map_or_else(BTreeMap::new, |node| self.pairs(&node, &format!("{path}.environment")));
+        let variables = self.variables(own, lines).into_iter().map(|(key, value)| Entry {
+            key,
+            at,
+            node: Node { value: value.map_or(Value::Null, Value::Text), at },
+        });
+        let node = Node { value: Value::Map(variables.collect()), at };
+        entries.retain(|entry| !matches!(entry.key.as_str(), "env_file" | "environment"));
+        entries.push(Entry { key: "environment".into(), at, node });
+    }
+
+    /// What has no value gets it from the environment.
+    fn variables(
+        &mut self,
+        own: BTreeMap<String, Option<String>>,
+        files: Vec<(String, Option<String>)>,
+    ) -> BTreeMap<String, Option<String>> {
         let mut all: BTreeMap<String, Option<String>> = BTreeMap::new();
         for (key, value) in files.into_iter().chain(own) {
             let empty = value.as_deref().is_none_or(str::is_empty);
             let value = if empty { (self.context.variable)(&key).or(value) } else { value };
             all.insert(key, value);
         }
+        all
+    }
+
+    /// `NAME=VALUE`, sorted.
+    fn environment(&mut self, own: BTreeMap<String, Option<String>>, files: Vec<(String, Option<String>)>) -> Vec<String> {
+        let all = self.variables(own, files);
         let mut lines: Vec<String> =
             all.into_iter().map(|(key, value)| value.map_or_else(|| key.clone(), |value| format!("{key}={value}"))).collect();
         lines.sort();
@@ -274,21 +316,37 @@ impl Reader<'_> {
         after
     }
 
-    fn credential_spec(&mut self, node: &Node, path: &str) -> Option<Json> {
+    /// The privileges of the service, and the name of the config that it is in.
+    fn credential_spec(&mut self, node: &Node, path: &str) -> (Option<Json>, Option<String>) {
         let mut spec = Map::new();
+        let mut config = None;
         for entry in self.entries(node, path) {
             let at = format!("{path}.{}", entry.key);
-            match entry.key.as_str() {
-                "file" => spec.extend(self.text(&entry.node, &at).map(|t| ("File".to_owned(), json!(t)))),
-                "registry" => spec.extend(self.text(&entry.node, &at).map(|t| ("Registry".to_owned(), json!(t)))),
-                "config" => self.say(entry.at, &at, "a credential specification in a config is not supported", "use file: or registry:"),
-                _ => self.unknown(entry, path, &["file", "registry", "config"]),
+            let key = match entry.key.as_str() {
+                "file" => "File",
+                "registry" => "Registry",
+                "config" => "Config",
+                _ => {
+                    self.unknown(entry, path, &["file", "registry", "config"]);
+                    continue;
+                }
+            };
+            let Some(mut text) = self.text(&entry.node, &at).filter(|text| !text.is_empty()) else { continue };
+            if key == "Config" {
+                let Some(name) = self.configs.get(&text).cloned() else {
+                    let fix = "add it to configs: at the top level";
+                    self.say(entry.node.at, &at, format!("there is no config `{text}` in the file"), fix);
+                    continue;
+                };
+                config = Some(name.clone());
+                text = name;
             }
+            spec.insert(key.to_owned(), json!(text));
         }
         if spec.len() > 1 {
-            self.say(node.at, path, "it has more than one of file and registry", "keep one");
+            self.say(node.at, path, "it has more than one of file, registry and config", "keep one");
         }
-        (spec.len() == 1).then(|| json!({ "CredentialSpec": spec }))
+        ((spec.len() == 1).then(|| json!({ "CredentialSpec": spec })), config)
     }
 
     fn service_networks(&mut self, networks: Option<(&Node, String)>, service: &str) -> Json {
@@ -366,7 +424,16 @@ pub fn env_lines(text: &str) -> Vec<(String, Option<String>)> {
 fn is_reference(text: &str) -> bool {
     let (name, digest) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
     if digest.is_some_and(|d| {
-        !d.split_once(':').is_some_and(|(kind, hex)| !kind.is_empty() && hex.len() >= 32 && hex.chars().all(|c| c.is_ascii_hexdigit()))
+        let lengths = |kind: &str| match kind {
+            "sha256" => 64..=64,
+            "sha384" => 96..=96,
+            "sha512" => 128..=128,
+            _ => 32..=usize::MAX,
+        };
+        let fits = |(kind, hex): (&str, &str)| {
+            !kind.is_empty() && lengths(kind).contains(&hex.len()) && hex.chars().all(|c| c.is_ascii_hexdigit())
+        };
+        !d.split_once(':').is_some_and(fits)
     }) {
         return false;
     }

@@ -145,6 +145,7 @@ impl Reader<'_> {
         let mut all = Vec::new();
         for (index, item) in self.items(node, path).iter().enumerate() {
             let path = format!("{path}[{index}]");
+            let mut out = Map::new();
             for entry in self.entries(item, &path) {
                 let path = format!("{path}.{}", entry.key);
                 if entry.key != "discrete_resource_spec" {
@@ -159,8 +160,9 @@ impl Reader<'_> {
                         _ => self.unknown(one, &path, &["kind", "value"]),
                     }
                 }
-                all.push(json!({ "DiscreteResourceSpec": { "Kind": kind, "Value": value } }));
+                out.insert("DiscreteResourceSpec".into(), json!({ "Kind": kind, "Value": value }));
             }
+            all.push(out);
         }
         json!(all)
     }
@@ -215,15 +217,14 @@ impl Reader<'_> {
                     let mut list = Vec::new();
                     for (index, item) in self.items(&entry.node, &at).iter().enumerate() {
                         let at = format!("{at}[{index}]");
+                        let mut spread = String::new();
                         for one in self.entries(item, &at) {
                             match one.key.as_str() {
-                                "spread" => {
-                                    let spread = self.text(&one.node, &format!("{at}.spread"));
-                                    list.push(json!({ "Spread": { "SpreadDescriptor": spread } }));
-                                }
+                                "spread" => spread = self.text(&one.node, &format!("{at}.spread")).unwrap_or_default(),
                                 _ => self.unknown(one, &at, &["spread"]),
                             }
                         }
+                        list.push(json!({ "Spread": { "SpreadDescriptor": spread } }));
                     }
                     placement.insert("Preferences".into(), json!(list));
                 }

@@ -60,6 +60,12 @@ pub fn normal(spec: &Value, networks: &BTreeMap<String, String>) -> Value {
             one.retain(|key, _| key != "SecretID" && key != "ConfigID");
         }
     }
+    // Which config it is in is compared by the name in the list of configs.
+    if let Some(config) = spec.pointer_mut("/TaskTemplate/ContainerSpec/Privileges/CredentialSpec/Config")
+        && config.as_str().is_some_and(|id| !id.is_empty())
+    {
+        *config = json!("a config");
+    }
     for port in spec.pointer_mut("/EndpointSpec/Ports").and_then(Value::as_array_mut).into_iter().flatten() {
         let defaults = [("Protocol", json!("tcp")), ("PublishMode", json!("ingress")), ("PublishedPort", json!(0)), ("Name", json!(""))];
         drop_defaults(port, "", &defaults);

@@ -86,8 +86,9 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
             }
             Ok(0)
         }
-        Command::Schema => {
-            output::data(&serde_json::to_string_pretty(&swarm_core::spec::json_schema()).unwrap_or_default());
+        Command::Schema { compose } => {
+            let schema = if compose { swarm_compose::schema() } else { swarm_core::spec::json_schema() };
+            output::data(&serde_json::to_string_pretty(&schema).unwrap_or_default());
             Ok(0)
         }
         Command::Check(args) => wait(&args.common, check::run(&args, format)),

@@ -217,6 +217,12 @@ impl PutService {
                 }
             }
         }
+        // A credential specification in a config is referred to by the id of the config that the runtime uses.
+        let configs = self.ready.pointer("/TaskTemplate/ContainerSpec/Configs").and_then(Value::as_array).into_iter().flatten();
+        let id = configs.filter(|c| c.get("Runtime").is_some()).find_map(|c| c.get("ConfigID").cloned());
+        if let (Some(id), Some(config)) = (id, self.ready.pointer_mut("/TaskTemplate/ContainerSpec/Privileges/CredentialSpec/Config")) {
+            *config = id;
+        }
         if self.data.resolve && !self.data.rollback {
             self.stage = Stage::Resolving;
             return Move::Ask(vec![Ask::Distribution { image: self.image(), login: self.data.login.clone() }]);

@@ -1,0 +1,36 @@
+//! Compares our reader of Compose files with the docker CLI on generated files, and prints where they differ.
+//!
+//! `compose_pairs [--seed N] [--cases N] [--files N] [--cli PATH] [--dir FOLDER]`
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a testing program")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use swarm_tests::composes::{known, play};
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    let text = |name: &str| args.iter().position(|a| a == name).and_then(|i| args.get(i + 1)).cloned();
+    let number = |name: &str, default: u64| text(name).map_or(default, |v| v.parse().expect("a number"));
+    let cli = text("--cli").map_or_else(
+        || swarm_tests::engines::newer().last().map(|dir| dir.join("usr/bin/docker")).expect("a docker CLI; see scripts/engines"),
+        PathBuf::from,
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let dir = text("--dir").map_or_else(|| folder.path().to_owned(), PathBuf::from);
+    let report = play(&cli, &dir, number("--seed", 0), number("--cases", 200) as u32, number("--files", 1) as usize, &known);
+    for line in &report.differ {
+        println!("{line}");
+    }
+    for line in report.refusals.iter().filter(|_| text("--refusals").is_some()) {
+        println!("REFUSED {line}");
+    }
+    println!("never twice: {}", report.unset.join(" "));
+    println!(
+        "{} the same, {} refused by both, {} differ, {} places never set twice",
+        report.same,
+        report.refused,
+        report.differ.len(),
+        report.unset.len()
+    );
+    if report.differ.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
