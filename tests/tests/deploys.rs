@@ -403,3 +403,26 @@ async fn contents_come_from_variables_and_programs() {
     let both = bed.deploy(&with);
     assert!(both.code == 1 && both.err.contains("app.yml:") && both.err.contains("its content comes from two places"), "{both:?}");
 }
+
+/// A stack that is removed with the docker CLI and deployed again under the same name while its tasks and networks are still going.
+#[tokio::test]
+async fn a_stack_that_is_still_going_is_deployed_again() {
+    let bed = Bed::up(1, 1).await;
+    // It does not listen to SIGTERM, so its tasks hold on to the network for the whole grace period.
+    bed.write(
+        "app.yml",
+        "services:\n  web:\n    image: app:1\n    command: [sh, -c, \"trap '' TERM; while :; do sleep 1; done\"]\n    stop_grace_period: 4s\n    deploy: { replicas: 4 }\n    configs: [motd]\nconfigs: { motd: { file: motd } }\n",
+    );
+    bed.write("motd", "hello");
+    let ran = bed.deploy(&[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for pause in [0, 300, 1500, 3000] {
+        bed.lab.docker("m1", &["stack", "rm", "app"]);
+        // What is tried is another moment of the removal each time.
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let ran = bed.deploy(&[]);
+        assert_eq!(ran.code, 0, "{pause} ms after the removal: {ran:?}");
+        let again = bed.deploy(&[]);
+        assert!(again.code == 0 && again.out.contains("is as its files want it"), "{again:?}");
+    }
+}

@@ -35,6 +35,28 @@ fn a_stack_comes_up_and_then_nothing_is_to_do() {
     });
 }
 
+/// The docker CLI removes services and then networks at once: engines list the networks as long as tasks are ending in them.
+#[test]
+fn a_stack_that_is_still_going_is_deployed_again() {
+    swarm_sim::run(async {
+        let file = spec(FILE);
+        let world = ready(&file, 5).await;
+        let wanted = stack(vec![service("app_web", "web:1", 3)]);
+        deploy(&world, &file, &wanted, DeployOptions::default()).await;
+        let engine = world.fleet("other").engine("m1");
+        for kind in [Kind::Service, Kind::Network] {
+            for object in engine.list(&Query::all(kind).with("label", "com.docker.stack.namespace=app")).await.unwrap() {
+                engine.remove(kind, object.id()).await.unwrap();
+            }
+        }
+        assert_eq!(engine.list(&Query::all(Kind::Network)).await.unwrap().len(), 1, "an engine still lists it");
+        let report = deploy(&world, &file, &wanted, DeployOptions::default()).await;
+        assert_eq!((report.ending, failed(&report)), (Ending::Converged, Vec::new()), "{}", world.story());
+        assert_eq!(report.steps.len(), 2, "{:?}", report.steps);
+        quiet(&world);
+    });
+}
+
 #[test]
 fn updates_that_fail_say_what_failed() {
     for (action, ending) in [("pause", Ending::Paused), ("rollback", Ending::RolledBack)] {

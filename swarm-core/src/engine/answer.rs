@@ -108,6 +108,10 @@ pub fn classify_answer(status: u16, message: &str, mutating: bool) -> (ErrorClas
     if let Some((_, class, reason)) = table.iter().find(|(text, _, _)| message.contains(text)) {
         return (*class, *reason);
     }
+    // A service is to be in a network that is not there: engines say so with a 500.
+    if message.starts_with("network ") && message.trim_end().ends_with(" not found") {
+        return (Conflict, Reason::NotFound);
+    }
     match status {
         404 => (Conflict, Reason::NotFound),
         409 => (Conflict, Reason::Other),
@@ -127,6 +131,11 @@ mod tests {
             let (class, _) = classify_answer(status, &text, true);
             prop_assert!(matches!(class, ErrorClass::Unknown));
         }
+    }
+
+    #[test]
+    fn a_network_that_is_not_there_is_a_plain_no() {
+        assert_eq!(classify_answer(500, "network app_default not found", true), (ErrorClass::Conflict, Reason::NotFound));
     }
 
     #[test]

@@ -74,6 +74,8 @@ impl SimTask {
 pub(crate) struct Objects {
     pub(crate) stored: BTreeMap<String, Stored>,
     pub(crate) tasks: Vec<SimTask>,
+    /// Networks that were removed, by their ids.
+    ghosts: Vec<(String, Stored)>,
 }
 
 fn at(time: Duration) -> String {
@@ -167,8 +169,21 @@ impl Objects {
         if query.kind == Kind::Task {
             return self.tasks.iter().map(Self::task).filter(|o| Self::fits(o, query)).collect();
         }
-        let of_kind = self.stored.iter().filter(|(_, s)| s.kind == query.kind);
-        of_kind.map(|(id, s)| self.object(id, s)).filter(|o| Self::fits(o, query)).collect()
+        let of_kind = self.stored.iter().filter(|(_, s)| s.kind == query.kind).map(|(id, s)| self.object(id, s));
+        let ghosts = self.ghosts().filter(|_| query.kind == Kind::Network).map(|(id, s)| {
+            let mut ghost = self.object(id, s).value();
+            if let Some(map) = ghost.as_object_mut() {
+                map.insert("Containers".into(), json!({}));
+            }
+            made(&ghost)
+        });
+        of_kind.chain(ghosts).filter(|o| Self::fits(o, query)).collect()
+    }
+
+    /// Networks that the swarm has no more, and that its engines list as long as tasks of removed services are ending in them.
+    fn ghosts(&self) -> impl Iterator<Item = &(String, Stored)> {
+        let used = |id: &str| self.tasks.iter().any(|t| !t.has_ended() && refers_to(&json!({ "TaskTemplate": t.template.get(0) }), id));
+        self.ghosts.iter().filter(move |(id, _)| used(id))
     }
 
     fn named(&self, kind: Kind, name: &str) -> Option<&String> {
@@ -230,6 +245,9 @@ impl State {
         let name = text(body, "/Name").to_owned();
         if s.objects.named(kind, &name).is_some() {
             return Said::No(words::name_taken(kind, &name));
+        }
+        if kind == Kind::Network && s.objects.ghosts().any(|(_, ghost)| ghost.name == name) {
+            return Said::No(words::network_there(&name));
         }
         let mut spec = body.clone();
         if kind == Kind::Service
@@ -296,7 +314,10 @@ impl State {
         let Some(id) = s.objects.named(kind, id).cloned() else { return Said::No(words::no_such_object(kind, id)) };
         let user = s.objects.stored.values().find(|o| o.kind == Kind::Service && refers_to(&o.spec, &id)).map(|o| o.name.clone());
         let task = kind == Kind::Network
-            && s.objects.tasks.iter().any(|t| !t.has_ended() && refers_to(&json!({ "TaskTemplate": t.template.get(0) }), &id));
+            && s.objects
+                .tasks
+                .iter()
+                .any(|t| !t.has_ended() && t.desired != "remove" && refers_to(&json!({ "TaskTemplate": t.template.get(0) }), &id));
         let name = s.objects.stored.get(&id).map(|o| o.name.clone()).unwrap_or_default();
         if let Some(user) = user {
             return Said::No(words::in_use(kind, &name, &user));
@@ -304,7 +325,9 @@ impl State {
         if task {
             return Said::No(words::network_in_use(&id));
         }
-        s.objects.stored.remove(&id);
+        if let Some(network) = s.objects.stored.remove(&id).filter(|o| o.kind == Kind::Network) {
+            s.objects.ghosts.push((id.clone(), network));
+        }
         for task in s.objects.tasks.iter_mut().filter(|t| t.service == id && t.is_wanted()) {
             (task.desired, task.since) = ("remove", now);
         }
@@ -350,7 +373,7 @@ impl Objects {
     fn resolve(&self, spec: &mut Value) -> Result<(), Words> {
         for network in spec.pointer_mut("/TaskTemplate/Networks").and_then(Value::as_array_mut).into_iter().flatten() {
             let target = text(network, "/Target").to_owned();
-            let id = self.named(Kind::Network, &target).ok_or_else(|| words::no_such_object(Kind::Network, &target))?;
+            let id = self.named(Kind::Network, &target).ok_or_else(|| words::no_such_network(&target))?;
             if let Some(map) = network.as_object_mut() {
                 map.insert("Target".into(), json!(id));
             }

@@ -31,11 +31,12 @@ pub(super) struct CreateObject {
     data: Create,
     doubt: Option<EngineError>,
     tries: u32,
+    since: Duration,
 }
 
 impl CreateObject {
     pub(super) fn new(data: Create) -> Self {
-        Self { data, doubt: None, tries: 0 }
+        Self { data, doubt: None, tries: 0, since: Duration::ZERO }
     }
 
     fn create(&mut self) -> Move {
@@ -52,7 +53,12 @@ pub(super) fn by_name(kind: Kind, name: &str) -> Query {
 /// The object of exactly this name.
 pub(super) fn named<'a>(replies: &'a [Reply], name: &str) -> Option<&'a Object> {
     replies.iter().find_map(|reply| match reply {
-        Reply::Objects(objects) => objects.iter().find(|o| o.name() == name),
+        // One that is there comes before one that is going.
+        Reply::Objects(objects) => {
+            let mut found = objects.iter().filter(|o| o.name() == name);
+            let first = found.next()?;
+            Some(found.find(|o| crate::there::is_going(first) && !crate::there::is_going(o)).unwrap_or(first))
+        }
         _ => None,
     })
 }
@@ -60,7 +66,10 @@ pub(super) fn named<'a>(replies: &'a [Reply], name: &str) -> Option<&'a Object> 
 impl Task for CreateObject {
     fn next(&mut self, event: Event<'_>, now: Duration) -> Move {
         match (event, &self.doubt) {
-            (Event::Begin, _) => self.create(),
+            (Event::Begin, _) => {
+                self.since = now;
+                self.create()
+            }
             (Event::Answer(Ok(_)), None) => Move::End(Outcome::Done { changed: true }),
             // The answer was lost, or the name is taken: what is there decides.
             (Event::Answer(Err(error)), None) if matches!(error.class, ErrorClass::Unknown | ErrorClass::Conflict) => {
@@ -69,7 +78,13 @@ impl Task for CreateObject {
             }
             (Event::Answer(Err(error)), None) => Move::End(failed(error.message.clone())),
             (Event::Answer(Ok(replies)), Some(doubt)) => {
-                let there = named(replies, self.data.name()).is_some();
+                let going = self.data.kind == Kind::Network && named(replies, self.data.name()).is_some_and(crate::there::is_going);
+                let there = !going && named(replies, self.data.name()).is_some();
+                if going && now < self.since + IN_USE {
+                    (self.doubt, self.tries) = (None, 0);
+                    let progress = "the network of before is still in use by tasks that are ending".to_owned();
+                    return Move::Wait { until: now + PAUSE, progress: Some(progress) };
+                }
                 match (there, doubt.class) {
                     (true, ErrorClass::Unknown) => Move::End(Outcome::Done { changed: true }),
                     (true, _) => {

@@ -311,6 +311,10 @@ impl PutService {
             Err(error) if error.reason == Reason::OutOfSequence => {
                 Move::End(failed("the service was changed meanwhile by someone else; plan again"))
             }
+            // It was there when the ids were put in.
+            Err(error) if error.reason == Reason::NotFound => {
+                Move::End(failed(format!("{}: it was removed meanwhile by someone else; plan again", error.message)))
+            }
             Err(error) => Move::End(failed(error.message.clone())),
         }
     }
