@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 pub fn capabilities(add: &[String], drop: &[String]) -> (Vec<String>, Vec<String>) {
     let normal = |list: &[String]| -> BTreeSet<String> {
         let names = list.iter().map(|name| {
-            let name = name.trim().to_ascii_uppercase();
+            let name = name.trim().to_uppercase();
             if name == "ALL" || name.starts_with("CAP_") { name } else { format!("CAP_{name}") }
         });
         names.filter(|name| name != "CAP_").collect()

@@ -4,7 +4,8 @@
 use crate::place::slot;
 use crate::{bytes, capabilities, cpus, duration};
 use serde_json::{Map, Value, json};
-use values::{credential, generic, host, mount, network, publish, reference, ulimit};
+use std::collections::BTreeSet;
+use values::{credential, domain, generic, host, mount, network, publish, reference, server, ulimit};
 
 macro_rules! at {
     ($rest:literal) => {
@@ -23,7 +24,8 @@ mod values;
 use table::Put;
 pub use table::{FLAGS, Flag, Given, On};
 
-const CONTAINER: &str = "/TaskTemplate/ContainerSpec";
+/// A word among capabilities: none of those that were there.
+const RESET: &str = "CAP_RESET";
 
 /// Puts flags into a specification, in the table's order: what is removed and added in one call is added.
 ///
@@ -41,6 +43,16 @@ pub fn apply_flags(spec: &mut Value, given: &[Given]) -> Result<(), Vec<String>>
             }
         }
     }
+    change_capabilities(spec, given);
+    let job = ["/Mode/ReplicatedJob", "/Mode/GlobalJob"].iter().any(|mode| spec.pointer(mode).is_some_and(Value::is_object));
+    let policies = given.iter().filter(|(name, _)| name.starts_with("update-") || name.starts_with("rollback-"));
+    wrong.extend(policies.filter(|_| job).map(|(name, _)| format!("--{name}: a job has no updates; leave it out")));
+    let everywhere = ["/Mode/Global", "/Mode/GlobalJob"].iter().any(|mode| spec.pointer(mode).is_some_and(Value::is_object));
+    let limited = given.iter().filter(|(name, value)| name == "replicas-max-per-node" && value != "0");
+    wrong.extend(limited.filter(|_| everywhere).map(|(name, _)| format!("--{name}: only services with replicas have it")));
+    let off = given.iter().any(|(name, value)| name == "no-healthcheck" && value == "true");
+    let health = given.iter().filter(|(name, _)| name.starts_with("health-"));
+    wrong.extend(health.filter(|_| off).map(|(name, _)| format!("--{name}: it does not go with --no-healthcheck; leave one out")));
     // A policy that says nothing of it is sent as 0, which is all at once; the docker CLI sends its default.
     for policy in ["UpdateConfig", "RollbackConfig"] {
         if let Some(map) = spec.get_mut(policy).and_then(Value::as_object_mut) {
@@ -79,9 +91,9 @@ fn field<'a>(entry: &'a Value, path: &str) -> Option<&'a Value> {
     entry.pointer(&format!("/{path}"))
 }
 
-fn put(put: Put, spec: &mut Value, text: &str) -> Result<(), String> {
+fn put(how: Put, spec: &mut Value, text: &str) -> Result<(), String> {
     let count = |text: &str| text.parse::<u64>().map_err(|_| "write a whole number, 0 or more".to_owned());
-    match put {
+    match how {
         Put::Text(place) => *slot(spec, place) = json!(text),
         Put::Word(_, words) if !words.contains(&text) => return Err(format!("write {}", words.join(" or "))),
         Put::Word(place, _) => *slot(spec, place) = json!(text),
@@ -109,8 +121,8 @@ fn put(put: Put, spec: &mut Value, text: &str) -> Result<(), String> {
         Put::Remove(place) => items(spec, place, |list| list.retain(|item| item != text)),
         Put::Pair(place) => {
             let (key, value) = text.split_once('=').unwrap_or((text, ""));
-            if key.is_empty() {
-                return Err("write KEY=VALUE".into());
+            if key.is_empty() || key.contains(char::is_whitespace) {
+                return Err("write KEY=VALUE, without spaces in the key".into());
             }
             // A key may hold a slash: it is no place.
             let here = slot(spec, place);
@@ -125,6 +137,14 @@ fn put(put: Put, spec: &mut Value, text: &str) -> Result<(), String> {
             }
         }
         Put::Other(change) => change(spec, text)?,
+        Put::Together => {}
+        Put::Health(part) => {
+            let check = slot(spec, at!("Healthcheck"));
+            if let Some(map) = check.as_object_mut().filter(|map| map.get("Test") == Some(&json!(["NONE"]))) {
+                map.remove("Test");
+            }
+            put(*part, spec, text)?;
+        }
         Put::Entry(place, read, alike) => {
             for entry in read(text)? {
                 let same = |other: &Value| {
@@ -137,7 +157,10 @@ fn put(put: Put, spec: &mut Value, text: &str) -> Result<(), String> {
             }
         }
         Put::Without(place, paths) => {
-            let is = |entry: &Value| paths.iter().any(|path| field(entry, path).and_then(Value::as_str) == Some(text));
+            // What the runtime alone uses is none of these.
+            let is = |entry: &Value| {
+                entry.get("Runtime").is_none() && paths.iter().any(|path| field(entry, path).and_then(Value::as_str) == Some(text))
+            };
             items(spec, place, |list| list.retain(|entry| !is(entry)));
         }
     }
@@ -176,28 +199,53 @@ fn texts(spec: &Value, place: &str) -> Vec<String> {
     list.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// What is added is not dropped any more, and the other way round.
-fn capability(spec: &mut Value, to: &str, from: &str, name: &str) {
-    let (to, from) = (format!("{CONTAINER}/{to}"), format!("{CONTAINER}/{from}"));
-    let (mut more, fewer) = (texts(spec, &to), texts(spec, &from));
-    more.push(name.to_owned());
-    let (more, fewer) = capabilities(&more, &fewer);
-    *slot(spec, &to) = json!(more);
-    *slot(spec, &from) = json!(fewer);
+/// Capabilities that are added and dropped, as the docker CLI changes them: adding one that was dropped takes it out of the dropped ones, and
+/// the other way round; adding comes before dropping; RESET empties the list.
+fn change_capabilities(spec: &mut Value, given: &[Given]) {
+    let of = |flag: &str| -> Vec<String> { given.iter().filter(|(name, _)| name == flag).map(|(_, value)| value.clone()).collect() };
+    let (add, drop) = (of("cap-add"), of("cap-drop"));
+    if add.is_empty() && drop.is_empty() {
+        return;
+    }
+    let normal = |list: &[String]| -> BTreeSet<String> { capabilities(list, &[]).0.into_iter().collect() };
+    let (mut added, mut dropped) = (normal(&texts(spec, at!("CapabilityAdd"))), normal(&texts(spec, at!("CapabilityDrop"))));
+    let each = |list: &[String]| -> BTreeSet<String> { list.iter().flat_map(|one| normal(std::slice::from_ref(one))).collect() };
+    let (mut add, mut drop) = (each(&add), each(&drop));
+    if add.remove(RESET) {
+        added.clear();
+    }
+    if drop.remove(RESET) {
+        dropped.clear();
+    }
+    for name in drop.iter().filter(|name| !add.contains(*name)) {
+        if !added.remove(name) {
+            dropped.insert(name.clone());
+        }
+    }
+    for name in &add {
+        if !dropped.remove(name) {
+            added.insert(name.clone());
+        }
+    }
+    let list = |set: &BTreeSet<String>| normal(&set.iter().cloned().collect::<Vec<_>>()).into_iter().collect::<Vec<_>>();
+    *slot(spec, at!("CapabilityAdd")) = json!(list(&added));
+    *slot(spec, at!("CapabilityDrop")) = json!(list(&dropped));
 }
 
-fn add_capability(spec: &mut Value, name: &str) -> Result<(), String> {
-    capability(spec, "CapabilityAdd", "CapabilityDrop", name);
-    Ok(())
-}
-
-fn drop_capability(spec: &mut Value, name: &str) -> Result<(), String> {
-    capability(spec, "CapabilityDrop", "CapabilityAdd", name);
+/// A driver comes without the options of the one before.
+fn set_log_driver(spec: &mut Value, name: &str) -> Result<(), String> {
+    *slot(spec, "/TaskTemplate/LogDriver") = json!({ "Name": name });
     Ok(())
 }
 
 fn set_credential(spec: &mut Value, text: &str) -> Result<(), String> {
-    *slot(spec, at!("Privileges/CredentialSpec")) = credential(text)?;
+    let credential = credential(text)?;
+    // One in a config is given to the runtime; it is no file of the tasks.
+    items(spec, at!("Configs"), |list| {
+        list.retain(|config| config.get("Runtime").is_none());
+        list.extend(credential.get("Config").map(|name| json!({ "ConfigName": name, "Runtime": {} })));
+    });
+    *slot(spec, at!("Privileges/CredentialSpec")) = credential;
     Ok(())
 }
 
@@ -261,16 +309,21 @@ fn remove_preference(spec: &mut Value, text: &str) -> Result<(), String> {
 
 fn remove_generic(spec: &mut Value, kind: &str) -> Result<(), String> {
     let is = |entry: &Value| entry.as_object().and_then(|e| e.values().next()?.get("Kind")?.as_str()) == Some(kind);
-    items(spec, task!("Resources/Reservations/GenericResources"), |list| list.retain(|entry| !is(entry)));
-    Ok(())
+    let mut found = false;
+    items(spec, task!("Resources/Reservations/GenericResources"), |list| {
+        let before = list.len();
+        list.retain(|entry| !is(entry));
+        found = list.len() < before;
+    });
+    if found { Ok(()) } else { Err("the service asks for no such resource".into()) }
 }
 
 fn unpublish(spec: &mut Value, text: &str) -> Result<(), String> {
-    let (target, protocol) = text.split_once('/').map_or((text, None), |(target, protocol)| (target, Some(protocol)));
+    let (target, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let target: u64 = target.parse().map_err(|_| "write the port of the task, for example 80 or 53/udp")?;
     let goes = |port: &Value| {
         port.get("TargetPort").and_then(Value::as_u64) == Some(target)
-            && protocol.is_none_or(|p| port.get("Protocol").and_then(Value::as_str) == Some(p))
+            && port.get("Protocol").and_then(Value::as_str).unwrap_or("tcp") == protocol
     };
     items(spec, "/EndpointSpec/Ports", |list| list.retain(|port| !goes(port)));
     Ok(())
@@ -293,7 +346,7 @@ fn set_health(spec: &mut Value, text: &str) -> Result<(), String> {
 }
 
 fn no_health(spec: &mut Value, text: &str) -> Result<(), String> {
-    if text == "true" {
+    if text.parse::<bool>().map_err(|_| "write true or false")? {
         *slot(spec, at!("Healthcheck")) = json!({ "Test": ["NONE"] });
     }
     Ok(())

@@ -35,7 +35,7 @@ pub fn duration(text: &str) -> Option<u64> {
 
 /// A number of bytes: `64m`, `1.5GB`, `512`. Units are powers of 1024, as the docker CLI has them.
 pub fn bytes(text: &str) -> Option<i64> {
-    let text = text.trim();
+    let text = text.trim_end();
     let at = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
     let number: f64 = number.parse().ok()?;

@@ -4,204 +4,12 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_core::engine::{Body, Kind, NoPayloads, Object, Objects, ObjectsRead, Query, Reason, Sealed};
 use swarm_docker::DockerEngine;
+use swarm_tests::composes::flags::{BASE, CHANGES, FORMS, VALUES, play, with};
 use swarm_tests::lab::TestLab;
 use swarm_workload::{FLAGS, Given, On, apply_flags, differences, new_service};
 
-/// A value for each flag that is taken for a new service, or for both.
-const VALUES: &[(&str, &str)] = &[
-    ("entrypoint", "sh -c 'echo a b'"),
-    ("env", "A=1"),
-    ("user", "1000:1000"),
-    ("group", "audio"),
-    ("workdir", "/tmp"),
-    ("hostname", "{{.Service.Name}}"),
-    ("tty", "true"),
-    ("read-only", "true"),
-    ("init", "true"),
-    ("isolation", "default"),
-    ("stop-signal", "SIGINT"),
-    ("stop-grace-period", "1m30s"),
-    ("cap-add", "net_admin"),
-    ("cap-drop", "ALL"),
-    ("credential-spec", "file://gmsa.json"),
-    ("sysctl", "net.core.somaxconn=99"),
-    ("ulimit", "nofile=100:200"),
-    ("label", "a.b/c=d e"),
-    ("container-label", "x=y"),
-    ("mode", "global"),
-    ("replicas", "3"),
-    ("max-concurrent", "2"),
-    ("replicas-max-per-node", "2"),
-    ("constraint", "node.role==worker"),
-    ("placement-pref", "spread=node.labels.zone"),
-    ("limit-cpu", "0.25"),
-    ("limit-memory", "64m"),
-    ("limit-pids", "50"),
-    ("reserve-cpu", "0.1"),
-    ("reserve-memory", "1.5g"),
-    ("generic-resource", "gpu=2"),
-    ("network", "name=net-a,alias=db,alias=store"),
-    ("publish", "published=8080,target=80,mode=host,protocol=udp"),
-    ("endpoint-mode", "dnsrr"),
-    ("dns", "10.0.0.53"),
-    ("dns-option", "timeout:3"),
-    ("dns-search", "example.org"),
-    ("host", "db:10.0.0.9"),
-    ("mount", "type=volume,source=data,target=/data,volume-label=a=b,volume-driver=local,volume-opt=o=size=1g,readonly"),
-    ("secret", "source=key-a,target=/run/k,mode=0400,uid=7"),
-    ("config", "conf-a"),
-    ("health-cmd", "true || exit 1"),
-    ("health-interval", "1m"),
-    ("health-timeout", "2s"),
-    ("health-retries", "4"),
-    ("health-start-period", "10s"),
-    ("health-start-interval", "3s"),
-    ("no-healthcheck", "true"),
-    ("restart-condition", "on-failure"),
-    ("restart-delay", "7s"),
-    ("restart-max-attempts", "3"),
-    ("restart-window", "2m"),
-    ("update-parallelism", "2"),
-    ("update-delay", "10s"),
-    ("update-monitor", "8s"),
-    ("update-failure-action", "rollback"),
-    ("update-max-failure-ratio", "0.25"),
-    ("update-order", "start-first"),
-    ("rollback-parallelism", "0"),
-    ("rollback-delay", "3s"),
-    ("rollback-monitor", "9s"),
-    ("rollback-failure-action", "continue"),
-    ("rollback-max-failure-ratio", "0.5"),
-    ("rollback-order", "start-first"),
-    ("log-driver", "json-file"),
-    ("log-opt", "max-size=1m"),
-];
-
-/// A second value of those that have several forms.
-const FORMS: &[(&str, &str)] = &[
-    ("mode", "replicated-job"),
-    ("mode", "global-job"),
-    ("network", "net-b"),
-    ("publish", "8080:80"),
-    ("publish", "5000-5001:6000-6001/udp"),
-    ("mount", "type=bind,source=/etc,target=/b,bind-propagation=rslave,ro"),
-    ("mount", "type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=1770"),
-    ("mount", "source=named,target=/n"),
-    ("secret", "key-a"),
-    ("config", "source=conf-a,target=/etc/motd"),
-    ("generic-resource", "fpga=ID7"),
-    ("credential-spec", "registry://cred"),
-    ("cap-add", "ALL"),
-    ("ulimit", "nproc=30"),
-    ("limit-cpu", "2"),
-    ("host", "v6:2001:db8::1"),
-    ("mount", "type=bind,target=/b"),
-    ("mount", "type=volume,source=x,target=/y,tmpfs-size=1m"),
-    ("mount", "type=tmpfs,source=x,target=/y"),
-    ("mount", "source=x"),
-    ("mount", "type=odd,source=x,target=/y"),
-    ("publish", "127.0.0.1:80:80"),
-    ("publish", "published=80"),
-    ("publish", "mode=both,target=80"),
-    ("publish", "70000:80"),
-    ("update-order", "both"),
-    ("update-failure-action", "stop"),
-    ("update-max-failure-ratio", "2"),
-    ("restart-condition", "always"),
-    ("limit-cpu", "many"),
-    ("limit-memory", "lots"),
-    ("replicas", "-1"),
-    ("health-interval", "10"),
-    ("secret", "source=key-a,size=1"),
-    ("secret", "source=key-a,mode=9"),
-    ("secret", "source=key-a,mode=400"),
-    ("placement-pref", "node.labels.x"),
-    ("ulimit", "nofile=3:2"),
-    ("host", "db"),
-    ("mode", "some"),
-    ("endpoint-mode", "dns"),
-    ("stop-grace-period", "500ms"),
-    ("tty", "false"),
-];
-
-/// For an update of a service that has one of everything: a value for each flag that is taken there only.
-const CHANGES: &[(&str, &str)] = &[
-    ("image", "busybox:other"),
-    ("args", "sleep '1 2'"),
-    ("env-add", "A=2"),
-    ("env-rm", "B"),
-    ("group-add", "video"),
-    ("group-rm", "audio"),
-    ("sysctl-add", "net.core.somaxconn=7"),
-    ("sysctl-rm", "net.core.somaxconn"),
-    ("ulimit-add", "nofile=1:2"),
-    ("ulimit-rm", "nofile"),
-    ("label-add", "team=b"),
-    ("label-rm", "team"),
-    ("container-label-add", "x=z"),
-    ("container-label-rm", "x"),
-    ("constraint-add", "node.labels.a==b"),
-    ("constraint-rm", "node.labels.no==where"),
-    ("placement-pref-add", "spread=node.labels.rack"),
-    ("placement-pref-rm", "spread=node.labels.zone"),
-    ("generic-resource-add", "fpga=1"),
-    ("generic-resource-rm", "gpu"),
-    ("network-add", "net-b"),
-    ("network-rm", "net-a"),
-    ("publish-add", "9090:90"),
-    ("publish-rm", "80"),
-    ("dns-add", "10.0.0.54"),
-    ("dns-rm", "10.0.0.53"),
-    ("dns-option-add", "attempts:2"),
-    ("dns-option-rm", "timeout:3"),
-    ("dns-search-add", "example.net"),
-    ("dns-search-rm", "example.org"),
-    ("host-add", "cache:10.0.0.8"),
-    ("host-rm", "db:10.0.0.9"),
-    ("mount-add", "type=volume,source=more,target=/more"),
-    ("mount-rm", "/data"),
-    ("secret-add", "key-b"),
-    ("secret-rm", "key-a"),
-    ("config-add", "source=conf-b,target=/b"),
-    ("config-rm", "conf-a"),
-];
-
-/// What a service that is changed has before.
-const BASE: &[(&str, &str)] = &[
-    ("env", "A=1"),
-    ("env", "B=2"),
-    ("group", "audio"),
-    ("sysctl", "net.core.somaxconn=99"),
-    ("ulimit", "nofile=100:200"),
-    ("label", "team=a"),
-    ("container-label", "x=y"),
-    ("placement-pref", "spread=node.labels.zone"),
-    ("generic-resource", "gpu=2"),
-    ("network", "net-a"),
-    ("publish", "8080:80"),
-    ("dns", "10.0.0.53"),
-    ("dns-option", "timeout:3"),
-    ("dns-search", "example.org"),
-    ("host", "db:10.0.0.9"),
-    ("mount", "type=volume,source=data,target=/data"),
-    ("secret", "key-a"),
-    ("config", "conf-a"),
-];
-
 /// The docker CLI sorts these lists as it changes them, though their order is the order in which they are asked; ours stay as they are.
 const SORTED: &[&str] = &["dns-add", "dns-option-add", "dns-search-add"];
-
-/// Flags that need others beside them.
-fn with(flag: &str) -> &'static [(&'static str, &'static str)] {
-    match flag {
-        "max-concurrent" => &[("mode", "replicated-job"), ("replicas", "4")],
-        "health-interval" | "health-timeout" | "health-retries" | "health-start-period" | "health-start-interval" => {
-            &[("health-cmd", "true")]
-        }
-        "log-opt" => &[("log-driver", "json-file")],
-        _ => &[],
-    }
-}
 
 struct Side {
     lab: TestLab,
@@ -257,6 +65,9 @@ impl Side {
                 entry[id_key] = json!(self.ids[&(kind, name)]);
             }
         }
+        if let Some(config) = spec.pointer_mut("/TaskTemplate/ContainerSpec/Privileges/CredentialSpec/Config") {
+            *config = json!(self.ids[&(Kind::Config, config.as_str().unwrap().to_owned())]);
+        }
         sealed(spec)
     }
 }
@@ -280,6 +91,20 @@ fn as_arguments(given: &[Given]) -> Vec<String> {
 
 /// No node can have its tasks, so that nothing runs.
 const NOWHERE: (&str, &str) = ("constraint", "node.labels.no==where");
+
+/// Random sets of flags, for new services and for ones that are there: what the newest docker CLI would send and what we would is equal, and
+/// what one refuses the other refuses. `FLAG_CASES` makes it more.
+#[test]
+fn sets_of_flags_mean_what_docker_makes_of_them() {
+    let Some(cli) = swarm_tests::engines::newer().last().map(|dir| dir.join("usr/bin/docker")).filter(|path| path.is_file()) else {
+        return;
+    };
+    let cases = std::env::var("FLAG_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(600);
+    let dir = tempfile::tempdir().unwrap();
+    let played = play(&cli, dir.path(), 11, cases);
+    assert!(played.differ.is_empty(), "{} of {cases} differ\n{}", played.differ.len(), played.differ.join("\n"));
+    assert!(played.same * 3 > cases && played.refused > 0, "{} are the same, {} refused", played.same, played.refused);
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_flag_does_what_it_does_in_the_docker_cli() {

@@ -56,6 +56,10 @@ pub(super) enum Put {
     Pair(&'static str),
     /// A key less.
     Unpair(&'static str),
+    /// A part of a health check: one that was switched off is on again.
+    Health(&'static Put),
+    /// What is done when all of its kind are known.
+    Together,
     /// Something else.
     Other(fn(&mut Value, &str) -> Result<(), String>),
     /// An entry of a list that is read from a text, and replaces the one that is alike.
@@ -102,8 +106,8 @@ pub const FLAGS: &[Flag] = &[
     one("isolation", "MODE", Put::Text(at!("Isolation")), "Isolation of the containers"),
     one("stop-signal", "SIGNAL", Put::Text(at!("StopSignal")), "Signal that stops the program"),
     one("stop-grace-period", "DURATION", Put::Time(at!("StopGracePeriod")), "How long it has to stop before it is killed"),
-    many(On::Both, "cap-add", "CAPABILITY", Put::Other(add_capability), "Add a Linux capability"),
-    many(On::Both, "cap-drop", "CAPABILITY", Put::Other(drop_capability), "Drop a Linux capability"),
+    many(On::Both, "cap-add", "CAPABILITY", Put::Together, "Add a Linux capability; one that was dropped is not dropped any more"),
+    many(On::Both, "cap-drop", "CAPABILITY", Put::Together, "Drop a Linux capability; one that was added is not added any more"),
     one("credential-spec", "SPEC", Put::Other(set_credential), "Credential specification for managed service accounts (Windows)"),
     many(On::Create, "sysctl", "NAME=VALUE", Put::Pair(at!("Sysctls")), "A kernel parameter"),
     many(On::Update, "sysctl-add", "NAME=VALUE", Put::Pair(at!("Sysctls")), "Add or replace a kernel parameter"),
@@ -164,14 +168,14 @@ pub const FLAGS: &[Flag] = &[
     many(On::Update, "publish-add", "PORT", Put::Entry("/EndpointSpec/Ports", publish, PORT_KEY), "Add or replace a published port"),
     many(On::Update, "publish-rm", "TARGET", Put::Other(unpublish), "Remove the published ports of a port of the task"),
     one("endpoint-mode", "MODE", Put::Word("/EndpointSpec/Mode", &["vip", "dnsrr"]), "vip or dnsrr"),
-    many(On::Create, "dns", "ADDRESS", Put::Add(at!("DNSConfig/Nameservers")), "A DNS server"),
-    many(On::Update, "dns-add", "ADDRESS", Put::Add(at!("DNSConfig/Nameservers")), "Add a DNS server"),
+    many(On::Create, "dns", "ADDRESS", Put::Entry(at!("DNSConfig/Nameservers"), server, &[]), "A DNS server"),
+    many(On::Update, "dns-add", "ADDRESS", Put::Entry(at!("DNSConfig/Nameservers"), server, &[]), "Add a DNS server"),
     many(On::Update, "dns-rm", "ADDRESS", Put::Remove(at!("DNSConfig/Nameservers")), "Remove a DNS server"),
     many(On::Create, "dns-option", "OPTION", Put::Add(at!("DNSConfig/Options")), "A DNS option"),
     many(On::Update, "dns-option-add", "OPTION", Put::Add(at!("DNSConfig/Options")), "Add a DNS option"),
     many(On::Update, "dns-option-rm", "OPTION", Put::Remove(at!("DNSConfig/Options")), "Remove a DNS option"),
-    many(On::Create, "dns-search", "DOMAIN", Put::Add(at!("DNSConfig/Search")), "A DNS search domain"),
-    many(On::Update, "dns-search-add", "DOMAIN", Put::Add(at!("DNSConfig/Search")), "Add a DNS search domain"),
+    many(On::Create, "dns-search", "DOMAIN", Put::Entry(at!("DNSConfig/Search"), domain, &[]), "A DNS search domain"),
+    many(On::Update, "dns-search-add", "DOMAIN", Put::Entry(at!("DNSConfig/Search"), domain, &[]), "Add a DNS search domain"),
     many(On::Update, "dns-search-rm", "DOMAIN", Put::Remove(at!("DNSConfig/Search")), "Remove a DNS search domain"),
     many(On::Create, "host", "HOST:ADDRESS", Put::Entry(at!("Hosts"), host, &[]), "A host name with its address"),
     many(On::Update, "host-add", "HOST:ADDRESS", Put::Entry(at!("Hosts"), host, &[]), "Add a host name with its address"),
@@ -194,11 +198,26 @@ pub const FLAGS: &[Flag] = &[
     many(On::Update, "config-rm", "CONFIG", Put::Without(at!("Configs"), &["ConfigName"]), "Remove a config"),
     // Health.
     one("health-cmd", "COMMAND", Put::Other(set_health), "Command of the health check"),
-    one("health-interval", "DURATION", Put::Time(at!("Healthcheck/Interval")), "Time between two health checks"),
-    one("health-timeout", "DURATION", Put::Time(at!("Healthcheck/Timeout")), "How long a health check may take"),
-    one("health-retries", "COUNT", Put::Count(at!("Healthcheck/Retries")), "Failed checks in a row until a task is unhealthy"),
-    one("health-start-period", "DURATION", Put::Time(at!("Healthcheck/StartPeriod")), "Time in which failed checks do not count"),
-    one("health-start-interval", "DURATION", Put::Time(at!("Healthcheck/StartInterval")), "Time between two checks in that period"),
+    one("health-interval", "DURATION", Put::Health(&Put::Time(at!("Healthcheck/Interval"))), "Time between two health checks"),
+    one("health-timeout", "DURATION", Put::Health(&Put::Time(at!("Healthcheck/Timeout"))), "How long a health check may take"),
+    one(
+        "health-retries",
+        "COUNT",
+        Put::Health(&Put::Count(at!("Healthcheck/Retries"))),
+        "Failed checks in a row until a task is unhealthy",
+    ),
+    one(
+        "health-start-period",
+        "DURATION",
+        Put::Health(&Put::Time(at!("Healthcheck/StartPeriod"))),
+        "Time in which failed checks do not count",
+    ),
+    one(
+        "health-start-interval",
+        "DURATION",
+        Put::Health(&Put::Time(at!("Healthcheck/StartInterval"))),
+        "Time between two checks in that period",
+    ),
     Flag { value: "", ..one("no-healthcheck", "", Put::Other(no_health), "Ignore the image's health check") },
     // How it goes on.
     one(
@@ -232,6 +251,6 @@ pub const FLAGS: &[Flag] = &[
     ),
     one("rollback-max-failure-ratio", "RATIO", Put::Ratio("/RollbackConfig/MaxFailureRatio"), "Part of the tasks that may fail"),
     one("rollback-order", "ORDER", Put::Word("/RollbackConfig/Order", ORDERS), "start-first or stop-first"),
-    one("log-driver", "DRIVER", Put::Text(task!("LogDriver/Name")), "Log driver"),
+    one("log-driver", "DRIVER", Put::Other(set_log_driver), "Log driver"),
     many(On::Both, "log-opt", "KEY=VALUE", Put::Pair(task!("LogDriver/Options")), "An option of the log driver"),
 ];

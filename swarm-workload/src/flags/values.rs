@@ -201,15 +201,54 @@ pub(crate) fn mount(text: &str) -> Result<Vec<Value>, String> {
     Ok(vec![Value::Object(out)])
 }
 
+/// The limits that there are (docker/go-units `ulimit.go`).
+const ULIMITS: &[&str] = &[
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+/// The address of a DNS server.
+pub(crate) fn server(text: &str) -> Result<Vec<Value>, String> {
+    let address: std::net::IpAddr = text.trim().parse().map_err(|_| "write an IP address, for example 10.0.0.53".to_owned())?;
+    Ok(vec![json!(address.to_string())])
+}
+
+/// A domain that names are looked for in; a dot alone is none.
+pub(crate) fn domain(text: &str) -> Result<Vec<Value>, String> {
+    let name = text.trim();
+    let fits = |label: &str| {
+        let inner = label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        inner && label.starts_with(|c: char| c.is_ascii_alphanumeric()) && label.ends_with(|c: char| c.is_ascii_alphanumeric())
+    };
+    let labels = name.strip_suffix('.').unwrap_or(name);
+    let known = labels.len() < 255 && labels.contains(|c: char| c.is_ascii_alphabetic()) && labels.split('.').all(fits);
+    if name == "." || known { Ok(vec![json!(name)]) } else { Err("write a domain, for example example.org".into()) }
+}
+
 /// `NAME=SOFT[:HARD]`.
 pub(crate) fn ulimit(text: &str) -> Result<Vec<Value>, String> {
     let read = || {
         let (name, limits) = text.split_once('=')?;
         let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
         let (soft, hard): (i64, i64) = (soft.parse().ok()?, hard.parse().ok()?);
-        (!name.is_empty() && (hard < 0 || soft <= hard)).then(|| json!({ "Name": name, "Soft": soft, "Hard": hard }))
+        (ULIMITS.contains(&name) && (hard < 0 || soft <= hard)).then(|| json!({ "Name": name, "Soft": soft, "Hard": hard }))
     };
-    read().map(|limit| vec![limit]).ok_or_else(|| "write NAME=SOFT or NAME=SOFT:HARD, for example nofile=1024:2048".to_owned())
+    read()
+        .map(|limit| vec![limit])
+        .ok_or_else(|| format!("write NAME=SOFT or NAME=SOFT:HARD, for example nofile=1024:2048; the names are {}", ULIMITS.join(", ")))
 }
 
 /// `KIND=COUNT`. A service asks for a number of them; which ones is for the scheduler.
@@ -224,9 +263,13 @@ pub(crate) fn generic(text: &str) -> Result<Vec<Value>, String> {
 
 /// `HOST:ADDRESS`, as the engine has it: `ADDRESS HOST`.
 pub(crate) fn host(text: &str) -> Result<Vec<Value>, String> {
-    match text.split_once(':') {
-        Some((name, address)) if !name.is_empty() && !address.is_empty() => {
-            Ok(vec![json!(format!("{} {name}", address.trim_start_matches('[').trim_end_matches(']')))])
+    match text.split_once('=').or_else(|| text.split_once(':')) {
+        Some((name, address)) if !name.is_empty() => {
+            let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
+            if bare != "host-gateway" && bare.parse::<std::net::IpAddr>().is_err() {
+                return Err(format!("`{bare}` is no IP address"));
+            }
+            Ok(vec![json!(format!("{bare} {name}"))])
         }
         _ => Err("write HOST:ADDRESS".into()),
     }

@@ -1,6 +1,6 @@
-//! Compares our reader of Compose files with the docker CLI on generated files, and prints where they differ.
+//! Compares our reader of Compose files, or our flags of services, with the docker CLI on generated ones, and prints where they differ.
 //!
-//! `compose_pairs [--seed N] [--cases N] [--files N] [--cli PATH] [--dir FOLDER]`
+//! `compose_pairs [--seed N] [--cases N] [--flags] [--files N] [--cli PATH] [--dir FOLDER]`
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a testing program")]
 
 use std::path::PathBuf;
@@ -17,6 +17,12 @@ fn main() -> ExitCode {
     );
     let folder = tempfile::tempdir().unwrap();
     let dir = text("--dir").map_or_else(|| folder.path().to_owned(), PathBuf::from);
+    if args.iter().any(|a| a == "--flags") {
+        let played = swarm_tests::composes::flags::play(&cli, &dir, number("--seed", 0), number("--cases", 200) as u32);
+        played.differ.iter().for_each(|line| println!("{line}"));
+        println!("{} the same, {} refused by both, {} differ", played.same, played.refused, played.differ.len());
+        return if played.differ.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let report = play(&cli, &dir, number("--seed", 0), number("--cases", 200) as u32, number("--files", 1) as usize, &known);
     for line in &report.differ {
         println!("{line}");

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 pub type Sent = BTreeMap<String, Value>;
 
 /// Networks, secrets and configs that are there before.
-pub const THERE: &[&str] = &["outer", "outside"];
+pub const THERE: &[&str] = &["outer", "outside", "net-a", "net-b", "key-a", "key-b", "conf-a", "conf-b"];
 
 /// A docker CLI.
 pub struct Docker {
@@ -29,11 +29,29 @@ impl Docker {
 
     /// `docker stack deploy`: what it sends, and what it says; or why it refuses.
     pub fn deploy(&self, name: &str, files: &[PathBuf], variables: &[(String, String)]) -> Result<(Sent, String), String> {
+        let mut args: Vec<String> = ["stack", "deploy", "--detach=true", "--resolve-image", "never"].map(str::to_owned).into();
+        args.extend(files.iter().flat_map(|file| ["-c".to_owned(), file.to_str().unwrap().to_owned()]));
+        args.push("app".into());
+        self.run(name, &args, variables, None)
+    }
+
+    /// Any command of it. `service` is there before, by its name.
+    pub fn run(
+        &self,
+        name: &str,
+        args: &[String],
+        variables: &[(String, String)],
+        service: Option<&Value>,
+    ) -> Result<(Sent, String), String> {
         let socket = self.dir.join(format!("{name}.sock"));
         let _ = std::fs::remove_file(&socket);
         let listener = UnixListener::bind(&socket).unwrap();
         let sent: Arc<Mutex<Sent>> = Arc::default();
         let record = Arc::clone(&sent);
+        if let Some(service) = service {
+            let name = service.get("Name").and_then(Value::as_str).unwrap();
+            record.lock().unwrap().insert(format!("services {name}"), service.clone());
+        }
         // It ends when the socket's last connection says so.
         let server = std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -46,11 +64,7 @@ impl Docker {
         let mut command = Command::new(&self.cli);
         command.env_clear().env("HOME", &self.dir).env("PATH", "/usr/bin:/bin").env("DOCKER_CONFIG", self.dir.join("config"));
         command.env("DOCKER_HOST", format!("unix://{}", socket.display())).envs(variables.iter().cloned());
-        command.args(["stack", "deploy", "--detach=true", "--resolve-image", "never"]);
-        for file in files {
-            command.arg("-c").arg(file);
-        }
-        let output = command.arg("app").output().unwrap();
+        let output = command.args(args).output().unwrap();
         let mut end = UnixStream::connect(&socket).unwrap();
         end.write_all(b"END / HTTP/1.1\r\n\r\n").unwrap();
         server.join().unwrap();
@@ -116,6 +130,7 @@ fn answer(method: &str, target: &str, body: &[u8], sent: &Mutex<Sent>) -> (&'sta
         "networks" => json!({ "Id": format!("id-{name}"), "Name": name, "Scope": "swarm", "Driver": "overlay" }),
         _ => json!({ "ID": format!("id-{name}"), "Spec": { "Name": name } }),
     };
+    let bare = |name: &str| name.strip_prefix("id-").unwrap_or(name).to_owned();
     let known = |sent: &Sent, kind: &str, name: &str| THERE.contains(&name) || sent.contains_key(&format!("{kind} {name}"));
     match (method, path.as_slice()) {
         (_, ["_ping"]) => ("200 OK", json!("OK")),
@@ -136,9 +151,17 @@ fn answer(method: &str, target: &str, body: &[u8], sent: &Mutex<Sent>) -> (&'sta
             }
             ("200 OK", all.iter().map(|name| object(kind, name)).collect())
         }
+        ("POST", [kind @ "services", name, "update"]) => {
+            sent.insert(format!("{kind} {}", bare(name)), serde_json::from_slice(body).unwrap());
+            ("200 OK", json!({ "Warnings": [] }))
+        }
+        ("GET", [kind @ "services", name]) => match sent.get(&format!("{kind} {}", bare(name))) {
+            Some(spec) => ("200 OK", json!({ "ID": format!("id-{}", bare(name)), "Version": { "Index": 7 }, "Spec": spec })),
+            None => ("404 Not Found", json!({ "message": format!("service {name} not found") })),
+        },
         ("GET", ["volumes"]) => ("200 OK", json!({ "Volumes": [] })),
         ("GET", [_]) => ("200 OK", json!([])),
-        ("GET", [kind, name]) if known(&sent, kind, name) => ("200 OK", object(kind, name)),
+        ("GET", [kind, name]) if known(&sent, kind, &bare(name)) => ("200 OK", object(kind, &bare(name))),
         _ => ("404 Not Found", json!({ "message": format!("no such thing: {method} {target}") })),
     }
 }

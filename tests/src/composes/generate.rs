@@ -237,6 +237,24 @@ const ODD: &[&str] = &[
     "|\n          block\n",
 ];
 
+/// A text with one to three characters more, less or others.
+pub fn mutated(rng: &mut Rng, text: &str) -> String {
+    let mut chars: Vec<char> = text.chars().collect();
+    for _ in 0..rng.u32(1..4) {
+        let other = *ALPHABET.get(rng.usize(0..ALPHABET.len())).unwrap();
+        let at = rng.usize(0..=chars.len());
+        match rng.u32(0..3) {
+            0 => chars.insert(at, other),
+            1 if at < chars.len() => *chars.get_mut(at).unwrap() = other,
+            _ if at < chars.len() => {
+                chars.remove(at);
+            }
+            _ => {}
+        }
+    }
+    chars.into_iter().collect()
+}
+
 impl<'a> Generator<'a> {
     /// A generator of the files of this seed.
     pub fn new(schema: &'a Value, seed: u64) -> Self {
@@ -286,24 +304,6 @@ impl<'a> Generator<'a> {
         from.get(self.rng.usize(0..from.len())).copied().unwrap()
     }
 
-    /// A text with one to three characters more, less or others.
-    fn mutated(&mut self, text: &str) -> String {
-        let mut chars: Vec<char> = text.chars().collect();
-        for _ in 0..self.rng.u32(1..4) {
-            let other = *ALPHABET.get(self.rng.usize(0..ALPHABET.len())).unwrap();
-            let at = self.rng.usize(0..=chars.len());
-            match self.rng.u32(0..3) {
-                0 => chars.insert(at, other),
-                1 if at < chars.len() => *chars.get_mut(at).unwrap() = other,
-                _ if at < chars.len() => {
-                    chars.remove(at);
-                }
-                _ => {}
-            }
-        }
-        chars.into_iter().collect()
-    }
-
     fn node(&mut self, node: &Value, path: &str) -> Yaml {
         let node = resolved(self.schema, node);
         if !path.is_empty() {
@@ -316,7 +316,7 @@ impl<'a> Generator<'a> {
                     return match near.filter(|_| self.odd_text) {
                         Some(values) => {
                             let text = self.pick(values).to_owned();
-                            Yaml::Text(self.mutated(&text))
+                            Yaml::Text(mutated(&mut self.rng, &text))
                         }
                         None => Yaml::Raw(self.pick(ODD).to_owned()),
                     };

@@ -1,6 +1,7 @@
 //! Our reader of Compose files and the docker CLI's, side by side: the same generated files, what each would send to an engine.
 
 pub mod client;
+pub mod flags;
 pub mod generate;
 pub mod schema;
 pub mod yaml;
