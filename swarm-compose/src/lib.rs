@@ -32,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use swarm_core::engine::Payloads;
 use swarm_core::secret::Secret;
-use swarm_core::spec::{Location, Node, Problem, Severity, Value};
+use swarm_core::spec::{Location, Node, OWN_OBJECTS, Problem, Severity, Value};
 use swarm_workload::Stack;
 
 pub use service::env_lines;
@@ -117,6 +117,19 @@ const FILE: u64 = 1 << 32;
 /// # Errors
 /// Every problem of every file.
 pub fn read(stack: &str, sources: &[Source], context: &Context<'_>) -> Result<ReadStack, ComposeProblems> {
+    read_as(stack, sources, context, false)
+}
+
+/// Reads services, networks, volumes, secrets and configs of a file that has other keys too, which are left alone: those of a cluster file.
+/// They belong to the stack, and their names are as the file has them.
+///
+/// # Errors
+/// Every problem with them.
+pub fn read_own(stack: &str, source: &Source, context: &Context<'_>) -> Result<ReadStack, ComposeProblems> {
+    read_as(stack, std::slice::from_ref(source), context, true)
+}
+
+fn read_as(stack: &str, sources: &[Source], context: &Context<'_>, own: bool) -> Result<ReadStack, ComposeProblems> {
     let names: Vec<String> = sources.iter().map(|s| s.name.clone()).collect();
     let mut problems: Vec<Problem> = Vec::new();
     let mut interpolation = Interpolation::new(context.variable);
@@ -139,6 +152,9 @@ pub fn read(stack: &str, sources: &[Source], context: &Context<'_>) -> Result<Re
             let fix = "write services: and what follows".to_owned();
             problems.push(Problem { severity: Severity::Error, path: String::new(), at, message, fix });
             continue;
+        }
+        if let (true, Value::Map(entries)) = (own, &mut tree.value) {
+            entries.retain(|entry| OWN_OBJECTS.contains(&entry.key.as_str()));
         }
         interpolation.file(&mut tree);
         let said = version(&tree).unwrap_or_else(|problem| {
@@ -165,6 +181,7 @@ pub fn read(stack: &str, sources: &[Source], context: &Context<'_>) -> Result<Re
     }
     problems.append(&mut interpolation.problems);
     let mut reader = Reader::new(stack, context, interpolation.places, interpolation.taken);
+    reader.own = own;
     if let Some(tree) = &merged {
         reader.stack(tree);
     }

@@ -151,7 +151,7 @@ impl Reader<'_> {
         spec.entry("Driver").or_insert_with(|| json!("overlay"));
         spec.insert("Labels".into(), self.stack_labels(labels));
         let name = name.unwrap_or_else(|| if external { entry.key.clone() } else { self.scoped(&entry.key) });
-        self.networks.insert(entry.key.clone(), TopNetwork { name, external, spec: Json::Object(spec), used: false });
+        self.networks.insert(entry.key.clone(), TopNetwork { name, external, spec: Json::Object(spec), used: self.own });
     }
 
     /// What is made elsewhere has nothing but its name: of a volume docker refuses the rest, of anything else it leaves it out.

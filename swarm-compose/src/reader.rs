@@ -12,6 +12,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) warnings: Vec<String>,
     pub(crate) payloads: FilePayloads,
     pub(crate) out: Stack,
+    /// Whether names stay as they are, and networks are made though no service is in them.
+    pub(crate) own: bool,
     /// Places of values that came from variables.
     places: BTreeSet<Location>,
     taken: BTreeMap<Location, Vec<String>>,
@@ -53,6 +55,7 @@ impl<'a> Reader<'a> {
             warnings: Vec::new(),
             payloads: FilePayloads::default(),
             out: Stack { name: stack.to_owned(), ..Stack::default() },
+            own: false,
             places,
             taken,
             networks: BTreeMap::new(),
@@ -66,7 +69,8 @@ impl<'a> Reader<'a> {
 
     /// The name of an object of the stack in the swarm.
     pub(crate) fn scoped(&self, name: &str) -> String {
-        format!("{}_{name}", self.out.name)
+        // The network of services that name none has no name of the user's own.
+        if self.own && name != "default" { name.to_owned() } else { format!("{}_{name}", self.out.name) }
     }
 
     pub(crate) fn say(&mut self, at: Option<Location>, path: &str, message: impl Into<String>, fix: impl Into<String>) {

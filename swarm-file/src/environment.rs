@@ -1,11 +1,19 @@
 //! `${NAME}` and `${NAME:-default}` in values. Keys are left alone, and `$${` stands for `${`.
 
-use swarm_core::spec::{Location, Node, Problem, Severity, Value};
+use swarm_core::spec::{Location, Node, OWN_OBJECTS, Problem, Severity, Value};
 
 /// Replaces in all texts of the tree; gives a problem for each variable that is not set.
 pub(crate) fn substitute(tree: &mut Node, variable: &dyn Fn(&str) -> Option<String>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    walk(tree, "", variable, &mut problems);
+    match &mut tree.value {
+        // What is a Compose file's has a Compose file's variables.
+        Value::Map(entries) => {
+            for entry in entries.iter_mut().filter(|entry| !OWN_OBJECTS.contains(&entry.key.as_str())) {
+                walk(&mut entry.node, &entry.key, variable, &mut problems);
+            }
+        }
+        _ => walk(tree, "", variable, &mut problems),
+    }
     problems
 }
 

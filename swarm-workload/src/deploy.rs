@@ -94,6 +94,11 @@ pub(crate) fn there_now<'a>(spec: &ClusterSpec, observed: &'a Observed, so_far: 
 impl Deploy<'_> {
     /// Its steps and notes, also where the swarm is yet to be made; anything else is why there are none now.
     pub(crate) fn steps(&self, observed: &Observed, so_far: SoFar) -> Result<(Vec<Step>, Vec<String>), Box<Next>> {
+        self.steps_after(observed, so_far, &mut Makes::new())
+    }
+
+    /// The same beside other stacks of one plan. `makes` has the objects that those make before, and gets those of this one.
+    pub(crate) fn steps_after(&self, observed: &Observed, so_far: SoFar, makes: &mut Makes) -> Result<(Vec<Step>, Vec<String>), Box<Next>> {
         let there = match &observed.cluster {
             ObservedCluster::None => There::nothing(),
             _ => there_now(self.spec, observed, so_far)?,
@@ -101,11 +106,13 @@ impl Deploy<'_> {
         let mut planner = Planner::new(self, &there);
         // What was rotated in the first round is new in the second.
         planner.first = so_far.rounds == 0;
+        planner.makes.clone_from(makes);
         planner.networks();
         planner.secrets();
         planner.configs();
         planner.services();
         planner.leftovers();
+        makes.clone_from(&planner.makes);
         if planner.refusals.is_empty() { Ok((planner.steps, planner.notes)) } else { Err(Box::new(Next::Refused(planner.refusals))) }
     }
 }
@@ -133,6 +140,9 @@ impl Intent for Deploy<'_> {
     }
 }
 
+/// The step that makes an object, by its kind and name.
+pub(crate) type Makes = BTreeMap<(Kind, String), StepId>;
+
 struct Planner<'a> {
     deploy: &'a Deploy<'a>,
     there: &'a There<'a>,
@@ -141,8 +151,7 @@ struct Planner<'a> {
     refusals: Vec<Refusal>,
     /// Whether this is the first round: what is done though nothing differs is done once.
     first: bool,
-    /// The step that makes an object, by its kind and name.
-    makes: BTreeMap<(Kind, String), StepId>,
+    makes: Makes,
     /// The names that secrets and configs of the file have in the swarm.
     secret_names: BTreeMap<String, String>,
     config_names: BTreeMap<String, String>,
@@ -157,7 +166,7 @@ impl<'a> Planner<'a> {
             notes: Vec::new(),
             refusals: Vec::new(),
             first: false,
-            makes: BTreeMap::new(),
+            makes: Makes::new(),
             secret_names: BTreeMap::new(),
             config_names: BTreeMap::new(),
         }
@@ -169,6 +178,11 @@ impl<'a> Planner<'a> {
 
     fn refuse(&mut self, kind: Kind, name: &str, why: impl Into<String>) {
         self.refusals.push(Refusal::Object { object: Target::Object { kind: kind.to_string(), name: name.to_owned() }, why: why.into() });
+    }
+
+    /// Whether another stack of the plan makes it.
+    fn comes(&self, kind: Kind, name: &str) -> bool {
+        self.makes.contains_key(&(kind, name.to_owned()))
     }
 
     fn create(&mut self, kind: Kind, name: &str, body: Body, after: String, because: &str) {
@@ -209,7 +223,7 @@ impl<'a> Planner<'a> {
         for name in &stack.external_networks {
             match find(&self.there.networks, name) {
                 // Networks of the nodes themselves.
-                None if matches!(name.as_str(), "host" | "bridge" | "none") => {}
+                None if matches!(name.as_str(), "host" | "bridge" | "none") || self.comes(Kind::Network, name) => {}
                 None => self.refuse(Kind::Network, name, "it is external and there is no such network in the swarm; create it first"),
                 Some(_) => {}
             }
@@ -251,7 +265,7 @@ impl<'a> Planner<'a> {
             self.secret_names.insert(wanted.name.clone(), name);
         }
         for name in &stack.external_secrets {
-            if find(&self.there.secrets, name).is_none() {
+            if find(&self.there.secrets, name).is_none() && !self.comes(Kind::Secret, name) {
                 self.refuse(Kind::Secret, name, "it is external and there is no such secret in the swarm; create it first");
             }
         }
@@ -286,7 +300,7 @@ impl<'a> Planner<'a> {
             self.config_names.insert(wanted.name.clone(), name);
         }
         for name in &stack.external_configs {
-            if find(&self.there.configs, name).is_none() {
+            if find(&self.there.configs, name).is_none() && !self.comes(Kind::Config, name) {
                 self.refuse(Kind::Config, name, "it is external and there is no such config in the swarm; create it first");
             }
         }

@@ -3,7 +3,7 @@
 use crate::deploy::there_now;
 use crate::nodes::with_waits;
 use crate::placement::misfit;
-use crate::rebalance::left_out;
+use crate::rebalance::stays;
 use crate::steps::{Data, Vacated, against, was};
 use crate::there::{There, tasks, wants_tasks};
 use std::collections::BTreeSet;
@@ -68,7 +68,7 @@ impl QuietDrain<'_> {
             }
             let spec = service.spec();
             let away = if begun { spec.clone() } else { against(&spec, node.id.as_str()) };
-            let stops = match left_out(&spec) {
+            let stops = match stays(&spec) {
                 Some(why) => Some(why.to_owned()),
                 None if there.nodes.iter().all(|n| misfit(&away, n).is_some()) => Some("no other node may have its tasks".to_owned()),
                 None => None,

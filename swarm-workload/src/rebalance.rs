@@ -39,8 +39,8 @@ fn moves(counts: &[u64]) -> u64 {
     sorted.iter().zip(0..).map(|(count, at)| count.saturating_sub(fair(at))).sum()
 }
 
-/// Why tasks of a service are not moved; `None` where they can be.
-pub(crate) fn left_out(spec: &Value) -> Option<&'static str> {
+/// Why a service's tasks cannot be elsewhere than they are.
+pub(crate) fn stays(spec: &Value) -> Option<&'static str> {
     let list = |place: &str| spec.pointer(place).and_then(Value::as_array).into_iter().flatten();
     if spec.pointer("/Mode/Replicated").is_none() {
         return Some("only replicated services have tasks that can be elsewhere");
@@ -51,10 +51,14 @@ pub(crate) fn left_out(spec: &Value) -> Option<&'static str> {
     if list("/TaskTemplate/ContainerSpec/Mounts").any(|m| matches!(m.get("Type").and_then(Value::as_str), Some("volume" | "bind"))) {
         return Some("it has data on its nodes");
     }
-    if list("/TaskTemplate/Placement/Preferences").next().is_some() {
-        return Some("it has placement preferences, which spread it in another way");
-    }
     None
+}
+
+/// Why a service is not spread evenly over the nodes.
+fn left_out(spec: &Value) -> Option<&'static str> {
+    let preferences = spec.pointer("/TaskTemplate/Placement/Preferences").and_then(Value::as_array);
+    let spread = preferences.is_some_and(|list| !list.is_empty());
+    stays(spec).or(spread.then_some("it has placement preferences, which spread it in another way"))
 }
 
 /// Why tasks of a service cannot be moved now.

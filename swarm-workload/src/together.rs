@@ -1,6 +1,6 @@
 //! A cluster and the applications of its file in one plan: hosts first, then what runs on them.
 
-use crate::deploy::Deploy;
+use crate::deploy::{Deploy, Makes};
 use crate::nodes::with_waits;
 use crate::there::wants;
 use std::collections::BTreeSet;
@@ -35,9 +35,9 @@ impl Intent for Together<'_> {
             plan.steps.iter().filter(|s| matches!(s.action, Action::Leave { .. })).filter_map(|s| s.host.clone()).collect();
         plan = with_waits(plan, observed, LEAVING_PATIENCE, |host| leaving.contains(host));
         let hosts: Vec<StepId> = plan.steps.iter().map(|s| s.id.clone()).collect();
-        let mut refusals = Vec::new();
+        let (mut refusals, mut makes) = (Vec::new(), Makes::new());
         for deploy in &self.deploys {
-            match deploy.steps(observed, so_far) {
+            match deploy.steps_after(observed, so_far, &mut makes) {
                 Ok((steps, notes)) => {
                     plan.notes.extend(notes);
                     plan.steps.extend(steps.into_iter().map(|mut step| {

@@ -426,3 +426,52 @@ async fn a_stack_that_is_still_going_is_deployed_again() {
         assert!(again.code == 0 && again.out.contains("is as its files want it"), "{again:?}");
     }
 }
+
+/// Services, networks, secrets and configs in the cluster file itself: one apply makes them with the cluster, under their own names, and stacks
+/// refer to them.
+#[tokio::test]
+async fn a_cluster_file_has_objects_of_its_own() {
+    let lab = TestLab::up(1, 1);
+    images(&lab, &["app:1", "app:2"]);
+    let sleeps = "command: [/bin/sleep, \"1000\"], stop_grace_period: 1s";
+    let app = format!(
+        "services: {{ web: {{ image: \"app:1\", {sleeps}, networks: [shared], configs: [motd], deploy: {{ endpoint_mode: dnsrr }} }} }}\nnetworks: {{ shared: {{ external: true }} }}\nconfigs: {{ motd: {{ external: true }} }}\n"
+    );
+    std::fs::write(lab.lab.dir.join("app.yml"), app).unwrap();
+    std::fs::write(lab.lab.dir.join("motd"), "hello").unwrap();
+    let own = |image: &str, more: &str| {
+        format!(
+            "stacks: {{ shop: {{ compose: [app.yml] }} }}\nservices:\n  cache:\n    image: \"{image}\"\n    {}\n    environment: {{ PRICE: \"5$$\", WHO: \"${{OWN_WHO:-nobody-set}}\" }}\n    networks: [shared]\n    deploy: {{ endpoint_mode: dnsrr, replicas: 2{more} }}\nnetworks: {{ shared: {{ attachable: true }}, spare: {{}} }}\nsecrets: {{ key: {{ environment: OWN_KEY }} }}\nconfigs: {{ motd: {{ file: motd }} }}\n",
+            sleeps.replace(", stop", "\n    stop")
+        )
+    };
+    let file = lab.file(&lab.text_with(&lab.all(""), &own("app:1", "")));
+    let swarm = |args: &[&str]| -> Ran {
+        let mut command = cli::command(&[args, &["-f", file.to_str().unwrap()]].concat());
+        command.env("OWN_KEY", "own-secret-value").output().unwrap().into()
+    };
+    let checked = swarm(&["validate"]);
+    assert!(checked.code == 0 && checked.out.contains("2 stacks"), "{checked:?}");
+    let up = swarm(&["apply", "--yes"]);
+    assert_eq!(up.code, 0, "{up:?}");
+    assert!(!format!("{up:?}").contains("own-secret-value"), "{up:?}");
+    let at = |text: &str| up.err.find(text).unwrap_or_else(|| panic!("{text} is not in {}", up.err));
+    assert!(at("network/shared/create-network: done") < at("service/shop_web/create-service: started"), "{}", up.err);
+    for (kind, name) in [("network", "shared"), ("network", "spare"), ("secret", "key"), ("config", "motd"), ("service", "cache")] {
+        assert!(lab.docker("m1", &[kind, "ls", "--format", "{{.Name}}"]).lines().any(|line| line == name), "{kind} {name}");
+    }
+    let env = lab.docker("m1", &["service", "inspect", "cache", "--format", "{{.Spec.TaskTemplate.ContainerSpec.Env}}"]);
+    assert_eq!(env.trim(), "[PRICE=5$ WHO=nobody-set]");
+    let again = swarm(&["apply", "--yes"]);
+    assert!(again.code == 0 && again.out.contains("Nothing to do"), "{again:?}");
+    assert_eq!(swarm(&["verify"]).code, 0);
+    // A change of one is one step.
+    std::fs::write(&file, lab.text_with(&lab.all(""), &own("app:2", ""))).unwrap();
+    let plan = swarm(&["plan"]);
+    assert!(plan.code == 2 && plan.out.contains("Image: app:1 -> app:2") && plan.out.contains("1 step."), "{plan:?}");
+    assert_eq!(swarm(&["apply", "--yes"]).code, 0);
+    // What is wrong is named at its place in the cluster file.
+    std::fs::write(&file, lab.text_with(&lab.all(""), &own("app:2", ", replica: 1"))).unwrap();
+    let wrong = swarm(&["validate"]);
+    assert!(wrong.code == 1 && wrong.err.contains("services.cache.deploy.replica") && wrong.err.contains(".yaml:"), "{wrong:?}");
+}

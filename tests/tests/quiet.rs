@@ -2,6 +2,7 @@
 //! the while.
 
 use crate::deploys::{Bed, Client, serving};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use swarm_core::ClusterSpec;
@@ -49,6 +50,22 @@ async fn is_over(world: &World, hosts: &[&str], what: &str) {
     }
     let tasks = tasks(world).await;
     assert!(tasks.len() as u64 == REPLICAS && tasks.iter().all(|(_, node)| !hosts.contains(&node.as_str())), "{what}: {tasks:?}");
+}
+
+/// A service that is spread by labels can have its tasks elsewhere like any other.
+#[test]
+fn a_service_with_placement_preferences_moves_too() {
+    let file = spec(FILE);
+    swarm_sim::run(async {
+        let world = ready(&file, 3).await;
+        let mut web = service("app_web", "web:1", REPLICAS);
+        web.spec["TaskTemplate"]["Placement"] = json!({ "Preferences": [{ "Spread": { "SpreadDescriptor": "node.labels.zone" } }] });
+        deploy(&world, &file, &stack(vec![web]), DeployOptions::default()).await;
+        let report = carry(&world, &file, &drain(&file, &["w1"])).await.unwrap();
+        assert_eq!((report.ending, failed(&report)), (Ending::Converged, Vec::new()), "{}", world.story());
+        assert_eq!(report.steps.iter().filter(|step| step.id.as_str().contains("app_web")).count(), 2, "{:?}", report.steps);
+        is_over(&world, &["w1"], "it ended").await;
+    });
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn together<'a>(apply: &Apply<'a, AnyFleet>, spec: &'a ClusterSpec, stacks: &'a 
 
 /// The stacks that a run is about: none where it works on some hosts only, or takes the cluster down.
 fn stacks_of(spec: &ClusterSpec, file: &Path, options: &PlanOptions, purpose: PlanPurpose) -> Result<Vec<FileStack>, Failure> {
-    if purpose != PlanPurpose::Converge || spec.stacks().is_empty() {
+    if purpose != PlanPurpose::Converge || spec.stacks().is_empty() && !spec.has_own_objects() {
         return Ok(Vec::new());
     }
     let mut stacks = stack::of_cluster(spec, file, stack::Commands::Run)?;

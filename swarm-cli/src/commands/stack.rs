@@ -147,7 +147,20 @@ pub(super) fn of_cluster(spec: &ClusterSpec, file: &Path, commands: Commands) ->
         let args = ComposeArgs { compose_file: here(&files.compose), env: Vec::new(), env_file: here(&files.env_file) };
         Ok(FileStack { read: read(&args, name, commands)?, files: files.clone(), logins: Logins::default() })
     };
-    spec.stacks().iter().map(of).collect()
+    // What stacks refer to comes before them.
+    let mut all = Vec::new();
+    if spec.has_own_objects() {
+        if file.as_os_str() == "-" {
+            let why = "a cluster file with services, networks, secrets or configs of its own is read twice, and standard input cannot be; give a file";
+            return Err(Failure::Usage(why.into()));
+        }
+        let args = ComposeArgs { compose_file: vec![file.to_owned()], env: Vec::new(), env_file: Vec::new() };
+        let files = StackFiles { compose: args.compose_file.clone(), env_file: Vec::new(), prune: false, with_registry_auth: false };
+        all.push(FileStack { read: read_with(&args, spec.name(), commands, true)?, files, logins: Logins::default() });
+    }
+    let stacks: Result<Vec<FileStack>, Failure> = spec.stacks().iter().map(of).collect();
+    all.extend(stacks?);
+    Ok(all)
 }
 
 /// Finds the logins to the registries of their images.
@@ -229,6 +242,11 @@ fn limited(from: impl Read, limit: u64) -> Result<Vec<u8>, String> {
 
 /// Reads Compose files with what they refer to.
 fn read(args: &ComposeArgs, name: &str, commands: Commands) -> Result<ReadStack, Failure> {
+    read_with(args, name, commands, false)
+}
+
+/// The same, of a cluster file's own objects too.
+fn read_with(args: &ComposeArgs, name: &str, commands: Commands, own: bool) -> Result<ReadStack, Failure> {
     let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     if name.is_empty() || !name.chars().all(named) || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return Err(Failure::Usage(format!("`{name}` is no name of a stack; use letters, digits, _ and -")));
@@ -262,9 +280,14 @@ fn read(args: &ComposeArgs, name: &str, commands: Commands) -> Result<ReadStack,
         },
         folder: folder.clone(),
     };
-    let read = swarm_compose::read(name, &sources, &context).map_err(|problems| {
+    let read = match sources.first().filter(|_| own) {
+        Some(source) => swarm_compose::read_own(name, source, &context),
+        None => swarm_compose::read(name, &sources, &context),
+    };
+    let read = read.map_err(|problems| {
         let count = problems.0.len();
-        Failure::File(format!("the Compose files have {count} problem{}\n{problems}", if count == 1 { "" } else { "s" }))
+        let what = if own { "the services and what is beside them" } else { "the Compose files" };
+        Failure::File(format!("{what} have {count} problem{}\n{problems}", if count == 1 { "" } else { "s" }))
     })?;
     for warning in &read.warnings {
         output::note(&format!("warning: {warning}"));

@@ -23,6 +23,8 @@ pub enum Kind {
     Section(&'static str),
     /// A mapping of free names to a section.
     Named(&'static str),
+    /// A mapping that someone else reads.
+    Elsewhere,
 }
 
 /// One key.
@@ -79,6 +81,9 @@ pub(super) const CLIENTS: &[&str] = &["auto", "native", "openssh"];
 
 const MANY: i64 = i64::MAX;
 
+/// Keys of the cluster file that are read as those of a Compose file.
+pub const OWN_OBJECTS: &[&str] = &["services", "networks", "volumes", "secrets", "configs"];
+
 const SECTIONS: &[Section] = &[
     Section {
         name: "cluster",
@@ -96,6 +101,11 @@ const SECTIONS: &[Section] = &[
                 "Options of `docker swarm init` and `docker swarm update`. What is not named stays as it is.",
             ),
             key("stacks", Kind::Named("stack"), "Applications from Compose files, by the names of their stacks; brought up with the cluster."),
+            key("services", Kind::Elsewhere, "Services of the swarm itself, as in a Compose file; their names get nothing before them.").shown("{}"),
+            key("networks", Kind::Elsewhere, "Networks of the swarm itself, as in a Compose file; for `external` networks of stacks too.").shown("{}"),
+            key("volumes", Kind::Elsewhere, "Volumes of those services, as in a Compose file.").shown("{}"),
+            key("secrets", Kind::Elsewhere, "Secrets of the swarm itself, as in a Compose file.").shown("{}"),
+            key("configs", Kind::Elsewhere, "Configs of the swarm itself, as in a Compose file.").shown("{}"),
             key("checks", Kind::Section("checks"), "What `swarm check` is to pass over."),
             key("policy", Kind::Section("policy"), "How the tool itself behaves."),
         ],

@@ -14,7 +14,7 @@ mod values;
 
 pub use builder::{ClusterBuilder, HostBuilder, SshBuilder};
 pub use fields::nearest_word;
-pub use keys::{Key, Kind, Section, sections};
+pub use keys::{Key, Kind, OWN_OBJECTS, Section, sections};
 pub use problem::{Problem, Problems, Severity};
 pub use read::{ReadSpec, read};
 pub use schema::json_schema;
@@ -315,6 +315,8 @@ pub struct ClusterSpec {
     ignored_checks: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     stacks: BTreeMap<String, StackFiles>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    own_objects: bool,
 }
 
 /// The files of an application. What is in them is read by whoever deploys it.
@@ -384,6 +386,11 @@ impl ClusterSpec {
     /// Applications, by the names of their stacks.
     pub fn stacks(&self) -> &BTreeMap<String, StackFiles> {
         &self.stacks
+    }
+
+    /// Whether the file has services, networks, volumes, secrets or configs of the swarm itself. What is in them is read by whoever deploys it.
+    pub fn has_own_objects(&self) -> bool {
+        self.own_objects
     }
 
     /// How the tool behaves.

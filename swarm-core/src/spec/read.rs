@@ -2,7 +2,7 @@
 
 use super::KeyPlace;
 use super::fields::{Fields, Reader, join};
-use super::keys::{AVAILABILITIES, PRUNES, ROLES, ROTATE_TOKENS};
+use super::keys::{AVAILABILITIES, OWN_OBJECTS, PRUNES, ROLES, ROTATE_TOKENS};
 use super::problem::{Problem, Problems, Severity};
 use super::tree::{Entry, Node, Value};
 use super::{
@@ -65,6 +65,7 @@ impl Reader {
         let (settings, init, key_place) = self.settings(&fields);
         let policy = self.policy(&fields);
         let stacks = self.stacks(&fields);
+        let own_objects = self.own_objects(&fields);
         let ignored_checks = self.ignored_checks(&fields);
         self.useless_of_cluster(&fields, &ssh, hosts.iter().flatten().map(|(_, host)| host));
         let (name, mut hosts) = (name?, hosts?);
@@ -73,7 +74,7 @@ impl Reader {
                 host.labels.insert(OWNER_LABEL.to_owned(), Some(name.clone()));
             }
         }
-        Some(ClusterSpec { name, hosts, settings, init, key_place, policy, ignored_checks, stacks })
+        Some(ClusterSpec { name, hosts, settings, init, key_place, policy, ignored_checks, stacks, own_objects })
     }
 
     fn hosts(&mut self, fields: &Fields<'_>, default_ssh: &Fields<'_>) -> Option<BTreeMap<HostName, HostSpec>> {
@@ -303,6 +304,19 @@ impl Reader {
             all.extend(url.map(|url| ExternalCa { protocol, url, ca_cert, options }));
         }
         Some(all)
+    }
+
+    /// Whether there is anything under the keys that are a Compose file's.
+    fn own_objects(&mut self, cluster: &Fields<'_>) -> bool {
+        let mut any = false;
+        for name in OWN_OBJECTS {
+            match cluster.node(name).map(|node| (&node.value, node.at)) {
+                None | Some((Value::Null, _)) => {}
+                Some((Value::Map(entries), _)) => any |= !entries.is_empty(),
+                Some((other, at)) => self.error(*name, at, format!("this is {}", other.kind()), "write a mapping, as in a Compose file"),
+            }
+        }
+        any
     }
 
     fn stacks(&mut self, cluster: &Fields<'_>) -> BTreeMap<String, StackFiles> {
