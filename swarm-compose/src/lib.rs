@@ -143,7 +143,7 @@ fn read_as(stack: &str, sources: &[Source], context: &Context<'_>, own: bool) ->
                 continue;
             }
         };
-        let lines: Vec<&str> = source.text.lines().collect();
+        let lines = scalars::Lines::of(&source.text);
         let mut dates = Vec::new();
         mark(&mut tree, index, &lines, &mut dates);
         if !matches!(tree.value, Value::Map(_)) {
@@ -187,7 +187,8 @@ fn read_as(stack: &str, sources: &[Source], context: &Context<'_>, own: bool) ->
     }
     problems.append(&mut reader.problems);
     // What the reader has said of a place already is said better.
-    misshapen.retain(|one| !problems.iter().any(|other| other.at == one.at));
+    let said: BTreeSet<Option<Location>> = problems.iter().map(|problem| problem.at).collect();
+    misshapen.retain(|one| !said.contains(&one.at));
     problems.append(&mut misshapen);
     if merged.is_some() && problems.is_empty() {
         return Ok(ReadStack { stack: reader.out, warnings: reader.warnings, payloads: reader.payloads });
@@ -252,7 +253,7 @@ fn in_file(at: Location, index: usize) -> Location {
 }
 
 /// Puts the file's index into every place, and reads plain scalars as docker reads them. `dates` collects those that are dates.
-fn mark(node: &mut Node, index: usize, lines: &[&str], dates: &mut Vec<Location>) {
+fn mark(node: &mut Node, index: usize, lines: &scalars::Lines<'_>, dates: &mut Vec<Location>) {
     if let Some(at) = node.at {
         match scalars::plain(&node.value, at, lines) {
             scalars::Plain::AsRead => {}
@@ -282,7 +283,7 @@ mod tests {
     fn octal_numbers() {
         let text = "a: 0440\nb: { c: 0644, d: 440, e: 0 }\nf: \"0440\"\n";
         let mut tree = swarm_file::tree(text).unwrap();
-        mark(&mut tree, 0, &text.lines().collect::<Vec<_>>(), &mut Vec::new());
+        mark(&mut tree, 0, &scalars::Lines::of(text), &mut Vec::new());
         let shown = format!("{tree:?}");
         for value in ["Int(288)", "Int(420)", "Int(440)", "Int(0)", "Text(\"0440\")"] {
             assert!(shown.contains(value), "{value} is not in {shown}");

@@ -2,6 +2,7 @@
 
 use crate::reader::Reader;
 use serde_json::{Map, Value as Json, json};
+use std::collections::BTreeSet;
 use swarm_core::spec::{Node, Value};
 
 impl Reader<'_> {
@@ -59,7 +60,7 @@ impl Reader<'_> {
     /// What a service mounts of the file's secrets or configs.
     pub(crate) fn references(&mut self, node: &Node, path: &str, of_secrets: bool) -> Json {
         let (what, name_key) = if of_secrets { ("secret", "SecretName") } else { ("config", "ConfigName") };
-        let mut all: Vec<(String, Json)> = Vec::new();
+        let (mut all, mut targets): (Vec<(String, Json)>, BTreeSet<String>) = (Vec::new(), BTreeSet::new());
         for (index, item) in self.items(node, path).iter().enumerate() {
             let path = format!("{path}[{index}]");
             let (mut source, mut target, mut uid, mut gid, mut mode) = (None, None, "0".to_owned(), "0".to_owned(), 0o444);
@@ -96,7 +97,7 @@ impl Reader<'_> {
                 continue;
             };
             let target = target.filter(|target| !target.is_empty()).unwrap_or(source);
-            if all.iter().any(|(_, other)| other.pointer("/File/Name").and_then(Json::as_str) == Some(&target)) {
+            if !targets.insert(target.clone()) {
                 self.say(item.at, &path, format!("another {what} has the target {target} already"), "give one of them another target");
                 continue;
             }

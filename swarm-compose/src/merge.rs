@@ -4,6 +4,7 @@
 //! empty text, false, zero) replaces nothing, except counts of which zero says something; lists are joined, and some are merged by what
 //! their entries are about.
 
+use std::collections::BTreeMap;
 use swarm_core::spec::{Entry, Node, Value};
 
 /// How two values of a key become one.
@@ -87,13 +88,17 @@ fn merge_map(base: Node, over: Node, both: impl Fn(&str, Node, Node) -> Node) ->
     match (base.value, over.value) {
         (Value::Map(base_entries), Value::Map(over_entries)) => {
             let mut merged: Vec<Entry> = base_entries;
+            let mut places: BTreeMap<String, usize> = merged.iter().enumerate().map(|(index, e)| (e.key.clone(), index)).collect();
             for entry in over_entries {
-                match merged.iter_mut().find(|e| e.key == entry.key) {
+                match places.get(&entry.key).and_then(|index| merged.get_mut(*index)) {
                     Some(there) => {
                         let old = std::mem::replace(&mut there.node, Node { value: Value::Null, at: None });
                         there.node = both(&entry.key, old, entry.node);
                     }
-                    None => merged.push(entry),
+                    None => {
+                        places.insert(entry.key.clone(), merged.len());
+                        merged.push(entry);
+                    }
                 }
             }
             Node { value: Value::Map(merged), at: over.at }
@@ -104,15 +109,23 @@ fn merge_map(base: Node, over: Node, both: impl Fn(&str, Node, Node) -> Node) ->
 }
 
 /// docker puts these lists of the earlier file in order even where the later one says nothing of them.
-fn service(mut base: Node, over: Node) -> Node {
+fn service(mut base: Node, mut over: Node) -> Node {
+    let by_subject = |key: &str| {
+        let rule = SERVICE.iter().find(|(name, _)| *name == key).map(|(_, rule)| *rule);
+        rule.filter(|rule| matches!(rule, Rule::Ports | Rule::Volumes | Rule::References))
+    };
+    let is_empty = |node: &Node| matches!(&node.value, Value::List(items) if items.is_empty());
     if let Value::Map(entries) = &mut base.value {
         for entry in entries {
-            let rule = SERVICE.iter().find(|(key, _)| *key == entry.key).map(|(_, rule)| *rule);
-            if matches!(rule, Some(Rule::Ports | Rule::Volumes | Rule::References)) {
+            if let Some(rule) = by_subject(&entry.key) {
                 let old = std::mem::replace(&mut entry.node, Node { value: Value::Null, at: None });
-                entry.node = both(rule.unwrap_or(Rule::Filled), old, Node { value: Value::List(Vec::new()), at: None });
+                entry.node = both(rule, old, Node { value: Value::List(Vec::new()), at: None });
             }
         }
+    }
+    // An empty list over nothing is nothing: what a third file has is then taken as it is.
+    if let Value::Map(entries) = &mut over.value {
+        entries.retain(|entry| by_subject(&entry.key).is_none() || !is_empty(&entry.node));
     }
     both(Rule::Keys(SERVICE), base, over)
 }
@@ -126,9 +139,7 @@ fn both(rule: Rule, base: Node, over: Node) -> Node {
         Rule::Test => joined(in_shell(base), in_shell(over)),
         Rule::Pairs => merge_map(as_map(base), as_map(over), |_, _, over| over),
         Rule::Named => merge_map(base, over, |_, _, over| over),
-        Rule::Variables => {
-            merge_map(as_map(base), as_map(over), |_, base, over| if is_empty(&over.value) { filled(base, over) } else { over })
-        }
+        Rule::Variables => merge_map(as_map(base), as_map(over), |_, base, over| if is_blank(&over.value) { base } else { over }),
         Rule::Keys(rules) => merge_map(base, over, |key, base, over| {
             let rule = rules.iter().find(|(name, _)| *name == key).map_or(Rule::Filled, |(_, rule)| *rule);
             both(rule, base, over)
@@ -155,9 +166,9 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// A variable that is there, or an empty one over one that has no value at all.
-fn filled(base: Node, over: Node) -> Node {
-    if base.value == Value::Null { over } else { base }
+/// A variable without a value, or with an empty one.
+fn is_blank(value: &Value) -> bool {
+    *value == Value::Null || matches!(value, Value::Text(text) if text.is_empty())
 }
 
 /// `a=b` lines or a mapping, as a mapping.
@@ -165,7 +176,7 @@ fn as_map(node: Node) -> Node {
     let at = node.at;
     match node.value {
         Value::List(items) => {
-            let mut entries: Vec<Entry> = Vec::new();
+            let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
             for item in items {
                 let (key, value) = match &item.value {
                     Value::Text(text) => match text.split_once('=') {
@@ -174,10 +185,9 @@ fn as_map(node: Node) -> Node {
                     },
                     _ => (String::new(), item.value.clone()),
                 };
-                entries.retain(|entry| entry.key != key);
-                entries.push(Entry { key, at: item.at, node: Node { value, at: item.at } });
+                entries.insert(key.clone(), Entry { key, at: item.at, node: Node { value, at: item.at } });
             }
-            Node { value: Value::Map(entries), at }
+            Node { value: Value::Map(entries.into_values().collect()), at }
         }
         value => Node { value, at },
     }
@@ -221,14 +231,8 @@ fn joined(base: Node, over: Node) -> Node {
 /// Lists whose entries are about something: the later entry about the same thing wins, and they are put in order.
 fn keyed<K: Ord>(base: Node, over: Node, key: impl Fn(&Node) -> K) -> Node {
     let at = over.at.or(base.at);
-    let mut all: Vec<(K, Node)> = Vec::new();
-    for item in as_list(base).into_iter().chain(as_list(over)) {
-        let about = key(&item);
-        all.retain(|(other, _)| *other != about);
-        all.push((about, item));
-    }
-    all.sort_by(|a, b| a.0.cmp(&b.0));
-    Node { value: Value::List(all.into_iter().map(|(_, item)| item).collect()), at }
+    let all: BTreeMap<K, Node> = as_list(base).into_iter().chain(as_list(over)).map(|item| (key(&item), item)).collect();
+    Node { value: Value::List(all.into_values().collect()), at }
 }
 
 fn field(node: &Node, name: &str) -> Option<String> {

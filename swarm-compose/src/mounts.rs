@@ -105,7 +105,9 @@ impl Reader<'_> {
                     for one in self.entries(&entry.node, &at) {
                         match one.key.as_str() {
                             "propagation" => mount.propagation = self.word(&one.node, &format!("{at}.propagation"), PROPAGATIONS),
-                            _ => self.unknown(one, &at, &["propagation"]),
+                            other => {
+                                self.ignored.insert(format!("volumes.bind.{other}"));
+                            }
                         }
                     }
                 }
@@ -115,7 +117,9 @@ impl Reader<'_> {
                         match one.key.as_str() {
                             "nocopy" => mount.no_copy = self.boolean(&one.node, &format!("{at}.nocopy")).unwrap_or(false),
                             "subpath" => mount.subpath = self.text(&one.node, &format!("{at}.subpath")),
-                            _ => self.unknown(one, &at, &["nocopy", "subpath"]),
+                            other => {
+                                self.ignored.insert(format!("volumes.volume.{other}"));
+                            }
                         }
                     }
                 }
@@ -124,7 +128,9 @@ impl Reader<'_> {
                     for one in self.entries(&entry.node, &at) {
                         match one.key.as_str() {
                             "size" => mount.size = self.bytes(&one.node, &format!("{at}.size")),
-                            _ => self.unknown(one, &at, &["size"]),
+                            other => {
+                                self.ignored.insert(format!("volumes.tmpfs.{other}"));
+                            }
                         }
                     }
                 }

@@ -348,6 +348,7 @@ impl Reader<'_> {
             self.say(second.at, path, "its content comes from two places", "write one of file:, environment: and command:");
             return None;
         }
+        let sourced = !sources.is_empty();
         let data = match sources.pop().filter(|_| !external) {
             Some((from, node)) => match self.content(&from) {
                 Ok(data) => Some((data, node)),
@@ -358,7 +359,7 @@ impl Reader<'_> {
             },
             None => None,
         };
-        if driver.as_ref().is_some_and(|driver| !driver.is_empty()) && !external && data.is_some() {
+        if driver.as_ref().is_some_and(|driver| !driver.is_empty()) && !external && sourced {
             self.say(entry.at, path, "it has a driver and content of its own", "write driver:, or where its content comes from");
         }
         let driver = driver.map(|name| match options {

@@ -3,6 +3,23 @@
 
 use swarm_core::spec::{Location, Value};
 
+/// The lines of a file, with where each character begins in those that hold more than ASCII.
+pub(crate) struct Lines<'t>(Vec<(&'t str, Option<Vec<usize>>)>);
+
+impl<'t> Lines<'t> {
+    pub(crate) fn of(text: &'t str) -> Self {
+        let places = |line: &str| (!line.is_ascii()).then(|| line.char_indices().map(|(at, _)| at).collect());
+        Self(text.lines().map(|line| (line, places(line))).collect())
+    }
+
+    /// What stands before a place in its line, and from it on.
+    fn around(&self, at: Location) -> Option<(&'t str, &'t str)> {
+        let (line, places) = self.0.get(usize::try_from(at.line).ok()?.checked_sub(1)?)?;
+        let column = usize::try_from(at.column).ok()?.checked_sub(1)?;
+        line.split_at_checked(places.as_ref().map_or(Some(column), |places| places.get(column).copied())?)
+    }
+}
+
 /// What a plain scalar is.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Plain {
@@ -15,9 +32,10 @@ pub(crate) enum Plain {
 }
 
 /// What stands at a place. `value` is what the parser made of it.
-pub(crate) fn plain(value: &Value, at: Location, lines: &[&str]) -> Plain {
-    let Some(text) = scalar_at(at, lines) else { return Plain::AsRead };
-    if before(at, lines).is_some_and(|before| before.trim_end().ends_with("!!str")) {
+pub(crate) fn plain(value: &Value, at: Location, lines: &Lines<'_>) -> Plain {
+    let Some((before, rest)) = lines.around(at) else { return Plain::AsRead };
+    let Some(text) = scalar(rest) else { return Plain::AsRead };
+    if before.trim_end().ends_with("!!str") {
         return Plain::Is(Value::Text(text.to_owned()));
     }
     match value {
@@ -32,21 +50,12 @@ pub(crate) fn plain(value: &Value, at: Location, lines: &[&str]) -> Plain {
 }
 
 /// The plain scalar that begins at a place; nothing where it is quoted or of several lines.
-fn scalar_at<'t>(at: Location, lines: &[&'t str]) -> Option<&'t str> {
-    let line = lines.get(usize::try_from(at.line).ok()?.checked_sub(1)?)?;
-    let rest = line.get(before(at, lines)?.len()..)?;
+fn scalar(rest: &str) -> Option<&str> {
     if rest.starts_with(['"', '\'', '|', '>', '&', '*', '!', '[', '{']) || rest.starts_with("- ") {
         return None;
     }
     let end = rest.find([',', ']', '}', '#']).unwrap_or(rest.len());
     rest.get(..end).map(str::trim_end)
-}
-
-/// What stands before a place in its line.
-fn before<'t>(at: Location, lines: &[&'t str]) -> Option<&'t str> {
-    let line = lines.get(usize::try_from(at.line).ok()?.checked_sub(1)?)?;
-    let from = line.char_indices().nth(usize::try_from(at.column).ok()?.checked_sub(1)?)?.0;
-    line.get(..from)
 }
 
 /// A number as YAML 1.1 and 1.2 write whole ones.
@@ -106,7 +115,7 @@ mod tests {
 
     #[test]
     fn scalars_where_they_stand() {
-        let lines = ["a: yes # why", "b: [no, 0o17]", "c: \"yes\"", "d: 2001-01-01", "e: true"];
+        let lines = Lines::of("a: yes # why\nb: [no, 0o17]\nc: \"yes\"\nd: 2001-01-01\né: true");
         let at = |line, column| Location { line, column };
         let text = |text: &str| Plain::Is(Value::Text(text.into()));
         assert_eq!(plain(&Value::Bool(true), at(1, 4), &lines), text("yes"));

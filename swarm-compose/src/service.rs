@@ -431,7 +431,7 @@ fn is_reference(text: &str) -> bool {
             _ => 32..=usize::MAX,
         };
         let fits = |(kind, hex): (&str, &str)| {
-            !kind.is_empty() && lengths(kind).contains(&hex.len()) && hex.chars().all(|c| c.is_ascii_hexdigit())
+            !kind.is_empty() && lengths(kind).contains(&hex.len()) && hex.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))
         };
         !d.split_once(':').is_some_and(fits)
     }) {

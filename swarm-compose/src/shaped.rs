@@ -22,8 +22,9 @@ impl Shaped<'_> {
             (Shape::List(item), Value::List(items)) => self.items(item, items, path),
             (Shape::Unique(item), Value::List(items)) => {
                 self.items(item, items, path);
+                let mut seen = BTreeSet::new();
                 for (index, item) in items.iter().enumerate() {
-                    if items.iter().take(index).any(|other| same(&other.value, &item.value)) {
+                    if !seen.insert(canonical(item, self.places, false)) {
                         self.say(item.at, &format!("{path}[{index}]"), "it is in the list twice", "remove one");
                     }
                 }
@@ -111,14 +112,20 @@ impl Shaped<'_> {
     }
 }
 
-/// Whether two values say the same; the order of keys says nothing.
-fn same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Map(a), Value::Map(b)) => {
-            a.len() == b.len() && a.iter().all(|x| b.iter().any(|y| x.key == y.key && same(&x.node.value, &y.node.value)))
+/// A text that two values have in common if they say the same; the order of keys says nothing, and a variable that is the value of a key may
+/// stand for a number.
+fn canonical(node: &Node, places: &BTreeSet<Location>, of_a_key: bool) -> String {
+    match &node.value {
+        Value::Map(entries) => {
+            let mut all: Vec<String> = entries.iter().map(|e| format!("{:?}: {}", e.key, canonical(&e.node, places, true))).collect();
+            all.sort();
+            format!("{{{}}}", all.join(", "))
         }
-        (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(&a.value, &b.value)),
-        _ => a == b,
+        Value::List(items) => format!("[{}]", items.iter().map(|item| canonical(item, places, false)).collect::<Vec<_>>().join(", ")),
+        Value::Text(text) if of_a_key && node.at.is_some_and(|at| places.contains(&at)) => {
+            text.parse().map_or_else(|_| format!("{:?}", node.value), |number| format!("{:?}", Value::Int(number)))
+        }
+        other => format!("{other:?}"),
     }
 }
 

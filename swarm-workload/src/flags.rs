@@ -4,7 +4,7 @@
 use crate::place::slot;
 use crate::{bytes, capabilities, cpus, duration};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use values::{credential, domain, generic, host, mount, network, publish, reference, server, ulimit};
 
 macro_rules! at {
@@ -146,15 +146,30 @@ fn put(how: Put, spec: &mut Value, text: &str) -> Result<(), String> {
             put(*part, spec, text)?;
         }
         Put::Entry(place, read, alike) => {
-            for entry in read(text)? {
-                let same = |other: &Value| {
-                    *other == entry || (!alike.is_empty() && alike.iter().all(|path| field(other, path) == field(&entry, path)))
-                };
-                items(spec, place, |list| match list.iter().position(same) {
-                    Some(at) => list.splice(at..=at, [entry.clone()]).for_each(drop),
-                    None => list.push(entry.clone()),
-                });
-            }
+            let entries = read(text)?;
+            // A range of ports is as many entries as there are ports.
+            let about = |entry: &Value| -> String {
+                if alike.is_empty() {
+                    return entry.to_string();
+                }
+                alike.iter().map(|path| field(entry, path).map_or_else(String::new, Value::to_string)).collect::<Vec<_>>().join("\n")
+            };
+            items(spec, place, |list| {
+                let mut there: BTreeMap<String, usize> = BTreeMap::new();
+                for (index, entry) in list.iter().enumerate() {
+                    there.entry(about(entry)).or_insert(index);
+                }
+                for entry in entries {
+                    let about = about(&entry);
+                    match there.get(&about).and_then(|index| list.get_mut(*index)) {
+                        Some(old) => *old = entry,
+                        None => {
+                            there.insert(about, list.len());
+                            list.push(entry);
+                        }
+                    }
+                }
+            });
         }
         Put::Without(place, paths) => {
             // What the runtime alone uses is none of these.

@@ -221,7 +221,10 @@ pub fn known(text: &str, why: &str) -> bool {
     // It writes numbers of hosts as nonsense, and a capability without a name.
     let nonsense = why.contains("%!s(") || why.contains("\"CAP_\"");
     // The engine refuses those; docker writes a date in Go's way, or fails.
-    let word = why.contains("is none of") || why.contains("this is a date") || why.contains("write a whole number");
+    let word = why.contains("`0` is no port")
+        || why.contains("is none of")
+        || why.contains("this is a date")
+        || why.contains("write a whole number");
     // Conditions are an extension.
     let after = why.contains("depends_on must be a list");
     // docker cannot change a config that is there under the name of another one.
