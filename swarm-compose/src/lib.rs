@@ -144,7 +144,7 @@ fn read_as(stack: &str, sources: &[Source], context: &Context<'_>, own: bool) ->
             }
         };
         let lines = scalars::Lines::of(&source.text);
-        let mut dates = Vec::new();
+        let mut dates = BTreeSet::new();
         mark(&mut tree, index, &lines, &mut dates);
         if !matches!(tree.value, Value::Map(_)) {
             let message = "a Compose file is a mapping".to_owned();
@@ -253,12 +253,14 @@ fn in_file(at: Location, index: usize) -> Location {
 }
 
 /// Puts the file's index into every place, and reads plain scalars as docker reads them. `dates` collects those that are dates.
-fn mark(node: &mut Node, index: usize, lines: &scalars::Lines<'_>, dates: &mut Vec<Location>) {
+fn mark(node: &mut Node, index: usize, lines: &scalars::Lines<'_>, dates: &mut BTreeSet<Location>) {
     if let Some(at) = node.at {
         match scalars::plain(&node.value, at, lines) {
             scalars::Plain::AsRead => {}
             scalars::Plain::Is(value) => node.value = value,
-            scalars::Plain::Date => dates.push(in_file(at, index)),
+            scalars::Plain::Date => {
+                dates.insert(in_file(at, index));
+            }
         }
     }
     node.at = node.at.map(|at| in_file(at, index));
@@ -283,7 +285,7 @@ mod tests {
     fn octal_numbers() {
         let text = "a: 0440\nb: { c: 0644, d: 440, e: 0 }\nf: \"0440\"\n";
         let mut tree = swarm_file::tree(text).unwrap();
-        mark(&mut tree, 0, &scalars::Lines::of(text), &mut Vec::new());
+        mark(&mut tree, 0, &scalars::Lines::of(text), &mut BTreeSet::new());
         let shown = format!("{tree:?}");
         for value in ["Int(288)", "Int(420)", "Int(440)", "Int(0)", "Text(\"0440\")"] {
             assert!(shown.contains(value), "{value} is not in {shown}");

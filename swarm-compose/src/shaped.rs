@@ -12,7 +12,7 @@ pub(crate) struct Shaped<'a> {
     /// Places of values that came from variables: those may stand for numbers, and for true and false.
     pub(crate) places: &'a BTreeSet<Location>,
     /// Places of what is a date: no key takes one.
-    pub(crate) dates: &'a [Location],
+    pub(crate) dates: &'a BTreeSet<Location>,
     pub(crate) found: Vec<Problem>,
 }
 

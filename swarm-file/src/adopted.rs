@@ -77,6 +77,10 @@ pub(crate) fn quoted(text: &str) -> String {
             c if c.is_control() => {
                 let _ = write!(out, "\\x{:02x}", u32::from(c));
             }
+            // YAML has no such characters, or takes them for the end of a line.
+            '\u{feff}' | '\u{fffe}' | '\u{ffff}' | '\u{2028}' | '\u{2029}' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
             c => out.push(c),
         }
     }
@@ -187,6 +191,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use swarm_core::spec::ExternalCa;
+
+    /// Every character that may stand in a name or a label comes back as it is.
+    #[test]
+    fn characters_that_yaml_does_not_have() {
+        for c in ['\u{0}', '\u{7f}', '\u{85}', '\u{feff}', '\u{fffd}', '\u{fffe}', '\u{ffff}', '\u{2028}', '\u{2029}', '\u{1f980}'] {
+            let text = format!("a{c}b");
+            let tree = crate::tree(&format!("x: {}\n", quoted(&text)));
+            assert!(format!("{:?}", tree.unwrap()).contains(&format!("Text({text:?})")), "{c:?}");
+        }
+    }
 
     proptest! {
         /// Whatever a swarm has, the file means exactly that.
