@@ -77,7 +77,7 @@ impl<'a> There<'a> {
 }
 
 /// Whether the swarm has a network no more, and only this engine still has it, for tasks of removed services that are ending in it. A manager
-/// lists the swarm's own networks without containers at all (moby `api/server/router/network`, measured on 20.10 and 28.5).
+/// lists the swarm's own networks without containers at all (moby `api/server/router/network`, measured on 20.10; 28.5 behaves alike).
 pub(crate) fn is_going(network: &Object) -> bool {
     network.part("/Containers").is_some_and(|containers| !containers.is_null())
 }

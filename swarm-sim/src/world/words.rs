@@ -201,7 +201,7 @@ pub(crate) fn no_such_object(kind: Kind, id: &str) -> Words {
     words(404, format!("{kind} {id} not found"))
 }
 
-/// Of a network that a service is to be in: a refusal, and not a 404 (measured on 20.10 and 28.5).
+/// Of a network that a service is to be in: a refusal, and not a 404 (measured on 20.10).
 pub(crate) fn no_such_network(name: &str) -> Words {
     words(500, format!("network {name} not found"))
 }
