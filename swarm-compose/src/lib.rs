@@ -190,6 +190,8 @@ fn read_as(stack: &str, sources: &[Source], context: &Context<'_>, own: bool) ->
     let said: BTreeSet<Option<Location>> = problems.iter().map(|problem| problem.at).collect();
     misshapen.retain(|one| !said.contains(&one.at));
     problems.append(&mut misshapen);
+    let said: BTreeSet<Option<Location>> = problems.iter().map(|problem| problem.at).collect();
+    problems.extend(reader.unread.drain(..).filter(|one| !said.contains(&one.at)));
     if merged.is_some() && problems.is_empty() {
         return Ok(ReadStack { stack: reader.out, warnings: reader.warnings, payloads: reader.payloads });
     }

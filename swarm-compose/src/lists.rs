@@ -36,7 +36,7 @@ impl Reader<'_> {
                         match one.key.as_str() {
                             "soft" => soft = self.integer(&one.node, &format!("{at}.soft")),
                             "hard" => hard = self.integer(&one.node, &format!("{at}.hard")),
-                            _ => self.unknown(one, &at, &["soft", "hard"]),
+                            _ => self.unknown(one, &at),
                         }
                     }
                     if soft.is_none() || hard.is_none() {

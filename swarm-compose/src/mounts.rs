@@ -135,11 +135,7 @@ impl Reader<'_> {
                     }
                 }
                 "cluster" => {}
-                _ => self.unknown(
-                    entry,
-                    path,
-                    &["type", "source", "target", "read_only", "consistency", "bind", "volume", "tmpfs", "cluster"],
-                ),
+                _ => self.unknown(entry, path),
             }
         }
         if mount.kind.is_empty() {

@@ -12,11 +12,6 @@ const SECRET_LIMIT: usize = 500 * 1024;
 /// The largest config that engines from 28 on take; older ones take 500 KiB.
 const CONFIG_LIMIT: usize = 1000 * 1024;
 
-const SECRET: &[&str] = &["name", "file", "environment", "command", "external", "labels", "driver", "driver_opts", "template_driver"];
-const CONFIG: &[&str] = &["name", "file", "environment", "command", "external", "labels", "template_driver"];
-
-const TOP: &[&str] = &["version", "services", "networks", "volumes", "secrets", "configs"];
-
 impl Reader<'_> {
     /// A whole file.
     pub(crate) fn stack(&mut self, tree: &Node) {
@@ -31,7 +26,7 @@ impl Reader<'_> {
                 "secrets" => self.each(&entry.node, "secrets", Self::secret),
                 "configs" => self.each(&entry.node, "configs", Self::config),
                 "services" => services = Some(&entry.node),
-                _ => self.unknown(entry, "", TOP),
+                _ => self.unknown(entry, ""),
             }
         }
         if let Some(services) = services {
@@ -100,7 +95,6 @@ impl Reader<'_> {
     }
 
     fn network(&mut self, entry: &Entry, path: &str) {
-        const KEYS: &[&str] = &["name", "driver", "driver_opts", "ipam", "external", "internal", "attachable", "labels"];
         let mut spec = Map::new();
         let (mut name, mut external, mut labels) = (None, false, BTreeMap::new());
         let mut others = Vec::new();
@@ -141,7 +135,7 @@ impl Reader<'_> {
                     }
                 }
                 "labels" => labels = self.labels(&key.node, &at),
-                _ => self.unknown(key, path, KEYS),
+                _ => self.unknown(key, path),
             }
             if key.key != "name" {
                 others.push(key);
@@ -198,21 +192,20 @@ impl Reader<'_> {
                                 "subnet" => {
                                     out.extend(self.text(&one.node, &format!("{at}.subnet")).map(|s| ("Subnet".to_owned(), json!(s))))
                                 }
-                                _ => self.unknown(one, &at, &["subnet"]),
+                                _ => self.unknown(one, &at),
                             }
                         }
                         pools.push(out);
                     }
                     ipam.insert("Config".into(), json!(pools));
                 }
-                _ => self.unknown(key, path, &["driver", "config"]),
+                _ => self.unknown(key, path),
             }
         }
         (!ipam.is_empty()).then_some(Json::Object(ipam))
     }
 
     fn volume(&mut self, entry: &Entry, path: &str) {
-        const KEYS: &[&str] = &["name", "driver", "driver_opts", "external", "labels", "x-cluster-spec"];
         let mut volume = TopVolume::default();
         let mut others = Vec::new();
         for key in self.entries_or_none(&entry.node, path) {
@@ -232,7 +225,7 @@ impl Reader<'_> {
                 "driver_opts" => volume.options = Some(self.options(&key.node, &at)),
                 "labels" => volume.labels = self.labels(&key.node, &at),
                 "x-cluster-spec" => self.cluster_volume(&key.node, &at),
-                _ => self.unknown(key, path, KEYS),
+                _ => self.unknown(key, path),
             }
             if key.key != "name" {
                 others.push(key);
@@ -256,7 +249,7 @@ impl Reader<'_> {
     }
 
     fn secret(&mut self, entry: &Entry, path: &str) {
-        let Some(read) = self.file_object(entry, path, SECRET) else {
+        let Some(read) = self.file_object(entry, path) else {
             return;
         };
         self.secrets.insert(entry.key.clone(), read.name.clone());
@@ -287,7 +280,7 @@ impl Reader<'_> {
     }
 
     fn config(&mut self, entry: &Entry, path: &str) {
-        let Some(read) = self.file_object(entry, path, CONFIG) else { return };
+        let Some(read) = self.file_object(entry, path) else { return };
         self.configs.insert(entry.key.clone(), read.name.clone());
         if read.external {
             self.out.external_configs.insert(read.name);
@@ -307,7 +300,7 @@ impl Reader<'_> {
         self.out.configs.push(ConfigWanted { name: read.name, spec: Json::Object(read.spec), payload, digest });
     }
 
-    fn file_object<'n>(&mut self, entry: &'n Entry, path: &str, keys: &[&str]) -> Option<FileObject<'n>> {
+    fn file_object<'n>(&mut self, entry: &'n Entry, path: &str) -> Option<FileObject<'n>> {
         let (mut name, mut external, mut labels, mut driver, mut options) = (None, false, BTreeMap::new(), None, None);
         let mut sources: Vec<(ContentFrom, &Node)> = Vec::new();
         let mut spec = Map::new();
@@ -315,7 +308,6 @@ impl Reader<'_> {
         for key in self.entries(&entry.node, path) {
             let at = format!("{path}.{}", key.key);
             match key.key.as_str() {
-                known if !keys.contains(&known) => self.unknown(key, path, keys),
                 "name" => {
                     let own = self.text(&key.node, &at);
                     name = self.one_name(key, path, own, name);
@@ -331,11 +323,10 @@ impl Reader<'_> {
                 "command" => sources.push((ContentFrom::Command(self.texts(&key.node, &at)), &key.node)),
                 "driver" => driver = self.text(&key.node, &at),
                 "driver_opts" => options = Some(self.options(&key.node, &at)),
-                _ => {
-                    if let Some(driver) = self.text(&key.node, &at) {
-                        spec.insert("Templating".into(), json!({ "Name": driver }));
-                    }
+                "template_driver" => {
+                    spec.extend(self.text(&key.node, &at).map(|driver| ("Templating".to_owned(), json!({ "Name": driver }))));
                 }
+                _ => self.unknown(key, path),
             }
             if key.key != "name" {
                 others.push(key);

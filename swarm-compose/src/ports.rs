@@ -47,7 +47,7 @@ impl Reader<'_> {
                 "published" => port.published = self.count(&entry.node, &at)?,
                 "protocol" => port.protocol = self.word(&entry.node, &at, &["tcp", "udp", "sctp"])?,
                 "mode" => port.mode = self.word(&entry.node, &at, &["ingress", "host"])?,
-                _ => self.unknown(entry, path, &["target", "published", "protocol", "mode"]),
+                _ => self.unknown(entry, path),
             }
         }
         for (what, number) in [("target", port.target), ("published", port.published)] {

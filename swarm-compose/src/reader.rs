@@ -2,13 +2,15 @@
 
 use crate::{Context, FilePayloads};
 use std::collections::{BTreeMap, BTreeSet};
-use swarm_core::spec::{Entry, Location, Node, Problem, Severity, Value, nearest_word};
+use swarm_core::spec::{Entry, Location, Node, Problem, Severity, Value};
 use swarm_workload::Stack;
 
 /// Reads one stack.
 pub(crate) struct Reader<'a> {
     pub(crate) context: &'a Context<'a>,
     pub(crate) problems: Vec<Problem>,
+    /// Keys that are not read, where nothing else is said of them.
+    pub(crate) unread: Vec<Problem>,
     pub(crate) warnings: Vec<String>,
     pub(crate) payloads: FilePayloads,
     pub(crate) out: Stack,
@@ -52,6 +54,7 @@ impl<'a> Reader<'a> {
         Self {
             context,
             problems: Vec::new(),
+            unread: Vec::new(),
             warnings: Vec::new(),
             payloads: FilePayloads::default(),
             out: Stack { name: stack.to_owned(), ..Stack::default() },
@@ -273,15 +276,14 @@ impl<'a> Reader<'a> {
         self.pairs(node, path).into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect()
     }
 
-    /// A key that is not known here.
-    pub(crate) fn unknown(&mut self, entry: &Entry, path: &str, known: &[&str]) {
+    /// A key that is not read here. That it is no key is said by the form of the file (shape.rs), with the key that may be meant.
+    pub(crate) fn unknown(&mut self, entry: &Entry, path: &str) {
         if entry.key.starts_with("x-") {
             return;
         }
-        let near = nearest_word(&entry.key, known);
-        let fix = if near.starts_with("did") { near } else { "remove it, or begin it with x-".to_owned() };
         let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
-        self.say(entry.at, &path, "there is no such key here", fix);
+        let (message, fix) = ("there is no such key here".to_owned(), "remove it".to_owned());
+        self.unread.push(Problem { severity: Severity::Error, path, at: entry.at, message, fix });
     }
 }
 

@@ -41,45 +41,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("memswap_limit", "use deploy.resources.limits.memory"),
 ];
 
-const KEYS: &[&str] = &[
-    "image",
-    "command",
-    "entrypoint",
-    "environment",
-    "env_file",
-    "deploy",
-    "networks",
-    "ports",
-    "volumes",
-    "secrets",
-    "configs",
-    "labels",
-    "healthcheck",
-    "logging",
-    "depends_on",
-    "hostname",
-    "user",
-    "working_dir",
-    "stop_signal",
-    "stop_grace_period",
-    "tty",
-    "stdin_open",
-    "read_only",
-    "init",
-    "isolation",
-    "dns",
-    "dns_search",
-    "extra_hosts",
-    "sysctls",
-    "ulimits",
-    "cap_add",
-    "cap_drop",
-    "credential_spec",
-    "restart",
-    "container_name",
-    "expose",
-];
-
 impl Reader<'_> {
     #[allow(clippy::too_many_lines, reason = "one line for each key of a service")]
     pub(crate) fn service(&mut self, entry: &Entry, path: &str) {
@@ -144,7 +105,7 @@ impl Reader<'_> {
                 }
                 other => match REFUSED.iter().find(|(name, _)| *name == other) {
                     Some((_, fix)) => self.say(key.at, &at, "a stack has no such key", *fix),
-                    None => self.unknown(key, path, KEYS),
+                    None => self.unknown(key, path),
                 },
             }
         }
@@ -306,7 +267,7 @@ impl Reader<'_> {
                                     when = StartAfter::Completed;
                                 }
                             }
-                            _ => self.unknown(one, &at, &["condition"]),
+                            _ => self.unknown(one, &at),
                         }
                     }
                     after.insert(entry.key.clone(), when);
@@ -327,7 +288,7 @@ impl Reader<'_> {
                 "registry" => "Registry",
                 "config" => "Config",
                 _ => {
-                    self.unknown(entry, path, &["file", "registry", "config"]);
+                    self.unknown(entry, path);
                     continue;
                 }
             };
@@ -390,7 +351,7 @@ impl Reader<'_> {
                         "ipv4_address" | "ipv6_address" => {
                             self.ignored.insert(format!("networks.{}", one.key));
                         }
-                        _ => self.unknown(one, &path, &["aliases", "driver_opts", "ipv4_address", "ipv6_address"]),
+                        _ => self.unknown(one, &path),
                     }
                 }
             }

@@ -89,7 +89,8 @@ impl Shaped<'_> {
                     _ => {
                         let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
                         let near = nearest_word(&entry.key, &names);
-                        let fix = if near.starts_with("did") { near } else { "remove it".to_owned() };
+                        let own = if matches!(rest, Rest::Extensions(_)) { ", or begin it with x-" } else { "" };
+                        let fix = if near.starts_with("did") { near } else { format!("remove it{own}") };
                         self.say(entry.at, &at, "there is no such key here", fix);
                     }
                 },

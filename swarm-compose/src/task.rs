@@ -20,9 +20,6 @@ pub(crate) struct Deploy {
     pub(crate) replicas: Option<u64>,
 }
 
-const DEPLOY: &[&str] =
-    &["mode", "endpoint_mode", "replicas", "labels", "rollback_config", "update_config", "resources", "restart_policy", "placement"];
-
 impl Reader<'_> {
     pub(crate) fn deploy(&mut self, node: &Node, path: &str) -> Deploy {
         let mut deploy = Deploy { resources: json!({}), placement: json!({}), ..Deploy::default() };
@@ -39,7 +36,7 @@ impl Reader<'_> {
                 "resources" => deploy.resources = self.resources(&entry.node, &at),
                 "restart_policy" => deploy.restart = Some(self.restart_policy(&entry.node, &at)),
                 "placement" => deploy.placement = self.placement(&entry.node, &at),
-                _ => self.unknown(entry, path, DEPLOY),
+                _ => self.unknown(entry, path),
             }
         }
         let replicas = deploy.replicas;
@@ -81,7 +78,7 @@ impl Reader<'_> {
                 "max_failure_ratio" => ("MaxFailureRatio", self.float(&entry.node, &at).map(|n| json!(n))),
                 "order" => ("Order", self.word(&entry.node, &at, &["start-first", "stop-first"]).map(|w| json!(w))),
                 _ => {
-                    self.unknown(entry, path, &["parallelism", "delay", "failure_action", "monitor", "max_failure_ratio", "order"]);
+                    self.unknown(entry, path);
                     continue;
                 }
             };
@@ -100,7 +97,7 @@ impl Reader<'_> {
                 "limits" => true,
                 "reservations" => false,
                 _ => {
-                    self.unknown(entry, path, &["limits", "reservations"]);
+                    self.unknown(entry, path);
                     continue;
                 }
             };
@@ -132,8 +129,8 @@ impl Reader<'_> {
                         let found = self.generic_resources(&one.node, &at);
                         out.insert("GenericResources".into(), found);
                     }
-                    _ if limits => self.unknown(one, &at, &["cpus", "memory", "pids"]),
-                    _ => self.unknown(one, &at, &["cpus", "memory", "generic_resources"]),
+                    _ if limits => self.unknown(one, &at),
+                    _ => self.unknown(one, &at),
                 }
             }
             resources.insert(if limits { "Limits" } else { "Reservations" }.into(), Json::Object(out));
@@ -149,7 +146,7 @@ impl Reader<'_> {
             for entry in self.entries(item, &path) {
                 let path = format!("{path}.{}", entry.key);
                 if entry.key != "discrete_resource_spec" {
-                    self.unknown(entry, &path, &["discrete_resource_spec"]);
+                    self.unknown(entry, &path);
                     continue;
                 }
                 let (mut kind, mut value) = (None, None);
@@ -157,7 +154,7 @@ impl Reader<'_> {
                     match one.key.as_str() {
                         "kind" => kind = self.text(&one.node, &format!("{path}.kind")),
                         "value" => value = self.integer(&one.node, &format!("{path}.value")),
-                        _ => self.unknown(one, &path, &["kind", "value"]),
+                        _ => self.unknown(one, &path),
                     }
                 }
                 out.insert("DiscreteResourceSpec".into(), json!({ "Kind": kind, "Value": value }));
@@ -177,7 +174,7 @@ impl Reader<'_> {
                 "max_attempts" => ("MaxAttempts", self.count(&entry.node, &at).map(|n| json!(n))),
                 "window" => ("Window", self.duration(&entry.node, &at).map(|n| json!(n))),
                 _ => {
-                    self.unknown(entry, path, &["condition", "delay", "max_attempts", "window"]);
+                    self.unknown(entry, path);
                     continue;
                 }
             };
@@ -221,7 +218,7 @@ impl Reader<'_> {
                         for one in self.entries(item, &at) {
                             match one.key.as_str() {
                                 "spread" => spread = self.text(&one.node, &format!("{at}.spread")).unwrap_or_default(),
-                                _ => self.unknown(one, &at, &["spread"]),
+                                _ => self.unknown(one, &at),
                             }
                         }
                         list.push(json!({ "Spread": { "SpreadDescriptor": spread } }));
@@ -233,7 +230,7 @@ impl Reader<'_> {
                         placement.insert("MaxReplicas".into(), json!(count));
                     }
                 }
-                _ => self.unknown(entry, path, &["constraints", "preferences", "max_replicas_per_node"]),
+                _ => self.unknown(entry, path),
             }
         }
         Json::Object(placement)
@@ -262,8 +259,7 @@ impl Reader<'_> {
                 "start_interval" => ("StartInterval", self.duration(&entry.node, &at)),
                 "retries" => ("Retries", self.count(&entry.node, &at)),
                 _ => {
-                    let keys = ["disable", "test", "interval", "timeout", "start_period", "start_interval", "retries"];
-                    self.unknown(entry, path, &keys);
+                    self.unknown(entry, path);
                     continue;
                 }
             };
@@ -291,7 +287,7 @@ impl Reader<'_> {
                     let options: BTreeMap<String, String> = self.labels(&entry.node, &at);
                     driver.insert("Options".into(), json!(options));
                 }
-                _ => self.unknown(entry, path, &["driver", "options"]),
+                _ => self.unknown(entry, path),
             }
         }
         Json::Object(driver)

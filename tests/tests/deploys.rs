@@ -441,7 +441,7 @@ async fn a_cluster_file_has_objects_of_its_own() {
     std::fs::write(lab.lab.dir.join("motd"), "hello").unwrap();
     let own = |image: &str, more: &str| {
         format!(
-            "stacks: {{ shop: {{ compose: [app.yml] }} }}\nservices:\n  cache:\n    image: \"{image}\"\n    {}\n    environment: {{ PRICE: \"5$$\", WHO: \"${{OWN_WHO:-nobody-set}}\" }}\n    networks: [shared]\n    deploy: {{ endpoint_mode: dnsrr, replicas: 2{more} }}\nnetworks: {{ shared: {{ attachable: true }}, spare: {{}} }}\nsecrets: {{ key: {{ environment: OWN_KEY }} }}\nconfigs: {{ motd: {{ file: motd }} }}\n",
+            "stacks: {{ shop: {{ compose: [app.yml] }} }}\nservices:\n  cache:\n    image: \"{image}\"\n    {}\n    environment: {{ PRICE: \"5$$\", WHO: \"${{OWN_WHO:-unset}}\" }}\n    networks: [shared]\n    deploy: {{ endpoint_mode: dnsrr, replicas: 2{more} }}\nnetworks: {{ shared: {{ attachable: true }}, spare: {{}} }}\nsecrets: {{ key: {{ environment: OWN_KEY }} }}\nconfigs: {{ motd: {{ file: motd }} }}\n",
             sleeps.replace(", stop", "\n    stop")
         )
     };
@@ -461,7 +461,7 @@ async fn a_cluster_file_has_objects_of_its_own() {
         assert!(lab.docker("m1", &[kind, "ls", "--format", "{{.Name}}"]).lines().any(|line| line == name), "{kind} {name}");
     }
     let env = lab.docker("m1", &["service", "inspect", "cache", "--format", "{{.Spec.TaskTemplate.ContainerSpec.Env}}"]);
-    assert_eq!(env.trim(), "[PRICE=5$ WHO=nobody-set]");
+    assert_eq!(env.trim(), "[PRICE=5$ WHO=unset]");
     let again = swarm(&["apply", "--yes"]);
     assert!(again.code == 0 && again.out.contains("Nothing to do"), "{again:?}");
     assert_eq!(swarm(&["verify"]).code, 0);

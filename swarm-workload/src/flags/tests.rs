@@ -175,3 +175,12 @@ fn names_are_there_once_and_every_one_is_explained() {
     assert_eq!(names.len(), FLAGS.len());
     assert!(FLAGS.iter().all(|f| !f.help.is_empty() && !f.help.ends_with('.')));
 }
+
+/// A range is as many ports as it names; looking at each beside every other one took more than ten minutes.
+#[test]
+fn every_port_is_published() {
+    let given = vec![("publish".to_owned(), "1-65535:1-65535".to_owned()), ("publish".to_owned(), "80:80".to_owned())];
+    let spec = new_service("web", "app", &[], &given).unwrap();
+    let ports = spec["EndpointSpec"]["Ports"].as_array().unwrap();
+    assert_eq!((ports.len(), &ports[79]["TargetPort"]), (65535, &json!(80)));
+}

@@ -1,6 +1,7 @@
 //! Compose files from the schema: every key in every form, with values that matter, and in half of the files one thing that is odd.
 
 use super::schema::resolved;
+use super::values::{ALPHABET, NAMES, ODD, values};
 use super::yaml::Yaml;
 use fastrand::Rng;
 use serde_json::Value;
@@ -34,208 +35,8 @@ pub struct Generator<'a> {
     density: u32,
 }
 
-/// Values by the end of their place. The last column is for odd ones.
-const VALUES: &[(&str, &[&str])] = &[
-    (
-        ".image",
-        &[
-            "busybox",
-            "busybox:1.36",
-            "localhost:5000/a/b:x",
-            "ghcr.io/org/app",
-            "busybox@sha256:0000000000000000000000000000000000000000000000000000000000000000",
-        ],
-    ),
-    (".command|0", &["sleep 1000", "sh -c 'echo \"a b\" # c'", "echo a\\ b", ""]),
-    (".entrypoint|0", &["/bin/sh -c", "run 'x y'"]),
-    (".environment|0.*", &["a", "", "b c", "x=y", "a # b"]),
-    (".environment|1[]", &["A=1", "B=", "HOST_SET", "NOT_SET", "C=x=y", "D=a b"]),
-    (".labels|1[]", &["a=b", "c", "d=", "e=f=g"]),
-    (".env_file|0", &["files/app.env", "files/more.env"]),
-    (".env_file|1[]", &["files/app.env", "files/more.env"]),
-    ("ports[]|0", &["80", "8080"]),
-    (
-        "ports[]|1",
-        &[
-            "80",
-            "8080:80",
-            "9000-9002:90-92/udp",
-            "127.0.0.1:8001:8001",
-            "53:53/udp",
-            "7000-7003:70",
-            "3000-3002",
-            "[::1]:81:81",
-            "443:443/TCP",
-            "0.0.0.0:82-83:82-83",
-            "99:99/sctp",
-        ],
-    ),
-    ("ports[]|2.mode", &["ingress", "host"]),
-    ("ports[]|2.protocol", &["tcp", "udp", "sctp"]),
-    ("ports[]|2.target", &["80", "443", "65535"]),
-    ("ports[]|2.published", &["8080", "8443", "0"]),
-    (
-        "volumes[]|0",
-        &[
-            "data:/data",
-            "cache:/cache:ro",
-            "/etc:/host",
-            "./files:/files:ro",
-            "/anonymous",
-            "~/x:/home",
-            "data:/d:nocopy",
-            "/a:/b:rslave,ro",
-            "../up:/up",
-            "data:/z:z",
-            "data:/data2:rw",
-            "named:/n",
-        ],
-    ),
-    ("volumes[]|1.type", &["volume", "bind", "tmpfs"]),
-    ("volumes[]|1.source", &["data", "cache", "/srv", "./files", ""]),
-    ("volumes[]|1.target", &["/t1", "/t2", "/t3"]),
-    (".consistency", &["consistent", "cached", "delegated"]),
-    (".propagation", &["rprivate", "rshared", "slave"]),
-    ("tmpfs.size", &["65536", "0", "1048576"]),
-    (".networks|0[]", &["front", "back", "default"]),
-    (".networks|1.*", &[]),
-    (".aliases[]", &["db", "store", "web"]),
-    (".cap_add[]", &["NET_ADMIN", "cap_sys_time", "ALL", "chown"]),
-    (".cap_drop[]", &["ALL", "NET_ADMIN", "chown", "mknod"]),
-    (".dns|0", &["10.0.0.53"]),
-    ("dns|1[]", &["10.0.0.53", "8.8.8.8"]),
-    (".dns_search|0", &["example.org"]),
-    ("dns_search|1[]", &["example.org", "dc1.example.org"]),
-    (".extra_hosts|0.*", &["10.0.0.1", "2001:db8::1", "[::1]"]),
-    (".extra_hosts|1[]", &["db:10.0.0.9", "v6:2001:db8::1", "b=10.1.1.1", "c=[::1]", "nothing"]),
-    (".isolation", &["default", "process"]),
-    (".stop_signal", &["SIGINT", "15"]),
-    (".user", &["1000:1000", "root"]),
-    (".working_dir", &["/tmp", "/srv/app"]),
-    (".restart", &["no", "always", "on-failure", "on-failure:3", "unless-stopped"]),
-    (".condition", &["none", "on-failure", "any"]),
-    (".failure_action", &["pause", "continue"]),
-    (".order", &["start-first", "stop-first"]),
-    (".max_failure_ratio", &["0.25", "0", "1"]),
-    (".parallelism", &["0", "1", "3"]),
-    ("deploy.mode", &["replicated", "global", "replicated-job", "global-job"]),
-    (".endpoint_mode", &["vip", "dnsrr"]),
-    (".replicas", &["0", "1", "5"]),
-    (".max_replicas_per_node", &["0", "2"]),
-    (".max_attempts", &["0", "4"]),
-    (".cpus", &["0.5", "2", ".25", "0.001"]),
-    (".memory", &["64M", "1g", "1.5gb", "512k", "1048576", "100 MB"]),
-    (".pids", &["10", "0", "-1"]),
-    ("discrete_resource_spec.kind", &["gpu", "ssd"]),
-    ("discrete_resource_spec.value", &["1", "4"]),
-    (".constraints[]", &["node.role == worker", "node.labels.zone!=a", "node.platform.os == linux"]),
-    (".spread", &["node.labels.zone", "node.labels.rack"]),
-    ("healthcheck.test|0", &["true || exit 1", "wget -q -O- http://localhost"]),
-    ("healthcheck.test|1[]", &["CMD", "CMD-SHELL", "NONE", "true"]),
-    (".retries", &["3", "0", "1"]),
-    ("logging.driver", &["json-file", "syslog"]),
-    ("sysctls|0.*", &["1024", "0"]),
-    ("sysctls|1[]", &["net.core.somaxconn=1024", "net.ipv4.ip_forward"]),
-    (".secrets[]|0", &["key", "cert", "outer"]),
-    (".secrets[]|1.source", &["key", "cert", "outer"]),
-    (".configs[]|0", &["conf", "motd", "outside"]),
-    (".configs[]|1.source", &["conf", "motd", "outside"]),
-    ("[]|1.target", &["/etc/x", "name"]),
-    (".uid", &["0", "1000"]),
-    (".gid", &["0", "1000"]),
-    ("s[]|1.mode", &["0440", "292", "0"]),
-    (".credential_spec.file", &["spec.json"]),
-    (".credential_spec.registry", &["spec"]),
-    (".credential_spec.config", &["conf", "motd"]),
-    (".depends_on[]", &["web", "api"]),
-    ("networks.*.driver", &["overlay", "bridge"]),
-    ("volumes.*.driver", &["local", "nfs"]),
-    ("secrets.*.driver", &["vault"]),
-    (".template_driver", &["golang"]),
-    ("secrets.*.file", &["files/one.txt", "./files/two.txt"]),
-    ("configs.*.file", &["files/one.txt", "./files/two.txt"]),
-    (".subnet", &["10.77.0.0/24", "10.78.0.0/16"]),
-    ("ipam.driver", &["default"]),
-    (".external.name", &["outer", "outside"]),
-    ("networks.*.name", &["outer", "outside", "own"]),
-    ("volumes.*.name", &["vol-1", "vol-2"]),
-    ("secrets.*.name", &["outer", "outside", "own"]),
-    ("configs.*.name", &["outer", "outside", "own"]),
-    ("ulimits.*|0", &["1024", "-1", "65535"]),
-    (".soft", &["10", "1024"]),
-    (".hard", &["2048", "65535"]),
-    (".scope", &["single", "multi"]),
-    (".sharing", &["none", "all", "onewriter", "readonly"]),
-    ("x-cluster-spec.availability", &["active", "pause", "drain"]),
-    ("_bytes", &["1G", "100m", "1024"]),
-    ("version", &["3.13", "3.13", "3.13", "3.13", "3.13", "3", "3", "3", "3.13", "3.13", "3.12", "3.9", "3.5", "3.2", "3.0"]),
-];
-
-/// Names of the entries of a mapping whose keys are free, by the end of its place.
-const NAMES: &[(&str, &[&str])] = &[
-    ("services", &["web", "api", "db_main", "job-1"]),
-    ("services.*.networks|1", &["front", "back", "default"]),
-    ("networks", &["front", "back", "default"]),
-    ("volumes", &["data", "cache", "named"]),
-    ("secrets", &["key", "cert", "outer"]),
-    ("configs", &["conf", "motd", "outside"]),
-    ("ulimits", &["nofile", "nproc", "core"]),
-    ("environment|0", &["A", "B", "HOST_SET", "NOT_SET", "lower"]),
-    ("sysctls|0", &["net.core.somaxconn", "net.ipv4.ip_forward"]),
-    ("extra_hosts|0", &["db", "v6"]),
-    ("driver_opts", &["encrypted", "size", "com.docker.network.driver.mtu"]),
-];
-
 /// The value of a variable that is not set.
 pub const UNSET: &str = "\u{0}";
-
-const ALPHABET: &[char] = &[
-    'a', 'Z', '0', '7', '9', '-', '+', '.', ':', '/', '=', ',', ' ', '$', '{', '}', '"', '\'', '\\', '#', '~', '[', ']', '%', 'é', 's',
-    'm', 'G', 'B',
-];
-
-const ODD: &[&str] = &[
-    "~",
-    "yes",
-    "true",
-    "'true'",
-    "5",
-    "'5'",
-    "1.5",
-    "-1",
-    "0x1F",
-    "0o17",
-    "017",
-    "1e3",
-    ".5",
-    "1_000",
-    "''",
-    "[]",
-    "{}",
-    "[a]",
-    "{a: b}",
-    "[[a]]",
-    "[1]",
-    "[~]",
-    "2001-01-01",
-    "12:30:45",
-    "text",
-    "' '",
-    "a b",
-    ".inf",
-    "+3",
-    "99999999999999999999",
-    "'10'",
-    "10s",
-    "-5s",
-    "'$$x'",
-    "${NOT_SET}",
-    "${NOT_SET:-5}",
-    "${HOST_SET}",
-    "!!str 5",
-    "\"\\u00e9\"",
-    "|\n          block\n",
-];
 
 /// A text with one to three characters more, less or others.
 pub fn mutated(rng: &mut Rng, text: &str) -> String {
@@ -477,10 +278,6 @@ impl<'a> Generator<'a> {
 
 fn depth(path: &str) -> usize {
     path.matches('.').count().saturating_sub(usize::from(path.contains(".*"))).min(2)
-}
-
-fn values(path: &str) -> Option<&'static [&'static str]> {
-    VALUES.iter().find(|(end, _)| path.ends_with(end)).map(|(_, values)| *values)
 }
 
 /// Keys without which there is nothing to compare.

@@ -4,6 +4,7 @@ pub mod client;
 pub mod flags;
 pub mod generate;
 pub mod schema;
+pub mod values;
 pub mod yaml;
 
 use client::{Docker, Sent, THERE};
@@ -227,7 +228,6 @@ pub fn known(text: &str, why: &str) -> bool {
         || why.contains("write a whole number");
     // Conditions are an extension.
     let after = why.contains("depends_on must be a list");
-    // docker cannot change a config that is there under the name of another one.
     match why.split(':').next() {
         Some("laxer") => cast && text.contains('$') || named || twice || after,
         Some("stricter") => word,
