@@ -1,12 +1,12 @@
 //! The command line.
 
-use crate::args_stores::{ImageCommand, VolumeCommand};
+use crate::args_stores::{ImageCommand, ObjectCommand, VolumeCommand};
 use crate::args_swarm::{
     AdoptArgs, BackupArgs, CaCommand, CertsArgs, CheckArgs, DockerArgs, EnvArgs, EventsArgs, ExecArgs, ExplainArgs, HistoryArgs, HostsArgs,
     HostsCommand, LockCommand, MaintainArgs, RebalanceArgs, RecoverArgs, RestoreArgs, ScpArgs, SshArgs, SupportArgs, TokenCommand,
     UnlockArgs, UnlockKeyCommand,
 };
-use crate::args_work::{NodeCommand, ObjectCommand, ServiceCommand, StackCommand};
+use crate::args_work::{NodeCommand, ServiceCommand, StackCommand};
 use crate::complete::{hosts, selectors};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;

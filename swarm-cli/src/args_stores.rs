@@ -1,10 +1,11 @@
-//! The command line of what engines keep for themselves: volumes and images.
+//! The command line of what engines keep for themselves, volumes and images, and of what services need: networks, secrets, configs.
 
 use crate::args::{Common, LimitArgs};
 use crate::args_swarm::AgreeArgs;
 use crate::complete::hosts;
 use clap::Subcommand;
 use clap_complete::ArgValueCompleter;
+use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum VolumeCommand {
@@ -67,6 +68,20 @@ pub(crate) enum ImageCommand {
         /// The image.
         image: String,
     },
+    /// Bring an image from this machine to every node that may get tasks, over the connections that are there and without a registry. Layers that a
+    /// node has already are not sent.
+    Push {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        limit: LimitArgs,
+        /// An archive that `docker save` wrote, instead of the engine of this machine; - is standard input.
+        #[arg(short, long, value_name = "FILE")]
+        input: Option<PathBuf>,
+        /// The image; of an archive with one image it may be left out.
+        #[arg(required_unless_present = "input")]
+        image: Option<String>,
+    },
     /// Remove the images that no container has and no service names, neither now nor before its last update.
     Prune {
         #[command(flatten)]
@@ -75,5 +90,60 @@ pub(crate) enum ImageCommand {
         limit: LimitArgs,
         #[command(flatten)]
         agree: AgreeArgs,
+    },
+}
+
+/// Networks, secrets and configs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ObjectCommand {
+    /// List them.
+    Ls {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Print one as its manager has it. The data of a secret is never there.
+    Inspect {
+        #[command(flatten)]
+        common: Common,
+        /// Its name.
+        name: String,
+    },
+    /// Make one.
+    Create {
+        #[command(flatten)]
+        common: Common,
+        /// Its name.
+        name: String,
+        /// The file with the data of a secret or config; - is standard input.
+        data: Option<PathBuf>,
+        /// A label. Once for each.
+        #[arg(long, value_name = "KEY=VALUE")]
+        label: Vec<String>,
+        /// Driver of a network.
+        #[arg(long, default_value = "overlay")]
+        driver: String,
+        /// An option of a network's driver. Once for each.
+        #[arg(long, value_name = "KEY=VALUE")]
+        opt: Vec<String>,
+        /// Subnet of a network, for example 10.9.0.0/24.
+        #[arg(long)]
+        subnet: Option<String>,
+        /// Containers beside services may use the network.
+        #[arg(long)]
+        attachable: bool,
+        /// The network has no way out.
+        #[arg(long)]
+        internal: bool,
+    },
+    /// Remove some. What a service uses is refused by its name.
+    Rm {
+        #[command(flatten)]
+        common: Common,
+        /// Their names.
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
     },
 }

@@ -49,6 +49,10 @@ pub(crate) struct DeployHow {
     /// a changed file is not noticed by itself. Once for each secret, by its name in the swarm or in the file.
     #[arg(long, value_name = "SECRET")]
     pub(crate) rotate: Vec<String>,
+    /// Ask a manager whether each secret holds what its file has, and replace those that do not. It is asked by a change that cannot be carried
+    /// out, which its log may show.
+    #[arg(long)]
+    pub(crate) compare_secrets: bool,
 }
 
 /// What runs in a container of a task.
@@ -159,6 +163,16 @@ pub(crate) enum StackCommand {
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
+    },
+    /// Show the deploys and removals of a stack, oldest first, from the journal of the swarm. It has the last 50 runs of all kinds.
+    History {
+        #[command(flatten)]
+        common: Common,
+        /// Name of the stack.
+        name: String,
+        /// Only the newest ones.
+        #[arg(long, value_name = "COUNT")]
+        last: Option<usize>,
     },
     /// Check Compose files by themselves and print what they ask of the engine. No host is asked.
     Config {
@@ -429,59 +443,4 @@ pub(crate) struct ChangeHow {
     /// Do not wait for tasks.
     #[arg(short, long)]
     pub(crate) detach: bool,
-}
-
-/// Networks, secrets and configs.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ObjectCommand {
-    /// List them.
-    Ls {
-        #[command(flatten)]
-        common: Common,
-    },
-    /// Print one as its manager has it. The data of a secret is never there.
-    Inspect {
-        #[command(flatten)]
-        common: Common,
-        /// Its name.
-        name: String,
-    },
-    /// Make one.
-    Create {
-        #[command(flatten)]
-        common: Common,
-        /// Its name.
-        name: String,
-        /// The file with the data of a secret or config; - is standard input.
-        data: Option<PathBuf>,
-        /// A label. Once for each.
-        #[arg(long, value_name = "KEY=VALUE")]
-        label: Vec<String>,
-        /// Driver of a network.
-        #[arg(long, default_value = "overlay")]
-        driver: String,
-        /// An option of a network's driver. Once for each.
-        #[arg(long, value_name = "KEY=VALUE")]
-        opt: Vec<String>,
-        /// Subnet of a network, for example 10.9.0.0/24.
-        #[arg(long)]
-        subnet: Option<String>,
-        /// Containers beside services may use the network.
-        #[arg(long)]
-        attachable: bool,
-        /// The network has no way out.
-        #[arg(long)]
-        internal: bool,
-    },
-    /// Remove some. What a service uses is refused by its name.
-    Rm {
-        #[command(flatten)]
-        common: Common,
-        /// Their names.
-        #[arg(required = true)]
-        names: Vec<String>,
-        /// Do not ask.
-        #[arg(short, long)]
-        yes: bool,
-    },
 }

@@ -70,6 +70,11 @@ pub(crate) async fn take<'a, F: Fleet + ?Sized>(
     }
 }
 
+/// No lock, and a place in the journal.
+pub(crate) fn journal<'a, F: Fleet + ?Sized>(spec: &'a ClusterSpec, fleet: &'a F, observed: &Observed, why: &str) -> Guard<'a, F> {
+    Guard::journal(spec, fleet, observed, holder(why))
+}
+
 /// Looks again under the lock; it is given back where that fails.
 pub(crate) async fn look_again<'a, F: Fleet + ?Sized>(
     lock: Guard<'a, F>,

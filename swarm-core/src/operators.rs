@@ -92,6 +92,9 @@ pub struct Entry {
     pub fingerprint: String,
     /// What was done, for example `2 join, 1 label`.
     pub verbs: String,
+    /// Images that services got, for example `service/app_web: Image: web:1 -> web:2`; at most 20.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub images: Vec<String>,
     /// How it ended.
     pub outcome: String,
 }
@@ -113,8 +116,15 @@ pub fn journal_body(journal: Option<&Object>, entry: &Entry) -> Body {
     let last = runs.keys().next_back().and_then(|key| key.strip_prefix(RUN)?.parse::<u64>().ok()).unwrap_or(0);
     let mut runs: Vec<(String, Value)> = runs.into_iter().collect();
     let short = |text: &str| text.chars().take(200).collect::<String>();
-    let entry =
-        Entry { verbs: short(&entry.verbs), why: short(&entry.why), who: short(&entry.who), from: short(&entry.from), ..entry.clone() };
+    let images = entry.images.iter().take(20).map(|line| short(line)).collect();
+    let entry = Entry {
+        images,
+        verbs: short(&entry.verbs),
+        why: short(&entry.why),
+        who: short(&entry.who),
+        from: short(&entry.from),
+        ..entry.clone()
+    };
     runs.push((format!("{RUN}{:08}", last + 1), json!(serde_json::to_string(&entry).unwrap_or_default())));
     let size = |runs: &[(String, Value)]| runs.iter().map(|(key, text)| key.len() + text.as_str().map_or(0, str::len)).sum::<usize>();
     while runs.len() > RUNS || (size(&runs) > BYTES && runs.len() > 1) {
@@ -137,6 +147,7 @@ mod tests {
             why: "apply".into(),
             fingerprint: "f".repeat(64),
             verbs: "v".repeat(900),
+            images: vec!["i".repeat(900); 3],
             outcome: "converged".into(),
         }
     }

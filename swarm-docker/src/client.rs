@@ -274,15 +274,21 @@ impl EngineClient {
         Ok(doing.within(self.send(doing, request)).await?.into_body())
     }
 
-    /// Sends what comes, for as long as it comes.
-    pub(crate) async fn put_stream(&self, doing: Doing, path: &str, pieces: BoxStream<'static, Vec<u8>>) -> Result<(), EngineError> {
+    /// Sends what comes, for as long as it comes. What the engine says to it follows.
+    pub(crate) async fn put_stream(
+        &self,
+        doing: Doing,
+        method: Method,
+        path: &str,
+        pieces: BoxStream<'static, Vec<u8>>,
+    ) -> Result<Incoming, EngineError> {
         let frames = pieces.map(|piece| Ok::<_, BoxError>(Frame::data(Bytes::from(piece))));
         let request = self
-            .to(Method::PUT, path)
+            .to(method, path)
             .header("content-type", "application/x-tar")
             .body(StreamBody::new(frames).boxed_unsync())
             .map_err(|e| doing.unusable(&e.to_string()))?;
-        collect(self.send(doing, request).await?).await.map(drop).map_err(|e| doing.lost(&e))
+        Ok(self.send(doing, request).await?.into_body())
     }
 
     /// A call after which the connection is a stream of bytes both ways.

@@ -6,16 +6,19 @@ use crate::list::Real;
 use crate::pieces::{line, of_body, pieces};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use hyper::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use swarm_core::engine::{ArchiveIn, ArchiveOut, ContainerFacts, EngineError, ImageFacts, Stores, StoresRead, VolumeFacts};
+use swarm_core::engine::{ArchiveIn, ArchiveOut, ContainerFacts, EngineError, ImageFacts, Reason, Stores, StoresRead, VolumeFacts};
 use swarm_core::secret::{Secret, clean};
 
 const PULLING: Doing = Doing::read("pulling the image");
+const LOADING: Doing = Doing::read("loading the image");
+/// How many images are asked for their layers at the same time.
+const AT_ONCE: usize = 8;
 /// The longest line of what an engine says as it pulls.
 const LINE: usize = 1 << 20;
 
@@ -91,6 +94,29 @@ impl StoresRead for DockerEngine {
         self.client().list(Doing::read("listing the images"), "/images/json", Real { least: 128, typed: true }, facts).await
     }
 
+    async fn image_layers(&self) -> Result<Vec<Vec<String>>, EngineError> {
+        let doing = Doing::read("reading the layers of the images");
+        let ids: Vec<String> = self.images().await?.into_iter().map(|image| image.id).collect();
+        let layers = |id: String| async move {
+            match self.read(doing, &format!("/images/{}/json", part(&id))).await {
+                Ok(image) => {
+                    let layers = image.pointer("/RootFS/Layers").and_then(Value::as_array);
+                    Ok(layers.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect())
+                }
+                // It went meanwhile.
+                Err(error) if error.reason == Reason::NotFound => Ok(Vec::new()),
+                Err(error) => Err(error),
+            }
+        };
+        stream::iter(ids.into_iter().map(layers)).buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    async fn save(&self, image: &str) -> Result<ArchiveOut, EngineError> {
+        let doing = Doing::read("saving the image");
+        let (_, body) = self.client().stream(doing, &format!("/images/get?names={}", part(image))).await?;
+        Ok(of_body(body).map(move |piece| piece.map(|bytes| bytes.to_vec()).map_err(|error| doing.lost(&error))).boxed())
+    }
+
     async fn containers(&self) -> Result<Vec<ContainerFacts>, EngineError> {
         let facts = |container: Container| {
             let mounts = container.mounts.unwrap_or_default().into_iter().filter(|m| m.kind == "volume");
@@ -126,7 +152,20 @@ impl Stores for DockerEngine {
 
     async fn copy_in(&self, container: &str, folder: &str, archive: ArchiveIn) -> Result<(), EngineError> {
         let path = format!("/containers/{}/archive?path={}", part(container), part(folder));
-        self.client().put_stream(self.change("copying into a container"), &path, archive).await
+        let doing = self.change("copying into a container");
+        let body = self.client().put_stream(doing, Method::PUT, &path, archive).await?;
+        of_body(body).try_for_each(|_| async { Ok(()) }).await.map_err(|error| doing.lost(&error))
+    }
+
+    async fn load(&self, archive: ArchiveIn) -> Result<(), EngineError> {
+        let body = self.client().put_stream(LOADING, Method::POST, "/images/load?quiet=1", archive).await?;
+        let mut lines = pieces(of_body(body), LOADING, said);
+        while let Some(line) = lines.next().await {
+            if let Some(error) = line?.get("error").and_then(Value::as_str) {
+                return Err(LOADING.answered(500, &clean(error, 500)));
+            }
+        }
+        Ok(())
     }
 
     async fn pull(&self, image: &str, auth: Option<&Secret>) -> Result<(), EngineError> {

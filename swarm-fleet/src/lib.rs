@@ -157,6 +157,14 @@ impl Connections {
     }
 }
 
+/// The engine of this machine at a socket, for example `/var/run/docker.sock`.
+///
+/// # Errors
+/// Why it does not answer.
+pub async fn engine_here(socket: &str) -> Result<Arc<dyn Engine>, ReachError> {
+    Ok(Arc::new(DockerEngine::local(socket).await?))
+}
+
 #[async_trait]
 impl Fleet for Connections {
     async fn actor(&self, host: &HostSpec) -> Result<Actor, ReachError> {

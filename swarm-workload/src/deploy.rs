@@ -1,14 +1,17 @@
 //! To bring a stack about: what differs, and the steps between.
 
+mod data;
+
 use crate::diff::{Change, differences};
 use crate::names::{image_with_tag, rename, without_digest};
 use crate::placement::nowhere;
 use crate::show::{effect, summary};
 use crate::spec::{IMAGE_LABEL, NAMESPACE_LABEL, ServiceWanted, Stack, StartAfter};
 use crate::steps::{Create, Data, Put, Remove};
-use crate::there::{There, belongs, config_name, current_secret, find, is_rotation_of, kept_by, wants};
+use crate::there::{There, belongs, find, is_rotation_of, kept_by, wants};
 use crate::verify;
 use crate::verify::lacks_tasks;
+pub use data::Comparison;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +63,8 @@ pub struct DeployOptions {
     pub detach: bool,
     /// Secrets that are replaced by new ones, by their names in the swarm.
     pub rotate: BTreeSet<String>,
+    /// Secrets whose files a manager found to hold something else ([`Deploy::comparisons`]), by their names in the swarm: they are replaced too.
+    pub differ: BTreeSet<String>,
     /// For each image that needs one, the name of the payload that is the login to its registry.
     pub logins: BTreeMap<String, String>,
     /// Whether nodes get these logins, to pull the images with; else only the registry is asked with them.
@@ -226,82 +231,6 @@ impl<'a> Planner<'a> {
                 None if matches!(name.as_str(), "host" | "bridge" | "none") || self.comes(Kind::Network, name) => {}
                 None => self.refuse(Kind::Network, name, "it is external and there is no such network in the swarm; create it first"),
                 Some(_) => {}
-            }
-        }
-    }
-
-    fn secrets(&mut self) {
-        let stack = self.deploy.stack;
-        for wanted in &stack.secrets {
-            let current = current_secret(&wanted.name, self.there, self.stack());
-            let foreign = find(&self.there.secrets, &wanted.name).filter(|o| !belongs(o, self.stack()));
-            let rotate = self.first && self.deploy.options.rotate.contains(&wanted.name);
-            let name = match (current, foreign) {
-                (_, Some(_)) => {
-                    self.refuse(
-                        Kind::Secret,
-                        &wanted.name,
-                        "a secret of this name is there and belongs to something else; make it external or name another one",
-                    );
-                    continue;
-                }
-                (Some(there), None) if !rotate => {
-                    self.secret_names.insert(wanted.name.clone(), there.name().to_owned());
-                    continue;
-                }
-                (Some(there), None) => {
-                    let mark: String = hmac_sha256::Hash::hash(there.id().as_bytes()).iter().take(4).map(|b| format!("{b:02x}")).collect();
-                    format!("{}_{mark}", wanted.name)
-                }
-                (None, None) => wanted.name.clone(),
-            };
-            let mut spec = wanted.spec.clone();
-            if let Some(map) = spec.as_object_mut() {
-                map.insert("Name".into(), Value::String(name.clone()));
-            }
-            let because = if rotate { "it is to be replaced by a new one" } else { "the stack has it" };
-            let body = Body { spec, data: wanted.payload.clone(), registry_auth: None };
-            self.create(Kind::Secret, &name, body, "secret".into(), because);
-            self.secret_names.insert(wanted.name.clone(), name);
-        }
-        for name in &stack.external_secrets {
-            if find(&self.there.secrets, name).is_none() && !self.comes(Kind::Secret, name) {
-                self.refuse(Kind::Secret, name, "it is external and there is no such secret in the swarm; create it first");
-            }
-        }
-        for name in &self.deploy.options.rotate {
-            if !stack.secrets.iter().any(|s| s.name == *name) {
-                self.refuse(Kind::Secret, name, "it is to be rotated and the file has no such secret");
-            }
-        }
-    }
-
-    fn configs(&mut self) {
-        let stack = self.deploy.stack;
-        for wanted in &stack.configs {
-            if find(&self.there.configs, &wanted.name).is_some_and(|o| !belongs(o, self.stack())) {
-                self.refuse(
-                    Kind::Config,
-                    &wanted.name,
-                    "a config of this name is there and belongs to something else; make it external or name another one",
-                );
-                continue;
-            }
-            let name = config_name(&wanted.name, &wanted.digest, self.there, self.stack());
-            if find(&self.there.configs, &name).is_none() {
-                let mut spec = wanted.spec.clone();
-                if let Some(map) = spec.as_object_mut() {
-                    map.insert("Name".into(), Value::String(name.clone()));
-                }
-                let because = if name == wanted.name { "the stack has it" } else { "its content changed, and a config cannot be changed" };
-                let body = Body { spec, data: Some(wanted.payload.clone()), registry_auth: None };
-                self.create(Kind::Config, &name, body, "config".into(), because);
-            }
-            self.config_names.insert(wanted.name.clone(), name);
-        }
-        for name in &stack.external_configs {
-            if find(&self.there.configs, name).is_none() && !self.comes(Kind::Config, name) {
-                self.refuse(Kind::Config, name, "it is external and there is no such config in the swarm; create it first");
             }
         }
     }

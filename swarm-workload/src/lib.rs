@@ -35,7 +35,7 @@ mod units;
 mod verify;
 
 pub use capabilities::capabilities;
-pub use deploy::{Deploy, DeployOptions, Resolve};
+pub use deploy::{Comparison, Deploy, DeployOptions, Resolve};
 pub use diff::{Change, differences, without_secrets};
 pub use edit::{Edit, EditServices, ImageOptions};
 pub use flags::{FLAGS, Flag, Given, On, apply_flags, new_service};

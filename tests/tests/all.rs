@@ -32,6 +32,7 @@ mod messages;
 mod nodes;
 mod openssh;
 mod operators;
+mod pushes;
 mod quiet;
 mod reach;
 mod rebalance;

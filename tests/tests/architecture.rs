@@ -9,6 +9,7 @@ const CRATES: &[&str] = &[
     "swarm-prepare/src",
     "swarm-backup/src",
     "swarm-workload/src",
+    "swarm-images/src",
     "swarm-compose/src",
     "swarm-file/src",
     "swarm-ssh/src",
@@ -167,6 +168,7 @@ fn manifests_name_only_whom_they_may() {
         ("swarm-prepare", &["swarm-core", "swarm-file"]),
         ("swarm-backup", &["swarm-core", "swarm-file"]),
         ("swarm-workload", &["swarm-core"]),
+        ("swarm-images", &["swarm-core"]),
         ("swarm-compose", &["swarm-core", "swarm-file", "swarm-workload"]),
         (
             "swarm-cli",
@@ -180,6 +182,7 @@ fn manifests_name_only_whom_they_may() {
                 "swarm-backup",
                 "swarm-workload",
                 "swarm-compose",
+                "swarm-images",
             ],
         ),
     ];

@@ -163,10 +163,28 @@ async fn the_life_of_a_stack() {
         rotated.code == 0 && rotated.out.contains("create-config") && rotated.out.contains("a config cannot be changed"),
         "{rotated:?}"
     );
-    for (host, container) in &bed.replaced("app_web", 3, &updated).await {
+    let running = bed.replaced("app_web", 3, &updated).await;
+    for (host, container) in &running {
         assert_eq!(bed.lab.docker(host, &["exec", container, "/bin/cat", "/www/motd"]), "changed\n");
     }
     assert!(bed.deploy(&[]).out.contains("Nothing to do"));
+
+    // What a secret holds cannot be read back: a manager compares it where that is asked for, and changes nothing.
+    let differs = |more: &[&str]| bed.swarm(&[&["stack", "diff", "-c", "app.yml", "app", "--resolve-image", "never"], more].concat());
+    let versions = || bed.lab.docker("m1", &["secret", "inspect", "app_key", "--format", "{{.Version.Index}} {{.UpdatedAt}}"]);
+    let before = versions();
+    assert!(differs(&["--compare-secrets"]).code == 0, "{:?}", differs(&["--compare-secrets"]));
+    bed.write("key", "n3w-value\n");
+    let unseen = differs(&[]);
+    assert!(unseen.code == 0 && unseen.err.contains("--compare-secrets asks a manager"), "{unseen:?}");
+    let seen = differs(&["--compare-secrets"]);
+    assert!(seen.code == 2 && seen.out.contains("it holds something else than its file"), "{seen:?}");
+    assert_eq!(versions(), before);
+    let replaced = bed.deploy(&["--compare-secrets", "--yes"]);
+    assert!(replaced.code == 0 && !format!("{replaced:?}").contains("n3w-value"), "{replaced:?}");
+    let (host, container) = &bed.replaced("app_web", 3, &running).await[0];
+    assert_eq!(bed.lab.docker(host, &["exec", container, "/bin/cat", "/run/secrets/key"]), "n3w-value\n");
+    assert!(bed.deploy(&["--compare-secrets"]).out.contains("Nothing to do"));
 
     let scaled = bed.swarm(&["service", "scale", "app_web=2"]);
     assert!(scaled.code == 0 && scaled.out.contains("Mode.Replicated.Replicas: 3 -> 2"), "{scaled:?}");
@@ -193,9 +211,17 @@ async fn the_life_of_a_stack() {
     let rm = bed.swarm(&["stack", "rm", "app", "--yes"]);
     assert!(rm.code == 0 && rm.out.contains("stack app is gone"), "{rm:?}");
     assert!(bed.all_containers("app_web").is_empty());
-    for what in ["service", "secret", "config"] {
-        assert_eq!(bed.lab.docker("m1", &[what, "ls", "-q"]), "", "{what}");
+    for (what, left) in [("service", ""), ("secret", ""), ("config", "swarm.journal\n")] {
+        assert_eq!(bed.lab.docker("m1", &[what, "ls", "--format", "{{.Name}}"]), left, "{what}");
     }
+    // What was done stands in the journal: not what had nothing to do, and not another stack.
+    let history = bed.swarm(&["stack", "history", "app"]);
+    let lines: Vec<&str> = history.out.lines().collect();
+    assert!(history.code == 0 && lines.len() == 9, "{history:?}");
+    assert!(lines[1].contains("stack deploy app") && lines[1].contains("create-service") && lines[1].contains("converged"), "{history:?}");
+    assert!(history.out.contains("paused") && history.out.contains("rolled-back"), "{history:?}");
+    assert!(lines[8].contains("stack rm app"), "{history:?}");
+    assert!(bed.swarm(&["stack", "history", "other"]).out.contains("no run about stack other"));
     assert!(!bed.lab.docker("m1", &["network", "ls"]).contains("app_front"));
     // The same name at once.
     bed.write("app.yml", APP);

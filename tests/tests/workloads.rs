@@ -3,9 +3,12 @@
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_core::driver::NoProgress;
-use swarm_core::engine::{Kind, Query};
+use swarm_core::engine::{Kind, Payloads, Query};
+use swarm_core::intent::Intent;
 use swarm_core::machine::Outcome;
+use swarm_core::observe::Observed;
 use swarm_core::report::Ending;
+use swarm_core::secret::Secret;
 use swarm_sim::ImageKind;
 use swarm_tests::sim::spec;
 use swarm_tests::sim::workload::{CONTENT, FILE, Seen, apply, carry, deploy, failed, quiet, ready, service, stack};
@@ -204,6 +207,43 @@ fn a_secret_is_rotated_and_the_old_ones_go() {
         let left = engine.list(&Query::all(Kind::Secret)).await.unwrap();
         assert!(left.len() <= 4, "{} secrets are left", left.len());
         assert_eq!(deploy(&world, &file, &wanted, DeployOptions::default()).await.steps.len(), 0);
+        quiet(&world);
+    });
+}
+
+/// What a secret holds can be read nowhere, and a manager can be asked whether it is the same.
+#[test]
+fn a_manager_compares_a_secret_and_changes_nothing() {
+    struct Other;
+    impl Payloads for Other {
+        fn payload(&self, _name: &str) -> Result<Secret, String> {
+            Ok(Secret::new("aHVudGVyMw=="))
+        }
+    }
+    swarm_sim::run(async {
+        let file = spec(FILE);
+        let world = ready(&file, 8).await;
+        let wanted = stack(vec![service("app_web", "web:1", 1)]);
+        deploy(&world, &file, &wanted, DeployOptions::default()).await;
+        let fleet = world.fleet("me");
+        let mut intent = Deploy { spec: &file, stack: &wanted, options: DeployOptions::default() };
+        for (other, differs) in [(false, 0), (true, 1)] {
+            let run = apply(&file, &fleet, &NoProgress);
+            let run = if other { run.payloads(&Other) } else { run };
+            let observed = run.observe_objects(&intent.wants()).await;
+            let comparisons = intent.comparisons(&observed);
+            let asked: Vec<_> = comparisons.iter().map(|c| (c.id.clone(), c.body.clone())).collect();
+            assert_eq!(asked.len(), 1);
+            let versions = |observed: &Observed| format!("{:?}", observed.objects_of(&Query::all(Kind::Secret)));
+            let differ = run.secrets_that_differ(&observed, &asked).await.unwrap();
+            assert_eq!(differ.len(), differs, "{}", world.story());
+            assert_eq!(versions(&run.observe_objects(&intent.wants()).await), versions(&observed));
+            intent.options.differ = comparisons.into_iter().filter(|c| differ.contains(&c.id)).map(|c| c.secret).collect();
+        }
+        let report = carry(&world, &file, &intent).await.unwrap();
+        assert_eq!((report.ending, report.steps.len()), (Ending::Converged, 2), "{report:?}\n{}", world.story());
+        let (plan, _) = apply(&file, &fleet, &NoProgress).plan_for(&intent).await.unwrap();
+        assert!(plan.steps.iter().any(|s| s.because.contains("something else than its file")), "{plan:?}");
         quiet(&world);
     });
 }

@@ -4,12 +4,12 @@ use super::inside::{failed, task};
 use super::work::Session;
 use crate::args_work::CopyArgs;
 use crate::failure::Failure;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use std::io::{Read, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use swarm_core::engine::{ArchiveIn, ArchiveOut, Engine, EngineError, Reason};
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Receiver, channel};
 
 /// How many pieces of an archive wait between the two sides.
 const PIECES: usize = 16;
@@ -98,10 +98,9 @@ async fn put(engine: &dyn Engine, container: &str, here: &str, path: &str) -> Re
 }
 
 async fn send(engine: &dyn Engine, container: &str, local: &Path, name: &str, folder: &str) -> Result<(), Wrong> {
-    let (sender, receiver) = channel(PIECES);
     let (local, name) = (local.to_owned(), name.to_owned());
-    let packing = tokio::task::spawn_blocking(move || pack(&local, &name, Pieces { sender, last: Vec::new() }));
-    let sent = engine.copy_in(container, folder, pieces(receiver)).await;
+    let (pieces, packing) = swarm_images::written(move |to| pack(&local, &name, to));
+    let sent = engine.copy_in(container, folder, pieces).await;
     let packed = packing.await.unwrap_or_else(|e| Err(std::io::Error::other(e.to_string())));
     match (sent, packed) {
         // An engine that refuses reads no more: that the packing broke off then is no cause of its own.
@@ -111,53 +110,12 @@ async fn send(engine: &dyn Engine, container: &str, local: &Path, name: &str, fo
     }
 }
 
-fn pieces(receiver: Receiver<Vec<u8>>) -> ArchiveIn {
-    stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) }).boxed()
-}
-
-/// What can be read, by a thread of its own.
+/// What can be read, by a thread of its own. Where it ends is not known before.
 fn reading(mut from: impl Read + Send + 'static) -> ArchiveIn {
-    let (sender, receiver) = channel(PIECES);
-    tokio::task::spawn_blocking(move || {
-        loop {
-            let mut piece = vec![0; 64 << 10];
-            match from.read(&mut piece) {
-                Ok(0) | Err(_) => return,
-                Ok(count) => piece.truncate(count),
-            }
-            if sender.blocking_send(piece).is_err() {
-                return;
-            }
-        }
-    });
-    pieces(receiver)
+    swarm_images::written(move |to| std::io::copy(&mut from, to).map(drop)).0
 }
 
-/// Hands what is written on, in pieces.
-struct Pieces {
-    sender: Sender<Vec<u8>>,
-    last: Vec<u8>,
-}
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.last.extend_from_slice(bytes);
-        if self.last.len() >= 64 << 10 {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        let piece = std::mem::take(&mut self.last);
-        if piece.is_empty() {
-            return Ok(());
-        }
-        self.sender.blocking_send(piece).map_err(|_| std::io::Error::other("the engine reads no more"))
-    }
-}
-
-fn pack(local: &Path, name: &str, out: Pieces) -> std::io::Result<()> {
+fn pack(local: &Path, name: &str, out: &mut dyn Write) -> std::io::Result<()> {
     let mut builder = tar::Builder::new(out);
     builder.follow_symlinks(false);
     if std::fs::metadata(local)?.is_dir() {
@@ -167,7 +125,7 @@ fn pack(local: &Path, name: &str, out: Pieces) -> std::io::Result<()> {
         let mut file = std::fs::File::open(local)?;
         builder.append_file(name, &mut file)?;
     }
-    builder.into_inner()?.flush()
+    builder.finish()
 }
 
 async fn print(mut archive: ArchiveOut) -> Result<(), EngineError> {

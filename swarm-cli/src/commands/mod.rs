@@ -7,6 +7,7 @@ mod backup;
 mod check;
 mod copy;
 mod drill;
+mod each;
 mod events;
 mod explain;
 mod hosts;
@@ -18,6 +19,7 @@ mod new;
 mod node;
 mod objects;
 mod operators;
+mod push;
 mod reach;
 mod recover;
 mod service;
@@ -27,9 +29,9 @@ mod support;
 mod work;
 
 use crate::args::{Cli, Command, Common, Format, LabCommand};
-use crate::args_stores::{ImageCommand, VolumeCommand};
+use crate::args_stores::{ImageCommand, ObjectCommand, VolumeCommand};
 use crate::args_swarm::HostsCommand;
-use crate::args_work::{NodeCommand, ObjectCommand, ServiceCommand, StackCommand};
+use crate::args_work::{NodeCommand, ServiceCommand, StackCommand};
 use crate::failure::Failure;
 use crate::{output, source};
 use clap::CommandFactory;
@@ -187,6 +189,7 @@ fn work_file(command: &StackCommand) -> Option<&Common> {
         | StackCommand::Ls { common }
         | StackCommand::Ps { common, .. }
         | StackCommand::Services { common, .. }
+        | StackCommand::History { common, .. }
         | StackCommand::Rm { common, .. } => Some(common),
         StackCommand::Config { .. } => None,
     }
@@ -203,7 +206,10 @@ fn volume_file(command: &VolumeCommand) -> &Common {
 
 fn image_file(command: &ImageCommand) -> &Common {
     match command {
-        ImageCommand::Ls { common, .. } | ImageCommand::Pull { common, .. } | ImageCommand::Prune { common, .. } => common,
+        ImageCommand::Ls { common, .. }
+        | ImageCommand::Pull { common, .. }
+        | ImageCommand::Push { common, .. }
+        | ImageCommand::Prune { common, .. } => common,
     }
 }
 

@@ -3,13 +3,15 @@
 use super::service::short;
 use super::work::{How, Session, carry, print_object, table};
 use crate::args::{Common, Format};
-use crate::args_work::ObjectCommand;
+use crate::args_stores::ObjectCommand;
 use crate::failure::Failure;
 use crate::{output, source};
 use serde_json::json;
 use std::collections::BTreeMap;
 use swarm_compose::FilePayloads;
 use swarm_core::engine::{Body, Kind, Object, Query};
+use swarm_core::observe::time;
+use swarm_core::operators::{JOURNAL, runs};
 use swarm_workload::{MakeObject, RemoveObjects};
 
 /// Networks, secrets, configs.
@@ -91,4 +93,42 @@ pub(super) async fn remove(common: &Common, kind: Kind, names: &[String], yes: b
 fn pairs(flag: &str, texts: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     let pair = |text: &String| text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
     texts.iter().map(|text| pair(text).ok_or_else(|| Failure::Usage(format!("{flag} {text}: write KEY=VALUE")))).collect()
+}
+
+/// The runs of the journal, or those about one stack.
+pub(super) async fn runs_of(session: &Session, stack: Option<&str>, last: Option<usize>, format: Format) -> Result<u8, Failure> {
+    let (_, lists) = session.objects(&[Query::all(Kind::Config).with("name", JOURNAL)]).await?;
+    let mut all = lists.iter().flatten().find(|o| o.name() == JOURNAL).map(runs).unwrap_or_default();
+    let about = |why: &str, stack: &str| ["stack deploy ", "stack rm "].iter().any(|verb| why.strip_prefix(verb) == Some(stack));
+    all.retain(|run| stack.is_none_or(|stack| about(&run.why, stack)));
+    let older = all.len().saturating_sub(last.unwrap_or(usize::MAX));
+    all.drain(..older);
+    match format {
+        Format::Text if all.is_empty() => output::data(&match stack {
+            Some(stack) => format!("no run about stack {stack} stands in the journal of the swarm"),
+            None => "no run stands in the journal of the swarm".to_owned(),
+        }),
+        Format::Text => table(
+            &["WHEN", "WHO", "FROM", "WHAT", "TOOK", "DONE", "OUTCOME"],
+            all.into_iter()
+                .map(|e| {
+                    vec![
+                        time(e.at),
+                        e.who,
+                        e.from,
+                        e.why,
+                        format!("{} s", e.took),
+                        if e.verbs.is_empty() {
+                            "-".into()
+                        } else {
+                            std::iter::once(e.verbs).chain(e.images).collect::<Vec<_>>().join("; ")
+                        },
+                        e.outcome,
+                    ]
+                })
+                .collect(),
+        ),
+        _ => output::json(if stack.is_some() { "stack history" } else { "history" }, &json!({ "runs": all })),
+    }
+    Ok(0)
 }

@@ -1,7 +1,7 @@
 //! `swarm lock` and `swarm history`.
 
 use super::apply::agree;
-use super::work::{Session, table};
+use super::work::Session;
 use crate::args::Format;
 use crate::args_swarm::{HistoryArgs, LockCommand};
 use crate::failure::Failure;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use swarm_core::engine::{Kind, Object, Query};
 use swarm_core::fleet::Fleet;
 use swarm_core::observe::{Observed, time};
-use swarm_core::operators::{BEAT, JOURNAL, LOCK, Lock, judge, runs};
+use swarm_core::operators::{BEAT, LOCK, Lock, judge};
 
 async fn config(session: &Session, name: &str) -> Result<(Observed, Option<Object>), Failure> {
     let (observed, lists) = session.objects(&[Query::all(Kind::Config).with("name", name)]).await?;
@@ -75,30 +75,5 @@ pub(super) async fn lock(command: &LockCommand, format: Format) -> Result<u8, Fa
 }
 
 pub(super) async fn history(args: &HistoryArgs, format: Format) -> Result<u8, Failure> {
-    let session = Session::open(&args.common).await?;
-    let (_, journal) = config(&session, JOURNAL).await?;
-    let mut all = journal.as_ref().map(runs).unwrap_or_default();
-    let older = all.len().saturating_sub(args.last.unwrap_or(usize::MAX));
-    all.drain(..older);
-    match format {
-        Format::Text if all.is_empty() => output::data("no run stands in the journal of the swarm"),
-        Format::Text => table(
-            &["WHEN", "WHO", "FROM", "WHAT", "TOOK", "DONE", "OUTCOME"],
-            all.into_iter()
-                .map(|e| {
-                    vec![
-                        time(e.at),
-                        e.who,
-                        e.from,
-                        e.why,
-                        format!("{} s", e.took),
-                        if e.verbs.is_empty() { "-".into() } else { e.verbs },
-                        e.outcome,
-                    ]
-                })
-                .collect(),
-        ),
-        _ => output::json("history", &json!({ "runs": all })),
-    }
-    Ok(0)
+    super::objects::runs_of(&Session::open(&args.common).await?, None, args.last, format).await
 }

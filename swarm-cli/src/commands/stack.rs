@@ -16,10 +16,11 @@ use std::process::Stdio;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use swarm_compose::{Context, ReadStack, Source};
-use swarm_core::ClusterSpec;
-use swarm_core::engine::{Kind, Object, Payloads, Query};
+use swarm_core::engine::{Body, Kind, Object, Payloads, Query};
+use swarm_core::intent::Intent;
 use swarm_core::secret::Secret;
 use swarm_core::spec::StackFiles;
+use swarm_core::{Apply, ClusterSpec};
 use swarm_workload::{Deploy, DeployOptions, NAMESPACE_LABEL, Remove, Resolve, ServiceWanted, without_secrets};
 
 /// The largest file that a stack is read from, and the largest that a secret or config is.
@@ -63,11 +64,16 @@ pub(super) async fn run(command: &StackCommand, format: Format) -> Result<u8, Fa
                 question: Some(format!("Remove stack `{name}` with everything that is listed?")),
                 must_agree: true,
                 yes: *yes,
+                journal: Some(format!("stack rm {name}")),
                 idle: format!("there is no stack {name}"),
                 done: format!("stack {name} is gone"),
                 ..How::new("stack rm", format)
             };
             carry(&session, &intent, how).await
+        }
+        StackCommand::History { common, name, last } => {
+            let session = Session::open(common).await?;
+            super::objects::runs_of(&session, Some(name), *last, format).await
         }
         StackCommand::Config { compose, name } => {
             let read = read(compose, name, Commands::Leave)?;
@@ -115,14 +121,21 @@ async fn deploy(session: &Session, read: &ReadStack, how: &DeployHow, format: Fo
         rotate,
         logins: logins.of.clone(),
         send_logins: how.with_registry_auth,
+        ..DeployOptions::default()
     };
-    let asks_about_a_secret = !options.rotate.is_empty();
-    let intent = Deploy { spec: &session.spec, stack, options };
+    let mut intent = Deploy { spec: &session.spec, stack, options };
+    if how.compare_secrets {
+        intent.options.differ = compared(session, read, &intent).await?;
+    } else if going.dry_run && !stack.secrets.is_empty() {
+        output::note("secrets that are there count as unchanged, for none can be read back; --compare-secrets asks a manager");
+    }
+    let asks_about_a_secret = !(intent.options.rotate.is_empty() && intent.options.differ.is_empty());
     let how = How {
         dry_run: going.dry_run,
         question: Some(format!("Deploy stack `{}` as listed?", stack.name)),
         must_agree: false,
         yes: going.yes,
+        journal: Some(format!("stack deploy {}", stack.name)),
         asks: asks_about_a_secret,
         payloads: &WithLogins(&read.payloads, &logins),
         idle: format!("stack {} is as its files want it", stack.name),
@@ -130,6 +143,15 @@ async fn deploy(session: &Session, read: &ReadStack, how: &DeployHow, format: Fo
         ..How::new(if going.dry_run { "stack diff" } else { "stack deploy" }, format)
     };
     carry(session, &intent, how).await
+}
+
+/// The secrets of a stack that hold something else than their files.
+async fn compared(session: &Session, read: &ReadStack, intent: &Deploy<'_>) -> Result<BTreeSet<String>, Failure> {
+    let (observed, _) = session.objects(&intent.wants()).await?;
+    let comparisons = intent.comparisons(&observed);
+    let asked: Vec<(String, Body)> = comparisons.iter().map(|c| (c.id.clone(), c.body.clone())).collect();
+    let differ = Apply::new(&session.spec, &session.fleet).payloads(&read.payloads).secrets_that_differ(&observed, &asked).await?;
+    Ok(comparisons.into_iter().filter(|c| differ.contains(&c.id)).map(|c| c.secret).collect())
 }
 
 /// A stack of a cluster file.

@@ -1,6 +1,7 @@
 //! `swarm volume` and `swarm image`: what the engines of all hosts keep for themselves.
 
 use super::apply::agree;
+use super::each::{CONCURRENCY, Failed, exit_code, gets_tasks, hosts, size, tell};
 use super::work::{Session, table};
 use crate::args::{Common, Format, LimitArgs};
 use crate::args_stores::{ImageCommand, VolumeCommand};
@@ -11,16 +12,12 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use swarm_core::ClusterSpec;
 use swarm_core::engine::{ContainerFacts, EngineError, ImageFacts, Kind, NoPayloads, Object, Payloads, Query, VolumeFacts};
 use swarm_core::fleet::{Fleet, FleetRead};
 use swarm_core::id::HostName;
-use swarm_core::observe::{NodeState, Observed};
-use swarm_core::spec::{Availability, HostSpec};
+use swarm_core::observe::Observed;
+use swarm_core::spec::HostSpec;
 use swarm_workload::{services_of_volume, unused_images, unused_volumes};
-
-/// How many engines pull or remove at the same time.
-const CONCURRENCY: usize = 16;
 
 /// What one engine keeps.
 struct Kept {
@@ -28,17 +25,6 @@ struct Kept {
     volumes: Vec<VolumeFacts>,
     images: Vec<ImageFacts>,
     containers: Vec<ContainerFacts>,
-}
-
-/// A host that could not be asked, or on which something failed.
-struct Failed {
-    host: HostName,
-    why: String,
-}
-
-fn hosts<'s>(spec: &'s ClusterSpec, limit: &LimitArgs) -> Result<Vec<&'s HostSpec>, Failure> {
-    let limit = source::limit(limit, spec)?;
-    Ok(spec.hosts().filter(|h| limit.as_ref().is_none_or(|l| l.contains(&h.name))).collect())
 }
 
 /// Asks every host at once.
@@ -69,23 +55,6 @@ async fn kept(session: &Session, hosts: &[&HostSpec], images: bool) -> (Vec<Kept
         }
     }
     (found, failed)
-}
-
-/// Names hosts that failed. What was asked for is not whole then.
-fn tell(failed: &[Failed]) -> u8 {
-    for one in failed {
-        output::note(&format!("{}: {}", one.host, one.why));
-    }
-    if failed.is_empty() { 0 } else { failure::NOT_CONVERGED }
-}
-
-/// The exit code of a change on several hosts.
-fn exit_code(failed: &[Failed], nothing_done: bool) -> u8 {
-    match (tell(failed), nothing_done) {
-        (0, _) => 0,
-        (_, true) => 1,
-        (_, false) => failure::PARTIAL,
-    }
 }
 
 async fn services(session: &Session) -> Result<(Observed, Vec<Object>), Failure> {
@@ -248,14 +217,6 @@ async fn volumes(common: &Common, limit: &LimitArgs, only: Option<&str>, format:
     Ok(tell(&failed))
 }
 
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_000_000 => format!("{} kB", bytes / 1_000),
-        1_000_000..1_000_000_000 => format!("{} MB", bytes / 1_000_000),
-        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 100_000_000),
-    }
-}
-
 fn name_of(image: &ImageFacts) -> &str {
     image.tags.first().or_else(|| image.digests.first()).map_or(image.id.as_str(), String::as_str)
 }
@@ -293,6 +254,9 @@ pub(super) async fn image(command: &ImageCommand, format: Format) -> Result<u8, 
             Ok(tell(&failed))
         }
         ImageCommand::Pull { common, limit, image } => pull(common, limit, image, format).await,
+        ImageCommand::Push { common, limit, input, image } => {
+            super::push::run(common, limit, input.as_deref(), image.as_deref(), format).await
+        }
         ImageCommand::Prune { common, limit, agree: how } => {
             let session = Session::open(common).await?;
             let (observed, services) = services(&session).await?;
@@ -308,11 +272,6 @@ pub(super) async fn image(command: &ImageCommand, format: Format) -> Result<u8, 
             prune(&session, &doomed, true, &failed, (how.dry_run, how.yes), format).await
         }
     }
-}
-
-fn gets_tasks(observed: &Observed, host: &HostName) -> bool {
-    let node = observed.hosts.get(host).and_then(|h| h.node.as_ref());
-    node.is_some_and(|node| node.state == NodeState::Ready && node.availability == Availability::Active)
 }
 
 /// On every node that may get tasks.

@@ -70,6 +70,8 @@ pub(super) struct How<'a> {
     pub(super) keys: Option<&'a dyn KeyKeeper>,
     /// Whether it holds the lock of the swarm meanwhile, and how long it waits for it.
     pub(super) locks: Option<Option<Duration>>,
+    /// As what it stands in the journal, where it holds no lock.
+    pub(super) journal: Option<String>,
     /// Only these hosts.
     pub(super) limit: Option<BTreeSet<HostName>>,
     pub(super) format: Format,
@@ -91,6 +93,7 @@ impl<'a> How<'a> {
             payloads: &NoPayloads,
             keys: None,
             locks: None,
+            journal: None,
             limit: None,
             format,
             idle: "nothing to do".into(),
@@ -142,6 +145,9 @@ pub(super) async fn carry_seen(session: &Session, intent: &dyn Intent, how: How<
         let again = unless_stopped(&stop, async { Ok(apply.plan_for(intent).await?) });
         let (lock, now, seen) = operator::still(lock, &plan, again).await?;
         (held, plan, observed) = (Some(lock), now, seen);
+    }
+    if let Some(why) = how.journal.as_ref().filter(|_| !idle) {
+        held = Some(operator::journal(&session.spec, &session.fleet, &observed, why));
     }
     let report = operator::during(held, &plan, &stop, apply.run_for(intent, &plan, &observed)).await;
     tell(how.command, &report, how.format, if idle { &how.idle } else { &how.done });

@@ -3,7 +3,7 @@
 use super::apply::{Apply, ApplyError};
 use super::inspect::CERTIFICATE_LIMIT;
 use crate::credential::token_root;
-use crate::engine::EngineError;
+use crate::engine::{Body, EngineError, Sealed};
 use crate::fleet::{Fleet, FleetRead};
 use crate::id::HostName;
 use crate::observe::{Certificate, HostState, Observed, certificate_from_pem};
@@ -12,7 +12,7 @@ use crate::secret::Secret;
 use crate::spec::Role;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl<F: Fleet> Apply<'_, F> {
     /// The token that lets an engine join the file's swarm with this role, with the address of the manager that gave it. It names the root
@@ -35,6 +35,29 @@ impl<F: Fleet> Apply<'_, F> {
         }
         let address = seen.node.as_ref().and_then(|n| n.manager.as_ref()).map(|m| m.address.clone()).unwrap_or_default();
         Ok((token, address))
+    }
+
+    /// Which secrets hold something else than what these bodies have, by the ids of the secrets: a manager is asked to compare ([`crate::engine::Objects::holds`]
+    /// of its engine). It is a call that changes nothing, and still none that a look makes.
+    ///
+    /// # Errors
+    /// [`ApplyError::Refused`] where no manager answers, or one does not compare.
+    pub async fn secrets_that_differ(&self, observed: &Observed, secrets: &[(String, Body)]) -> Result<BTreeSet<String>, ApplyError> {
+        if secrets.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let name = observed.answering_manager().ok_or_else(|| ApplyError::Refused(vec![Refusal::NoSwarm]))?;
+        let failed = |message: String| ApplyError::Refused(vec![Refusal::UnknownState { host: name.clone(), why: message }]);
+        let spec = self.spec.host(name).ok_or_else(|| ApplyError::Refused(vec![Refusal::NoSwarm]))?;
+        let engine = self.fleet.actor(spec).await.map_err(|e| failed(e.to_string()))?.engine;
+        let mut differ = BTreeSet::new();
+        for (id, body) in secrets {
+            let sealed = Sealed::new(body, self.payloads).map_err(|e| failed(e.to_string()))?;
+            if !engine.holds(id, &sealed).await.map_err(|e| failed(e.to_string()))? {
+                differ.insert(id.clone());
+            }
+        }
+        Ok(differ)
     }
 
     /// The certificate of every host of the file that is in a swarm, as it lies there.

@@ -87,24 +87,8 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
     /// Asks for the lock of the swarm that was observed, or of the host that makes one by this plan. Where no manager gives one, the run
     /// goes on without: `without` says why.
     pub async fn take(spec: &'a ClusterSpec, fleet: &'a F, observed: &Observed, plan: &Plan, by: Operator<'_>) -> Taken<'a, F> {
-        let mut hosts = match &observed.cluster {
-            ObservedCluster::One { live, .. } => live.clone(),
-            _ => Vec::new(),
-        };
-        let there = !hosts.is_empty();
-        hosts.extend(spec.managers().map(|m| m.name.clone()).filter(|name| !hosts.contains(name)).collect::<Vec<_>>());
-        let guard = Self {
-            spec,
-            fleet,
-            holder: by.holder.clone(),
-            hosts,
-            silent: Mutex::default(),
-            folder: None,
-            began: Instant::now(),
-            without: None,
-            taken_over: None,
-        };
-        if there {
+        let guard = Self::of(spec, fleet, observed, by.holder.clone());
+        if matches!(&observed.cluster, ObservedCluster::One { live, .. } if !live.is_empty()) {
             return guard.take_in_swarm(&by).await;
         }
         let init = plan.steps.iter().find(|s| matches!(s.action, Action::Init { .. })).and_then(|s| s.host.clone());
@@ -115,6 +99,22 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
             },
             None => guard.goes_without("no manager answers for the swarm".into()),
         }
+    }
+
+    /// No lock, for a run whose changes are safe beside those of others because each is made from the version that it saw: the run stands in
+    /// the journal all the same.
+    pub fn journal(spec: &'a ClusterSpec, fleet: &'a F, observed: &Observed, holder: Holder) -> Self {
+        Self { without: Some("the run needs none".into()), ..Self::of(spec, fleet, observed, holder) }
+    }
+
+    fn of(spec: &'a ClusterSpec, fleet: &'a F, observed: &Observed, holder: Holder) -> Self {
+        let mut hosts = match &observed.cluster {
+            ObservedCluster::One { live, .. } => live.clone(),
+            _ => Vec::new(),
+        };
+        hosts.extend(spec.managers().map(|m| m.name.clone()).filter(|name| !hosts.contains(name)).collect::<Vec<_>>());
+        let (silent, began) = (Mutex::default(), Instant::now());
+        Self { spec, fleet, holder, hosts, silent, folder: None, began, without: None, taken_over: None }
     }
 
     fn goes_without(mut self, why: String) -> Taken<'a, F> {
@@ -359,6 +359,7 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
                 break;
             }
         }
+        // Where there was none at first, one may have been made since.
         let lock = self.config(LOCK).await.map_err(|e| e.message)?;
         if let Some(lock) = lock.filter(|lock| judge(Some(lock), &self.holder.run) == Lock::Mine) {
             match self.ask(async |engine| engine.remove(Kind::Config, lock.id()).await).await {
@@ -389,7 +390,23 @@ fn entry(holder: &Holder, plan: &Plan, report: &Report, took: Duration) -> Entry
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     report.steps.iter().filter(|s| s.outcome.is_done()).for_each(|s| *counts.entry(s.verb.as_str()).or_default() += 1);
     let verbs: Vec<String> = counts.iter().map(|(verb, count)| format!("{count} {verb}")).collect();
+    let images = plan.steps.iter().filter(|step| report.steps.iter().any(|s| s.id == step.id && s.outcome.is_done())).filter_map(|step| {
+        let image = step.after.lines().find(|line| line.starts_with("Image: "))?;
+        let (object, _) = step.id.as_str().rsplit_once('/')?;
+        Some(format!("{object}: {image}"))
+    });
+    let images = images.collect();
     let Holder { who, from, why, since, .. } = holder.clone();
     let outcome = serde_json::to_value(report.ending).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
-    Entry { at: since, took: took.as_secs(), who, from, why, fingerprint: plan.fingerprint.clone(), verbs: verbs.join(", "), outcome }
+    Entry {
+        at: since,
+        took: took.as_secs(),
+        who,
+        from,
+        why,
+        fingerprint: plan.fingerprint.clone(),
+        verbs: verbs.join(", "),
+        images,
+        outcome,
+    }
 }

@@ -39,6 +39,8 @@ pub enum Reason {
     NoLeader,
     /// The version was not the newest.
     OutOfSequence,
+    /// Only labels of such an object can be changed, and more of it was to be.
+    OnlyLabels,
     /// The token is not, or no longer, valid.
     TokenRejected,
     /// The other side's CA is not the token's.
@@ -91,6 +93,7 @@ pub fn classify_answer(status: u16, message: &str, mutating: bool) -> (ErrorClas
         ("does not have a leader", in_doubt, Reason::NoLeader),
         ("more than half of the managers are online", in_doubt, Reason::NoLeader),
         ("update out of sequence", Conflict, Reason::OutOfSequence),
+        ("only updates to Labels are allowed", Refused, Reason::OnlyLabels),
         ("could not connect to prospective new cluster member", Refused, Reason::DialBack),
         ("remote CA does not match fingerprint", Conflict, Reason::ForeignCa),
         ("A valid join token is necessary", Conflict, Reason::TokenRejected),

@@ -126,6 +126,21 @@ pub trait Objects: ObjectsRead {
         none("changing an object")
     }
 
+    /// Whether a secret holds what the body has, with its name: what it holds can be read nowhere. An update from a version that no object
+    /// ever had is refused as out of sequence where the data is the same, and for the data where it is not (swarmkit
+    /// `manager/controlapi/secret.go`), so that nothing is changed either way.
+    async fn holds(&self, secret: &str, body: &Sealed) -> Result<bool, EngineError> {
+        match self.update(Kind::Secret, secret, 0, body, false).await {
+            Err(error) if error.reason == Reason::OutOfSequence => Ok(true),
+            Err(error) if error.reason == Reason::OnlyLabels => Ok(false),
+            Err(error) => Err(error),
+            Ok(()) => {
+                let message = "the engine took a version that no secret can have".to_owned();
+                Err(EngineError { doing: "comparing a secret", class: ErrorClass::Unknown, reason: Reason::Unreadable, message })
+            }
+        }
+    }
+
     /// Removes it. The engine refuses what is in use.
     async fn remove(&self, _kind: Kind, _id: &str) -> Result<(), EngineError> {
         none("removing an object")

@@ -67,6 +67,16 @@ pub trait StoresRead: Send + Sync {
         none("listing the images")
     }
 
+    /// The layers of each of its images, from the lowest on, by the digests of their unpacked contents.
+    async fn image_layers(&self) -> Result<Vec<Vec<String>>, EngineError> {
+        none("reading the layers of the images")
+    }
+
+    /// An image as an archive, as `docker save` writes it.
+    async fn save(&self, _image: &str) -> Result<ArchiveOut, EngineError> {
+        none("saving the image")
+    }
+
     /// Its containers, also those that do not run.
     async fn containers(&self) -> Result<Vec<ContainerFacts>, EngineError> {
         none("listing the containers")
@@ -94,6 +104,11 @@ pub trait Stores: StoresRead {
     /// Pulls an image, with a login to its registry where one is needed. It has ended when all of it is there.
     async fn pull(&self, _image: &str, _auth: Option<&Secret>) -> Result<(), EngineError> {
         none("pulling the image")
+    }
+
+    /// Loads images from an archive. Layers that the engine has already need not be in it. It has ended when all of it is there.
+    async fn load(&self, _archive: ArchiveIn) -> Result<(), EngineError> {
+        none("loading the image")
     }
 
     /// Unpacks an archive into a folder of a container. What is there under the same names is replaced.

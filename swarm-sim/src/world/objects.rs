@@ -279,6 +279,13 @@ impl State {
             return Said::No(words);
         }
         let Some(stored) = s.objects.stored.get_mut(&id) else { return Said::No(words::no_such_object(kind, &id)) };
+        // What else is to change is looked at before the version is.
+        let data = spec.get("Data").filter(|data| data.as_str().is_some_and(|d| !d.is_empty()));
+        if matches!(kind, Kind::Secret | Kind::Config)
+            && (text(&spec, "/Name") != stored.name || data.is_some_and(|data| Some(data) != stored.spec.get("Data")))
+        {
+            return Said::No(words::only_labels());
+        }
         if stored.version != version {
             return Said::No(words::out_of_sequence());
         }

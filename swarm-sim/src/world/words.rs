@@ -211,6 +211,11 @@ pub(crate) fn network_there(name: &str) -> Words {
     words(409, format!("network with name {name} already exists"))
 }
 
+/// Of a secret or a config.
+pub(crate) fn only_labels() -> Words {
+    words(400, "rpc error: code = InvalidArgument desc = only updates to Labels are allowed")
+}
+
 pub(crate) fn no_such_reference(kind: Kind, id: &str) -> Words {
     words(400, format!("rpc error: code = InvalidArgument desc = {kind} not found: {id}"))
 }

@@ -1,0 +1,53 @@
+//! What verbs share that do the same on the engine of each host.
+
+use crate::args::LimitArgs;
+use crate::failure::{self, Failure};
+use crate::{output, source};
+use swarm_core::ClusterSpec;
+use swarm_core::id::HostName;
+use swarm_core::observe::{NodeState, Observed};
+use swarm_core::spec::{Availability, HostSpec};
+
+/// How many engines pull or remove at the same time.
+pub(super) const CONCURRENCY: usize = 16;
+
+/// A host that could not be asked, or on which something failed.
+pub(super) struct Failed {
+    pub(super) host: HostName,
+    pub(super) why: String,
+}
+
+pub(super) fn hosts<'s>(spec: &'s ClusterSpec, limit: &LimitArgs) -> Result<Vec<&'s HostSpec>, Failure> {
+    let limit = source::limit(limit, spec)?;
+    Ok(spec.hosts().filter(|h| limit.as_ref().is_none_or(|l| l.contains(&h.name))).collect())
+}
+
+/// Names hosts that failed. What was asked for is not whole then.
+pub(super) fn tell(failed: &[Failed]) -> u8 {
+    for one in failed {
+        output::note(&format!("{}: {}", one.host, one.why));
+    }
+    if failed.is_empty() { 0 } else { failure::NOT_CONVERGED }
+}
+
+/// The exit code of a change on several hosts.
+pub(super) fn exit_code(failed: &[Failed], nothing_done: bool) -> u8 {
+    match (tell(failed), nothing_done) {
+        (0, _) => 0,
+        (_, true) => 1,
+        (_, false) => failure::PARTIAL,
+    }
+}
+
+pub(super) fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{} kB", bytes / 1_000),
+        1_000_000..1_000_000_000 => format!("{} MB", bytes / 1_000_000),
+        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes % 1_000_000_000 / 100_000_000),
+    }
+}
+
+pub(super) fn gets_tasks(observed: &Observed, host: &HostName) -> bool {
+    let node = observed.hosts.get(host).and_then(|h| h.node.as_ref());
+    node.is_some_and(|node| node.state == NodeState::Ready && node.availability == Availability::Active)
+}
