@@ -114,6 +114,9 @@ pub(crate) enum StackCommand {
         /// Do not wait for tasks.
         #[arg(short, long)]
         detach: bool,
+        /// How long it may take at most, for example 10m. Default: the file's `policy.timeout`.
+        #[arg(long, value_name = "DURATION", value_parser = crate::args::duration)]
+        timeout: Option<std::time::Duration>,
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,
@@ -443,4 +446,7 @@ pub(crate) struct ChangeHow {
     /// Do not wait for tasks.
     #[arg(short, long)]
     pub(crate) detach: bool,
+    /// How long it may take at most, for example 10m. Default: the file's `policy.timeout`.
+    #[arg(long, value_name = "DURATION", value_parser = crate::args::duration)]
+    pub(crate) timeout: Option<std::time::Duration>,
 }

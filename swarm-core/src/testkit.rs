@@ -93,6 +93,7 @@ pub(crate) fn node(name: &str, role: Role, state: NodeState, leader: bool) -> No
         engine_version: "20.10.24".into(),
         manager: (role == Role::Manager).then(|| ManagerFacts { leader, reachability, address: format!("{}:2377", address(name)) }),
         root: String::new(),
+        offers: Default::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use swarm_core::credential::{Part, root_digest, root_fingerprint, token_fingerprint};
 use swarm_core::id::{ClusterId, DaemonId, NodeId};
 use swarm_core::observe::{
-    ClusterFacts, EngineFacts, LocalState, LocalSwarm, ManagerFacts, NodeFacts, NodeState, Reachability, RemoteManager,
+    ClusterFacts, EngineFacts, LocalState, LocalSwarm, ManagerFacts, NodeFacts, NodeState, Offers, Reachability, RemoteManager,
 };
 use swarm_core::spec::{Availability, ExternalCa, InitSettings, Role, SwarmSettings};
 
@@ -67,6 +67,16 @@ pub(crate) fn node(node: Node) -> Result<NodeFacts, String> {
     let spec = node.spec.unwrap_or_default();
     let status = node.status.unwrap_or_default();
     let description = node.description.unwrap_or_default();
+    let (platform, resources) = (description.platform.unwrap_or_default(), description.resources.unwrap_or_default());
+    let engine = description.engine.unwrap_or_default();
+    let count = |number: Option<i64>| number.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    let offers = Offers {
+        os: platform.os.unwrap_or_default(),
+        architecture: platform.architecture.unwrap_or_default(),
+        nano_cpus: count(resources.nano_cpus),
+        memory: count(resources.memory_bytes),
+        labels: engine.labels.unwrap_or_default().into_iter().collect(),
+    };
     Ok(NodeFacts {
         id: NodeId::new(id),
         version: node.version.and_then(|v| v.index).unwrap_or(0),
@@ -90,7 +100,7 @@ pub(crate) fn node(node: Node) -> Result<NodeFacts, String> {
         },
         message: status.message.map(|m| crate::client::clean(&m)).unwrap_or_default(),
         address: status.addr.unwrap_or_default(),
-        engine_version: description.engine.and_then(|e| e.engine_version).unwrap_or_default(),
+        engine_version: engine.engine_version.unwrap_or_default(),
         manager: node.manager_status.map(|m| ManagerFacts {
             leader: m.leader.unwrap_or(false),
             reachability: match m.reachability {
@@ -101,6 +111,7 @@ pub(crate) fn node(node: Node) -> Result<NodeFacts, String> {
             address: m.addr.unwrap_or_default(),
         }),
         root: description.tls_info.and_then(|t| t.cert_issuer_public_key).map(|key| root_fingerprint(&key)).unwrap_or_default(),
+        offers,
     })
 }
 

@@ -7,6 +7,7 @@
 //!   Compose file ──swarm-compose──▶ Stack ──Deploy──▶ diff ──▶ Plan ──▶ steps ──▶ tasks run ──▶ verify
 //! ```
 
+mod addresses;
 mod capabilities;
 mod deploy;
 mod diff;
@@ -34,6 +35,7 @@ mod together;
 mod units;
 mod verify;
 
+pub use addresses::{Addresses, addresses};
 pub use capabilities::capabilities;
 pub use deploy::{Comparison, Deploy, DeployOptions, Resolve};
 pub use diff::{Change, differences, without_secrets};

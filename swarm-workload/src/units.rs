@@ -64,6 +64,12 @@ pub fn cpus(text: &str) -> Option<i64> {
     (whole >= 0).then(|| whole.checked_mul(1_000_000_000)?.checked_add(part)).flatten()
 }
 
+/// Billionths of processors as people write them, for example `2.5`.
+pub(crate) fn cpus_text(nanos: u64) -> String {
+    let text = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,6 +29,7 @@ mod kinds;
 mod logins;
 mod maintain;
 mod messages;
+mod networks;
 mod nodes;
 mod openssh;
 mod operators;

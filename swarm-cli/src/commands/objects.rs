@@ -12,7 +12,7 @@ use swarm_compose::FilePayloads;
 use swarm_core::engine::{Body, Kind, Object, Query};
 use swarm_core::observe::time;
 use swarm_core::operators::{JOURNAL, runs};
-use swarm_workload::{MakeObject, RemoveObjects};
+use swarm_workload::{MakeObject, RemoveObjects, addresses, without_secrets};
 
 /// Networks, secrets, configs.
 pub(super) async fn run(kind: Kind, command: &ObjectCommand, format: Format) -> Result<u8, Failure> {
@@ -45,10 +45,17 @@ pub(super) async fn run(kind: Kind, command: &ObjectCommand, format: Format) -> 
         }
         ObjectCommand::Inspect { common, name } => {
             let session = Session::open(common).await?;
-            let (_, lists) = session.objects(&[Query::all(kind)]).await?;
-            let found = lists.iter().flatten().find(|o| o.name() == name || o.id() == name);
+            let mut wants = vec![Query::all(kind)];
+            if kind == Kind::Network {
+                wants.extend([Query::all(Kind::Service), Query::all(Kind::Task)]);
+            }
+            let (_, lists) = session.objects(&wants).await?;
+            let found = lists.first().into_iter().flatten().find(|o| o.name() == name || o.id() == name);
             let found = found.ok_or_else(|| Failure::Other(format!("there is no {kind} {name}")))?;
-            print_object(&format!("{kind} inspect"), found, format);
+            match lists.as_slice() {
+                [_, services, tasks] => print_network(found, services, tasks, format),
+                _ => print_object(&format!("{kind} inspect"), found, format),
+            }
             Ok(0)
         }
         ObjectCommand::Create { common, name, data, label, driver, opt, subnet, attachable, internal } => {
@@ -93,6 +100,25 @@ pub(super) async fn remove(common: &Common, kind: Kind, names: &[String], yes: b
 fn pairs(flag: &str, texts: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     let pair = |text: &String| text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
     texts.iter().map(|text| pair(text).ok_or_else(|| Failure::Usage(format!("{flag} {text}: write KEY=VALUE")))).collect()
+}
+
+/// A network as its manager has it, and how many of its addresses are used.
+fn print_network(network: &Object, services: &[Object], tasks: &[Object], format: Format) {
+    // Networks of single nodes have addresses that no manager knows of.
+    let of_swarm = network.text("/Scope").as_deref() == Some("swarm");
+    let all = if of_swarm { addresses(network, services, tasks) } else { Vec::new() };
+    match format {
+        Format::Text => {
+            output::data(&serde_json::to_string_pretty(&without_secrets(network.value())).unwrap_or_default());
+            for a in &all {
+                output::note(&format!("{}: {} addresses used, {} free", a.subnet, a.used, a.free));
+            }
+        }
+        _ => {
+            let rows: Vec<_> = all.iter().map(|a| json!({ "subnet": a.subnet, "used": a.used, "free": a.free })).collect();
+            output::json("network inspect", &json!({ "object": without_secrets(network.value()), "addresses": rows }));
+        }
+    }
 }
 
 /// The runs of the journal, or those about one stack.

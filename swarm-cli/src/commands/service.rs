@@ -65,8 +65,13 @@ pub(super) async fn run(command: &ServiceCommand, format: Format) -> Result<u8, 
             let session = Session::open(common).await?;
             let intent = MakeService { spec: &session.spec, service, images, detach: how.detach };
             let done = if how.detach { format!("service {name} was handed to the engine") } else { format!("service {name} runs") };
-            let going =
-                How { dry_run: how.dry_run, payloads: &WithLogins(&NoPayloads, &logins), done, ..How::new("service create", format) };
+            let going = How {
+                dry_run: how.dry_run,
+                timeout: how.timeout,
+                payloads: &WithLogins(&NoPayloads, &logins),
+                done,
+                ..How::new("service create", format)
+            };
             carry(&session, &intent, going).await
         }
         ServiceCommand::Update { common, flags, force, how, image_how, service } => {
@@ -82,7 +87,12 @@ pub(super) async fn run(command: &ServiceCommand, format: Format) -> Result<u8, 
             let session = Session::open(common).await?;
             let edits = BTreeMap::from([(service.clone(), Edit::Flags { given, force: *force })]);
             let intent = EditServices { spec: &session.spec, edits, detach: how.detach, images };
-            let going = How { dry_run: how.dry_run, payloads: &WithLogins(&NoPayloads, &logins), ..How::new("service update", format) };
+            let going = How {
+                dry_run: how.dry_run,
+                timeout: how.timeout,
+                payloads: &WithLogins(&NoPayloads, &logins),
+                ..How::new("service update", format)
+            };
             carry(&session, &intent, going).await
         }
         ServiceCommand::Exec(args) => super::inside::exec(args).await,
@@ -176,7 +186,7 @@ async fn edit(
 ) -> Result<u8, Failure> {
     let session = Session::open(common).await?;
     let intent = EditServices { spec: &session.spec, edits, detach: how.detach, images: ImageOptions::default() };
-    carry(&session, &intent, How { dry_run: how.dry_run, ..How::new(command, format) }).await
+    carry(&session, &intent, How { dry_run: how.dry_run, timeout: how.timeout, ..How::new(command, format) }).await
 }
 
 /// Spreads tasks over the nodes that may have them.

@@ -28,15 +28,15 @@ const LIMIT: u64 = 8 << 20;
 
 pub(super) async fn run(command: &StackCommand, format: Format) -> Result<u8, Failure> {
     match command {
-        StackCommand::Deploy { common, compose, name, how, dry_run, detach, yes } => {
+        StackCommand::Deploy { common, compose, name, how, dry_run, detach, timeout, yes } => {
             let read = read(compose, name, Commands::Run)?;
             let session = Session::open(common).await?;
-            deploy(&session, &read, how, format, Going { dry_run: *dry_run, detach: *detach, yes: *yes }).await
+            deploy(&session, &read, how, format, Going { dry_run: *dry_run, detach: *detach, timeout: *timeout, yes: *yes }).await
         }
         StackCommand::Diff { common, compose, name, how } => {
             let read = read(compose, name, Commands::Run)?;
             let session = Session::open(common).await?;
-            deploy(&session, &read, how, format, Going { dry_run: true, detach: false, yes: false }).await
+            deploy(&session, &read, how, format, Going { dry_run: true, detach: false, timeout: None, yes: false }).await
         }
         StackCommand::Ls { common } => ls(&Session::open(common).await?, format).await,
         StackCommand::Ps { common, name, all, watch } => {
@@ -98,6 +98,7 @@ pub(super) fn resolve(how: ResolveImage) -> Resolve {
 struct Going {
     dry_run: bool,
     detach: bool,
+    timeout: Option<Duration>,
     yes: bool,
 }
 
@@ -135,6 +136,7 @@ async fn deploy(session: &Session, read: &ReadStack, how: &DeployHow, format: Fo
         question: Some(format!("Deploy stack `{}` as listed?", stack.name)),
         must_agree: false,
         yes: going.yes,
+        timeout: going.timeout,
         journal: Some(format!("stack deploy {}", stack.name)),
         asks: asks_about_a_secret,
         payloads: &WithLogins(&read.payloads, &logins),

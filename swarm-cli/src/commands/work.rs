@@ -72,6 +72,8 @@ pub(super) struct How<'a> {
     pub(super) locks: Option<Option<Duration>>,
     /// As what it stands in the journal, where it holds no lock.
     pub(super) journal: Option<String>,
+    /// How long it may take at most, where that is not what the file says.
+    pub(super) timeout: Option<Duration>,
     /// Only these hosts.
     pub(super) limit: Option<BTreeSet<HostName>>,
     pub(super) format: Format,
@@ -94,6 +96,7 @@ impl<'a> How<'a> {
             keys: None,
             locks: None,
             journal: None,
+            timeout: None,
             limit: None,
             format,
             idle: "nothing to do".into(),
@@ -118,7 +121,8 @@ pub(super) async fn carry_seen(session: &Session, intent: &dyn Intent, how: How<
         .stop(stop.clone())
         .families(Families(FAMILIES))
         .keys(how.keys.unwrap_or(session.keys.as_ref()))
-        .payloads(how.payloads);
+        .payloads(how.payloads)
+        .timeout(how.timeout.unwrap_or(session.spec.policy().timeout));
     let (mut plan, mut observed) = unless_stopped(&stop, async { Ok(apply.plan_for(intent).await?) }).await?;
     if how.format != Format::Json || how.dry_run {
         show(&plan, how.format);

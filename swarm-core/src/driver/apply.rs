@@ -62,6 +62,7 @@ pub struct Apply<'a, F: Fleet + ?Sized> {
     pub(super) stop: Stop,
     pub(super) families: Families<'a>,
     pub(super) payloads: &'a dyn Payloads,
+    timeout: Option<Duration>,
     /// When the last look began.
     pub(super) looked: Mutex<Option<Instant>>,
 }
@@ -78,6 +79,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
             stop: Stop::default(),
             families: Families::default(),
             payloads: &NoPayloads,
+            timeout: None,
             looked: Mutex::new(None),
         }
     }
@@ -123,6 +125,13 @@ impl<'a, F: Fleet> Apply<'a, F> {
     #[must_use]
     pub fn payloads(mut self, payloads: &'a dyn Payloads) -> Self {
         self.payloads = payloads;
+        self
+    }
+
+    /// How long a run may take, instead of what the policy says.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
         self
     }
 
@@ -299,7 +308,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
         if !changes.is_empty() {
             return Report::outdated(plan, changes);
         }
-        self.run_rounds(intent, plan, observed, Instant::now() + self.spec.policy().timeout).await
+        self.run_rounds(intent, plan, observed, Instant::now() + self.timeout.unwrap_or(self.spec.policy().timeout)).await
     }
 
     /// The intent of [`Apply::plan`], as the unlock key is kept now.

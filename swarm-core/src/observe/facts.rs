@@ -183,6 +183,23 @@ pub struct NodeFacts {
     pub manager: Option<ManagerFacts>,
     /// [`fingerprint`](crate::credential::root_fingerprint) of the root that its certificate is from; empty where it has not reported one.
     pub root: String,
+    /// What its engine offers.
+    pub offers: Offers,
+}
+
+/// What a node's engine offers to tasks, as it reported it; empty and 0 where it has not yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Offers {
+    /// Operating system, for example `linux`.
+    pub os: String,
+    /// Architecture in the kernel's words, for example `x86_64`.
+    pub architecture: String,
+    /// Processors, in billionths of one.
+    pub nano_cpus: u64,
+    /// Memory in bytes.
+    pub memory: u64,
+    /// Labels of the engine itself, from its configuration.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl NodeFacts {

@@ -12,7 +12,7 @@ pub use certificate::{Certificate, NodeIdentity, certificate_from_pem, date, exp
 pub use classify::{HostState, address_matches};
 pub use facts::{
     ClusterFacts, ClusterView, EngineFacts, HostReport, LocalState, LocalSwarm, MachineFacts, ManagerFacts, NodeFacts, NodeState,
-    Observation, ReachError, ReachErrorKind, Reachability, RemoteManager,
+    Observation, Offers, ReachError, ReachErrorKind, Reachability, RemoteManager,
 };
 pub use health::{cannot_answer, is_unhealthy, survives_without, unhealthy};
 pub use merge::{Basis, Contradiction, Observed, ObservedCluster, ObservedHost, merge};

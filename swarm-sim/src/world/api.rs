@@ -9,7 +9,8 @@ use std::time::Duration;
 use swarm_core::credential::{Part, root_fingerprint};
 use swarm_core::engine::{Force, InitRequest, Kind, NodeChange, SwarmChange};
 use swarm_core::observe::{
-    ClusterFacts, EngineFacts, LocalState, LocalSwarm, MachineFacts, ManagerFacts, NodeFacts, NodeState, Reachability, RemoteManager,
+    ClusterFacts, EngineFacts, LocalState, LocalSwarm, MachineFacts, ManagerFacts, NodeFacts, NodeState, Offers, Reachability,
+    RemoteManager,
 };
 use swarm_core::secret::Secret;
 use swarm_core::spec::{Availability, Role, SwarmSettings};
@@ -208,6 +209,13 @@ impl State {
             engine_version: if node.hostname.is_empty() { String::new() } else { node.engine.clone() },
             manager,
             root: root_fingerprint(&super::swarm::root(&swarm.id, node.root)),
+            offers: Offers {
+                os: "linux".into(),
+                architecture: "x86_64".into(),
+                nano_cpus: 2_000_000_000,
+                memory: 4 << 30,
+                ..Offers::default()
+            },
         }
     }
 
