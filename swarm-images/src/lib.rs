@@ -286,7 +286,7 @@ mod tests {
 
     const CONFIG: &[u8] = br#"{"architecture":"amd64","rootfs":{"type":"layers","diff_ids":["sha256:a","sha256:b","sha256:c"]}}"#;
 
-    fn saved() -> Vec<u8> {
+    pub(crate) fn saved() -> Vec<u8> {
         let manifest = br#"[{"Config":"./x.json","RepoTags":["app:1"],"Layers":["a/layer.tar","b/layer.tar","c/layer.tar"]}]"#;
         archive(&[
             Item::File("a/layer.tar", vec![1; 1500]),

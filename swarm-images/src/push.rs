@@ -3,7 +3,7 @@
 use crate::{ArchiveError, Image, ImageArchive};
 use futures_util::{StreamExt, stream};
 use std::io::{Read, Seek, Write};
-use swarm_core::engine::{ArchiveIn, Engine, EngineError};
+use swarm_core::engine::{ArchiveIn, EngineError, Stores};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -49,7 +49,7 @@ pub enum PushError {
 /// # Errors
 /// Why it is not there now.
 pub async fn push(
-    engine: &dyn Engine,
+    engine: &(impl Stores + ?Sized),
     archive: &ImageArchive,
     image: &Image,
     open: impl Fn() -> std::io::Result<Box<dyn Source>>,
@@ -83,7 +83,7 @@ pub async fn push(
 }
 
 /// Whether an engine has an image under all its names.
-async fn is_there(engine: &dyn Engine, image: &Image) -> Result<bool, EngineError> {
+async fn is_there(engine: &(impl Stores + ?Sized), image: &Image) -> Result<bool, EngineError> {
     let images = engine.images().await?;
     let found = images.iter().find(|there| there.id == image.id);
     Ok(found.is_some_and(|there| image.tags.iter().all(|tag| there.tags.contains(tag))))
@@ -124,5 +124,78 @@ impl Write for Pieces {
             return Ok(());
         }
         self.sender.blocking_send(piece).map_err(|_| std::io::Error::other("the engine reads no more"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::saved;
+    use async_trait::async_trait;
+    use std::io::Cursor;
+    use std::sync::Mutex;
+    use swarm_core::engine::{ErrorClass, ImageFacts, Reason, StoresRead};
+
+    /// An engine that has the lowest layer; each load, by how many layers it had.
+    #[derive(Default)]
+    struct Fake {
+        takes_parts: bool,
+        forgets: bool,
+        loads: Mutex<Vec<usize>>,
+        images: Mutex<Vec<ImageFacts>>,
+    }
+
+    #[async_trait]
+    impl StoresRead for Fake {
+        async fn images(&self) -> Result<Vec<ImageFacts>, EngineError> {
+            Ok(self.images.lock().unwrap().clone())
+        }
+
+        async fn image_layers(&self) -> Result<Vec<Vec<String>>, EngineError> {
+            Ok(vec![vec!["sha256:a".into()]])
+        }
+    }
+
+    #[async_trait]
+    impl Stores for Fake {
+        async fn load(&self, archive: ArchiveIn) -> Result<(), EngineError> {
+            let bytes = archive.concat().await;
+            let mut archive = tar::Archive::new(bytes.as_slice());
+            let entries = archive.entries().unwrap();
+            let layers = entries.filter(|e| e.as_ref().unwrap().path().unwrap().to_str().unwrap().starts_with("layer-")).count();
+            self.loads.lock().unwrap().push(layers);
+            if layers < 3 && !self.takes_parts {
+                let message = "content is missing".to_owned();
+                return Err(EngineError { doing: "loading the image", class: ErrorClass::Refused, reason: Reason::Other, message });
+            }
+            if !self.forgets {
+                let image = ImageArchive::read(Cursor::new(saved())).unwrap().images.remove(0);
+                let facts = ImageFacts { id: image.id, tags: image.tags, digests: Vec::new(), size: 1 };
+                self.images.lock().unwrap().push(facts);
+            }
+            Ok(())
+        }
+    }
+
+    async fn pushed(engine: &Fake) -> Result<Pushed, PushError> {
+        let archive = ImageArchive::read(Cursor::new(saved())).unwrap();
+        push(engine, &archive, &archive.images[0], || Ok(Box::new(Cursor::new(saved())))).await
+    }
+
+    #[tokio::test]
+    async fn what_an_engine_does_not_take_in_part_is_sent_whole() {
+        let engine = Fake { takes_parts: true, ..Fake::default() };
+        assert_eq!(pushed(&engine).await.unwrap(), Pushed { layers: 2, bytes: 1510, was_there: false });
+        assert_eq!(pushed(&engine).await.unwrap(), Pushed { layers: 0, bytes: 0, was_there: true });
+        assert_eq!(*engine.loads.lock().unwrap(), [2]);
+
+        let engine = Fake::default();
+        assert_eq!(pushed(&engine).await.unwrap(), Pushed { layers: 3, bytes: 3010, was_there: false });
+        assert_eq!(*engine.loads.lock().unwrap(), [2, 3]);
+
+        // One that takes all of it and does not have it then is no success.
+        let engine = Fake { takes_parts: true, forgets: true, ..Fake::default() };
+        assert!(matches!(pushed(&engine).await, Err(PushError::NotThere(name)) if name == "app:1"));
+        assert_eq!(*engine.loads.lock().unwrap(), [2, 3]);
     }
 }

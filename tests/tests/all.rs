@@ -41,6 +41,7 @@ mod recover;
 mod refusals;
 mod registries;
 mod replaced;
+mod rolling;
 mod rules;
 mod safety;
 mod servers;

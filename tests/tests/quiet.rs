@@ -1,7 +1,8 @@
 //! A node is drained and no service has fewer tasks for it: in the simulator, from every cut, and on real engines with a client that asks all
 //! the while.
 
-use crate::deploys::{Bed, Client, serving};
+use crate::deploys::Bed;
+use crate::rolling::{Client, serving};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;

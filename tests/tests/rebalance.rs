@@ -1,6 +1,7 @@
 //! Tasks are spread evenly: in the simulator, from every cut, and on real engines with a client that asks all the while.
 
-use crate::deploys::{Bed, Client, serving};
+use crate::deploys::Bed;
+use crate::rolling::{Client, serving};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_core::ClusterSpec;
 use swarm_core::engine::{Kind, NodeChange, Query};

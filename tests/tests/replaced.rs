@@ -1,6 +1,7 @@
 //! Managers that others replace, in one edit of the file, with what runs on the cluster.
 
-use crate::deploys::{Bed, Client};
+use crate::deploys::Bed;
+use crate::rolling::Client;
 use std::time::Duration;
 use swarm_tests::lab::eventually;
 

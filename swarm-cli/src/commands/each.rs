@@ -1,9 +1,14 @@
 //! What verbs share that do the same on the engine of each host.
 
-use crate::args::LimitArgs;
+use super::work::Session;
+use crate::args::{Format, LimitArgs};
 use crate::failure::{self, Failure};
 use crate::{output, source};
+use futures_util::stream::{self, StreamExt};
+use std::sync::Arc;
 use swarm_core::ClusterSpec;
+use swarm_core::engine::Engine;
+use swarm_core::fleet::Fleet;
 use swarm_core::id::HostName;
 use swarm_core::observe::{NodeState, Observed};
 use swarm_core::spec::{Availability, HostSpec};
@@ -47,7 +52,45 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
-pub(super) fn gets_tasks(observed: &Observed, host: &HostName) -> bool {
+fn gets_tasks(observed: &Observed, host: &HostName) -> bool {
     let node = observed.hosts.get(host).and_then(|h| h.node.as_ref());
     node.is_some_and(|node| node.state == NodeState::Ready && node.availability == Availability::Active)
+}
+
+/// Does the same on every node that may get tasks, some at once; those that may not are named. A line is printed for each that it was done on.
+pub(super) async fn on_nodes_with_tasks<T>(
+    session: &Session,
+    limit: &LimitArgs,
+    format: Format,
+    work: impl AsyncFn(Arc<dyn Engine>) -> Result<T, String>,
+    line: impl Fn(&T) -> String,
+) -> Result<(Vec<(HostName, T)>, Vec<Failed>), Failure> {
+    let (observed, _) = session.objects(&[]).await?;
+    let (able, away): (Vec<&HostSpec>, Vec<&HostSpec>) =
+        hosts(&session.spec, limit)?.into_iter().partition(|host| gets_tasks(&observed, &host.name));
+    for host in &away {
+        output::note(&format!("{}: left out, for it gets no tasks now", host.name));
+    }
+    let work = &work;
+    let one = |host: HostSpec| async move {
+        let done = match session.fleet.actor(&host).await {
+            Ok(actor) => work(actor.engine).await,
+            Err(error) => Err(error.message),
+        };
+        (host.name, done)
+    };
+    let mut ending = stream::iter(able.into_iter().cloned().map(one).collect::<Vec<_>>()).buffer_unordered(CONCURRENCY);
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    while let Some((host, result)) = ending.next().await {
+        match result {
+            Ok(what) => {
+                if format == Format::Text {
+                    output::data(&format!("{host}: {}", line(&what)));
+                }
+                done.push((host, what));
+            }
+            Err(why) => failed.push(Failed { host, why }),
+        }
+    }
+    Ok((done, failed))
 }

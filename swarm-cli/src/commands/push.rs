@@ -1,18 +1,18 @@
 //! `swarm image push`: an image from this machine to the nodes, without a registry.
 
-use super::each::{CONCURRENCY, Failed, exit_code, gets_tasks, hosts, size};
+use super::each::{exit_code, on_nodes_with_tasks, size};
 use super::work::Session;
 use crate::args::{Common, Format, LimitArgs};
 use crate::failure::Failure;
 use crate::output;
-use futures_util::stream::{self, StreamExt};
+use futures_util::StreamExt;
 use serde_json::json;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use swarm_core::fleet::Fleet;
+use std::sync::Arc;
+use swarm_core::engine::Engine;
 use swarm_core::id::HostName;
-use swarm_core::spec::HostSpec;
 use swarm_images::{Image, ImageArchive, Pushed, Source, push};
 
 /// Where the engine of this machine listens, if nothing else is said.
@@ -41,36 +41,11 @@ pub(super) async fn run(
     };
     // An engine saves what was asked for, whatever its names are.
     let image = chosen(&archive.what, name.filter(|_| !saved))?;
-    let (observed, _) = session.objects(&[]).await?;
-    let (able, away): (Vec<&HostSpec>, Vec<&HostSpec>) =
-        hosts(&session.spec, limit)?.into_iter().partition(|host| gets_tasks(&observed, &host.name));
-    for host in &away {
-        output::note(&format!("{}: left out, for it gets no tasks now", host.name));
-    }
-    let one = |host: &HostSpec| {
-        let (host, session, archive) = (host.clone(), &session, &archive);
-        async move {
-            let ask = async {
-                let engine = session.fleet.actor(&host).await.map_err(|e| e.message)?.engine;
-                let open = || File::open(&archive.path).map(|file| Box::new(file) as Box<dyn Source>);
-                push(engine.as_ref(), &archive.what, image, open).await.map_err(|e| e.to_string())
-            };
-            (host.name.clone(), ask.await)
-        }
+    let work = async |engine: Arc<dyn Engine>| {
+        let open = || File::open(&archive.path).map(|file| Box::new(file) as Box<dyn Source>);
+        push(engine.as_ref(), &archive.what, image, open).await.map_err(|e| e.to_string())
     };
-    let mut pushes = stream::iter(able.iter().map(|host| one(host)).collect::<Vec<_>>()).buffer_unordered(CONCURRENCY);
-    let (mut failed, mut done): (Vec<Failed>, Vec<(HostName, Pushed)>) = (Vec::new(), Vec::new());
-    while let Some((host, result)) = pushes.next().await {
-        match result {
-            Ok(pushed) => {
-                if format == Format::Text {
-                    output::data(&format!("{host}: {}", line(image, pushed)));
-                }
-                done.push((host, pushed));
-            }
-            Err(why) => failed.push(Failed { host, why }),
-        }
-    }
+    let (done, failed) = on_nodes_with_tasks(&session, limit, format, work, |pushed| line(image, *pushed)).await?;
     if format != Format::Text {
         let row = |(host, p): &(HostName, Pushed)| json!({ "host": host, "layers": p.layers, "bytes": p.bytes, "was_there": p.was_there });
         let rows: Vec<_> = done.iter().map(row).collect();

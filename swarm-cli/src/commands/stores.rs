@@ -1,7 +1,7 @@
 //! `swarm volume` and `swarm image`: what the engines of all hosts keep for themselves.
 
 use super::apply::agree;
-use super::each::{CONCURRENCY, Failed, exit_code, gets_tasks, hosts, size, tell};
+use super::each::{CONCURRENCY, Failed, exit_code, hosts, on_nodes_with_tasks, size, tell};
 use super::work::{Session, table};
 use crate::args::{Common, Format, LimitArgs};
 use crate::args_stores::{ImageCommand, VolumeCommand};
@@ -12,7 +12,8 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use swarm_core::engine::{ContainerFacts, EngineError, ImageFacts, Kind, NoPayloads, Object, Payloads, Query, VolumeFacts};
+use std::sync::Arc;
+use swarm_core::engine::{ContainerFacts, Engine, EngineError, ImageFacts, Kind, NoPayloads, Object, Payloads, Query, VolumeFacts};
 use swarm_core::fleet::{Fleet, FleetRead};
 use swarm_core::id::HostName;
 use swarm_core::observe::Observed;
@@ -282,35 +283,9 @@ async fn pull(common: &Common, limit: &LimitArgs, image: &str, format: Format) -
         None => None,
     };
     let session = Session::open(common).await?;
-    let (observed, _) = session.objects(&[]).await?;
-    let hosts = hosts(&session.spec, limit)?;
-    let (able, away): (Vec<&HostSpec>, Vec<&HostSpec>) = hosts.into_iter().partition(|host| gets_tasks(&observed, &host.name));
-    for host in &away {
-        output::note(&format!("{}: left out, for it gets no tasks now", host.name));
-    }
-    let one = |host: &HostSpec| {
-        let (host, auth, session) = (host.clone(), auth.clone(), &session);
-        async move {
-            let ask = async {
-                let engine = session.fleet.actor(&host).await.map_err(|e| e.message)?.engine;
-                engine.pull(image, auth.as_ref()).await.map_err(|e| e.to_string())
-            };
-            (host.name.clone(), ask.await)
-        }
-    };
-    let mut pulls = stream::iter(able.iter().map(|host| one(host)).collect::<Vec<_>>()).buffer_unordered(CONCURRENCY);
-    let (mut failed, mut done) = (Vec::new(), Vec::new());
-    while let Some((host, result)) = pulls.next().await {
-        match result {
-            Ok(()) => {
-                if format == Format::Text {
-                    output::data(&format!("{host}: {image} is there"));
-                }
-                done.push(host);
-            }
-            Err(why) => failed.push(Failed { host, why }),
-        }
-    }
+    let work = async |engine: Arc<dyn Engine>| engine.pull(image, auth.as_ref()).await.map_err(|e| e.to_string());
+    let (done, failed) = on_nodes_with_tasks(&session, limit, format, work, |()| format!("{image} is there")).await?;
+    let done: Vec<HostName> = done.into_iter().map(|(host, ())| host).collect();
     if format != Format::Text {
         output::json("image pull", &json!({ "image": image, "hosts": done, "failed": failed.len() }));
     }
