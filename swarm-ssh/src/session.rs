@@ -200,7 +200,7 @@ impl Session {
         let trust = trust_of(hop).map_err(|message| SshError::HostKey { hop: label(), message })?;
         let turn = shared.handshakes.acquire().await.map_err(|e| SshError::Connect { hop: label(), message: e.to_string() })?;
         let stream = dial(hop, through.as_deref()).await?;
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::new(Progress::new(&shared.clock));
         let config = Arc::new(config_for(&trust, hop)?);
         let keeper = Keeper { hop: hop.clone(), trust, progress: Arc::clone(&progress), shared: Arc::clone(shared) };
         let watched = Watched::new(stream, Arc::clone(&progress));
@@ -210,7 +210,7 @@ impl Session {
             log_in(&mut handle, hop, &shared.keys, &shared.clock, shared.person).await?;
             Ok::<_, Broken>(handle)
         };
-        let handle = match progress.in_time(&shared.clock, shake).await {
+        let handle = match progress.in_time(shake).await {
             Ok(Ok(handle)) => handle,
             Ok(Err(Broken::Ours(error))) => return Err(error),
             Ok(Err(Broken::Library(error))) => return Err(failed(hop, progress.stage(), error)),

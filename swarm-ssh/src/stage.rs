@@ -1,9 +1,10 @@
-//! How far a connection has come, and how long each stage of it may take. A question to a person stops the clock.
+//! How far a connection has come, and how long each stage of it may take. A question to a person stops the clock, and so does our own
+//! arithmetic: with groups of 8192 bits a key exchange costs this machine seconds, and more where many hosts are connected at once.
 
 use crate::auth::Ask;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -34,19 +35,40 @@ impl Stage {
 }
 
 /// What the stream, the handler and whoever waits know of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Progress {
     stage: AtomicU8,
     closed: AtomicBool,
     readers: Mutex<Vec<Waker>>,
     /// Bytes that came before the key was accepted.
     heard: AtomicUsize,
+    stops: Arc<Stops>,
+    /// Since bytes of the key exchange were taken, until more are asked for: the arithmetic is ours, and the host waits.
+    computing: Mutex<Option<Stop>>,
 }
 
 /// The most that a server may say before it has shown its key: a greeting of some lines, and one key exchange.
 const MOST_BEFORE_KEY: usize = 512 * 1024;
 
 impl Progress {
+    pub(crate) fn new(clock: &Clock) -> Self {
+        Self {
+            stage: AtomicU8::new(0),
+            closed: AtomicBool::new(false),
+            readers: Mutex::default(),
+            heard: AtomicUsize::new(0),
+            stops: Arc::clone(&clock.stops),
+            computing: Mutex::new(None),
+        }
+    }
+
+    fn compute(&self, computing: bool) {
+        let stop = computing.then(|| self.stops.stop());
+        if let Ok(mut current) = self.computing.lock() {
+            *current = stop;
+        }
+    }
+
     pub(crate) fn stage(&self) -> Stage {
         match self.stage.load(Ordering::SeqCst) {
             0 => Stage::Banner,
@@ -68,11 +90,11 @@ impl Progress {
     }
 
     /// Waits for work, as long as each stage of it is in time. `Err` is the stage that was not.
-    pub(crate) async fn in_time<T>(&self, clock: &Clock, work: impl Future<Output = T>) -> Result<T, Stage> {
+    pub(crate) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, Stage> {
         let mut work = std::pin::pin!(work);
         let mut stage = self.stage();
         let mut began = Instant::now();
-        let mut paused = clock.paused();
+        let mut stopped = self.stops.total();
         loop {
             tokio::select! {
                 biased;
@@ -80,10 +102,10 @@ impl Progress {
                 () = sleep(Duration::from_millis(50)) => {}
             }
             if self.stage() != stage {
-                (stage, began, paused) = (self.stage(), Instant::now(), clock.paused());
+                (stage, began, stopped) = (self.stage(), Instant::now(), self.stops.total());
             }
-            let spent = began.elapsed().saturating_sub(clock.paused().saturating_sub(paused));
-            if spent > stage.limit() && !clock.is_asking() {
+            let spent = began.elapsed().saturating_sub(self.stops.total().saturating_sub(stopped));
+            if spent > stage.limit() {
                 self.close();
                 return Err(stage);
             }
@@ -140,11 +162,13 @@ impl AsyncRead for Watched {
         if self.progress.closed.load(Ordering::SeqCst) {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "given up")));
         }
+        self.progress.compute(false);
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         if matches!(polled, Poll::Ready(Ok(()))) && self.progress.stage() < Stage::Login {
             let new = buf.filled().get(before..).unwrap_or_default().to_vec();
             self.watch(&new)?;
+            self.progress.compute(!new.is_empty() && self.progress.stage() == Stage::KeyExchange);
         }
         polled
     }
@@ -164,52 +188,137 @@ impl AsyncWrite for Watched {
     }
 }
 
-/// Asks a person one question at a time, and knows how long that took.
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.progress.compute(false);
+    }
+}
+
+/// When no deadline runs: the time in which one reason or more held it.
+#[derive(Debug, Default)]
+struct Stops(Mutex<Stopped>);
+
+#[derive(Debug, Default)]
+struct Stopped {
+    reasons: usize,
+    since: Option<Instant>,
+    before: Duration,
+}
+
+impl Stops {
+    fn stop(self: &Arc<Self>) -> Stop {
+        if let Ok(mut stopped) = self.0.lock() {
+            stopped.reasons += 1;
+            stopped.since.get_or_insert_with(Instant::now);
+        }
+        Stop(Arc::clone(self))
+    }
+
+    fn total(&self) -> Duration {
+        self.0.lock().map_or(Duration::ZERO, |stopped| stopped.before + stopped.since.map_or(Duration::ZERO, |since| since.elapsed()))
+    }
+}
+
+/// One reason for which no deadline runs, for as long as it lives.
+#[derive(Debug)]
+struct Stop(Arc<Stops>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        if let Ok(mut stopped) = self.0.0.lock() {
+            stopped.reasons = stopped.reasons.saturating_sub(1);
+            if stopped.reasons == 0
+                && let Some(since) = stopped.since.take()
+            {
+                stopped.before += since.elapsed();
+            }
+        }
+    }
+}
+
+/// Asks a person one question at a time, and stops the deadlines meanwhile.
 pub(crate) struct Clock {
     ask: Arc<dyn Ask>,
     turn: tokio::sync::Mutex<()>,
-    waiting: AtomicUsize,
-    paused: AtomicU64,
+    stops: Arc<Stops>,
 }
 
 impl Clock {
     pub(crate) fn new(ask: Arc<dyn Ask>) -> Self {
-        Self { ask, turn: tokio::sync::Mutex::new(()), waiting: AtomicUsize::new(0), paused: AtomicU64::new(0) }
+        Self { ask, turn: tokio::sync::Mutex::new(()), stops: Arc::default() }
     }
 
     /// Asks; nothing runs out meanwhile.
     pub(crate) async fn ask(&self, question: String) -> Option<Secret> {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        let began = Instant::now();
-        let answer = {
-            let _turn = self.turn.lock().await;
-            let ask = Arc::clone(&self.ask);
-            tokio::task::spawn_blocking(move || ask.ask(&question)).await.ok().flatten()
-        };
-        self.paused.fetch_add(began.elapsed().as_millis() as u64, Ordering::SeqCst);
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-        answer
+        let ask = Arc::clone(&self.ask);
+        self.while_asking(async { tokio::task::spawn_blocking(move || ask.ask(&question)).await.ok().flatten() }).await
     }
 
     /// Work in which a program asks by itself: no other question is open meanwhile, and no deadline passes.
     pub(crate) async fn while_asking<T>(&self, work: impl Future<Output = T>) -> T {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        let began = Instant::now();
-        let done = {
-            let _turn = self.turn.lock().await;
-            work.await
+        let _stop = self.stops.stop();
+        let _turn = self.turn.lock().await;
+        work.await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NoPrompt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// A key exchange of which `ours` is our arithmetic, `theirs` until the host says the next thing, and a login where it says nothing.
+    async fn exchange(ours: Duration, theirs: Duration, login: bool) -> Result<(), Stage> {
+        let clock = Clock::new(Arc::new(NoPrompt));
+        let progress = Arc::new(Progress::new(&clock));
+        let (near, mut far) = tokio::io::duplex(1024);
+        let mut watched = Watched::new(Box::new(near), Arc::clone(&progress));
+        let host = async {
+            far.write_all(b"SSH-2.0-x\r\n").await.unwrap();
+            sleep(theirs).await;
+            far.write_all(b"key").await.unwrap();
+            if login {
+                std::future::pending::<()>().await;
+            }
         };
-        self.paused.fetch_add(began.elapsed().as_millis() as u64, Ordering::SeqCst);
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
-        done
+        let us = async {
+            let mut bytes = [0; 64];
+            assert_eq!(watched.read(&mut bytes).await.unwrap(), 11);
+            assert_eq!(progress.stage(), Stage::KeyExchange);
+            sleep(ours).await;
+            assert_eq!(watched.read(&mut bytes).await.unwrap(), 3);
+            progress.reach(Stage::Login);
+            if login {
+                let _ = watched.read(&mut bytes).await;
+            }
+        };
+        let ended = progress.in_time(async { tokio::join!(host, us) });
+        tokio::time::timeout(Duration::from_secs(600), ended).await.unwrap().map(|_| ())
     }
 
-    /// Whether someone is being asked.
-    pub(crate) fn is_asking(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst) > 0
+    #[tokio::test(start_paused = true)]
+    async fn our_own_arithmetic_is_not_the_hosts_time() {
+        let seconds = Duration::from_secs;
+        assert_eq!(exchange(seconds(60), seconds(65), false).await, Ok(()));
+        assert_eq!(exchange(seconds(1), seconds(9), false).await, Ok(()));
+        assert_eq!(exchange(seconds(1), seconds(12), false).await, Err(Stage::KeyExchange));
+        assert_eq!(exchange(seconds(60), seconds(72), false).await, Err(Stage::KeyExchange));
+        assert_eq!(exchange(seconds(1), seconds(2), true).await, Err(Stage::Login));
     }
 
-    fn paused(&self) -> Duration {
-        Duration::from_millis(self.paused.load(Ordering::SeqCst))
+    #[tokio::test(start_paused = true)]
+    async fn two_reasons_at_once_stop_the_clock_once() {
+        let stops = Arc::new(Stops::default());
+        let first = stops.stop();
+        sleep(Duration::from_secs(2)).await;
+        let second = stops.stop();
+        sleep(Duration::from_secs(3)).await;
+        drop(first);
+        sleep(Duration::from_secs(4)).await;
+        assert_eq!(stops.total(), Duration::from_secs(9));
+        drop(second);
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(stops.total(), Duration::from_secs(9));
     }
 }
