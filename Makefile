@@ -34,10 +34,10 @@ test-all: units
 	scripts/stories pr
 	scripts/stories full
 
+# Always the whole workspace: another choice of packages has other features, and everything would be built once more.
 units: setup
 	$(CARGO) build --locked --workspace --all-targets
-	$(CARGO) test --locked --workspace --all-targets --exclude swarm-tests
-	$(CARGO) test --locked --package swarm-tests --lib --bins
+	$(CARGO) test --locked --workspace --lib --bins --examples
 	$(CARGO) test --locked --workspace --doc
 	fuzz/run 5
 
