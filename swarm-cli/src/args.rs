@@ -225,6 +225,17 @@ pub(crate) struct ForceArgs {
     /// Remove nodes that are down and that the file does not name.
     #[arg(long)]
     pub(crate) prune: bool,
+    /// Where there is no swarm, make it on this manager, also if other managers of the file cannot be asked whether they are in one. Each of
+    /// them is named; if one of them is in the swarm of this file, there are two of it afterwards.
+    #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub(crate) init_on: Option<String>,
+}
+
+impl ForceArgs {
+    /// Whether any of them was given.
+    pub(crate) fn is_any(&self) -> bool {
+        !self.force_leave.is_empty() || self.prune || self.init_on.is_some()
+    }
 }
 
 #[derive(Debug, Args)]

@@ -65,7 +65,7 @@ pub(crate) fn logins(images: &BTreeSet<&str>, needed: bool) -> Result<Logins, Fa
             continue;
         }
         if !found.by_name.contains_key(&name) {
-            match get_credential(registry) {
+            match credential(registry) {
                 Ok(credential) => drop(found.by_name.insert(name.clone(), header(registry, credential))),
                 Err(Wrong::NoCredentialConfigured | Wrong::ConfigNotFound) => {
                     failed.insert(registry);
@@ -87,6 +87,21 @@ pub(crate) fn logins(images: &BTreeSet<&str>, needed: bool) -> Result<Logins, Fa
     Ok(found)
 }
 
+/// How often a helper is asked again.
+const TRIES: usize = 5;
+
+/// A helper that ends before it was asked breaks the pipe, which looks as if it could not be run: it is asked again, for what it says.
+fn credential(registry: &str) -> Result<DockerCredential, Wrong> {
+    let mut found = get_credential(registry);
+    for _ in 0..TRIES {
+        if !matches!(found, Err(Wrong::HelperCommunicationError)) {
+            break;
+        }
+        found = get_credential(registry);
+    }
+    found
+}
+
 /// `X-Registry-Auth`, as moby `api/types/registry` has it.
 fn header(registry: &str, credential: DockerCredential) -> Secret {
     let login = match credential {
@@ -102,7 +117,7 @@ fn header(registry: &str, credential: DockerCredential) -> Secret {
 fn why(wrong: &Wrong) -> String {
     match wrong {
         Wrong::HelperFailure { helper, stderr, .. } => format!("{helper} failed: {}", clean(stderr.trim(), 300)),
-        Wrong::HelperCommunicationError => "its credential helper could not be run; is docker-credential-… installed?".into(),
+        Wrong::HelperCommunicationError => "its credential helper could not be run or asked; is docker-credential-… installed?".into(),
         Wrong::MalformedHelperResponse => "its credential helper gave an answer that cannot be read".into(),
         Wrong::CredentialDecodingError | Wrong::CredentialMismatchError => "its `auth` in the docker configuration cannot be read".into(),
         Wrong::ConfigReadError => "the docker configuration cannot be read".into(),

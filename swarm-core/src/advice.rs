@@ -19,6 +19,11 @@ pub enum Advice {
         /// The swarm's managers, as its own nodes know them: `ADDRESS:PORT`.
         managers: Vec<String>,
     },
+    /// Make the swarm on one manager, though others cannot be asked whether they are in it.
+    InitOn {
+        /// The manager.
+        host: HostName,
+    },
     /// Enter the unlock key on locked managers.
     Unlock {
         /// The managers.
@@ -94,6 +99,9 @@ impl fmt::Display for Advice {
             Self::KeepAManager { managers } => {
                 let managers = if managers.is_empty() { "its managers".to_owned() } else { managers.join(", ") };
                 write!(f, "keep one of its managers ({managers}) in the file until the new ones are in")
+            }
+            Self::InitOn { host } => {
+                write!(f, "if none of them is in this cluster's swarm, `swarm apply --init-on {host}` makes it without them")
             }
             Self::Unlock { hosts, key_file } => {
                 let key = key_file

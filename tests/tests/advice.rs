@@ -16,10 +16,9 @@ use swarm_sim::{Incident, World};
 use swarm_tests::sim::{Drawer, THREE, cluster, one_more, spec};
 
 /// What a run of the tool says, whether it refuses, leaves hosts out, or fails, and whether all is well.
-async fn said(world: &World, wanted: &ClusterSpec, keys: &Drawer, forced: &[&str]) -> (String, bool) {
+async fn said(world: &World, wanted: &ClusterSpec, keys: &Drawer, options: PlanOptions) -> (String, bool) {
     let fleet = world.fleet("me");
-    let force_leave = forced.iter().map(|h| (*h).into()).collect();
-    let apply = Apply::new(wanted, &fleet).keys(keys).progress(&NoProgress).options(PlanOptions { force_leave, ..PlanOptions::default() });
+    let apply = Apply::new(wanted, &fleet).keys(keys).progress(&NoProgress).options(options);
     match apply.plan().await {
         Err(error @ ApplyError::Refused(_)) => (error.to_string(), false),
         Err(error) => panic!("{error}"),
@@ -40,12 +39,13 @@ async fn works(
     follow: impl AsyncFnOnce(&World),
 ) {
     let keys = Drawer::default();
-    let (text, well) = said(world, wanted, &keys, &[]).await;
+    let (text, well) = said(world, wanted, &keys, PlanOptions::default()).await;
     assert!(!well && text.contains(&advice.to_string()), "{advice:?} is not in:\n{text}");
     follow(world).await;
     let mut last = String::new();
     for _ in 0..4 {
-        let (text, well) = said(world, after.unwrap_or(wanted), &keys, forced).await;
+        let options = PlanOptions { force_leave: forced.iter().map(|h| (*h).into()).collect(), ..PlanOptions::default() };
+        let (text, well) = said(world, after.unwrap_or(wanted), &keys, options).await;
         if well {
             assert_eq!(world.differs_from(after.unwrap_or(wanted)), Vec::<String>::new(), "{advice:?}");
             return;
@@ -103,6 +103,19 @@ async fn try_out(advice: &Advice) {
                 "name: c\nhosts:\n  m1: { address: 10.0.0.1, role: manager }\n  m2: { address: 10.0.0.2, role: manager }\n  w1: { address: 10.0.0.4, role: worker }\n",
             );
             works(&world, &replaced, advice.clone(), &[], Some(&kept), none).await;
+        }
+        Advice::InitOn { host } => {
+            let others = ["m2", "m3"];
+            others.iter().for_each(|h| assert!(world.cause(&Incident::PowerCut((*h).into()))));
+            let wanted = spec(THREE);
+            let alone = async |world: &World| {
+                let options = PlanOptions { init_on: Some(host.clone()), ..PlanOptions::default() };
+                let (text, _) = said(world, &wanted, &Drawer::default(), options).await;
+                assert_eq!(engine(world, host.as_str()).nodes().await.unwrap().len(), 3, "{text}");
+                assert!(text.contains("m2, m3 cannot be asked") && text.contains("there may be a second swarm"), "{text}");
+                others.iter().for_each(|h| assert!(world.cause(&Incident::PowerOn((*h).into()))));
+            };
+            works(&world, &wanted, advice.clone(), &[], None, alone).await;
         }
         Advice::Unlock { hosts, .. } => {
             let wanted = three(&world).await;
@@ -177,12 +190,12 @@ async fn try_out(advice: &Advice) {
                 assert_eq!(apply.run_for(&recover, &plan, &observed).await.ending, Ending::Converged);
             };
             let keys = Drawer::default();
-            let (text, _) = said(&world, &wanted, &keys, &[]).await;
+            let (text, _) = said(&world, &wanted, &keys, PlanOptions::default()).await;
             assert!(text.contains(&advice.to_string()), "{text}");
             force(&world).await;
             tokio::time::sleep(Duration::from_secs(30)).await;
             // The others join it again, and all is as the file says.
-            let (text, well) = said(&world, &wanted, &keys, &[]).await;
+            let (text, well) = said(&world, &wanted, &keys, PlanOptions::default()).await;
             assert!(well, "{text}");
         }
         Advice::DestroyByForce => {
@@ -272,6 +285,7 @@ fn every_advice_works_when_it_is_followed() {
     let all = [
         Advice::ForceLeave { host: "w2".into() },
         Advice::KeepAManager { managers: vec!["10.0.0.1:2377".into()] },
+        Advice::InitOn { host: "m1".into() },
         Advice::Unlock { hosts: vec!["m1".into(), "m2".into(), "m3".into()], key_file: None },
         Advice::BringBack { hosts: vec!["m3".into()] },
         Advice::RemoveManager { node: "x".into() },

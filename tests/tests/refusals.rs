@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use swarm_core::ApplyError;
 use swarm_core::plan::Refusal;
+use swarm_tests::cli;
 use swarm_tests::lab::{TestLab, apply, converge, eventually, plan};
 use swarm_tests::proxy::{ENGINE, Proxy, Record};
 
@@ -85,10 +86,36 @@ async fn no_swarm_is_made_while_a_declared_manager_is_in_doubt() {
     lab.docker("m1", &["swarm", "leave", "--force"]);
     let found = refusals(apply(&file).await.unwrap_err());
     match &found[..] {
-        [Refusal::InitInDoubt { doubts }] => assert_eq!(doubts.iter().map(|(h, _)| h.as_str()).collect::<Vec<_>>(), ["m2", "m3"]),
+        [Refusal::InitInDoubt { doubts, .. }] => assert_eq!(doubts.iter().map(|(h, _)| h.as_str()).collect::<Vec<_>>(), ["m2", "m3"]),
         other => panic!("{other:?}"),
     }
     assert_eq!(lab.docker("m1", &["info", "--format", "{{.Swarm.LocalNodeState}}"]).trim(), "inactive");
+}
+
+/// `--init-on`: two of three machines are not there yet, and the operator knows that they are in no swarm.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swarm_is_made_beside_silent_managers_where_the_operator_says_so() {
+    let lab = TestLab::up(3, 1);
+    let path = lab.file(&lab.text(&lab.all("")));
+    let swarm = |args: &[&str]| cli::run(&[args, &["-f", path.to_str().unwrap()]].concat());
+    for host in ["m2", "m3"] {
+        lab.host(host).kill(true).unwrap();
+    }
+    let without = swarm(&["apply", "--yes"]);
+    assert!(without.code == 1 && without.err.contains("swarm apply --init-on m1"), "{without:?}");
+    let worker = swarm(&["apply", "--yes", "--init-on", "w1"]);
+    assert!(worker.code == 1 && worker.err.contains("w1: it is no manager in the file"), "{worker:?}");
+    let asked = swarm(&["apply", "--init-on", "m1"]);
+    assert!(asked.code == 1 && asked.out.contains("m2, m3 cannot be asked"), "no terminal to ask on: {asked:?}");
+    assert_eq!(lab.docker("m1", &["info", "--format", "{{.Swarm.LocalNodeState}}"]).trim(), "inactive");
+    let made = swarm(&["apply", "--yes", "--init-on", "m1"]);
+    assert_eq!((made.code, lab.docker("m1", &["node", "ls", "-q"]).lines().count()), (4, 2), "{made:?}");
+    for host in ["m2", "m3"] {
+        lab.host(host).start().unwrap();
+    }
+    // It is there now: the flag means nothing, and nothing is made again.
+    let rest = swarm(&["apply", "--yes", "--init-on", "m1"]);
+    assert_eq!((rest.code, lab.docker("m1", &["node", "ls", "-q"]).lines().count()), (0, 4), "{rest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -339,6 +339,30 @@ async fn part_of<F: Fleet>(wanted: &ClusterSpec, fleet: &F, options: PlanOptions
 }
 
 /// L3, broken: of two at once, one whose every worker fails, and whose failure is not the other's.
+/// I1 again: a swarm that is made beside managers that cannot be asked is made where the operator said, and nowhere else.
+#[test]
+fn a_swarm_beside_silent_managers_is_made_only_where_it_was_allowed() {
+    let rules = |chosen: &str| {
+        swarm_sim::run(async {
+            let wanted = spec(THREE);
+            let world = World::of(&wanted, 7);
+            world.cause(&Incident::PowerCut("m2".into()));
+            world.watch("me", &wanted, swarm_sim::Purpose::Apply, &[]);
+            world.allow_init_on("me", "m1");
+            let (fleet, keys) = (world.fleet("me"), Drawer::default());
+            let options = PlanOptions { init_on: Some(chosen.into()), ..PlanOptions::default() };
+            let apply = Apply::new(&wanted, &fleet).options(options).keys(&keys);
+            let (plan, observed) = apply.plan().await.unwrap();
+            world.shown("me", &plan);
+            let report = apply.run(&plan, &observed).await;
+            assert_eq!(report.ending, Ending::Partial, "m2 is left out: {report:?}");
+            world.violations().iter().map(|v| v.rule).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(rules("m1"), Vec::<&str>::new());
+    assert_eq!(rules("m3"), ["I1"]);
+}
+
 #[test]
 fn of_two_operators_a_broken_one_is_told_from_the_other() {
     swarm_sim::run(async {

@@ -19,7 +19,7 @@ use swarm_core::family::Families;
 use swarm_core::id::HostName;
 use swarm_core::intent::Intent;
 use swarm_core::observe::Observed;
-use swarm_core::plan::{Plan, PlanOptions, PlanPurpose, render_text};
+use swarm_core::plan::{Plan, PlanOptions, PlanPurpose, Risk, render_text};
 use swarm_core::report::{Ending, Report};
 use swarm_core::verify::{verify, verify_key};
 use swarm_core::{Apply, ClusterSpec, Stop};
@@ -33,6 +33,7 @@ fn options(limit: &LimitArgs, force: &ForceArgs, spec: &ClusterSpec) -> Result<P
         force_leave: source::named(&force.force_leave, spec, "--force-leave")?,
         limit: source::limit(limit, spec)?,
         prune: force.prune,
+        init_on: source::named(force.init_on.as_slice(), spec, "--init-on")?.into_iter().next(),
         ..PlanOptions::default()
     })
 }
@@ -143,12 +144,14 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
     let given = options(&args.limit, &args.force, &spec)?;
     // A saved plan is carried out with the options it was made with.
     let options = match &saved {
-        Some(_) if !args.limit.limit.is_empty() || !args.force.force_leave.is_empty() || args.force.prune => {
+        Some(_) if !args.limit.limit.is_empty() || args.force.is_any() => {
             return Err(Failure::Usage(
-                "a saved plan keeps its own options; --limit, --force-leave and --prune are given to `swarm plan`".into(),
+                "a saved plan keeps its own options; --limit, --force-leave, --prune and --init-on are given to `swarm plan`".into(),
             ));
         }
-        Some(plan) => PlanOptions { force_leave: plan.force_leave.clone(), limit: plan.limit.clone(), ..given },
+        Some(plan) => {
+            PlanOptions { force_leave: plan.force_leave.clone(), limit: plan.limit.clone(), init_on: plan.init_on.clone(), ..given }
+        }
         None => given,
     };
     // What a saved plan is for was decided when it was made.
@@ -266,7 +269,10 @@ fn question(plan: &Plan) -> String {
         }
         PlanPurpose::Converge | PlanPurpose::Work | PlanPurpose::Remove | PlanPurpose::Recover => {
             let s = if plan.steps.len() == 1 { "" } else { "s" };
-            format!("Do {} step{s} on cluster `{}`?", plan.steps.len(), plan.cluster)
+            // A second swarm beside one that cannot be seen is what could be regretted.
+            let risky = plan.steps.iter().find(|s| s.risk == Risk::Swarm);
+            let anyway = risky.map_or(String::new(), |s| format!("{}: {}. ", s.id, s.because));
+            format!("{anyway}Do {} step{s} on cluster `{}`?", plan.steps.len(), plan.cluster)
         }
     }
 }

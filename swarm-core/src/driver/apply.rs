@@ -241,7 +241,8 @@ impl<'a, F: Fleet> Apply<'a, F> {
         let observed = self.observe_objects(wants).await;
         let now = observed.basis();
         let mut changes = plan.basis.differences(&now);
-        if plan.force_leave != self.options.force_leave || plan.limit != self.options.limit {
+        let of = &self.options;
+        if plan.force_leave != of.force_leave || plan.limit != of.limit || plan.init_on != of.init_on {
             changes.push("  the options: a saved plan is carried out with those it was made with".into());
         }
         match crate::plan::fingerprint(self.spec, &now) {

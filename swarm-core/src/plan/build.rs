@@ -1,17 +1,16 @@
 //! From what is wanted and what is there to a plan, or to the reasons why not. Synchronous, total, deterministic.
 
-use super::doubts::{disk_too_full, gone_managers, rotation};
+use super::doubts::rotation;
 use super::raft::Raft;
 use super::refusal::Refusal;
 use super::{Action, Blocked, Envelope, PLAN_VERSION, Plan, PlanPurpose, Risk, Step, fingerprint, order};
 use crate::addr::AddressSelector;
 use crate::advice::Advice;
-use crate::condition::Condition;
-use crate::engine::{InitRequest, SwarmChange};
+use crate::engine::SwarmChange;
 use crate::id::{HostName, StepId};
 use crate::observe::{ClusterView, HostState, NodeFacts, Observed, ObservedCluster, ObservedHost, cannot_answer};
 use crate::quorum;
-use crate::spec::{Availability, ClusterSpec, HostSpec, NAME_LABEL, Role, SwarmSettings};
+use crate::spec::{ClusterSpec, HostSpec, NAME_LABEL, Role, SwarmSettings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -24,6 +23,8 @@ pub struct PlanOptions {
     pub prune: bool,
     /// Hosts to work on; `None` is all.
     pub limit: Option<BTreeSet<HostName>>,
+    /// The manager that makes the swarm, where there is none, although other declared managers cannot be asked whether they are in one.
+    pub init_on: Option<HostName>,
     /// The fingerprint of the unlock key that is stored already.
     pub stored_key: Option<String>,
     /// Why an unlock key could not be stored; `None` where it can.
@@ -83,6 +84,7 @@ impl<'a> Builder<'a> {
             purpose: PlanPurpose::Converge,
             force_leave: self.options.force_leave.clone(),
             limit: self.options.limit.clone(),
+            init_on: self.options.init_on.clone(),
             cluster: self.spec.name().to_owned(),
             swarm: self.observed.view().map(|v| v.cluster.id.clone()),
             fingerprint: fingerprint(self.spec, &basis).unwrap_or_default(),
@@ -129,101 +131,6 @@ impl<'a> Builder<'a> {
 
     pub(super) fn hosts(&self) -> Vec<(&'a HostSpec, &'a ObservedHost)> {
         self.spec.hosts().filter(|h| self.chosen(&h.name)).filter_map(|h| Some((h, self.observed.hosts.get(&h.name)?))).collect()
-    }
-
-    /// No swarm was found: make one, if nothing speaks against it.
-    fn bootstrap(&mut self) {
-        let mut doubts = Vec::new();
-        let mut locked = Vec::new();
-        // While a declared manager, or one that was, is not proven to be in no swarm, a swarm that a host is in may be the one of this file.
-        let settled = self.spec.hosts().filter(|h| h.role == Role::Manager || h.absent).all(|m| {
-            let state = self.observed.hosts.get(&m.name).map(|h| &h.state);
-            matches!(state, Some(HostState::Standalone | HostState::ForeignSwarm { .. })) || self.options.force_leave.contains(&m.name)
-        });
-        for host in self.spec.hosts() {
-            let Some(seen) = self.observed.hosts.get(&host.name) else {
-                doubts.push((host.name.clone(), "it was not looked at".into()));
-                continue;
-            };
-            let forced = self.options.force_leave.contains(&host.name);
-            match (&seen.state, host.role) {
-                (HostState::Standalone, _) => {}
-                (HostState::ForeignSwarm { .. } | HostState::Broken { .. } | HostState::Joining, _) if forced => {}
-                // It may lead the swarm of this file: only what is known to be elsewhere is left alone.
-                (HostState::ForeignSwarm { .. }, _) if settled && host.absent => {}
-                (HostState::ForeignSwarm { cluster, role: Role::Worker, running, managers }, _) if settled => {
-                    let (gone, managers) = gone_managers(self.spec, self.observed, managers);
-                    let (host, swarm) = (host.name.clone(), cluster.clone());
-                    self.refusals.push(Refusal::ManagersElsewhere { host, swarm, managers, gone, running: *running });
-                }
-                (HostState::ForeignSwarm { cluster, role, running, .. }, _) if settled => self.refusals.push(Refusal::ForeignSwarm {
-                    host: host.name.clone(),
-                    ours: None,
-                    theirs: cluster.clone(),
-                    role: *role,
-                    running: *running,
-                }),
-                (HostState::Locked { .. }, role) if role == Role::Manager || host.absent => locked.push(host.name.clone()),
-                (HostState::Unreachable { .. } | HostState::NoEngine { .. } | HostState::EngineDown { .. }, Role::Worker)
-                    if !host.absent => {}
-                (state, _) => {
-                    let detail = state.detail().map_or(String::new(), |d| format!(": {d}"));
-                    let perhaps = match state {
-                        HostState::ForeignSwarm { .. } => "; it may be the one of this file, of which no manager answers",
-                        _ => "",
-                    };
-                    doubts.push((host.name.clone(), format!("{}{detail}{perhaps}", state.word())));
-                }
-            }
-        }
-        // A locked manager is the answer to all doubts: once it is unlocked, the swarm can be asked.
-        if !locked.is_empty() {
-            self.refusals.push(Refusal::Locked { hosts: locked, key_file: self.key_file() });
-        } else if !doubts.is_empty() {
-            self.refusals.push(Refusal::InitInDoubt { doubts });
-        }
-        if !settled {
-            return;
-        }
-        let hosts = self.hosts();
-        let Some((first, first_seen)) = hosts.iter().find(|(h, _)| h.role == Role::Manager).copied() else {
-            self.notes.push("there is no swarm yet, and no manager among the chosen hosts could make one".into());
-            return;
-        };
-        let Some(advertise) = self.address(first, first_seen) else { return };
-        let needs = self.leave_first(first, first_seen, None);
-        let data_path = self.data_path(first, first_seen);
-        let init = self.id(first, "init");
-        self.push(Step {
-            id: init.clone(),
-            host: Some(first.name.clone()),
-            action: Action::Init {
-                request: InitRequest {
-                    advertise,
-                    listen: first.listen.to_string(),
-                    data_path,
-                    availability: first.availability.unwrap_or(Availability::Active),
-                    settings: SwarmSettings { autolock: None, ..self.spec.settings().clone() },
-                    init: self.spec.init().clone(),
-                    labels: [(NAME_LABEL.to_owned(), self.spec.name().to_owned())].into(),
-                },
-            },
-            before: first_seen.state.word().into(),
-            after: format!("first manager of {}, at {advertise}", self.spec.name()),
-            needs,
-            expect: Some(Condition::All(vec![Condition::Ready, Condition::Role(Role::Manager), Condition::Address(advertise)])),
-            because: "every declared manager was reached and none is in a swarm".into(),
-            risk: Risk::None,
-        });
-        self.unfit(first, first_seen);
-        if let Some(why) = disk_too_full(first, first_seen) {
-            self.refusals.push(Refusal::Unfit { host: first.name.clone(), why });
-        }
-        self.configure_new(first, &init, None);
-        for (host, seen) in hosts.iter().filter(|(h, _)| h.name != first.name && !h.absent) {
-            self.enter(host, seen, std::slice::from_ref(&init), None, false);
-        }
-        self.autolock(&first.name, false, None);
     }
 
     /// There is a swarm: bring every host to where the file wants it.
@@ -362,7 +269,7 @@ impl<'a> Builder<'a> {
 
     /// Locks the managers after every change of managers, then stores the key; or stores it again where the stored one is not the swarm's,
     /// also where someone else locked them.
-    fn autolock(&mut self, host: &HostName, on: bool, key: Option<&str>) {
+    pub(super) fn autolock(&mut self, host: &HostName, on: bool, key: Option<&str>) {
         let wanted = self.spec.settings().autolock;
         let Some(place) = self.spec.key_place().filter(|_| wanted == Some(true) || (on && wanted.is_none())) else { return };
         let managers = |s: &&Step| {

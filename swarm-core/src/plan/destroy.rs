@@ -192,6 +192,7 @@ impl<'a> Destroy<'a> {
             version: PLAN_VERSION,
             purpose: PlanPurpose::Destroy,
             force_leave: Default::default(),
+            init_on: None,
             limit: None,
             cluster: self.spec.name().to_owned(),
             swarm: self.observed.view().map(|v| v.cluster.id.clone()),

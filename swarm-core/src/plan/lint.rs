@@ -1,6 +1,7 @@
 //! An independent look at a plan, before it is carried out. It shares no code with the builder: a finding is a bug of ours,
 //! or a plan file that someone edited.
 
+use super::bootstrap::is_silent;
 use super::{Action, Plan, PlanPurpose, Step, Target};
 use crate::engine::Force;
 use crate::id::{HostName, StepId};
@@ -66,7 +67,10 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
         if !matches!(observed.cluster, ObservedCluster::None | ObservedCluster::Unknown { .. }) {
             say(Some(init), "makes a swarm where there is one");
         }
-        let proven = |host: &HostName| matches!(state_of(host), Some(HostState::Standalone)) || forced.contains(host);
+        let accepted = |state: &HostState| plan.init_on == init.host && is_silent(state);
+        let proven = |host: &HostName| {
+            state_of(host).is_some_and(|state| *state == HostState::Standalone || accepted(state)) || forced.contains(host)
+        };
         if !spec.managers().all(|m| proven(&m.name)) {
             say(Some(init), "makes a swarm while a declared manager may be in one");
         }

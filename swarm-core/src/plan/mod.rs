@@ -1,6 +1,7 @@
 //! What is to be done. A plan is so exact that carrying it out decides nothing.
 
 mod absent;
+mod bootstrap;
 mod build;
 mod destroy;
 mod doubts;
@@ -34,7 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// The format of a saved plan.
-pub const PLAN_VERSION: u32 = 4;
+pub const PLAN_VERSION: u32 = 5;
 
 /// What a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +65,8 @@ pub struct Plan {
     pub force_leave: BTreeSet<HostName>,
     /// The hosts it works on, as it was made with; `None` is all.
     pub limit: Option<BTreeSet<HostName>>,
+    /// The manager that makes the swarm though others cannot be asked, as it was made with.
+    pub init_on: Option<HostName>,
     /// Name of the cluster in the file.
     pub cluster: String,
     /// The swarm as it was found; `None` where it is to be made.
@@ -91,6 +94,7 @@ impl Plan {
             purpose: PlanPurpose::Work,
             force_leave: BTreeSet::new(),
             limit: None,
+            init_on: None,
             cluster: spec.name().to_owned(),
             swarm: observed.view().map(|v| v.cluster.id.clone()),
             fingerprint: fingerprint(spec, &basis).unwrap_or_default(),
@@ -182,6 +186,8 @@ pub enum Risk {
     Quorum,
     /// What is on the host: its containers of that swarm end.
     Host,
+    /// The cluster: there may be two swarms of it afterwards.
+    Swarm,
 }
 
 /// What a step does.

@@ -17,6 +17,8 @@ pub enum Refusal {
     InitInDoubt {
         /// Each doubt.
         doubts: Vec<(HostName, String)>,
+        /// The manager that could make it without them, where none of them answers and nothing else is in doubt.
+        without: Option<HostName>,
     },
     /// A host is in another swarm.
     ForeignSwarm {
@@ -149,7 +151,10 @@ impl Refusal {
     /// What to do about it, the best first.
     pub fn advice(&self) -> Vec<Advice> {
         match self {
-            Self::InitInDoubt { doubts } => vec![Advice::BringBack { hosts: doubts.iter().map(|(host, _)| host.clone()).collect() }],
+            Self::InitInDoubt { doubts, without } => {
+                let back = Advice::BringBack { hosts: doubts.iter().map(|(host, _)| host.clone()).collect() };
+                [back].into_iter().chain(without.clone().map(|host| Advice::InitOn { host })).collect()
+            }
             Self::ForeignSwarm { host, .. } => vec![Advice::ForceLeave { host: host.clone() }],
             Self::ManagersElsewhere { host, managers, .. } if managers.is_empty() => vec![Advice::ForceLeave { host: host.clone() }],
             Self::ManagersElsewhere { host, managers, .. } => {
@@ -193,11 +198,12 @@ impl fmt::Display for Refusal {
         let id = |c: &Option<ClusterId>| c.as_ref().map_or("an unknown swarm".to_owned(), |c| format!("swarm {c}"));
         let containers = |n: u64| format!("{n} running container{}", if n == 1 { "" } else { "s" });
         match self {
-            Self::InitInDoubt { doubts } => {
+            Self::InitInDoubt { doubts, without } => {
                 writeln!(f, "a new swarm would have to be made, and that needs the proof that no declared manager is in one already:")?;
                 lines(f, doubts)?;
                 let hosts = doubts.iter().map(|(host, _)| host.clone()).collect();
-                write!(f, "  {}; or take them out of the file", Advice::BringBack { hosts })
+                write!(f, "  {}; or take them out of the file", Advice::BringBack { hosts })?;
+                without.iter().try_for_each(|host| write!(f, "; {}", Advice::InitOn { host: host.clone() }))
             }
             Self::ForeignSwarm { host, ours, theirs, role, running } => {
                 let here = ours.as_ref().map_or("in no swarm yet".to_owned(), |c| format!("swarm {c}"));

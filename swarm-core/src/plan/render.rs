@@ -75,5 +75,6 @@ fn risk(step: &Step) -> &'static str {
         Risk::Tasks => " (moves tasks)",
         Risk::Quorum => " (touches the quorum)",
         Risk::Host => " (ends what the host runs there)",
+        Risk::Swarm => " (there may be a second swarm afterwards)",
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Watch {
     spec: ClusterSpec,
     pub(crate) purpose: Purpose,
     forced: BTreeSet<HostName>,
+    /// The manager on which a swarm may be made though others cannot be asked.
+    pub(crate) init_on: Option<HostName>,
     plan: Option<Plan>,
     /// The nodes that were listed when the plan was shown.
     before: BTreeSet<NodeId>,
@@ -71,6 +73,7 @@ impl Watch {
             spec,
             purpose,
             forced,
+            init_on: None,
             plan: None,
             before: BTreeSet::new(),
             infos: BTreeMap::new(),
@@ -114,9 +117,9 @@ impl Watch {
         self.spec == other.spec
     }
 
-    /// Whether a second birth is wanted: a host was taken out of another swarm by request.
+    /// Whether a second birth is wanted: a host was taken out of another swarm by request, or one is made beside hosts that no one can ask.
     pub(crate) fn allows_new(&self) -> bool {
-        !self.forced.is_empty() || self.purpose == Purpose::Destroy
+        !self.forced.is_empty() || self.init_on.is_some() || self.purpose == Purpose::Destroy
     }
 
     /// A swarm that someone else made after this run saw that the host is in none is as new as one of its own.
@@ -362,6 +365,7 @@ impl Watch {
         for manager in self.spec.managers() {
             match self.infos.get(&manager.name).map(swarm_core::observe::LocalSwarm::state) {
                 Some(LocalState::Inactive) => {}
+                None if self.init_on.as_ref() == Some(host) => {}
                 Some(LocalState::Active | LocalState::Error | LocalState::Pending) if self.forced.contains(&manager.name) => {}
                 state => found.push(("I1", format!("a swarm is made while the manager {} is {state:?}", manager.name))),
             }

@@ -314,6 +314,15 @@ impl World {
         });
     }
 
+    /// The operator accepts that a swarm is made on this manager though others cannot be asked.
+    pub fn allow_init_on(&self, operator: &str, host: &str) {
+        self.with(|state| {
+            if let Some(watch) = state.watches.by_operator.get_mut(operator) {
+                watch.init_on = Some(HostName::new(host));
+            }
+        });
+    }
+
     /// The same run of the operator goes on to something else.
     pub fn watch_on(&self, operator: &str, purpose: Purpose) {
         self.with(|state| {
