@@ -73,28 +73,51 @@ impl std::fmt::Display for Quorum {
     }
 }
 
+/// A manager whose engine may be stopped: its host's name, what was seen of it, its node.
+pub type Spared<'o> = (&'o HostName, &'o ObservedHost, &'o NodeFacts);
+
+/// The manager that is asked for, or one that answers, is healthy, and does not lead.
+pub(crate) fn spared<'o>(observed: &'o Observed, asked: Option<&HostName>) -> Result<Spared<'o>, Refusal> {
+    let answers = |h: &ObservedHost| matches!(h.state, HostState::Member { .. }) && matches!(h.report.view, Some(Ok(_)));
+    let managers = observed.hosts.iter().filter_map(|(name, host)| {
+        let node = host.node.as_ref().filter(|n| answers(host) && n.is_reachable_manager())?;
+        Some((name, host, node))
+    });
+    let leads = |n: &NodeFacts| n.leads();
+    match asked {
+        Some(from) => managers.into_iter().find(|(name, ..)| *name == from).ok_or_else(|| Refusal::Unfit {
+            host: from.clone(),
+            why: "it is no manager of the swarm that answers, and only those have its state".into(),
+        }),
+        None => managers
+            .into_iter()
+            .min_by_key(|(_, host, node)| (leads(node), host.report.engine.as_ref().map_or(0, |e| e.running_containers)))
+            .ok_or_else(|| Refusal::Object { object: Target::Swarm, why: "no manager answers for it".into() }),
+    }
+}
+
+/// The step after a restart that leaves a manager locked.
+pub(crate) fn unlock(host: &HostName, after: &StepId) -> Step {
+    Step {
+        id: StepId::new(format!("{host}/unlock")),
+        host: Some(host.clone()),
+        action: Action::Unlock,
+        before: "locked".into(),
+        after: "a manager that answers".into(),
+        needs: vec![after.clone()],
+        expect: None,
+        because: "its engine waits for the unlock key after every start".into(),
+        risk: Risk::None,
+    }
+}
+
 impl Backup<'_> {
     /// The manager that is copied: the one that is asked for, or one that answers, is healthy, and does not lead.
     ///
     /// # Errors
     /// There is none.
-    pub fn source<'o>(&self, observed: &'o Observed) -> Result<(&'o HostName, &'o ObservedHost, &'o NodeFacts), Refusal> {
-        let answers = |h: &ObservedHost| matches!(h.state, HostState::Member { .. }) && matches!(h.report.view, Some(Ok(_)));
-        let managers = observed.hosts.iter().filter_map(|(name, host)| {
-            let node = host.node.as_ref().filter(|n| answers(host) && n.is_reachable_manager())?;
-            Some((name, host, node))
-        });
-        let leads = |n: &NodeFacts| n.leads();
-        match &self.from {
-            Some(from) => managers.into_iter().find(|(name, ..)| *name == from).ok_or_else(|| Refusal::Unfit {
-                host: from.clone(),
-                why: "it is no manager of the swarm that answers, and only those have its state".into(),
-            }),
-            None => managers
-                .into_iter()
-                .min_by_key(|(_, host, node)| (leads(node), host.report.engine.as_ref().map_or(0, |e| e.running_containers)))
-                .ok_or_else(|| Refusal::Object { object: Target::Swarm, why: "no manager answers for it".into() }),
-        }
+    pub fn source<'o>(&self, observed: &'o Observed) -> Result<Spared<'o>, Refusal> {
+        spared(observed, self.from.as_ref())
     }
 
     fn plan(&self, observed: &Observed) -> Result<Plan, Vec<Refusal>> {
@@ -142,21 +165,8 @@ impl Backup<'_> {
             "the log of a running engine cannot be copied",
             Risk::Quorum,
         );
-        let mut steps = vec![step];
-        if locked {
-            let needs = steps.iter().map(|s| s.id.clone()).collect();
-            steps.push(Step {
-                id: StepId::new(format!("{host}/unlock")),
-                host: Some(host.clone()),
-                action: Action::Unlock,
-                before: "locked".into(),
-                after: "a manager that answers".into(),
-                needs,
-                expect: None,
-                because: "its engine waits for the unlock key after every start".into(),
-                risk: Risk::None,
-            });
-        }
+        let unlock = locked.then(|| unlock(host, &step.id));
+        let steps = [Some(step), unlock].into_iter().flatten().collect();
         Ok(Plan::of_work(self.spec, observed, steps, notes))
     }
 

@@ -1,4 +1,4 @@
-//! The steps: an engine's state is copied, an engine that was left stopped is started, a state is put in place.
+//! The steps: an engine's state is copied, an engine is restarted, one that was left stopped is started, a state is put in place.
 
 use crate::scripts;
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,9 @@ pub(crate) enum Kept {
     /// Stop the engine, copy its state, start it, and wait until it is a manager again. One that is locked waits for its key instead, and
     /// has no node here.
     Copy { host: HostName, node: Option<NodeId>, data_root: String },
-    /// Start an engine that a backup stopped.
+    /// Stop the engine and start it: it waits for its key then.
+    Restart { host: HostName, data_root: String },
+    /// Start an engine that a backup or a drill stopped.
     Start { host: HostName, data_root: String },
     /// Put a state in the place of an engine that is in no swarm.
     Place { host: HostName, data_root: String },
@@ -37,6 +39,7 @@ impl Kept {
     pub(crate) fn work(self) -> Work {
         let (verb, host) = match &self {
             Self::Copy { host, .. } => ("copy-state", host),
+            Self::Restart { host, .. } => ("restart-engine", host),
             Self::Start { host, .. } => ("start-engine", host),
             Self::Place { host, .. } => ("place-state", host),
         };
@@ -63,6 +66,7 @@ impl Family for Backups {
         };
         Ok(match kept {
             Kept::Copy { host, node, data_root } => run(host, scripts::copy(&data_root), None, node),
+            Kept::Restart { host, data_root } => run(host, scripts::restart(&data_root), None, None),
             Kept::Start { host, data_root } => run(host, scripts::start(&data_root), None, None),
             Kept::Place { host, data_root } => run(host, scripts::place(&data_root), Some(STATE.into()), None),
         })

@@ -7,13 +7,15 @@
 
 mod archive;
 mod create;
+mod drill;
 mod family;
 mod restore;
 mod scripts;
 mod seal;
 
 pub use archive::{Archive, ArchiveError, Manifest, Names};
-pub use create::{Backup, Quorum, Resume, fetch, interrupted};
+pub use create::{Backup, Quorum, Resume, Spared, fetch, interrupted};
+pub use drill::Drill;
 pub use family::{Backups, STATE};
 pub use restore::{Restore, State};
 pub use seal::{is_sealed, recipients, seal, unseal};

@@ -45,9 +45,22 @@ rm -rf "$work/swarm"
 wc -c <"$work/state.tar.gz"
 "#;
 
-/// Starts an engine that a backup stopped and did not start again. Argument: the engine's data.
+/// Stops the engine and starts it. Argument: the engine's data. Like a copy, it goes on without whoever began it.
+const RESTART: &str = r#"work="$1/.swarm-backup"
+rm -rf "$work" && mkdir -m 700 "$work" || exit 6
+trap '' HUP PIPE
+trap 'started; rm -rf "$work"' EXIT
+trap 'exit 7' INT TERM
+date +%s >"$work/stopped" || exit 6
+stopped || exit 8
+trap - EXIT
+started || exit 10
+rm -rf "$work"
+"#;
+
+/// Starts an engine that a backup or a drill stopped and did not start again. Argument: the engine's data.
 const START: &str = r#"work="$1/.swarm-backup"
-[ -f "$work/stopped" ] || { echo "no backup stopped this engine"; exit 3; }
+[ -f "$work/stopped" ] || { echo "no backup and no drill stopped this engine"; exit 3; }
 alive || started || exit 10
 rm -rf "$work"
 "#;
@@ -83,7 +96,12 @@ pub(crate) fn copy(data_root: &str) -> Vec<String> {
     with(COPY, data_root)
 }
 
-/// The program that starts an engine which a backup stopped.
+/// The program that restarts a host's engine.
+pub(crate) fn restart(data_root: &str) -> Vec<String> {
+    with(RESTART, data_root)
+}
+
+/// The program that starts an engine which a backup or a drill stopped.
 pub(crate) fn start(data_root: &str) -> Vec<String> {
     with(START, data_root)
 }

@@ -146,6 +146,20 @@ pub(crate) enum UnlockKeyCommand {
         #[command(flatten)]
         common: Common,
     },
+    /// Restart the engine of one manager and unlock it with the stored key: the proof that the key opens what it is kept for. The other
+    /// managers go on meanwhile.
+    Drill {
+        #[command(flatten)]
+        common: Common,
+        /// The manager. Default: one that does not lead.
+        #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+        on: Option<String>,
+        /// Do it also where managers are without a quorum meanwhile, as with one or two of them.
+        #[arg(long)]
+        accept_downtime: bool,
+        #[command(flatten)]
+        agree: AgreeArgs,
+    },
     /// Replace the key and store the new one. The old one is kept beside it: a manager that is away still needs it.
     Rotate {
         #[command(flatten)]
@@ -158,7 +172,7 @@ pub(crate) enum UnlockKeyCommand {
 impl UnlockKeyCommand {
     pub(crate) fn common(&self) -> &Common {
         match self {
-            Self::Check { common } | Self::Rotate { common, .. } => common,
+            Self::Check { common } | Self::Rotate { common, .. } | Self::Drill { common, .. } => common,
         }
     }
 }

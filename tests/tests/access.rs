@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+use swarm_backup::{Backups, Drill};
 use swarm_core::Apply;
 use swarm_core::credential::Part;
 use swarm_core::driver::KeyKeeper;
+use swarm_core::family::Families;
 use swarm_core::replace::Replace;
 use swarm_core::report::Ending;
 use swarm_core::unlock::Unlock;
-use swarm_sim::{Incident, World};
+use swarm_sim::{Incident, Program, Purpose, World};
 use swarm_tests::cli;
 use swarm_tests::lab::{TestLab, eventually};
 use swarm_tests::sim::stories::POINTS;
@@ -236,6 +238,20 @@ async fn tokens_the_root_and_the_key_on_real_engines() {
     assert!(before != after && std::fs::read_to_string(key.path().join("key.previous")).unwrap() == before);
     assert!(![&before, &after].iter().any(|k| rotated.out.contains(k.trim()) || rotated.err.contains(k.trim())));
     assert_eq!(swarm(&["unlock-key", "check"]).code, 0);
+
+    // A drill: one manager restarts, locked, and the stored key opens it; another key than the swarm's stops nothing.
+    let shown = swarm(&["unlock-key", "drill", "--dry-run"]);
+    assert!(shown.code == 2 && shown.out.contains("restart-engine") && shown.out.contains("3 managers, 3 reachable"), "{shown:?}");
+    std::fs::write(&key_file, &before).unwrap();
+    let refused = swarm(&["unlock-key", "drill", "--yes"]);
+    assert!(refused.code == 1 && refused.err.contains("would stay locked"), "{refused:?}");
+    std::fs::write(&key_file, &after).unwrap();
+    let process = || lab.host("m3").exec(&["cat", "/run/docker.pid"]).unwrap();
+    let first = process();
+    let drilled = swarm(&["unlock-key", "drill", "--on", "m3", "--yes"]);
+    assert!(drilled.code == 0 && drilled.out.contains("the stored key opened it"), "{drilled:?}");
+    assert!(process() != first && !format!("{drilled:?}").contains(after.trim()), "the engine is another process");
+    assert_eq!(lab.docker("m3", &["info", "--format", "{{.Swarm.LocalNodeState}}"]).trim(), "active");
     for host in ["m1", "m2", "m3"] {
         lab.host(host).kill(true).unwrap();
     }
@@ -249,6 +265,56 @@ async fn tokens_the_root_and_the_key_on_real_engines() {
     let unlocked = swarm(&["unlock"]);
     assert!(unlocked.code == 0 && unlocked.out.contains("unlocked"), "{unlocked:?}");
     eventually("the swarm is whole", Duration::from_secs(60), || swarm(&["verify"]).code == 0).await;
+}
+
+/// Wherever a drill is cut off, a later one ends well: its manager is opened, and the majority is never left.
+#[test]
+fn a_drill_may_be_cut_off_anywhere() {
+    let mut cuts = 0;
+    for point in POINTS {
+        for call in 1..30 {
+            let ended = swarm_sim::run(async {
+                let (wanted, keys) = (spec(LOCKED), Drawer::default());
+                let world = locked(call, &keys).await;
+                world.has_program("swarm-backup", Program::RestartsEngine(Duration::from_secs(4)));
+                let fleet = world.fleet("me");
+                let drill = Drill { spec: &wanted, on: None, accept_downtime: false, stored_key: keys.fingerprint() };
+                let run = async || {
+                    let apply = Apply::new(&wanted, &fleet).keys(&keys).families(Families(&[&Backups]));
+                    world.watch("me", &wanted, Purpose::Look, &[]);
+                    let (plan, observed) = apply.plan_for(&drill).await?;
+                    assert_ne!(plan.steps[0].host.as_ref().unwrap().as_str(), "m1", "the leader is not restarted");
+                    world.watch_on("me", Purpose::Apply);
+                    world.shown("me", &plan);
+                    Ok::<_, swarm_core::ApplyError>(apply.run_for(&drill, &plan, &observed).await)
+                };
+                world.crash_at(call, point);
+                let ended = tokio::select! {
+                    biased;
+                    () = world.crashed() => None,
+                    report = run() => Some(report),
+                };
+                if let Some(report) = &ended {
+                    assert_eq!(report.as_ref().unwrap().ending, Ending::Converged, "{report:?}\n{}", world.story());
+                    return false;
+                }
+                // Whoever comes next unlocks what waits for its key, and drills again.
+                world.recover();
+                tokio::time::sleep(Duration::from_secs(40)).await;
+                let unlock = Unlock { spec: &wanted, hosts: Vec::new() };
+                let apply = Apply::new(&wanted, &fleet).keys(&keys);
+                let (plan, observed) = apply.plan_for(&unlock).await.unwrap();
+                apply.run_for(&unlock, &plan, &observed).await;
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                let again = run().await.unwrap();
+                assert_eq!(again.ending, Ending::Converged, "cut at {call} {point:?}: {again:?}\n{}", world.story());
+                no_violations(&world, call, "drilling");
+                true
+            });
+            cuts += u32::from(ended);
+        }
+    }
+    assert!(cuts > 20, "cut off at {cuts} calls");
 }
 
 /// The unlock key is kept by a program: locked after it was asked whether it can, stored before success is reported, and loaded to unlock.

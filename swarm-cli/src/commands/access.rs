@@ -1,8 +1,8 @@
-//! `swarm token`, `swarm ca`, `swarm certs`, `swarm unlock`, `swarm unlock-key`.
+//! `swarm token`, `swarm ca`, `swarm certs`, `swarm unlock`.
 
 use super::work::{How, Session, carry, table};
 use crate::args::{Common, Format};
-use crate::args_swarm::{AgreeArgs, CaCommand, CertsArgs, RoleName, TokenCommand, UnlockArgs, UnlockKeyCommand};
+use crate::args_swarm::{AgreeArgs, CaCommand, CertsArgs, RoleName, TokenCommand, UnlockArgs};
 use crate::failure::{self, Failure};
 use crate::{output, source, terminal};
 use serde_json::json;
@@ -10,8 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use swarm_core::Apply;
 use swarm_core::credential::Part;
 use swarm_core::driver::KeyKeeper;
-use swarm_core::observe::{Certificate, HostState, Observed, ObservedCluster, date, expiry_from_pem};
-use swarm_core::replace::{Replace, Stored, fingerprint_of, new_root, root_progress};
+use swarm_core::observe::{Certificate, Observed, ObservedCluster, date, expiry_from_pem};
+use swarm_core::replace::{Replace, Stored, new_root, root_progress};
 use swarm_core::secret::Secret;
 use swarm_core::spec::Role;
 use swarm_core::unlock::Unlock;
@@ -58,7 +58,7 @@ pub(super) async fn token(command: &TokenCommand, format: Format) -> Result<u8, 
 }
 
 /// Replaces parts of the swarm.
-async fn replace(
+pub(super) async fn replace(
     common: &Common,
     parts: &[Part],
     agree: &AgreeArgs,
@@ -130,7 +130,7 @@ pub(super) async fn ca(command: &CaCommand, format: Format) -> Result<u8, Failur
     }
 }
 
-fn no_manager(observed: &Observed) -> Failure {
+pub(super) fn no_manager(observed: &Observed) -> Failure {
     Failure::Other(match &observed.cluster {
         ObservedCluster::None => "there is no swarm".into(),
         _ => "no manager of the swarm answers".to_owned(),
@@ -225,40 +225,4 @@ pub(super) async fn unlock(args: &UnlockArgs, format: Format) -> Result<u8, Fail
     let how = How { keys, idle: "no manager is locked".into(), done: "unlocked".into(), ..How::new("unlock", format) };
     let intent = Unlock { spec: &session.spec, hosts };
     carry(&session, &intent, how).await
-}
-
-pub(super) async fn unlock_key(command: &UnlockKeyCommand, format: Format) -> Result<u8, Failure> {
-    match command {
-        UnlockKeyCommand::Check { common } => {
-            let session = Session::open(common).await?;
-            let observed = Apply::new(&session.spec, &session.fleet).observe().await;
-            let locked: Vec<&str> =
-                observed.hosts.iter().filter(|(_, h)| matches!(h.state, HostState::Locked { .. })).map(|(n, _)| n.as_str()).collect();
-            let view = observed.view().ok_or_else(|| match locked.as_slice() {
-                [] => no_manager(&observed),
-                locked => Failure::Other(format!("{} wait for the key: `swarm unlock` enters it", locked.join(", "))),
-            })?;
-            let (stored, live) = (session.keys.fingerprint(), fingerprint_of(view, Part::UnlockKey));
-            let same = stored.as_ref() == live;
-            let text = match (live, &stored) {
-                (None, _) => "autolock is off: there is no unlock key".to_owned(),
-                (Some(live), Some(_)) if same => format!("the stored key is the swarm's ({live})"),
-                (Some(live), Some(stored)) => {
-                    format!("the stored key ({stored}) is not the swarm's ({live}); `swarm apply` stores that one")
-                }
-                (Some(live), None) => {
-                    format!("no key is stored; the swarm's is {live}; `swarm apply` stores it where the file names a place")
-                }
-            };
-            match format {
-                Format::Text => output::data(&text),
-                _ => output::json("unlock-key check", &json!({ "stored": stored, "swarm": live, "same": same })),
-            }
-            Ok(if same || live.is_none() { 0 } else { failure::NOT_CONVERGED })
-        }
-        UnlockKeyCommand::Rotate { common, agree } => {
-            let question = "Replace the unlock key?";
-            replace(common, &[Part::UnlockKey], agree, question, "unlock-key rotate", format, |_| {}).await
-        }
-    }
 }

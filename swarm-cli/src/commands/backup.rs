@@ -40,7 +40,7 @@ pub(super) async fn run(args: &BackupArgs, format: Format) -> Result<u8, Failure
         output::data(&schedule(args, spec.name(), when)?);
         return Ok(0);
     }
-    let observed = start_what_was_left(&session, args, format).await?;
+    let observed = start_what_was_left(&session, args.agree.dry_run, "backup", format).await?;
     let taken = time(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()));
     let stamp = compact(&taken);
     let path = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}-{stamp}{ENDING}", spec.name())));
@@ -84,16 +84,16 @@ pub(super) async fn run(args: &BackupArgs, format: Format) -> Result<u8, Failure
     Ok(0)
 }
 
-/// An engine that an earlier backup stopped and did not start again is started first. Gives what there is then.
-async fn start_what_was_left(session: &Session, args: &BackupArgs, format: Format) -> Result<Observed, Failure> {
+/// An engine that an earlier backup or drill stopped and did not start again is started first. Gives what there is then.
+pub(super) async fn start_what_was_left(session: &Session, dry_run: bool, command: &str, format: Format) -> Result<Observed, Failure> {
     let observe = async || Apply::new(&session.spec, &session.fleet).observe().await;
     let observed = observe().await;
     let hosts = interrupted(&session.spec, &session.fleet, &observed).await;
-    if hosts.is_empty() || args.agree.dry_run {
+    if hosts.is_empty() || dry_run {
         return Ok(observed);
     }
     let intent = Resume { spec: &session.spec, hosts };
-    let how = How { yes: true, done: "started again".into(), ..How::new("backup", format) };
+    let how = How { yes: true, done: "started again".into(), ..How::new(command, format) };
     carry(session, &intent, how).await?;
     Ok(observe().await)
 }

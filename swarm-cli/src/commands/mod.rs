@@ -26,6 +26,7 @@ mod service;
 mod stack;
 mod stores;
 mod support;
+mod unlock_key;
 mod work;
 
 use crate::args::{Cli, Command, Common, Format, LabCommand};
@@ -141,7 +142,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         },
         Command::Restore(args) => wait(&args.common, backup::restore(&args, format)),
         Command::Recover(args) => wait(&args.common, recover::run(&args, format)),
-        Command::UnlockKey(command) => wait(command.common(), access::unlock_key(&command, format)),
+        Command::UnlockKey(command) => wait(command.common(), unlock_key::run(&command, format)),
         Command::Lab(command) => lab::run(command, format),
         Command::Completions { shell } => {
             output::data(&completions(shell)?);
