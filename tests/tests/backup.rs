@@ -201,6 +201,14 @@ async fn a_manager_that_cannot_be_spared_is_stopped_only_when_that_is_accepted()
     assert_eq!(lab.docker("m1", &["info", "--format", "{{.Swarm.LocalNodeState}}"]).trim(), "active");
     let secret = std::fs::read_to_string(&key).unwrap();
     assert!(secret.starts_with("SWMKEY-") && !format!("{taken:?}").contains(secret.trim()));
+    // A drill restarts it too, under the same condition.
+    let refused = run(&["unlock-key", "drill", "-f", file, "--yes"]);
+    assert!(
+        refused.code == 1 && refused.err.contains("restarted for a drill") && refused.err.contains("0 of them are left"),
+        "{refused:?}"
+    );
+    let drilled = run(&["unlock-key", "drill", "-f", file, "--yes", "--accept-downtime"]);
+    assert!(drilled.code == 0 && drilled.out.contains("the stored key opened it"), "{drilled:?}");
     // A key that is kept nowhere would make it worthless.
     std::fs::rename(&key, lab.lab.dir.join("elsewhere")).unwrap();
     let refused = run(&["backup", "-f", file, "-o", "never", "--yes", "--accept-downtime"]);
