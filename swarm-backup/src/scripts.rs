@@ -21,6 +21,16 @@ stopped() {
   n=0; while alive; do n=$((n + 1)); [ "$n" -gt 600 ] && { echo "the engine did not end within 60 s"; return 1; }; sleep 0.1; done
 }
 started() { service start >"$work/log" 2>&1 || { echo "the engine could not be started: $(tail -n 3 "$work/log")"; return 1; }; }
+# Stops the engine. It is started whatever becomes of the script before `trap - EXIT`, and then $1 is done; the mark is for whoever comes
+# after a script that was killed.
+held() {
+  rm -rf "$work" && mkdir -m 700 "$work" || exit 6
+  trap '' HUP PIPE
+  trap "started; $1" EXIT
+  trap 'exit 7' INT TERM
+  date +%s >"$work/stopped" || exit 6
+  stopped || exit 8
+}
 "#;
 
 /// Stops the engine, copies its swarm state, starts it, and packs the copy. Argument: the engine's data. Prints the size of what it packed.
@@ -30,12 +40,7 @@ const COPY: &str = r#"root=$1 work="$1/.swarm-backup"
 need=$(du -sk "$root/swarm" | cut -f1)
 free=$(df -Pk "$root" | tail -n 1 | { read -r _ _ _ free _; echo "$free"; })
 [ "$((need * 2))" -lt "$free" ] || { echo "$((need * 2 / 1024)) MB of disk are needed for the copy, and $((free / 1024)) MB are free"; exit 5; }
-rm -rf "$work" && mkdir -m 700 "$work" || exit 6
-trap '' HUP PIPE
-trap 'started; rm -f "$work/stopped"' EXIT
-trap 'exit 7' INT TERM
-date +%s >"$work/stopped" || exit 6
-stopped || exit 8
+held 'rm -f "$work/stopped"'
 cp -a "$root/swarm" "$work/swarm" || exit 9
 trap - EXIT
 started || exit 10
@@ -47,12 +52,7 @@ wc -c <"$work/state.tar.gz"
 
 /// Stops the engine and starts it. Argument: the engine's data. Like a copy, it goes on without whoever began it.
 const RESTART: &str = r#"work="$1/.swarm-backup"
-rm -rf "$work" && mkdir -m 700 "$work" || exit 6
-trap '' HUP PIPE
-trap 'started; rm -rf "$work"' EXIT
-trap 'exit 7' INT TERM
-date +%s >"$work/stopped" || exit 6
-stopped || exit 8
+held 'rm -rf "$work"'
 trap - EXIT
 started || exit 10
 rm -rf "$work"

@@ -91,6 +91,11 @@ impl HostState {
         }
     }
 
+    /// Whether no engine answers there, so that nothing is known of the host's swarm.
+    pub fn is_silent(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::NoEngine { .. } | Self::EngineDown { .. })
+    }
+
     /// What is behind the word, if there is anything to say.
     pub fn detail(&self) -> Option<String> {
         match self {

@@ -10,11 +10,6 @@ use crate::id::HostName;
 use crate::observe::HostState;
 use crate::spec::{Availability, HostSpec, NAME_LABEL, Role, SwarmSettings};
 
-/// Whether nothing is known of a host's swarm because no engine answers there.
-pub(super) fn is_silent(state: &HostState) -> bool {
-    matches!(state, HostState::Unreachable { .. } | HostState::NoEngine { .. } | HostState::EngineDown { .. })
-}
-
 impl Builder<'_> {
     /// No swarm was found: make one, if nothing speaks against it.
     pub(super) fn bootstrap(&mut self) {
@@ -56,8 +51,8 @@ impl Builder<'_> {
                     running: *running,
                 }),
                 (HostState::Locked { .. }, role) if role == Role::Manager || host.absent => locked.push(host.name.clone()),
-                (state, Role::Worker) if is_silent(state) && !host.absent => {}
-                (state, _) if is_silent(state) && chosen.is_some_and(|name| *name != host.name) => silent.push(host.name.clone()),
+                (state, Role::Worker) if state.is_silent() && !host.absent => {}
+                (state, _) if state.is_silent() && chosen.is_some_and(|name| *name != host.name) => silent.push(host.name.clone()),
                 (state, _) => {
                     let detail = state.detail().map_or(String::new(), |d| format!(": {d}"));
                     let perhaps = match state {
@@ -72,7 +67,7 @@ impl Builder<'_> {
         if !locked.is_empty() {
             self.refusals.push(Refusal::Locked { hosts: locked, key_file: self.key_file() });
         } else if !doubts.is_empty() {
-            let all_silent = doubts.iter().all(|(host, _)| self.observed.hosts.get(host).is_some_and(|seen| is_silent(&seen.state)));
+            let all_silent = doubts.iter().all(|(host, _)| self.observed.hosts.get(host).is_some_and(|seen| seen.state.is_silent()));
             let alone = |h: &&HostSpec| self.observed.hosts.get(&h.name).is_some_and(|seen| seen.state == HostState::Standalone);
             let without = if all_silent { self.spec.managers().find(alone).map(|h| h.name.clone()) } else { None };
             self.refusals.push(Refusal::InitInDoubt { doubts, without });

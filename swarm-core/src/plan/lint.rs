@@ -1,7 +1,6 @@
 //! An independent look at a plan, before it is carried out. It shares no code with the builder: a finding is a bug of ours,
 //! or a plan file that someone edited.
 
-use super::bootstrap::is_silent;
 use super::{Action, Plan, PlanPurpose, Step, Target};
 use crate::engine::Force;
 use crate::id::{HostName, StepId};
@@ -67,7 +66,7 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
         if !matches!(observed.cluster, ObservedCluster::None | ObservedCluster::Unknown { .. }) {
             say(Some(init), "makes a swarm where there is one");
         }
-        let accepted = |state: &HostState| plan.init_on == init.host && is_silent(state);
+        let accepted = |state: &HostState| plan.init_on == init.host && state.is_silent();
         let proven = |host: &HostName| {
             state_of(host).is_some_and(|state| *state == HostState::Standalone || accepted(state)) || forced.contains(host)
         };
@@ -84,7 +83,8 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
             _ => None,
         };
         let lives = |s: &HostState| match s {
-            HostState::Standalone | HostState::Unreachable { .. } | HostState::NoEngine { .. } | HostState::EngineDown { .. } => false,
+            HostState::Standalone => false,
+            silent if silent.is_silent() => false,
             HostState::ForeignSwarm { cluster, role, .. } => {
                 cluster.is_none() || ours.is_none() || (*role == Role::Manager && cluster.as_ref() == ours)
             }
