@@ -2,7 +2,7 @@
 
 use crate::error::LabError;
 use crate::files::{self, INIT};
-use crate::process::{ask_to_end, find_processes, find_program, kill_now, run, wait_until};
+use crate::process::{ask_to_end, find_processes, find_program, kill_now, run, wait_ended, wait_until};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
@@ -191,27 +191,33 @@ impl LabHost {
             self.stop_engine();
         }
         kill_now(pid);
-        wait_until(Duration::from_secs(10), || self.pid().is_none());
+        // The first process of the host is its last to end.
+        if !wait_ended(&[pid], Duration::from_secs(20)) {
+            return Err(LabError::Command { command: format!("kill -9 {pid}"), message: format!("{} did not end within 20 s", self.name) });
+        }
         let _ = run(&["ip", "link", "del", &self.link]);
         Ok(())
     }
 
     /// Asks dockerd to stop, and waits until it has.
     pub fn stop_engine(&self) {
-        for pid in self.engine_pids() {
-            ask_to_end(pid);
-        }
-        if !wait_until(Duration::from_secs(20), || self.engine_pids().is_empty()) {
+        let pids = self.engine_pids();
+        pids.iter().for_each(|pid| ask_to_end(*pid));
+        if !wait_ended(&pids, Duration::from_secs(20)) {
             // One that does not end in time is ended.
-            let _ = self.signal_engine("KILL");
-            wait_until(Duration::from_secs(5), || self.engine_pids().is_empty());
+            pids.iter().for_each(|pid| kill_now(*pid));
+            wait_ended(&pids, Duration::from_secs(5));
         }
     }
 
-    /// Sends a signal by name (`STOP`, `CONT`, `KILL`) to the host's dockerd.
+    /// Sends a signal by name (`STOP`, `CONT`, `KILL`) to the host's dockerd. After `KILL` it has ended.
     pub fn signal_engine(&self, signal: &str) -> Result<(), LabError> {
-        for pid in self.engine_pids() {
+        let pids = self.engine_pids();
+        for pid in &pids {
             run(&["kill", &format!("-{signal}"), &pid.to_string()])?;
+        }
+        if signal == "KILL" {
+            wait_ended(&pids, Duration::from_secs(10));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use crate::error::LabError;
 use crate::files;
 use crate::host::{LabHost, LabRole};
-use crate::process::{find_processes, find_program, kill_now, run, wait_until};
+use crate::process::{find_processes, find_program, kill_now, run, wait_ended, wait_until};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -227,15 +227,13 @@ impl Lab {
     /// Takes the lab down: no process, namespace, link, mount or cgroup is left, and no file but those in `dir` that are not the lab's.
     pub fn down(&self) -> Result<(), LabError> {
         let root = Self::root(&self.name);
+        let mut pids = Vec::new();
         for host in &self.hosts {
-            for pid in find_processes(&["lab", "forward", &host.dir.display().to_string()]) {
-                kill_now(pid);
-            }
-            if let Some(pid) = host.pid() {
-                kill_now(pid);
-            }
+            pids.extend(find_processes(&["lab", "forward", &host.dir.display().to_string()]));
+            pids.extend(host.pid());
         }
-        wait_until(Duration::from_secs(20), || self.hosts.iter().all(|h| h.pid().is_none()));
+        pids.iter().for_each(|pid| kill_now(*pid));
+        wait_ended(&pids, Duration::from_secs(20));
         for host in &self.hosts {
             let _ = run(&["ip", "link", "del", &host.link]);
         }

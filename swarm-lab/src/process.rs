@@ -49,6 +49,21 @@ pub(crate) fn ask_to_end(pid: i32) {
     let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
 }
 
+/// Whether a process has ended: all its threads are gone, and so its sockets are closed. Its command line is no sign of that: the
+/// kernel empties it first, and the process may answer for a while yet.
+pub(crate) fn has_ended(pid: i32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    // The name, in parentheses, may hold anything.
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    matches!(state, Some('Z' | 'X')) && threads <= 1
+}
+
+/// Waits until processes have ended, at most for a while.
+pub(crate) fn wait_ended(pids: &[i32], limit: Duration) -> bool {
+    wait_until(limit, || pids.iter().all(|pid| has_ended(*pid)))
+}
+
 /// Polls until something is so, at most for a while.
 pub(crate) fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
     let until = Instant::now() + limit;
@@ -60,5 +75,21 @@ pub(crate) fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> boo
             return false;
         }
         sleep(Duration::from_millis(20));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_ended_once_its_threads_are_gone() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(!has_ended(pid), "it runs");
+        kill_now(pid);
+        assert!(wait_ended(&[pid], Duration::from_secs(10)), "it is dead, though its parent has not asked");
+        child.wait().unwrap();
+        assert!(has_ended(pid), "and gone");
     }
 }
