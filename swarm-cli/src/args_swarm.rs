@@ -218,6 +218,10 @@ pub(crate) struct CheckArgs {
     /// Another form of the report.
     #[arg(long, value_enum)]
     pub(crate) output: Option<CheckOutput>,
+    /// Do not find out what arrives from every host at every other. For that a small program runs on the hosts for a moment: it is put into
+    /// a folder of its own, and removed.
+    #[arg(long)]
+    pub(crate) no_ports: bool,
 }
 
 #[derive(Debug, Args)]

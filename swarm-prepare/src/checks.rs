@@ -1,6 +1,7 @@
 //! The checks. Each looks at one host beside all others, and says what it saw there or nothing.
 
 use crate::machine::Machine;
+use crate::ports::{Matrix, Outcome, Protocol};
 use ipnet::IpNet;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -43,6 +44,8 @@ pub struct Seen<'a> {
     pub machines: &'a BTreeMap<HostName, Result<Machine, String>>,
     /// The node certificates of hosts that are in a swarm.
     pub certificates: &'a BTreeMap<HostName, Result<Certificate, String>>,
+    /// What arrives at each host from the others; empty where that was not tried.
+    pub ports: &'a Matrix,
     /// Our own clock, seconds since 1970.
     pub now: u64,
 }
@@ -365,6 +368,22 @@ checks! {
             let ports: Vec<String> = [2377u16, 7946].iter().filter(|p| m.listens.contains(p)).map(|p| format!("{p}/tcp")).collect();
             (s.alone(h) && !ports.is_empty()).then(|| format!("{} {} taken", ports.join(", "), if ports.len() == 1 { "is" } else { "are" }))
         };
+    "ports" Error
+        "managers listen on 2377/tcp, nodes gossip on 7946 tcp and udp, and overlay networks are UDP on the data-path port (4789)"
+        "open these ports between the hosts: in their own packet filters, and in the security groups of a cloud"
+        |s, h| s.ports.at(&h.name, |p| p.outcome.fails() && p.protocol != Protocol::Esp);
+    "ports-esp" Error
+        "encrypted overlay networks are IPsec: protocol 50 between all nodes"
+        "let protocol 50 (ESP) pass between the hosts, or do without encrypted networks"
+        |s, h| s.ports.at(&h.name, |p| p.outcome.fails() && p.protocol == Protocol::Esp);
+    "path-mtu" Warning
+        "larger packets are lost on the way without a word: connections are made, and hang once they carry data"
+        "set the MTU of the hosts' interfaces to what the path takes, or of the overlay networks (`com.docker.network.driver.mtu`) to 50 less"
+        |s, h| s.ports.at(&h.name, |p| matches!(p.outcome, Outcome::Small { .. }));
+    "ports-untested" Notice
+        "what arrives at the host was not tried in full"
+        "look at the reason; a host needs a shell, a processor that this build has a probe for, and a login that is root or becomes it"
+        |s, h| s.ports.untested(&h.name);
     "other-swarm" Error
         "a host is a node of one swarm at a time"
         "take it out of the other swarm, or out of the file"

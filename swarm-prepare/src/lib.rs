@@ -1,10 +1,12 @@
 //! Preflight: named checks on every host, each with what was seen, why it matters and what to do.
 //!
-//! [`look`] asks every host with one fixed script that only reads. Everything else is pure: [`check`] judges what was seen.
+//! [`look`] asks every host with one fixed script that only reads, and [`ports::matrix`] finds out what arrives at it from the others.
+//! Everything else is pure: [`check`] judges what was seen.
 
 mod checks;
 mod explain;
 mod machine;
+pub mod ports;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Each check fires where it is to, and not on hosts on which all is well.
 
 use super::*;
+use crate::ports::{Matrix, Outcome, Passage, Protocol};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_core::id::{DaemonId, HostName, NodeId};
 use swarm_core::observe::{
@@ -16,14 +17,20 @@ struct World {
     hosts: BTreeMap<HostName, HostReport>,
     machines: BTreeMap<HostName, Result<Machine, String>>,
     certificates: BTreeMap<HostName, Result<Certificate, String>>,
+    ports: Matrix,
 }
 
 const HOSTS: [(&str, &str); 3] = [("m1", "manager"), ("m2", "manager"), ("w1", "worker")];
 
 /// Three hosts on which all is well.
 fn good() -> World {
-    let mut world =
-        World { text: "name: c\nhosts:\n".into(), hosts: BTreeMap::new(), machines: BTreeMap::new(), certificates: BTreeMap::new() };
+    let mut world = World {
+        text: "name: c\nhosts:\n".into(),
+        hosts: BTreeMap::new(),
+        machines: BTreeMap::new(),
+        certificates: BTreeMap::new(),
+        ports: Matrix::default(),
+    };
     for (at, (name, role)) in HOSTS.iter().enumerate() {
         let address = format!("192.168.7.{}", at + 1);
         world.text += &format!("  {name}: {{ address: {address}, role: {role} }}\n");
@@ -80,10 +87,26 @@ fn good() -> World {
         let certificate = Certificate { identity, issuer: "swarm-ca".into(), from: NOW - 1, until: NOW + 60 * 86400 };
         world.certificates.insert(HostName::new(*name), Ok(certificate));
     }
+    for (from, to) in [("w1", "m1"), ("m1", "w1")] {
+        for (protocol, port, outcome) in [
+            (Protocol::Tcp, Some(7946), Outcome::Open),
+            (Protocol::Udp, Some(4789), Outcome::Arrived),
+            (Protocol::Esp, None, Outcome::Arrived),
+            (Protocol::Mtu, Some(4789), Outcome::Arrived),
+        ] {
+            let (from, to, address) = (HostName::new(from), HostName::new(to), "192.168.7.1".parse().unwrap());
+            world.ports.passages.push(Passage { from, to, address, port, protocol, outcome, one_way: false });
+        }
+    }
     world
 }
 
 impl World {
+    /// What comes from `w1` to `m1`.
+    fn passage(&mut self, protocol: Protocol, outcome: Outcome) {
+        self.ports.passages.iter_mut().find(|p| p.protocol == protocol).unwrap().outcome = outcome;
+    }
+
     fn engine(&mut self) -> &mut EngineFacts {
         self.hosts.get_mut(&HostName::new("m1")).unwrap().engine.as_mut().unwrap()
     }
@@ -111,7 +134,14 @@ impl World {
     fn found(&self) -> Vec<Found> {
         let spec = swarm_file::parse(&self.text, &|_| None).unwrap().spec;
         let observed = merge(&spec, &Observation { hosts: self.hosts.clone() }, &BTreeSet::new());
-        check(&Seen { spec: &spec, observed: &observed, machines: &self.machines, certificates: &self.certificates, now: NOW })
+        check(&Seen {
+            spec: &spec,
+            observed: &observed,
+            machines: &self.machines,
+            certificates: &self.certificates,
+            ports: &self.ports,
+            now: NOW,
+        })
     }
 }
 
@@ -165,6 +195,10 @@ const BREAKS: &[(&str, Break)] = &[
     ("boot", |w| w.machine().boot = Some("disabled".into())),
     ("reboot-required", |w| w.machine().reboot_required = true),
     ("port-taken", |w| w.machine().listens.extend([2377])),
+    ("ports", |w| w.passage(Protocol::Udp, Outcome::NotArrived)),
+    ("ports-esp", |w| w.passage(Protocol::Esp, Outcome::NotArrived)),
+    ("path-mtu", |w| w.passage(Protocol::Mtu, Outcome::Small { passes: 1450, of: 9000 })),
+    ("ports-untested", |w| w.passage(Protocol::Tcp, Outcome::NotTested { why: "nothing listens there yet".into() })),
     ("other-swarm", |w| {
         let swarm = &mut w.engine().swarm;
         (swarm.reported, swarm.node) = (LocalState::Active, Some(NodeId::new("n1")));
@@ -216,7 +250,8 @@ fn every_check_fires_where_it_is_to() {
 #[test]
 fn the_document_is_the_table() {
     let mut text = String::from(
-        "# Checks\n\n`swarm check` looks on every host for what would break a swarm. It changes nothing. An error gives exit code 3. A check is passed over\n\
+        "# Checks\n\n`swarm check` looks on every host for what would break a swarm. It changes nothing. What arrives from every host at every other is found out by a small\n\
+         static program that is on the hosts for that moment (`--no-ports` leaves it out). An error gives exit code 3. A check is passed over\n\
          with a reason: `checks: { ignore: { cgroup-v1: as it is meant } }`. What a host does not say is unknown, and no check fires on it.\n\n\
          | check | | why it matters | what to do |\n|---|---|---|---|\n",
     );

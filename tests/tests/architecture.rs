@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const CRATES: &[&str] = &[
     "swarm-core/src",
     "swarm-prepare/src",
+    "swarm-probe/src",
     "swarm-backup/src",
     "swarm-workload/src",
     "swarm-images/src",
@@ -165,7 +166,8 @@ fn manifests_name_only_whom_they_may() {
         ("swarm-fleet", &["swarm-core", "swarm-ssh", "swarm-docker"]),
         ("swarm-lab", &[]),
         ("swarm-sim", &["swarm-core", "swarm-file"]),
-        ("swarm-prepare", &["swarm-core", "swarm-file"]),
+        ("swarm-probe", &[]),
+        ("swarm-prepare", &["swarm-core", "swarm-probe", "swarm-file"]),
         ("swarm-backup", &["swarm-core", "swarm-file"]),
         ("swarm-workload", &["swarm-core"]),
         ("swarm-images", &["swarm-core"]),

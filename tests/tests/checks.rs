@@ -1,5 +1,6 @@
 //! `swarm check` on real hosts.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 use swarm_tests::cli;
 use swarm_tests::lab::{TestLab, eventually};
@@ -45,4 +46,141 @@ async fn what_would_break_a_swarm_is_found_before_anything_is_touched() {
         format!("{text}checks: {{ ignore: {{ ssh: it is in the post, engine-down: x, other-swarm: x, address-pool: x, nosuch: x }} }}\n");
     let ran = cli::run(&["check", "-f", lab.file(&text).to_str().unwrap()]);
     assert!(ran.code == 0 && ran.out.contains("(it is in the post)") && ran.err.contains("checks.ignore.nosuch"), "{ran:?}");
+}
+
+/// Every passage of a report that does not pass, as `from to port/protocol outcome`, with `!` where it is one direction only.
+fn closed(report: &serde_json::Value) -> BTreeSet<String> {
+    let word = |p: &serde_json::Value, key: &str| p[key].as_str().unwrap_or_default().to_owned();
+    let passages = report["ports"]["passages"].as_array().unwrap().iter();
+    let passes = |p: &&serde_json::Value| !["open", "arrived"].contains(&p["outcome"]["is"].as_str().unwrap());
+    let line = |p: &serde_json::Value| {
+        let size = p["outcome"]["passes"].as_u64().map(|size| format!(" {size} of {}", p["outcome"]["of"])).unwrap_or_default();
+        let one_way = if p["one_way"] == true { " !" } else { "" };
+        let (port, protocol) = (p["port"].as_u64().unwrap_or(0), word(p, "protocol"));
+        format!("{} {} {port}/{protocol} {}{size}{one_way}", word(p, "from"), word(p, "to"), p["outcome"]["is"].as_str().unwrap())
+    };
+    passages.filter(passes).map(line).collect()
+}
+
+/// Nothing of the probe is on the hosts of a lab: no folder, no process.
+fn is_clean(lab: &TestLab) -> bool {
+    let left = "ls -d /tmp/swarm-probe.* /var/tmp/swarm-probe.* /run/swarm-probe.* /root/swarm-probe.* 2>/dev/null; pgrep -f '[s]warm-probe[.]' || true";
+    lab.hosts().iter().all(|host| host.exec(&["sh", "-c", left]).unwrap().trim().is_empty())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ports_are_tried_from_every_host_to_every_other_before_and_after_they_join() {
+    let lab = TestLab::up(2, 2);
+    let text = lab.text(&lab.all(""));
+    let file = lab.file(&text);
+    let file = file.to_str().unwrap();
+    let ports = |file: &str| -> (i32, BTreeSet<String>, serde_json::Value) {
+        let ran = cli::run(&["check", "-f", file, "--format", "json"]);
+        let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:?}"));
+        (ran.code, closed(&report), report)
+    };
+    let on = |host: &str, line: &str| {
+        let argv: Vec<&str> = line.split(' ').collect();
+        lab.host(host).exec(&argv).unwrap();
+    };
+    let set = |lines: &[&str]| -> BTreeSet<String> { lines.iter().map(|line| (*line).to_owned()).collect() };
+    let m1 = lab.host("m1").address.to_string();
+
+    // All is open: each manager gets five things from three hosts, each worker four.
+    let (code, found, report) = ports(file);
+    assert_eq!((code, found), (0, set(&[])), "{report}");
+    assert_eq!(report["ports"]["passages"].as_array().unwrap().len(), 2 * 3 * 5 + 2 * 3 * 4);
+    assert!(is_clean(&lab));
+
+    // Each kind of filter, each in one direction; a path that takes less than its ends.
+    on("w1", "iptables -I INPUT -p udp --dport 7946 -j DROP");
+    on("w1", "iptables -I INPUT -p tcp --dport 7946 -j DROP");
+    on("m1", "iptables -I INPUT -p tcp --dport 2377 -j REJECT --reject-with tcp-reset");
+    on("m2", "iptables -I INPUT -p tcp --dport 2377 -j REJECT --reject-with icmp-host-prohibited");
+    on("m2", &format!("iptables -I OUTPUT -p udp --dport 4789 -d {m1} -j DROP"));
+    on("w2", "ip link set eth0 mtu 1400");
+    let before = set(&[
+        "m1 m2 2377/tcp no-route",
+        "m1 w1 7946/tcp filtered !",
+        "m1 w1 7946/udp not-arrived !",
+        "m1 w2 4789/mtu small 1400 of 1500",
+        "m2 m1 2377/tcp refused",
+        "m2 m1 4789/udp blocked !",
+        "m2 w1 7946/tcp filtered !",
+        "m2 w1 7946/udp not-arrived !",
+        "m2 w2 4789/mtu small 1400 of 1500",
+        "w1 m1 2377/tcp refused",
+        "w1 m2 2377/tcp no-route",
+        "w1 w2 4789/mtu small 1400 of 1500",
+        "w2 m1 2377/tcp refused",
+        "w2 m2 2377/tcp no-route",
+        "w2 w1 7946/tcp filtered !",
+        "w2 w1 7946/udp not-arrived !",
+    ]);
+    let (code, found, report) = ports(file);
+    assert_eq!((code, found), (3, before), "{report}");
+    assert!(is_clean(&lab));
+    let ran = cli::run(&["check", "-f", file]);
+    let says = [
+        "7946/udp from m1, m2, w2 does not arrive (3 tries), in this direction only",
+        "4789/udp to m1 is blocked by its own packet filter",
+    ];
+    assert!(says.iter().all(|words| ran.out.contains(words)) && ran.out.contains("Ports between 4 hosts: "), "{ran:?}");
+    for host in ["m1", "m2", "w1"] {
+        on(host, "iptables -F");
+    }
+    on("w2", "ip link set eth0 mtu 1500");
+
+    // Now engines and the kernel hold the ports: what comes to them is seen behind the packet filter.
+    let applied = cli::run(&["apply", "-f", file, "--yes"]);
+    assert_eq!(applied.code, 0, "{applied:?}");
+    let (code, found, report) = ports(file);
+    assert_eq!((code, found), (0, set(&[])), "{report}");
+    on("w1", "iptables -I INPUT -p udp --dport 7946 -j DROP");
+    on("w2", "iptables -I INPUT -p udp --dport 4789 -j DROP");
+    on("w2", "iptables -I INPUT -p tcp --dport 7946 -j REJECT --reject-with tcp-reset");
+    let after = set(&[
+        "m1 w1 7946/udp not-arrived !",
+        "m2 w1 7946/udp not-arrived !",
+        "w2 w1 7946/udp not-arrived !",
+        "m1 w2 4789/udp not-arrived !",
+        "m2 w2 4789/udp not-arrived !",
+        "w1 w2 4789/udp not-arrived !",
+        "m1 w2 7946/tcp refused !",
+        "m2 w2 7946/tcp refused !",
+        "w1 w2 7946/tcp refused !",
+    ]);
+    let (code, found, report) = ports(file);
+    assert_eq!((code, found), (3, after), "{report}");
+    for host in ["w1", "w2"] {
+        on(host, "iptables -F INPUT");
+    }
+
+    // An encrypted network is IPsec.
+    let encrypted = format!("{text}networks: {{ private: {{ driver: overlay, driver_opts: {{ encrypted: \"\" }} }} }}\n");
+    let encrypted = lab.file(&encrypted);
+    let encrypted = encrypted.to_str().unwrap();
+    let (code, found, report) = ports(encrypted);
+    assert_eq!((code, found), (0, set(&[])), "{report}");
+    assert!(report["ports"]["passages"].as_array().unwrap().iter().any(|p| p["protocol"] == "esp"), "{report}");
+    on("w1", "iptables -I INPUT -p esp -j DROP");
+    let (code, found, report) = ports(encrypted);
+    let esp = set(&["m1 w1 0/esp not-arrived !", "m2 w1 0/esp not-arrived !", "w2 w1 0/esp not-arrived !"]);
+    assert_eq!((code, found), (3, esp), "{report}");
+
+    // A host where no program can be put and started: connections with its own tools, and the report says so.
+    on("w2", "mount -t tmpfs -o noexec tmpfs /tmp");
+    on("w2", "mount -t tmpfs -o noexec tmpfs /var/tmp");
+    on("w2", "mount -t tmpfs -o noexec tmpfs /root");
+    on("w2", "mount -o remount,bind,noexec /run");
+    let (code, _, report) = ports(file);
+    assert_eq!(code, 0, "{report}");
+    let why = report["ports"]["without_probe"]["w2"].as_str().unwrap();
+    assert!(why.contains("no folder where a program may be put and started"), "{why}");
+    let is = |from: &str, to: &str, port: u64, outcome: &str| {
+        let passages = report["ports"]["passages"].as_array().unwrap();
+        passages.iter().any(|p| p["from"] == from && p["to"] == to && p["port"] == port && p["outcome"]["is"] == outcome)
+    };
+    assert!(is("w2", "m1", 2377, "open") && is("m1", "w2", 7946, "open") && is("m1", "w2", 4789, "not-tested"), "{report}");
+    assert!(is_clean(&lab));
 }

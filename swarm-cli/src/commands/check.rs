@@ -1,15 +1,18 @@
 //! `swarm check`.
 
+use super::stack;
 use super::work::Session;
-use crate::args::Format;
+use crate::args::{Common, Format};
 use crate::args_swarm::{CheckArgs, CheckOutput};
 use crate::failure::{self, Failure};
 use crate::output;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 use swarm_core::Apply;
+use swarm_core::engine::{Kind, Query};
 use swarm_core::id::HostName;
+use swarm_prepare::ports::{Matrix, matrix, wanted};
 use swarm_prepare::{CHECKS, Found, Seen, Severity, check, look};
 
 pub(super) async fn run(args: &CheckArgs, format: Format) -> Result<u8, Failure> {
@@ -21,19 +24,36 @@ pub(super) async fn run(args: &CheckArgs, format: Format) -> Result<u8, Failure>
     let apply = Apply::new(spec, &session.fleet);
     let (observed, machines) = tokio::join!(apply.observe(), look(spec, &session.fleet));
     let certificates = apply.certificates(&observed).await;
+    let ports = if args.no_ports {
+        Matrix::default()
+    } else {
+        let encrypted = has_encrypted(&session, &args.common).await;
+        matrix(spec, &session.fleet, &machines, &wanted(spec, &observed, encrypted)).await
+    };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let found = check(&Seen { spec, observed: &observed, machines: &machines, certificates: &certificates, now });
+    let found = check(&Seen { spec, observed: &observed, machines: &machines, certificates: &certificates, ports: &ports, now });
     let hosts: Vec<&HostName> = spec.hosts().map(|h| &h.name).collect();
     match (args.output, format) {
         (Some(CheckOutput::Junit), _) => output::data(&junit(spec.name(), &hosts, &found)),
-        (None, Format::Text) => output::data(&text(&hosts, &found)),
-        (None, _) => output::json("check", &json!({ "cluster": spec.name(), "checks": CHECKS.len(), "found": found })),
+        (None, Format::Text) => output::data(&text(&hosts, &found, &ports)),
+        (None, _) => output::json("check", &json!({ "cluster": spec.name(), "checks": CHECKS.len(), "found": found, "ports": ports })),
     }
     let worst = found.iter().filter(|f| f.ignored.is_none()).map(|f| f.severity).min();
     Ok(if worst == Some(Severity::Error) { failure::NOT_CONVERGED } else { 0 })
 }
 
-fn text(hosts: &[&HostName], found: &[Found]) -> String {
+/// Whether a network of the file, or one that the swarm has, is encrypted. A swarm that cannot be asked has none that is known.
+async fn has_encrypted(session: &Session, common: &Common) -> bool {
+    let is = |options: Option<&Value>| options.and_then(|o| o.get("encrypted")).is_some_and(|v| v != "false");
+    // What is wrong with the files of stacks is said where they are planned.
+    let stacks = stack::of_cluster(&session.spec, &common.file, stack::Commands::Leave).unwrap_or_default();
+    let query = Query::all(Kind::Network).with("scope", "swarm");
+    let there = session.objects(std::slice::from_ref(&query)).await.map(|(_, lists)| lists).unwrap_or_default();
+    stacks.iter().flat_map(stack::FileStack::networks).any(|n| is(n.spec.get("Options")))
+        || there.iter().flatten().any(|network| is(network.spec().get("Options")))
+}
+
+fn text(hosts: &[&HostName], found: &[Found], ports: &Matrix) -> String {
     let mut out = String::new();
     for host in hosts {
         let own: Vec<&Found> = found.iter().filter(|f| f.host == **host).collect();
@@ -52,6 +72,9 @@ fn text(hosts: &[&HostName], found: &[Found]) -> String {
             }
         }
         out.push('\n');
+    }
+    if let Some(line) = ports.summary() {
+        let _ = writeln!(out, "{line}");
     }
     let count = |severity| found.iter().filter(|f| f.severity == severity && f.ignored.is_none()).count();
     let ignored = found.iter().filter(|f| f.ignored.is_some()).count();

@@ -21,7 +21,7 @@ use swarm_core::intent::Intent;
 use swarm_core::secret::Secret;
 use swarm_core::spec::StackFiles;
 use swarm_core::{Apply, ClusterSpec};
-use swarm_workload::{Deploy, DeployOptions, NAMESPACE_LABEL, Remove, Resolve, ServiceWanted, without_secrets};
+use swarm_workload::{Deploy, DeployOptions, NAMESPACE_LABEL, NetworkWanted, Remove, Resolve, ServiceWanted, without_secrets};
 
 /// The largest file that a stack is read from, and the largest that a secret or config is.
 const LIMIT: u64 = 8 << 20;
@@ -161,6 +161,13 @@ pub(super) struct FileStack {
     read: ReadStack,
     files: StackFiles,
     logins: Logins,
+}
+
+impl FileStack {
+    /// The networks that it makes.
+    pub(super) fn networks(&self) -> &[NetworkWanted] {
+        &self.read.stack.networks
+    }
 }
 
 /// Reads the stacks of a cluster file; paths start from its folder.

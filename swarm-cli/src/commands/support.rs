@@ -15,6 +15,7 @@ use swarm_core::observe::date;
 use swarm_core::plan::render_text;
 use swarm_core::verify::verify;
 use swarm_core::{Apply, ApplyError};
+use swarm_prepare::ports::Matrix;
 use swarm_prepare::{LOG_SCRIPT, Seen, check, look};
 use swarm_workload::without_secrets;
 
@@ -34,7 +35,8 @@ pub(super) async fn run(args: &SupportArgs, format: Format) -> Result<u8, Failur
         Err(ApplyError::Refused(refusals)) => refusals.iter().map(|r| format!("refused: {r}\n")).collect(),
         Err(error) => error.to_string(),
     };
-    let found = check(&Seen { spec, observed: &observed, machines: &machines, certificates: &certificates, now });
+    let found =
+        check(&Seen { spec, observed: &observed, machines: &machines, certificates: &certificates, ports: &Matrix::default(), now });
     let certs: Map<String, Value> = certificates
         .iter()
         .map(|(host, c)| {
