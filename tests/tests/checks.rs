@@ -64,8 +64,8 @@ fn closed(report: &serde_json::Value) -> BTreeSet<String> {
 
 /// Nothing of the probe is on the hosts of a lab: no folder, no process.
 fn is_clean(lab: &TestLab) -> bool {
-    let left = "ls -d /tmp/swarm-probe.* /var/tmp/swarm-probe.* /run/swarm-probe.* /root/swarm-probe.* 2>/dev/null; pgrep -f '[s]warm-probe[.]' || true";
-    lab.hosts().iter().all(|host| host.exec(&["sh", "-c", left]).unwrap().trim().is_empty())
+    let left = "ls -d /tmp/swarm-probe.* /var/tmp/swarm-probe.* /run/swarm-probe.* /root/swarm-probe.* 2>/dev/null; readlink /proc/[0-9]*/exe | grep swarm-probe || true";
+    ["m1", "m2", "w1", "w2"].iter().all(|host| lab.host(host).exec(&["sh", "-c", left]).unwrap().trim().is_empty())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -168,13 +168,17 @@ async fn ports_are_tried_from_every_host_to_every_other_before_and_after_they_jo
     let esp = set(&["m1 w1 0/esp not-arrived !", "m2 w1 0/esp not-arrived !", "w2 w1 0/esp not-arrived !"]);
     assert_eq!((code, found), (3, esp), "{report}");
 
+    on("w1", "iptables -F INPUT");
+
     // A host where no program can be put and started: connections with its own tools, and the report says so.
     on("w2", "mount -t tmpfs -o noexec tmpfs /tmp");
     on("w2", "mount -t tmpfs -o noexec tmpfs /var/tmp");
-    on("w2", "mount -t tmpfs -o noexec tmpfs /root");
+    on("w2", "mount --bind /root /root");
+    on("w2", "mount -o remount,bind,noexec /root");
     on("w2", "mount -o remount,bind,noexec /run");
-    let (code, _, report) = ports(file);
-    assert_eq!(code, 0, "{report}");
+    let (code, found, report) = ports(file);
+    let errors: Vec<_> = report["found"].as_array().unwrap().iter().filter(|f| f["severity"] == "error").collect();
+    assert_eq!(code, 0, "{errors:#?} {found:#?}");
     let why = report["ports"]["without_probe"]["w2"].as_str().unwrap();
     assert!(why.contains("no folder where a program may be put and started"), "{why}");
     let is = |from: &str, to: &str, port: u64, outcome: &str| {

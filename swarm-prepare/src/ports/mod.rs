@@ -21,7 +21,7 @@ use std::net::IpAddr;
 use swarm_core::ClusterSpec;
 use swarm_core::addr::{AddressSelector, ip_of};
 use swarm_core::id::HostName;
-use swarm_core::observe::{HostState, Observed, ObservedCluster, ObservedHost};
+use swarm_core::observe::{HostState, Observed, ObservedCluster, ObservedHost, ReachErrorKind};
 use swarm_core::spec::{HostSpec, Role};
 
 /// Gossip between nodes: moby `libnetwork/networkdb`.
@@ -207,6 +207,9 @@ pub fn wanted(spec: &ClusterSpec, observed: &Observed, encrypted: bool) -> Wante
 }
 
 fn of_host(host: &HostSpec, seen: &ObservedHost) -> Result<Station, String> {
+    if let Some(error) = seen.report.engine.as_ref().err().filter(|e| e.kind == ReachErrorKind::Unreachable) {
+        return Err(error.message.clone());
+    }
     let swarm = seen.report.engine.as_ref().ok().map(|engine| &engine.swarm);
     let member = matches!(seen.state, HostState::Member { .. } | HostState::ForeignSwarm { .. });
     let own = swarm.filter(|_| member).and_then(|swarm| ip_of(swarm.address.as_deref()?));
