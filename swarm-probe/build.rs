@@ -1,6 +1,10 @@
 //! Compiles the probe for the processors whose target is installed. Where it cannot be compiled, the library says so and works
 //! without: a build never fails for it.
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,7 +15,7 @@ const WANTED: [(&str, [&str; 2]); 2] = [
 ];
 
 fn main() -> std::io::Result<()> {
-    println!("cargo::rerun-if-changed=src/probe/main.rs");
+    println!("cargo::rerun-if-changed=probe/main.rs");
     println!("cargo::rerun-if-changed=build.rs");
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let (rustc, host, out) = (variable("RUSTC"), variable("HOST"), PathBuf::from(variable("OUT_DIR")));
@@ -24,16 +28,18 @@ fn main() -> std::io::Result<()> {
             // Of glibc there is a static library only where the machine that builds has one.
             installed && (target.ends_with("musl") || host == *target) && compile(&rustc, &sysroot, &host, target, &program)
         });
-        if !built {
-            std::fs::write(&program, [])?;
-        }
+        let whole = if built { std::fs::read(&program)? } else { Vec::new() };
+        std::fs::write(out.join(format!("size-{processor}")), whole.len().to_string())?;
+        let mut packed = GzEncoder::new(File::create(out.join(format!("probe-{processor}.gz")))?, Compression::best());
+        packed.write_all(&whole)?;
+        packed.finish()?;
     }
     Ok(())
 }
 
 fn compile(rustc: &str, sysroot: &Path, host: &str, target: &str, program: &Path) -> bool {
     let mut command = Command::new(rustc);
-    command.args(["--edition", "2024", "--crate-name", "probe", "--target", target, "src/probe/main.rs", "-o"]).arg(program);
+    command.args(["--edition", "2024", "--crate-name", "probe", "--target", target, "probe/main.rs", "-o"]).arg(program);
     for option in [
         "opt-level=s",
         "strip=symbols",

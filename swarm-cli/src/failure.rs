@@ -9,6 +9,7 @@ use swarm_core::observe::time;
 use swarm_core::operators::Holder;
 use swarm_core::report::Ending;
 use swarm_lab::LabError;
+use swarm_prepare::Found;
 use thiserror::Error;
 
 /// Wrong use of the command line (sysexits.h EX_USAGE).
@@ -38,6 +39,8 @@ pub(crate) enum Failure {
     Held(Box<Holder>),
     #[error("{0}")]
     Usage(String),
+    #[error("nothing was changed: {}\nmend it and apply again; `checks: {{ ignore: {{ NAME: REASON }} }}` in the file passes over a check", refused(.0))]
+    Checks(Vec<Found>),
     #[error("nothing was changed: {0}")]
     Declined(&'static str),
     #[error("stopped before anything was changed")]
@@ -46,11 +49,19 @@ pub(crate) enum Failure {
     Other(String),
 }
 
+/// What checks found, a line for each.
+fn refused(found: &[Found]) -> String {
+    let line = |f: &Found| format!("\n{}: {}: {}; {}; {}", f.host, f.check, f.evidence, f.cause, f.fix);
+    let s = if found.len() == 1 { "check stands" } else { "checks stand" };
+    format!("{} {s} against adding hosts{}", found.len(), found.iter().map(line).collect::<String>())
+}
+
 impl Failure {
     /// As a document: programs read reasons by their type.
     pub(crate) fn tell(&self, format: Format) {
         let refusals = match self {
             Self::Apply(ApplyError::Refused(refusals)) => json!(refusals),
+            Self::Checks(found) => json!(found),
             _ => json!([]),
         };
         let error = self.to_string();

@@ -84,6 +84,13 @@ impl Fleet for AnyFleet {
             Self::Simulated(fleet) => fleet.machine(host).await,
         }
     }
+
+    async fn visit(&self, host: &HostSpec) -> Result<Arc<dyn Host>, ReachError> {
+        match self {
+            Self::Real(fleet) => fleet.visit(host).await,
+            Self::Simulated(fleet) => fleet.visit(host).await,
+        }
+    }
 }
 
 /// Keeps the key of a simulated swarm for as long as the command runs: no file is written.

@@ -54,4 +54,10 @@ pub trait Fleet: FleetRead {
     async fn machine(&self, host: &HostSpec) -> Result<Arc<dyn Host>, ReachError> {
         self.actor(host).await?.host.ok_or_else(engine_only)
     }
+
+    /// The same for running a program there that only looks, and leaves nothing behind: a fleet that writes down whom it acts on, as the host
+    /// keys of SSH that were new, does not do so for this.
+    async fn visit(&self, host: &HostSpec) -> Result<Arc<dyn Host>, ReachError> {
+        self.machine(host).await
+    }
 }

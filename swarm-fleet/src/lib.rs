@@ -184,6 +184,10 @@ impl Fleet for Connections {
         }
         machine.ok_or_else(engine_only)
     }
+
+    async fn visit(&self, host: &HostSpec) -> Result<Arc<dyn Host>, ReachError> {
+        self.only_machine(host).await?.0.ok_or_else(engine_only)
+    }
 }
 
 #[async_trait]

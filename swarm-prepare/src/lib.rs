@@ -7,10 +7,12 @@ mod checks;
 mod explain;
 mod machine;
 pub mod ports;
+mod preflight;
 
 #[cfg(test)]
 mod tests;
 
 pub use checks::{CHECKS, Check, Found, Seen, Severity, check};
 pub use explain::{KNOWN, Known, explain};
-pub use machine::{CHECK_SCRIPT, LOG_SCRIPT, Machine, look, parse};
+pub use machine::{CHECK_SCRIPT, LOG_SCRIPT, Machine, look, look_at, parse};
+pub use preflight::{added, preflight};

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use swarm_core::ClusterSpec;
 use swarm_core::fleet::FleetRead;
 use swarm_core::id::HostName;
+use swarm_core::spec::HostSpec;
 
 /// Prints marked lines between two nonces. A fact that cannot be had prints nothing: it is unknown, and no check fires on it. Of proxies only
 /// what they leave out is printed: their addresses may hold passwords.
@@ -163,7 +164,16 @@ pub fn parse(output: &str, now: i64) -> Result<Machine, String> {
 
 /// Asks every host of the file at once, as many at a time as its policy says.
 pub async fn look(spec: &ClusterSpec, fleet: &dyn FleetRead) -> BTreeMap<HostName, Result<Machine, String>> {
-    let looks = spec.hosts().map(|host| -> BoxFuture<'_, _> {
+    look_at(spec, fleet, spec.hosts()).await
+}
+
+/// The same of some of them.
+pub async fn look_at<'a>(
+    spec: &ClusterSpec,
+    fleet: &dyn FleetRead,
+    hosts: impl Iterator<Item = &'a HostSpec>,
+) -> BTreeMap<HostName, Result<Machine, String>> {
+    let looks = hosts.map(|host| -> BoxFuture<'_, _> {
         Box::pin(async move {
             let asked = async {
                 let machine = fleet.machine_reader(host).await.map_err(|e| e.message)?;

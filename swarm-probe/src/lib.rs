@@ -1,27 +1,44 @@
 //! The probe: a static program of a few hundred kilobytes that is put on a host, says which packets arrive there, and removes itself.
 //!
 //! It needs no package, no library and no shell on the host. What it is asked and what it says stands at the top of
-//! `src/probe/main.rs`.
+//! `probe/main.rs`.
+
+/// A program for one processor.
+#[derive(Clone, Copy)]
+pub struct Probe {
+    /// It, compressed by gzip.
+    pub packed: &'static [u8],
+    /// How many bytes it has when it is unpacked, in decimal digits.
+    pub size: &'static str,
+}
 
 /// The probe for a processor as `uname -m` names it; `None` where this build has none: its target was not installed.
 ///
 /// ```
 /// assert!(swarm_probe::for_processor("pdp11").is_none());
 /// ```
-pub fn for_processor(name: &str) -> Option<&'static [u8]> {
-    let program: &'static [u8] = match name {
-        "x86_64" | "amd64" => include_bytes!(concat!(env!("OUT_DIR"), "/probe-x86_64")),
-        "aarch64" | "arm64" => include_bytes!(concat!(env!("OUT_DIR"), "/probe-aarch64")),
+pub fn for_processor(name: &str) -> Option<Probe> {
+    macro_rules! built {
+        ($name:literal) => {
+            Probe {
+                packed: include_bytes!(concat!(env!("OUT_DIR"), "/probe-", $name, ".gz")),
+                size: include_str!(concat!(env!("OUT_DIR"), "/size-", $name)),
+            }
+        };
+    }
+    let probe = match name {
+        "x86_64" | "amd64" => built!("x86_64"),
+        "aarch64" | "arm64" => built!("aarch64"),
         _ => return None,
     };
-    (!program.is_empty()).then_some(program)
+    (probe.size != "0").then_some(probe)
 }
 
 #[cfg(test)]
 mod tests {
     use super::for_processor;
     use std::collections::BTreeSet;
-    use std::io::Write as _;
+    use std::io::{Read as _, Write as _};
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::{Path, PathBuf};
     use std::process::{Command, Stdio};
@@ -32,9 +49,12 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("swarm-probe-test-{name}-{}", std::process::id()));
         std::fs::create_dir(&dir).unwrap();
         let probe = for_processor(std::env::consts::ARCH).expect("a build for this machine has a probe for it");
+        let mut whole = Vec::new();
+        flate2::read::GzDecoder::new(probe.packed).read_to_end(&mut whole).unwrap();
+        assert_eq!(whole.len().to_string(), probe.size);
         // Written by another process: a file that this one has open for writing cannot be started while it forks.
         let mut put = Command::new("sh").args(["-c", "cat >\"$0\""]).arg(dir.join("probe")).stdin(Stdio::piped()).spawn().unwrap();
-        put.stdin.take().unwrap().write_all(probe).unwrap();
+        put.stdin.take().unwrap().write_all(&whole).unwrap();
         assert!(put.wait().unwrap().success());
         std::fs::set_permissions(dir.join("probe"), std::fs::Permissions::from_mode(0o700)).unwrap();
         dir

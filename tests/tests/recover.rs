@@ -152,3 +152,47 @@ async fn two_of_three_are_lost_and_what_runs_is_kept() {
     assert_eq!(lab.nodes("m1").len(), 4, "{:?}", lab.nodes("m1"));
     eventually("the service runs", Duration::from_secs(60), || !task().is_empty()).await;
 }
+
+/// Three of five managers are lost, and one of the two that are left was off while the others went on: the logs say which knows more, whatever
+/// is chosen, and the one that is kept is the one that has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_the_managers_that_are_left_the_one_that_knows_more_is_named() {
+    let lab = TestLab::up(5, 0);
+    let text = lab.text(&lab.all(""));
+    converge(&text).await;
+    let file = lab.file(&text);
+    let swarm = |args: &[&str]| cli::run(&[args, &["-f", file.to_str().unwrap()]].concat());
+    for host in ["m4", "m5"] {
+        lab.host(host).stop_engine();
+    }
+    for limit in ["7", "8", "9"] {
+        lab.docker("m1", &["swarm", "update", "--task-history-limit", limit]);
+    }
+    for host in ["m1", "m2", "m5"] {
+        lab.host(host).kill(true).unwrap();
+    }
+    lab.host("m4").start_engine().unwrap();
+    let fenced = ["--fenced", "m1", "--fenced", "m2", "--fenced", "m5"];
+    let dry = |host: &str| swarm(&[&["recover", host, "--dry-run"], &fenced[..]].concat());
+    let mut behind = None;
+    eventually("both say that they hear no leader", Duration::from_secs(60), || {
+        let ran = dry("m4");
+        let known = ran.err.contains("m3: its raft log ends") && ran.err.contains("m4: its raft log ends");
+        behind = Some(ran);
+        known
+    })
+    .await;
+    let behind = behind.unwrap();
+    assert!(behind.err.contains("warning: m3 knows more than m4") && behind.err.contains("keep m3 instead"), "{behind:?}");
+    let ahead = dry("m3");
+    assert!(ahead.code == 2 && !ahead.err.contains("knows more"), "{ahead:?}");
+    let number = |said: &str, host: &str| -> u64 {
+        let line = said.lines().find(|line| line.starts_with(&format!("{host}: its raft log ends"))).unwrap();
+        line.split("index ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap()
+    };
+    assert!(number(&ahead.err, "m3") >= number(&ahead.err, "m4") + 3, "three settings and more: {ahead:?}");
+    let recovered = swarm(&[&["recover", "m3", "--yes"], &fenced[..]].concat());
+    assert_eq!(recovered.code, 0, "{recovered:?}");
+    let limit = lab.docker("m3", &["info", "--format", "{{.Swarm.Cluster.Spec.Orchestration.TaskHistoryRetentionLimit}}"]);
+    assert_eq!(limit.trim(), "9", "what was decided last");
+}

@@ -49,7 +49,14 @@ pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure>
     let stacks = stacks_of(&spec, &args.common.file, &options, PlanPurpose::Converge)?;
     let apply = Apply::new(&spec, &fleet).options(options).progress(sink.as_ref()).keys(keys.as_ref()).families(Families(FAMILIES));
     let (plan, observed) = apply.plan_for(&together(&apply, &spec, &stacks)).await?;
+    // A document says it all at once.
+    if format == Format::Json {
+        super::preflight::before(&plan, &spec, &fleet, &observed, stack::encrypts(&stacks)).await?;
+    }
     show(&plan, format);
+    if format != Format::Json {
+        super::preflight::before(&plan, &spec, &fleet, &observed, stack::encrypts(&stacks)).await?;
+    }
     super::work::warn_of_kernels(&plan, &spec, &fleet).await;
     if let Some(path) = &args.output {
         save(&plan, path)?;
@@ -174,8 +181,15 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
         }
     };
     let (mut plan, mut observed) = unless_stopped(&stop, look).await?;
-    if format != Format::Json || args.dry_run {
+    let checked = async { super::preflight::before(&plan, &spec, &fleet, &observed, stack::encrypts(&stacks)).await };
+    if format == Format::Json {
+        unless_stopped(&stop, checked).await?;
+        if args.dry_run {
+            show(&plan, format);
+        }
+    } else {
         show(&plan, format);
+        unless_stopped(&stop, checked).await?;
     }
     super::work::warn_of_kernels(&plan, &spec, &fleet).await;
     if args.dry_run {

@@ -6,7 +6,7 @@ use crate::args::{Common, Format};
 use crate::args_swarm::{CheckArgs, CheckOutput};
 use crate::failure::{self, Failure};
 use crate::output;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 use swarm_core::Apply;
@@ -44,13 +44,11 @@ pub(super) async fn run(args: &CheckArgs, format: Format) -> Result<u8, Failure>
 
 /// Whether a network of the file, or one that the swarm has, is encrypted. A swarm that cannot be asked has none that is known.
 async fn has_encrypted(session: &Session, common: &Common) -> bool {
-    let is = |options: Option<&Value>| options.and_then(|o| o.get("encrypted")).is_some_and(|v| v != "false");
     // What is wrong with the files of stacks is said where they are planned.
     let stacks = stack::of_cluster(&session.spec, &common.file, stack::Commands::Leave).unwrap_or_default();
     let query = Query::all(Kind::Network).with("scope", "swarm");
     let there = session.objects(std::slice::from_ref(&query)).await.map(|(_, lists)| lists).unwrap_or_default();
-    stacks.iter().flat_map(stack::FileStack::networks).any(|n| is(n.spec.get("Options")))
-        || there.iter().flatten().any(|network| is(network.spec().get("Options")))
+    stack::encrypts(&stacks) || there.iter().flatten().any(|network| stack::is_encrypted(&network.spec()))
 }
 
 fn text(hosts: &[&HostName], found: &[Found], ports: &Matrix) -> String {

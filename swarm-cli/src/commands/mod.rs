@@ -19,6 +19,7 @@ mod new;
 mod node;
 mod objects;
 mod operators;
+mod preflight;
 mod push;
 mod reach;
 mod recover;

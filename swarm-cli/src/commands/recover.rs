@@ -6,6 +6,7 @@ use crate::args_swarm::RecoverArgs;
 use crate::failure::Failure;
 use crate::{output, source};
 use std::collections::BTreeSet;
+use swarm_backup::log_ends;
 use swarm_core::Apply;
 use swarm_core::id::HostName;
 use swarm_core::intent::Converge;
@@ -33,6 +34,11 @@ pub(super) async fn run(args: &RecoverArgs, format: Format) -> Result<u8, Failur
     if format == Format::Text {
         output::note("without the lock of the swarm: managers give it, and there is no quorum of them; see that no one else works on it");
     }
+    let behind = knows(&session, &host, format).await;
+    let how = match behind {
+        Some(more) => How { question: how.question.map(|question| format!("{question} {more}")), ..how },
+        None => how,
+    };
     let code = carry(&session, &intent, how).await?;
     if code != 0 || args.agree.dry_run {
         return Ok(code);
@@ -42,6 +48,31 @@ pub(super) async fn run(args: &RecoverArgs, format: Format) -> Result<u8, Failur
         output::note(&format!("next: look after what is lost, then `swarm apply -f {}`", args.common.file.display()));
     }
     Ok(code)
+}
+
+/// Says what each manager knows that answers, and what is lost with the choice; gives the latter where another one knows more.
+async fn knows(session: &Session, host: &HostName, format: Format) -> Option<String> {
+    let observed = Apply::new(&session.spec, &session.fleet).observe().await;
+    let ends = log_ends(&session.spec, &session.fleet, &observed).await;
+    if format == Format::Text {
+        for (name, end) in &ends {
+            match end {
+                Ok(end) => output::note(&format!("{name}: {end}")),
+                Err(why) => output::note(&format!("{name}: how far its raft log goes is not known: {why}")),
+            }
+        }
+    }
+    let own = ends.get(host)?.as_ref().ok()?;
+    let (most, end) = ends.iter().filter_map(|(name, end)| Some((name, end.as_ref().ok()?))).max_by_key(|(_, end)| **end)?;
+    let more = (end.term, end.index) > (own.term, own.index);
+    let lost = format!(
+        "{most} knows more than {host}: its log ends at index {} of term {}, that of {host} at {} of {}; keep {most} instead, or lose what lies between.",
+        end.index, end.term, own.index, own.term
+    );
+    if more && format == Format::Text {
+        output::note(&format!("warning: {lost}"));
+    }
+    more.then_some(lost)
 }
 
 /// The others come back to what the file wants; those that are fenced are not there.

@@ -7,7 +7,7 @@ use crate::args_work::{ComposeArgs, DeployHow, ResolveImage, StackCommand};
 use crate::failure::Failure;
 use crate::registry::{self, Logins, WithLogins};
 use crate::{output, source};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -21,7 +21,7 @@ use swarm_core::intent::Intent;
 use swarm_core::secret::Secret;
 use swarm_core::spec::StackFiles;
 use swarm_core::{Apply, ClusterSpec};
-use swarm_workload::{Deploy, DeployOptions, NAMESPACE_LABEL, NetworkWanted, Remove, Resolve, ServiceWanted, without_secrets};
+use swarm_workload::{Deploy, DeployOptions, NAMESPACE_LABEL, Remove, Resolve, ServiceWanted, without_secrets};
 
 /// The largest file that a stack is read from, and the largest that a secret or config is.
 const LIMIT: u64 = 8 << 20;
@@ -163,11 +163,14 @@ pub(super) struct FileStack {
     logins: Logins,
 }
 
-impl FileStack {
-    /// The networks that it makes.
-    pub(super) fn networks(&self) -> &[NetworkWanted] {
-        &self.read.stack.networks
-    }
+/// Whether a network's spec encrypts it.
+pub(super) fn is_encrypted(spec: &Value) -> bool {
+    spec.pointer("/Options/encrypted").is_some_and(|v| v != "false")
+}
+
+/// Whether stacks make encrypted networks.
+pub(super) fn encrypts(stacks: &[FileStack]) -> bool {
+    stacks.iter().flat_map(|stack| &stack.read.stack.networks).any(|network| is_encrypted(&network.spec))
 }
 
 /// Reads the stacks of a cluster file; paths start from its folder.

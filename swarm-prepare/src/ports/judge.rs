@@ -69,7 +69,7 @@ fn not_tested(why: impl Into<String>) -> Outcome {
 pub fn judge(wanted: &Wanted, heard: &[Heard], without_probe: BTreeMap<HostName, String>) -> Matrix {
     let mut passages = Vec::new();
     for (f, from) in wanted.stations.iter().enumerate() {
-        for (t, to) in wanted.stations.iter().enumerate().filter(|(t, _)| *t != f) {
+        for (t, to) in wanted.stations.iter().enumerate().filter(|(_, to)| wanted.sends(from, to)) {
             let (Some(sender), Some(receiver)) = (heard.get(f), heard.get(t)) else { continue };
             for (item, address) in wanted.to(to) {
                 // Of a port at which no datagram arrives, that is said once.

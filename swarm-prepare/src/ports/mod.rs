@@ -15,7 +15,7 @@ pub use judge::{Heard, judge};
 pub use run::matrix;
 
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use swarm_core::ClusterSpec;
@@ -155,7 +155,7 @@ pub struct Station {
     pub data_path: IpAddr,
     /// Where it listens as a manager, if it is one or is to be one.
     pub manager: Option<u16>,
-    /// Whether its engine is a node of a swarm: the engine then holds the ports.
+    /// Whether its engine is a node of a swarm, or may be one: the engine then holds the ports.
     pub member: bool,
 }
 
@@ -170,9 +170,16 @@ pub struct Wanted {
     pub encrypted: bool,
     /// Hosts that are left out, each with the reason.
     pub left_out: BTreeMap<HostName, String>,
+    /// The hosts it is about, where it is not about all: between the others nothing is sent.
+    pub about: Option<BTreeSet<HostName>>,
 }
 
 impl Wanted {
+    /// Whether something is sent from one host to another.
+    pub fn sends(&self, from: &Station, to: &Station) -> bool {
+        from.host != to.host && self.about.as_ref().is_none_or(|about| about.contains(&from.host) || about.contains(&to.host))
+    }
+
     /// What is sent to a host, with the address it is sent to.
     pub fn to(&self, station: &Station) -> Vec<(Item, IpAddr)> {
         let item = |protocol, port| Item { protocol, port };
@@ -195,7 +202,7 @@ pub fn wanted(spec: &ClusterSpec, observed: &Observed, encrypted: bool) -> Wante
         _ => None,
     };
     let data_path_port = running.or(spec.init().data_path_port).filter(|port| *port != 0).unwrap_or(DATA_PATH);
-    let mut all = Wanted { stations: Vec::new(), data_path_port, encrypted, left_out: BTreeMap::new() };
+    let mut all = Wanted { stations: Vec::new(), data_path_port, encrypted, left_out: BTreeMap::new(), about: None };
     for host in spec.hosts().filter(|h| !h.absent) {
         let station = observed.hosts.get(&host.name).ok_or_else(|| "it was not looked at".to_owned()).and_then(|seen| of_host(host, seen));
         match station {
@@ -211,7 +218,8 @@ fn of_host(host: &HostSpec, seen: &ObservedHost) -> Result<Station, String> {
         return Err(error.message.clone());
     }
     let swarm = seen.report.engine.as_ref().ok().map(|engine| &engine.swarm);
-    let member = matches!(seen.state, HostState::Member { .. } | HostState::ForeignSwarm { .. });
+    // An engine that does not answer may hold its ports all the same.
+    let member = matches!(seen.state, HostState::Member { .. } | HostState::ForeignSwarm { .. }) || swarm.is_none();
     let own = swarm.filter(|_| member).and_then(|swarm| ip_of(swarm.address.as_deref()?));
     let address = match own.or_else(|| seen.node.as_ref().and_then(|node| ip_of(&node.address))) {
         Some(ip) => ip,

@@ -28,7 +28,7 @@ for d in /tmp /var/tmp /run "$HOME"; do
   rm -rf "$dir"; dir=
 done
 [ -n "$dir" ] || { echo "no folder where a program may be put and started" >&2; exit 1; }
-rm -f "$dir/probe"; cat >"$dir/probe"; chmod 700 "$dir/probe"
+rm -f "$dir/probe"; gzip -dc >"$dir/probe" && chmod 700 "$dir/probe" || exit 1
 [ "$(wc -c <"$dir/probe")" -eq "$size" ] || { echo "the probe did not arrive whole" >&2; exit 1; }
 echo "dir $dir"
 "$dir/probe" listen "$dir" "$@" || exit 1
@@ -82,7 +82,7 @@ pub async fn matrix(
                 None => None,
             };
             let host = spec.host(&station.host).ok_or("it is not in the file")?;
-            let machine = fleet.machine(host).await.map_err(|e| e.message)?;
+            let machine = fleet.visit(host).await.map_err(|e| e.message)?;
             Ok::<_, String>(put(machine, processor, nonce, &items).await)
         })
     });
@@ -162,12 +162,11 @@ async fn put(host: Arc<dyn Host>, processor: Option<String>, nonce: &str, items:
         Ok(probe) => probe,
         Err(why) => return (host, Err(why)),
     };
-    let size = probe.len().to_string();
     // Sizes go to the port of overlay traffic, which is among the others.
     let items: Vec<String> = items.iter().filter(|item| item.protocol != Protocol::Mtu).map(ToString::to_string).collect();
-    let mut argv = vec!["sh", "-c", PUT_SCRIPT, "sh", &size, nonce, STAYS];
+    let mut argv = vec!["sh", "-c", PUT_SCRIPT, "sh", probe.size, nonce, STAYS];
     argv.extend(items.iter().map(String::as_str));
-    let command = Command { stdin: Some(probe.to_vec()), timeout: PUT, elevated: true, ..Command::new(argv) };
+    let command = Command { stdin: Some(probe.packed.to_vec()), timeout: PUT, elevated: true, ..Command::new(argv) };
     let said = answer(host.run(&command).await.map_err(|e| e.to_string()));
     let placed = said.and_then(|said| {
         let dir = said.lines().find_map(|line| line.strip_prefix("dir ")).map(str::to_owned);
@@ -179,7 +178,8 @@ async fn put(host: Arc<dyn Host>, processor: Option<String>, nonce: &str, items:
 
 async fn send(placed: &Placed, nonce: &str, from: usize, wanted: &Wanted) -> String {
     let mut targets = String::new();
-    for (to, station) in wanted.stations.iter().enumerate().filter(|(to, _)| *to != from) {
+    let Some(own) = wanted.stations.get(from) else { return targets };
+    for (to, station) in wanted.stations.iter().enumerate().filter(|(_, to)| wanted.sends(own, to)) {
         for (item, address) in wanted.to(station) {
             let _ = writeln!(targets, "{to} {item} {address}");
         }

@@ -12,6 +12,7 @@ fn two(member: bool) -> Wanted {
         data_path_port: 4789,
         encrypted: true,
         left_out: BTreeMap::new(),
+        about: None,
     }
 }
 
@@ -110,7 +111,7 @@ fn one_direction_only_is_said_so() {
     let matrix = judge(&two(false), &heard, BTreeMap::new());
     assert!(matrix.passages.iter().filter(|p| p.outcome.fails()).all(|p| p.one_way && p.to.as_str() == "m1"), "{matrix:#?}");
     let words = matrix.at(&HostName::new("m1"), |p| p.outcome.fails()).unwrap();
-    assert_eq!(words, "7946/udp from w1 does not arrive (3 tries), in this direction only");
+    assert_eq!(words, "7946/udp from w1 does not arrive (5 tries), in this direction only");
     heard[1].arrived.retain(|(_, what, _)| what != "udp/7946");
     let matrix = judge(&two(false), &heard, BTreeMap::new());
     assert!(matrix.passages.iter().filter(|p| p.outcome.fails()).all(|p| !p.one_way), "neither way: {matrix:#?}");

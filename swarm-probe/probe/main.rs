@@ -18,17 +18,22 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
 const MAGIC: &str = "swarm-probe";
 /// How often a datagram is sent, and how far apart.
-const TRIES: u32 = 3;
-const BETWEEN: Duration = Duration::from_millis(60);
-/// How often a connection is tried, and how long each time: the first packet of one may be lost.
-const CONNECT_TRIES: u32 = 2;
-const CONNECT: Duration = Duration::from_millis(750);
+const TRIES: u32 = 5;
+const BETWEEN: Duration = Duration::from_millis(40);
+/// How many connections are begun, one after the other, until one has an answer: on a link that loses packets the kernel would wait a
+/// second before it tries again.
+const CONNECT_TRIES: u32 = 6;
+const BEGUN: Duration = Duration::from_millis(150);
+/// How long each may take.
+const CONNECT: Duration = Duration::from_millis(1500);
+/// How long the other side of a connection may take to say that it is a probe. An engine says nothing.
+const SAYS: Duration = Duration::from_secs(3);
 /// How long the listener goes on once it was asked what arrived.
 const LAST: Duration = Duration::from_millis(80);
 /// Sizes of packets, as the tunnels and networks in use have them.
@@ -310,25 +315,36 @@ fn failed(error: &std::io::Error) -> String {
 
 /// Whether a connection comes about; and whether the other side is a probe of this run.
 fn connect(at: SocketAddr, payload: &str) -> String {
-    let mut last = String::new();
-    for _ in 0..CONNECT_TRIES {
-        match TcpStream::connect_timeout(&at, CONNECT) {
-            Ok(mut stream) => {
-                let _ = stream.set_read_timeout(Some(CONNECT));
-                let mut said = [0; 16];
-                let heard = stream.write_all(payload.as_bytes()).and_then(|()| stream.read(&mut said));
-                return match heard {
-                    Ok(count) if said.get(..count) == Some(MAGIC.as_bytes()) => "open probe".to_owned(),
-                    _ => "open".to_owned(),
-                };
-            }
-            Err(error) => last = failed(&error),
+    let (tell, answers) = mpsc::channel();
+    let mut stream = None;
+    for begun in 1..=CONNECT_TRIES {
+        let tell = tell.clone();
+        let work = move || drop(tell.send(TcpStream::connect_timeout(&at, CONNECT)));
+        if thread::Builder::new().stack_size(64 << 10).spawn(work).is_err() {
+            return "failed no thread".to_owned();
         }
-        if last != "filtered" {
-            break;
+        let patience = if begun == CONNECT_TRIES { CONNECT } else { BEGUN };
+        match answers.recv_timeout(patience) {
+            Ok(Ok(answer)) => {
+                stream = Some(answer);
+                break;
+            }
+            Ok(Err(error)) => {
+                let said = failed(&error);
+                if said != "filtered" {
+                    return said;
+                }
+            }
+            Err(_) => {}
         }
     }
-    last
+    let Some(mut stream) = stream else { return "filtered".to_owned() };
+    let _ = stream.set_read_timeout(Some(SAYS));
+    let mut said = [0; 16];
+    match stream.write_all(payload.as_bytes()).and_then(|()| stream.read(&mut said)) {
+        Ok(count) if said.get(..count) == Some(MAGIC.as_bytes()) => "open probe".to_owned(),
+        _ => "open".to_owned(),
+    }
 }
 
 fn wildcard(at: SocketAddr) -> SocketAddr {

@@ -1,0 +1,55 @@
+//! The checks as the first part of a plan that adds hosts: what would break a host that is to join is found before anything is touched.
+
+use crate::checks::{Found, Seen, Severity, check};
+use crate::machine::look_at;
+use crate::ports::{Matrix, matrix, wanted};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use swarm_core::ClusterSpec;
+use swarm_core::fleet::Fleet;
+use swarm_core::id::HostName;
+use swarm_core::observe::Observed;
+use swarm_core::plan::{Action, Plan};
+
+/// How long finding out what arrives may take before a plan goes on without it.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Checks about what arrives: they are the receiver's, which may be a host that is there already.
+const PORTS: [&str; 3] = ["ports", "ports-esp", "path-mtu"];
+
+/// The hosts that a plan adds to the swarm.
+pub fn added(plan: &Plan) -> BTreeSet<HostName> {
+    plan.steps.iter().filter(|s| matches!(s.action, Action::Init { .. } | Action::Join { .. })).filter_map(|s| s.host.clone()).collect()
+}
+
+/// What stands against adding a plan's hosts: checks with [`Severity::Error`] on them, and what does not pass between them and the managers,
+/// that a file does not pass over. Empty where the plan adds none. `encrypted` says whether encrypted networks are wanted.
+///
+/// Of hosts that are nodes already only managers take part: this is asked before each such plan, and `swarm check` tries all.
+pub async fn preflight(spec: &ClusterSpec, fleet: &dyn Fleet, plan: &Plan, observed: &Observed, encrypted: bool) -> Vec<Found> {
+    let added = added(plan);
+    if added.is_empty() {
+        return Vec::new();
+    }
+    let mut all = wanted(spec, observed, encrypted);
+    all.stations.retain(|station| added.contains(&station.host) || station.member && station.manager.is_some());
+    all.about = Some(added.clone());
+    let part: BTreeSet<&HostName> = all.stations.iter().map(|station| &station.host).chain(&added).collect();
+    let machines = look_at(spec, fleet, spec.hosts().filter(|h| part.contains(&h.name))).await;
+    let ports = match spec.ignored_checks().contains_key("ports") {
+        true => Matrix::default(),
+        // A host that takes its time does not hold the plan up.
+        false => tokio::time::timeout(PATIENCE, matrix(spec, fleet, &machines, &all)).await.unwrap_or_default(),
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let seen = Seen { spec, observed, machines: &machines, certificates: &BTreeMap::new(), ports: &ports, now };
+    // What swarm a host is in is the planner's: a host that is to leave another one first is in the plan.
+    let about = |found: &Found| {
+        found.check != "other-swarm"
+            && match PORTS.contains(&found.check) {
+                true => found.severity <= Severity::Warning,
+                false => found.severity == Severity::Error && added.contains(&found.host),
+            }
+    };
+    check(&seen).into_iter().filter(|found| found.ignored.is_none() && about(found)).collect()
+}
