@@ -1,11 +1,53 @@
-//! The command line of what engines keep for themselves, volumes and images, and of what services need: networks, secrets, configs.
+//! The command line of engines and what they keep for themselves, volumes and images, and of what services need: networks, secrets, configs.
 
-use crate::args::{Common, LimitArgs};
+use crate::args::{Common, LimitArgs, duration};
 use crate::args_swarm::AgreeArgs;
 use crate::complete::hosts;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EngineCommand {
+    /// List the engines with their versions.
+    Ls {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Bring engines to another version: one host after the other, drained for that time, managers last and one at a time, the leader at the
+    /// end, stopping at the first failure.
+    Upgrade(Box<UpgradeArgs>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpgradeArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The hosts. Default: all. Those that have the version already are left out.
+    #[arg(value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub(crate) hosts: Vec<String>,
+    /// The version, or its beginning: 28, 28.5, 28.5.2. Of several that fit, the newest that the package manager offers.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) to: String,
+    /// How many workers are upgraded at a time. Managers are upgraded one at a time.
+    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) batch: u16,
+    /// Upgrade managers also where the others are no healthy majority meanwhile, as with one or two of them.
+    #[arg(long)]
+    pub(crate) accept_downtime: bool,
+    /// How long to wait for tasks to leave a node, for example 2m.
+    #[arg(long, default_value = "5m", value_parser = duration)]
+    pub(crate) drain_timeout: std::time::Duration,
+    /// How long the upgrade of one host may take, for example 20m.
+    #[arg(long, default_value = "20m", value_parser = duration)]
+    pub(crate) command_timeout: std::time::Duration,
+    #[command(flatten)]
+    pub(crate) agree: AgreeArgs,
+    /// A command of your own that upgrades a host, after `--`, where its engine is not from a package of apt, dnf, zypper or apk. It runs as
+    /// root, without a shell. Whatever does it, the version is looked at afterwards.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum VolumeCommand {

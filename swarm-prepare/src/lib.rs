@@ -8,6 +8,7 @@ mod explain;
 mod machine;
 pub mod ports;
 mod preflight;
+mod upgrade;
 
 #[cfg(test)]
 mod tests;
@@ -16,3 +17,4 @@ pub use checks::{CHECKS, Check, Found, Seen, Severity, check};
 pub use explain::{KNOWN, Known, explain};
 pub use machine::{CHECK_SCRIPT, LOG_SCRIPT, Machine, look, look_at, parse};
 pub use preflight::{added, preflight};
+pub use upgrade::{UPGRADE_SCRIPT, UpgradeOf, is_version, upgrade_of};

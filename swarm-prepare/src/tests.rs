@@ -264,3 +264,29 @@ fn the_document_is_the_table() {
     }
     assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), text, "BLESS=1 writes it again");
 }
+
+/// What stands against an upgrade is said before anything is drained.
+#[test]
+fn an_upgrade_that_breaks_what_is_in_use_is_refused() {
+    let of = |world: &World, to: &str, encrypted: bool| {
+        let spec = swarm_file::parse(&world.text, &|_| None).unwrap().spec;
+        let observed = merge(&spec, &Observation { hosts: world.hosts.clone() }, &BTreeSet::new());
+        let hosts: Vec<HostName> = spec.hosts().map(|h| h.name.clone()).collect();
+        upgrade_of(&spec, &observed, &hosts, to, encrypted)
+    };
+    let mut world = good();
+    let plain = of(&world, "29", false);
+    assert!(plain.refusals.is_empty() && plain.hosts.len() == 3 && plain.there.is_empty(), "{plain:?}");
+    let broken = of(&world, "29", true);
+    assert!(broken.refusals.len() == 1 && broken.refusals[0].contains("moby#51798"), "{broken:?}");
+    assert!(of(&world, "28.6", true).refusals.is_empty(), "on one side of it");
+    let there = of(&world, "28.5", false);
+    assert!(there.hosts.is_empty() && there.there.len() == 3, "{there:?}");
+    world.engine().version = "29.1.0".into();
+    let older = of(&world, "28", false);
+    assert!(older.refusals.len() == 1 && older.refusals[0].starts_with("m1: it has 29.1.0, which is newer"), "{older:?}");
+    // Where one is across already, it is broken, and going on makes it whole again.
+    assert!(of(&world, "29", true).refusals.is_empty());
+    world.unreached(ReachErrorKind::EngineDown);
+    assert!(of(&world, "29", false).refusals[0].contains("does not say its version"));
+}

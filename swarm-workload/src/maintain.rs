@@ -24,6 +24,8 @@ pub struct Maintain<'a> {
     pub hosts: Vec<HostName>,
     /// The program and its arguments.
     pub argv: Vec<String>,
+    /// What the program is called in plans, where that is not what it is given as.
+    pub name: Option<String>,
     /// How many workers are served at a time. Managers are served one at a time.
     pub batch: usize,
     /// How long tasks may take to leave a node.
@@ -81,7 +83,7 @@ impl Maintain<'_> {
             patience: millis(self.patience),
             accept_downtime: self.accept_downtime,
         };
-        let program = self.argv.join(" ");
+        let program = self.name.clone().unwrap_or_else(|| self.argv.join(" "));
         let risk = if node.manager.is_some() { Risk::Quorum } else { Risk::Host };
         let mut run =
             Data::Served(served).work().step("drained", format!("`{program}` ran, and its node is ready"), "it is asked for", risk);

@@ -97,6 +97,7 @@ async fn serve(world: &World, wanted: &ClusterSpec, hosts: &[&str], program: &st
         spec: wanted,
         hosts: hosts.iter().map(|host| (*host).into()).collect(),
         argv: vec![program.into()],
+        name: None,
         batch: 2,
         drain: Duration::from_secs(60),
         patience: Duration::from_secs(60),
@@ -147,4 +148,107 @@ fn a_program_that_fails_ends_the_run_and_the_next_one_puts_it_right() {
         assert!(Tool::new(&world, "after", &wanted, &keys).plan().await.unwrap().is_empty());
         no_violations(&world, 1, "a program that fails");
     });
+}
+
+/// What stands for apt on a host whose engine is to be replaced: it checks its options with the real one, and an installed version is another
+/// engine that the host has from then on.
+const APT: &str = r#"#!/bin/sh
+case "$*" in
+  *update*) exit 0;;
+  *install*) /run/real-apt-get -s "$@" >/dev/null 2>/run/apt-said
+    if grep 'ommand line option' /run/apt-said; then exit 100; fi
+    [ ! -e /run/apt-breaks ] || { echo "E: You don't have enough free space in /var/cache/apt/archives/." >&2; exit 100; };;
+esac
+for last; do :; done
+case "$last" in *=26.1*) ;; *) echo "E: Version '$last' was not found" >&2; exit 100;; esac
+echo "$*" >>/run/apt-ran
+printf %s "@ENGINE@" >"@DIR@/engine"
+mount --bind "@ENGINE@/usr/sbin/dockerd" /usr/sbin/dockerd
+/etc/init.d/docker restart
+"#;
+
+fn with_apt(lab: &TestLab, engine: &std::path::Path) {
+    for host in &lab.lab.hosts {
+        let run = host.run_dir();
+        let script = APT
+            .replace("@ENGINE@", &engine.display().to_string())
+            .replace("@DIR@", &host.run_dir().parent().unwrap().display().to_string());
+        std::fs::write(run.join("apt-get"), script).unwrap();
+        let list = "#!/bin/sh\necho ' docker.io | 28.5.2+dfsg1-1 | http://deb/ sid'\necho ' docker.io | 26.1.5+dfsg1-9 | http://deb/ trixie'\n\
+            echo ' docker.io | 20.10.24+dfsg1-1 | http://deb/ bookworm'\n";
+        std::fs::write(run.join("apt-cache"), list).unwrap();
+        std::fs::write(run.join("dpkg-query"), "#!/bin/sh\nfor last; do :; done\n[ \"$last\" = docker.io ] && printf installed\n").unwrap();
+        let put = "cp /usr/bin/apt-get /run/real-apt-get; for f in apt-get apt-cache dpkg-query; do chmod 755 /run/$f; mount --bind /run/$f /usr/bin/$f; done";
+        host.exec(&["sh", "-c", put]).unwrap();
+    }
+}
+
+/// Engines are upgraded one after the other, the leader last, and the first failure ends it; the next run goes on with those that are left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn engines_are_upgraded_one_after_the_other() {
+    let Some(engine) = swarm_tests::engines::newer().first().filter(|_| swarm_tests::engines::version().starts_with("20.10")) else {
+        return;
+    };
+    let lab = TestLab::up(3, 2);
+    let text = lab.text(&lab.all(""));
+    converge(&text).await;
+    images(&lab, &["app:1"]);
+    with_apt(&lab, engine);
+    let file = lab.file(&text);
+    let swarm = |args: &[&str]| cli::run(&[args, &["-f", file.to_str().unwrap()]].concat());
+    let create = ["service", "create", "-d", "--name", "web", "--endpoint-mode", "dnsrr", "--replicas", "3", "--stop-grace-period", "1s"];
+    lab.docker("m1", &[&create[..], &["--no-resolve-image", "app:1", "/bin/sleep", "1000"]].concat());
+    let versions = || -> BTreeMap<String, String> {
+        let ran = swarm(&["engine", "ls", "--format", "json"]);
+        let list: serde_json::Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:?}"));
+        let word = |e: &serde_json::Value, key: &str| e[key].as_str().unwrap_or_default().to_owned();
+        list["engines"].as_array().unwrap().iter().map(|e| (word(e, "host"), word(e, "version"))).collect()
+    };
+    let with = |start: &str| versions().into_iter().filter(|(_, v)| v.starts_with(start)).map(|(host, _)| host).collect::<Vec<_>>();
+    assert_eq!(with("20.10").len(), 5, "{:?}", versions());
+
+    // What cannot be had is said before anything is drained, or by the host that says it.
+    for (to, why) in [("old", "is no version"), ("19.03", "not supported"), ("20.9", "not supported")] {
+        let refused = swarm(&["engine", "upgrade", "--to", to, "--yes"]);
+        assert!(refused.code == 1 && refused.err.contains(why), "{to}: {refused:?}");
+    }
+    assert_eq!(swarm(&["engine", "upgrade", "--to", "20.10", "--yes"]).code, 0, "they have it");
+    let shown = swarm(&["engine", "upgrade", "--to", "26", "--dry-run"]);
+    assert!(shown.code == 2 && shown.out.contains("the upgrade to engine 26") && !shown.out.contains("madison"), "{shown:?}");
+    assert!(shown.err.contains("w1: its package manager offers 26.1.5+dfsg1-9"), "{shown:?}");
+    let missing = swarm(&["engine", "upgrade", "w1", "--to", "27", "--yes"]);
+    assert!(
+        missing.code == 1 && missing.err.contains("nothing was changed: w1: apt offers no docker.io 27; it offers 28.5.2+dfsg1-1"),
+        "{missing:?}"
+    );
+    assert_eq!(with("20.10").len(), 5);
+
+    // The second worker's disk is full: the managers are not touched.
+    std::fs::write(lab.host("w2").run_dir().join("apt-breaks"), "").unwrap();
+    let broken = swarm(&["engine", "upgrade", "--to", "26.1", "--yes"]);
+    assert!(broken.code == 4 && broken.err.contains("could not install"), "{broken:?}");
+    assert_eq!(with("26.1"), ["w1"]);
+    std::fs::remove_file(lab.host("w2").run_dir().join("apt-breaks")).unwrap();
+    let upgraded = swarm(&["engine", "upgrade", "--to", "26.1", "--yes"]);
+    assert_eq!(upgraded.code, 0, "{upgraded:?}");
+    assert_eq!(with("26.1").len(), 5, "{:?}", versions());
+    let ran = std::fs::read_to_string(lab.host("w1").run_dir().join("apt-ran")).unwrap();
+    assert!(ran.lines().count() == 1 && ran.contains("docker.io=26.1.5+dfsg1-9"), "once: {ran}");
+    eventually("the service runs", Duration::from_secs(60), || {
+        lab.docker("m1", &["service", "ls", "--format", "{{.Replicas}}"]).trim() == "3/3"
+    })
+    .await;
+    let spec = |host: &str| lab.docker("m1", &["node", "inspect", host, "--format", "{{json .Spec.Labels}} {{.Spec.Availability}}"]);
+    for host in ["m1", "m2", "m3", "w1", "w2"] {
+        assert_eq!(spec(host).trim(), "{} active", "{host} has what it had");
+    }
+    assert_eq!(swarm(&["verify"]).code, 0);
+    let back = swarm(&["engine", "upgrade", "m1", "--to", "20.10", "--yes"]);
+    assert!(back.code == 1 && back.err.contains("which is newer"), "{back:?}");
+    let idle = swarm(&["engine", "upgrade", "--to", "26", "--yes"]);
+    assert!(idle.code == 0 && idle.out.contains("already"), "{idle:?}");
+
+    // A command of one's own, and one that does not do what it says.
+    let other = cli::run(&["engine", "upgrade", "-f", file.to_str().unwrap(), "w1", "--to", "28", "--yes", "--", "true"]);
+    assert!(other.code == 4 && other.err.contains("the engine that is installed is 26.1.5"), "{other:?}");
 }

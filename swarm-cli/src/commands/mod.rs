@@ -28,10 +28,11 @@ mod stack;
 mod stores;
 mod support;
 mod unlock_key;
+mod upgrade;
 mod work;
 
 use crate::args::{Cli, Command, Common, Format, LabCommand};
-use crate::args_stores::{ImageCommand, ObjectCommand, VolumeCommand};
+use crate::args_stores::{EngineCommand, ImageCommand, ObjectCommand, VolumeCommand};
 use crate::args_swarm::HostsCommand;
 use crate::args_work::{NodeCommand, ServiceCommand, StackCommand};
 use crate::failure::Failure;
@@ -115,6 +116,8 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Certs(args) => wait(&args.common, access::certs(&args, format)),
         Command::Unlock(args) => wait(&args.common, access::unlock(&args, format)),
         Command::Support(args) => wait(&args.common, support::run(&args, format)),
+        Command::Engine(EngineCommand::Ls { common }) => wait(&common, upgrade::ls(&common, format)),
+        Command::Engine(EngineCommand::Upgrade(args)) => wait(&args.common, upgrade::run(&args, format)),
         Command::Volume(command) => wait(volume_file(&command), stores::volume(&command, format)),
         Command::Image(command) => wait(image_file(&command), stores::image(&command, format)),
         Command::Rebalance(args) => wait(&args.common, service::rebalance(&args, format)),
