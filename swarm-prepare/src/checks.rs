@@ -383,7 +383,7 @@ checks! {
     "ports-untested" Notice
         "what arrives at the host was not tried in full"
         "look at the reason; a host needs a shell, a processor that this build has a probe for, and a login that is root or becomes it"
-        |s, h| s.ports.untested(&h.name).filter(|_| s.unreached(h, ReachErrorKind::Unreachable).is_none());
+        |s, h| s.ports.untested(&h.name).filter(|_| s.machine(h).is_some());
     "other-swarm" Error
         "a host is a node of one swarm at a time"
         "take it out of the other swarm, or out of the file"

@@ -76,7 +76,9 @@ impl Matrix {
             return Some(why.clone());
         }
         if let Some(why) = self.without_probe.get(host) {
-            return Some(format!("{why}; only connections from it were tried, with its own tools"));
+            let tried = self.passages.iter().any(|p| p.from == *host && !matches!(p.outcome, Outcome::NotTested { .. }));
+            let own = if tried { "; only connections from it were tried, with its own tools" } else { "" };
+            return Some(format!("{why}{own}"));
         }
         // What is said of a host without a probe is said there.
         self.at(host, |p| matches!(p.outcome, Outcome::NotTested { .. }) && !self.without_probe.contains_key(&p.from))
