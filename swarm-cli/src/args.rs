@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::args_stores::{EngineCommand, ImageCommand, ObjectCommand, VolumeCommand};
+use crate::args_stores::{ContextCommand, EngineCommand, ImageCommand, ObjectCommand, VolumeCommand};
 use crate::args_swarm::{
     AdoptArgs, BackupArgs, CaCommand, CertsArgs, CheckArgs, DockerArgs, EnvArgs, EventsArgs, ExecArgs, ExplainArgs, HistoryArgs, HostsArgs,
     HostsCommand, LockCommand, MaintainArgs, RebalanceArgs, RecoverArgs, RestoreArgs, ScpArgs, SshArgs, SupportArgs, TokenCommand,
@@ -113,6 +113,9 @@ pub(crate) enum Command {
     Ip(HostsArgs),
     /// Print what a shell evaluates so that `docker` uses the engine of a host, over SSH.
     Env(EnvArgs),
+    /// A context of the docker command line for the cluster: `docker --context NAME` goes to a manager.
+    #[command(subcommand)]
+    Context(ContextCommand),
     /// The docker command line of this machine against the engine of a host, over the connection that is there.
     Docker(DockerArgs),
     /// The lock that lets one run at a time change the cluster: show who holds it, release it.

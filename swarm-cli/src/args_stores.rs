@@ -50,6 +50,44 @@ pub(crate) struct UpgradeArgs {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum ContextCommand {
+    /// Make a context of the docker command line for the engine of a manager, over SSH, or bring it up to date. What the file says of key, host
+    /// keys and jump hosts is written into a part of ssh's configuration, which docker's `ssh` reads.
+    Create {
+        #[command(flatten)]
+        args: ContextArgs,
+        /// The host whose engine is meant. Default: a manager that answers.
+        #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+        host: Option<String>,
+    },
+    /// Remove the context, and its part of ssh's configuration.
+    Rm {
+        #[command(flatten)]
+        args: ContextArgs,
+    },
+}
+
+impl ContextCommand {
+    pub(crate) fn common(&self) -> &Common {
+        match self {
+            Self::Create { args, .. } | Self::Rm { args } => &args.common,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ContextArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The name of the context. Default: the cluster's.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// The configuration of ssh that the part is included from. Default: ~/.ssh/config.
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) ssh_config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum VolumeCommand {
     /// List the volumes of all hosts, with what uses them.
     Ls {

@@ -188,3 +188,56 @@ async fn ports_are_tried_from_every_host_to_every_other_before_and_after_they_jo
     assert!(is("w2", "m1", 2377, "open") && is("m1", "w2", 7946, "open") && is("m1", "w2", 4789, "not-tested"), "{report}");
     eventually("nothing of it is there", Duration::from_secs(20), || is_clean(&lab)).await;
 }
+
+/// What would break a host that is to join stands against the plan, before anything is changed; a file can pass over it; a warning is no
+/// refusal; and of hosts that are nodes only managers take part.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_that_adds_hosts_begins_with_their_checks() {
+    let lab = TestLab::up(1, 3);
+    let on = |host: &str, line: &str| {
+        let argv: Vec<&str> = line.split(' ').collect();
+        lab.host(host).exec(&argv).unwrap();
+    };
+    let state = |host: &str| lab.docker(host, &["info", "--format", "{{.Swarm.LocalNodeState}}"]).trim().to_owned();
+    let two = [("m1", "manager", ""), ("w1", "worker", "")];
+    let text = lab.text(&two);
+    let file = lab.file(&text);
+    let file = file.to_str().unwrap();
+    on("w1", "iptables -I INPUT -p udp --dport 7946 -j DROP");
+    for verb in [&["plan"][..], &["apply", "--yes"], &["apply", "--dry-run"]] {
+        let ran = cli::run(&[verb, &["-f", file]].concat());
+        assert!(ran.code == 1 && ran.err.contains("w1: ports: 7946/udp from m1 does not arrive"), "{verb:?}: {ran:?}");
+        assert!(ran.err.contains("nothing was changed") && ran.err.contains("passes over a check"), "{verb:?}: {ran:?}");
+    }
+    let ran = cli::run(&["apply", "--yes", "--format", "json", "-f", file]);
+    let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("one document: {ran:?}"));
+    assert_eq!((ran.code, document["refusals"][0]["check"].as_str()), (1, Some("ports")), "{document}");
+    assert_eq!((state("m1").as_str(), state("w1").as_str()), ("inactive", "inactive"));
+    let passed = lab.file(&format!("{text}checks: {{ ignore: {{ ports: the office opens it on Monday }} }}\n"));
+    let applied = cli::run(&["apply", "--yes", "-f", passed.to_str().unwrap()]);
+    assert_eq!(applied.code, 0, "{applied:?}");
+
+    // A third host: the closed port of w1, which is in, is none of its matter; what it does not get from the manager is.
+    let three = lab.text(&[&two[..], &[("w2", "worker", "")]].concat());
+    let three = lab.file(&three);
+    on("m1", &format!("iptables -I INPUT -p tcp --dport 2377 -s {} -j DROP", lab.host("w2").address));
+    let refused = cli::run(&["apply", "--yes", "-f", three.to_str().unwrap()]);
+    assert!(refused.code == 1 && refused.err.contains("m1: ports: 2377/tcp from w2 is filtered"), "{refused:?}");
+    assert!(!refused.err.contains("7946/udp"), "{refused:?}");
+    assert_eq!(state("w2"), "inactive");
+    on("m1", "iptables -F INPUT");
+    on("w2", "ip link set eth0 mtu 1400");
+    let warned = cli::run(&["apply", "--yes", "-f", three.to_str().unwrap()]);
+    assert!(
+        warned.code == 0 && warned.err.contains("warning: w2: path-mtu: packets from m1 of up to 1400 bytes pass, of 1500"),
+        "{warned:?}"
+    );
+    assert_eq!(state("w2"), "active");
+    // Something else holds a port of the last one.
+    let all = lab.file(&lab.text(&lab.all("")));
+    lab.host("w3").exec(&["sh", "-c", "setsid busybox nc -ll -p 7946 -e true >/dev/null 2>&1 </dev/null &"]).unwrap();
+    let taken = || cli::run(&["plan", "-f", all.to_str().unwrap()]);
+    eventually("it is seen", Duration::from_secs(20), || taken().code == 1).await;
+    let taken = taken();
+    assert!(taken.err.contains("w3: port-taken: 7946/tcp is taken"), "{taken:?}");
+}

@@ -71,3 +71,61 @@ async fn ssh_and_docker_go_where_the_file_says() {
     swarm_tests::lab::sh(&["kill", "-INT", &watched.id().to_string()]);
     assert_eq!(watched.wait().unwrap().code(), Some(130));
 }
+
+/// A context of the docker command line goes to a manager by docker's own `ssh`, with the key and the host keys of the cluster's file, which stand in
+/// a part of ssh's configuration; the rest of that configuration stays as it was.
+#[tokio::test]
+async fn a_docker_context_goes_where_the_file_says() {
+    let lab = TestLab::up(1, 1);
+    let text = lab.text(&lab.all(""));
+    converge(&text).await;
+    let file = lab.file(&text);
+    let dir = tempfile::tempdir().unwrap();
+    let (config, bin, docker) = (dir.path().join("ssh/config"), dir.path().join("bin"), dir.path().join("docker"));
+    for folder in [config.parent().unwrap(), &bin, &docker] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    let mine = "# mine\nHost other\n  User someone\n";
+    std::fs::write(&config, mine).unwrap();
+    // docker starts `ssh` with no file of its own: this one has another home.
+    let draft = dir.path().join("draft");
+    let include = format!(
+        "#!/bin/sh\nsed 's|^Include swarm|Include {0}/swarm|' {0}/config >{0}/whole\nexec /usr/bin/ssh -F {0}/whole \"$@\"\n",
+        config.parent().unwrap().display()
+    );
+    std::fs::write(&draft, include).unwrap();
+    swarm_tests::lab::sh(&["install", "-m", "700", draft.to_str().unwrap(), bin.join("ssh").to_str().unwrap()]);
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let context = |verb: &str, args: &[&str]| -> Ran {
+        let all = [&["context", verb, "-f", file.to_str().unwrap(), "--ssh-config", config.to_str().unwrap()], args].concat();
+        cli::command(&all).env("DOCKER_CONFIG", &docker).output().unwrap().into()
+    };
+    let by_docker = |args: &[&str]| -> Ran {
+        let mut command = std::process::Command::new("docker");
+        command.args(args).env("DOCKER_CONFIG", &docker).env("PATH", &path).env_remove("DOCKER_HOST").output().unwrap().into()
+    };
+
+    let made = context("create", &["prod"]);
+    assert!(
+        made.code == 0 && made.out.contains("context prod is the engine of m1") && made.err.contains("is its first line now"),
+        "{made:?}"
+    );
+    let nodes = by_docker(&["--context", "prod", "node", "ls", "--format", "{{.Hostname}}"]);
+    let mut names: Vec<&str> = nodes.out.lines().collect();
+    names.sort_unstable();
+    assert!(nodes.code == 0 && names == ["m1", "w1"], "{nodes:?}");
+    assert_eq!(std::fs::read_to_string(&config).unwrap(), format!("Include swarm/*.conf\n\n{mine}"));
+    // Again, for another host: the same context, and ssh's configuration is not changed a second time.
+    let other = context("create", &["prod", "--host", "w1"]);
+    assert!(other.code == 0 && other.err.is_empty(), "{other:?}");
+    let on_w1 = by_docker(&["--context", "prod", "info", "--format", "{{.Name}}"]);
+    assert_eq!((on_w1.code, on_w1.out.trim()), (0, "w1"), "{on_w1:?}");
+    assert_eq!(std::fs::read_to_string(&config).unwrap(), format!("Include swarm/*.conf\n\n{mine}"));
+    let bad = context("create", &["a b"]);
+    assert!(bad.code == 64 && bad.err.contains("no name of a docker context"), "{bad:?}");
+    let removed = context("rm", &["prod"]);
+    assert!(removed.code == 0 && removed.out.contains("context prod is removed"), "{removed:?}");
+    assert!(!config.parent().unwrap().join("swarm/prod.conf").exists());
+    assert!(!by_docker(&["context", "ls", "--format", "{{.Name}}"]).out.contains("prod"));
+    assert_eq!(context("rm", &["prod"]).code, 0, "there is none any more");
+}

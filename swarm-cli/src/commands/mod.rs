@@ -5,6 +5,7 @@ mod adopt;
 mod apply;
 mod backup;
 mod check;
+mod context;
 mod copy;
 mod drill;
 mod each;
@@ -135,6 +136,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
             new::put_unfinished("hosts import", &text, hosts.len(), &output, format)
         }
         Command::Ip(args) => wait(&args.common, reach::ip(&args, format)),
+        Command::Context(command) => wait(command.common(), context::run(&command)),
         Command::Env(args) => wait(&args.common, reach::env(&args)),
         Command::Lock(command) => wait(command.common(), operators::lock(&command, format)),
         Command::History(args) => wait(&args.common, operators::history(&args, format)),

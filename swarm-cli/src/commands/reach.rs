@@ -172,7 +172,7 @@ pub(super) async fn env(args: &EnvArgs) -> Result<u8, Failure> {
 }
 
 /// A host by its name, or a manager that answers.
-async fn manager_or<'s>(session: &'s Session, name: Option<&str>) -> Result<&'s HostSpec, Failure> {
+pub(super) async fn manager_or<'s>(session: &'s Session, name: Option<&str>) -> Result<&'s HostSpec, Failure> {
     if let Some(name) = name {
         return one(&session.spec, name);
     }
