@@ -78,6 +78,7 @@ api:
 
 verify: setup
 	$(CARGO) fmt --all --check
+	rustfmt --check swarm-probe/probe/main.rs --config-path rustfmt.toml --edition 2024
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --target-dir target/doc-check
 	$(MAKE) deny
@@ -110,4 +111,5 @@ deny:
 
 fix:
 	$(CARGO) fmt --all
+	rustfmt swarm-probe/probe/main.rs --config-path rustfmt.toml --edition 2024
 	$(CARGO) clippy --locked --workspace --all-targets --fix --allow-dirty --allow-staged

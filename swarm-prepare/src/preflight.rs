@@ -15,15 +15,20 @@ use swarm_core::plan::{Action, Plan};
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Checks about what arrives: they are the receiver's, which may be a host that is there already.
-const PORTS: [&str; 3] = ["ports", "ports-esp", "path-mtu"];
+const PORTS: [&str; 4] = ["ports", "ports-esp", "path-mtu", "ports-untested"];
 
 /// The hosts that a plan adds to the swarm.
 pub fn added(plan: &Plan) -> BTreeSet<HostName> {
     plan.steps.iter().filter(|s| matches!(s.action, Action::Init { .. } | Action::Join { .. })).filter_map(|s| s.host.clone()).collect()
 }
 
+fn not_in_time(hosts: &BTreeSet<HostName>) -> Matrix {
+    let why = format!("it was not tried within {} s; `swarm check` takes its time", PATIENCE.as_secs());
+    Matrix { left_out: hosts.iter().map(|host| (host.clone(), why.clone())).collect(), ..Matrix::default() }
+}
+
 /// What stands against adding a plan's hosts: checks with [`Severity::Error`] on them, and what does not pass between them and the managers,
-/// that a file does not pass over. Empty where the plan adds none. `encrypted` says whether encrypted networks are wanted.
+/// or could not be tried, that a file does not pass over. Empty where the plan adds none. `encrypted` says whether encrypted networks are wanted.
 ///
 /// Of hosts that are nodes already only managers take part: this is asked before each such plan, and `swarm check` tries all.
 pub async fn preflight(spec: &ClusterSpec, fleet: &dyn Fleet, plan: &Plan, observed: &Observed, encrypted: bool) -> Vec<Found> {
@@ -39,17 +44,11 @@ pub async fn preflight(spec: &ClusterSpec, fleet: &dyn Fleet, plan: &Plan, obser
     let ports = match spec.ignored_checks().contains_key("ports") {
         true => Matrix::default(),
         // A host that takes its time does not hold the plan up.
-        false => tokio::time::timeout(PATIENCE, matrix(spec, fleet, &machines, &all)).await.unwrap_or_default(),
+        false => tokio::time::timeout(PATIENCE, matrix(spec, fleet, &machines, &all)).await.unwrap_or_else(|_| not_in_time(&added)),
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let seen = Seen { spec, observed, machines: &machines, certificates: &BTreeMap::new(), ports: &ports, now };
     // What swarm a host is in is the planner's: a host that is to leave another one first is in the plan.
-    let about = |found: &Found| {
-        found.check != "other-swarm"
-            && match PORTS.contains(&found.check) {
-                true => found.severity <= Severity::Warning,
-                false => found.severity == Severity::Error && added.contains(&found.host),
-            }
-    };
-    check(&seen).into_iter().filter(|found| found.ignored.is_none() && about(found)).collect()
+    let about = |found: &Found| PORTS.contains(&found.check) || (found.severity == Severity::Error && added.contains(&found.host));
+    check(&seen).into_iter().filter(|found| found.ignored.is_none() && found.check != "other-swarm" && about(found)).collect()
 }

@@ -18,6 +18,7 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -34,12 +35,14 @@ const BEGUN: Duration = Duration::from_millis(150);
 const CONNECT: Duration = Duration::from_millis(1500);
 /// How long the other side of a connection may take to say that it is a probe. An engine says nothing.
 const SAYS: Duration = Duration::from_secs(3);
+/// How many connections are read at the same time.
+const CONNECTIONS: usize = 1024;
 /// How long the listener goes on once it was asked what arrived.
 const LAST: Duration = Duration::from_millis(80);
 /// Sizes of packets, as the tunnels and networks in use have them.
 const SIZES: [usize; 31] = [
-    9216, 9001, 9000, 8951, 8950, 8900, 8500, 4000, 1500, 1492, 1480, 1476, 1472, 1462, 1460, 1450, 1442, 1440, 1430, 1420, 1412, 1400, 1380, 1350,
-    1300, 1280, 1200, 1000, 576, 256, 128,
+    9216, 9001, 9000, 8951, 8950, 8900, 8500, 4000, 1500, 1492, 1480, 1476, 1472, 1462, 1460, 1450, 1442, 1440, 1430, 1420, 1412, 1400,
+    1380, 1350, 1300, 1280, 1200, 1000, 576, 256, 128,
 ];
 
 const AF_INET: c_int = 2;
@@ -200,9 +203,15 @@ fn held(error: &std::io::Error) -> String {
 fn accept(listener: TcpListener, nonce: &str, arrived: &Arrived) {
     let (nonce, arrived) = (nonce.to_owned(), arrived.clone());
     thread::spawn(move || {
+        let open = Arc::new(AtomicUsize::new(0));
         for connection in listener.incoming().filter_map(Result::ok) {
-            let (nonce, arrived) = (nonce.clone(), arrived.clone());
-            thread::spawn(move || {
+            // The ports are open to everyone for this moment: strangers do not get as many threads as they want.
+            if open.fetch_add(1, Ordering::SeqCst) >= CONNECTIONS {
+                open.fetch_sub(1, Ordering::SeqCst);
+                continue;
+            }
+            let (nonce, arrived, open) = (nonce.clone(), arrived.clone(), Arc::clone(&open));
+            let read = move || {
                 let _ = connection.set_read_timeout(Some(Duration::from_secs(2)));
                 let mut said = [0; 160];
                 let mut connection = connection;
@@ -211,7 +220,9 @@ fn accept(listener: TcpListener, nonce: &str, arrived: &Arrived) {
                     // The sender waits for this: what it says is then known here.
                     let _ = connection.write_all(MAGIC.as_bytes());
                 }
-            });
+                open.fetch_sub(1, Ordering::SeqCst);
+            };
+            let _ = thread::Builder::new().stack_size(64 << 10).spawn(read);
         }
     });
 }

@@ -14,7 +14,8 @@ pub(super) async fn before(plan: &Plan, spec: &ClusterSpec, fleet: &AnyFleet, se
     let found = preflight(spec, fleet, plan, seen, encrypted).await;
     let (errors, warnings): (Vec<Found>, Vec<Found>) = found.into_iter().partition(|f| f.severity == Severity::Error);
     for f in warnings {
-        output::note(&format!("warning: {}: {}: {}; {}; {}", f.host, f.check, f.evidence, f.cause, f.fix));
+        let word = if f.severity == Severity::Warning { "warning" } else { "note" };
+        output::note(&format!("{word}: {}: {}: {}; {}; {}", f.host, f.check, f.evidence, f.cause, f.fix));
     }
     if errors.is_empty() { Ok(()) } else { Err(Failure::Checks(errors)) }
 }

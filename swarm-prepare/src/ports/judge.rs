@@ -111,8 +111,8 @@ fn outcome(item: Item, from: usize, said: Option<&String>, to: &Station, receive
         Protocol::Udp if receiver.raw => Outcome::NotArrived,
         _ => match receiver.listens.get(&name).map(String::as_str) {
             Some("bound") => Outcome::NotArrived,
-            Some("busy") if to.member => not_tested("the engine there holds the port, and the login is not root"),
-            Some("busy") => Outcome::InUse,
+            Some("busy") if to.idle => Outcome::InUse,
+            Some("busy") => not_tested("the engine there holds the port, and the login is not root"),
             _ => not_tested("the receiver may not listen there"),
         },
     }
@@ -126,7 +126,8 @@ fn connection(said: &str, name: &str, from: usize, to: &Station, receiver: &Hear
         "open probe" | "open" if bound => Outcome::Elsewhere,
         "open probe" => Outcome::Elsewhere,
         "open" if to.member => Outcome::Open,
-        "open" if busy => Outcome::InUse,
+        "open" if busy && to.idle => Outcome::InUse,
+        "open" if busy => Outcome::Open,
         "open" => not_tested("what listens there is not known"),
         // Something listens, so it was a packet filter that refused.
         "refused" if bound || busy || to.member => Outcome::Refused,

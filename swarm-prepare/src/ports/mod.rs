@@ -155,8 +155,11 @@ pub struct Station {
     pub data_path: IpAddr,
     /// Where it listens as a manager, if it is one or is to be one.
     pub manager: Option<u16>,
-    /// Whether its engine is a node of a swarm, or may be one: the engine then holds the ports.
+    /// Whether its engine is a node of a swarm: it then holds the ports.
     pub member: bool,
+    /// Whether its engine is known to be in no swarm. Between the two are engines that do not answer, wait for their key, or are joining: they
+    /// may hold the ports.
+    pub idle: bool,
 }
 
 /// Who sends what to whom.
@@ -218,10 +221,11 @@ fn of_host(host: &HostSpec, seen: &ObservedHost) -> Result<Station, String> {
         return Err(error.message.clone());
     }
     let swarm = seen.report.engine.as_ref().ok().map(|engine| &engine.swarm);
-    // An engine that does not answer may hold its ports all the same.
-    let member = matches!(seen.state, HostState::Member { .. } | HostState::ForeignSwarm { .. }) || swarm.is_none();
+    let member = matches!(seen.state, HostState::Member { .. } | HostState::ForeignSwarm { .. });
+    let idle = matches!(seen.state, HostState::Standalone);
     let own = swarm.filter(|_| member).and_then(|swarm| ip_of(swarm.address.as_deref()?));
-    let address = match own.or_else(|| seen.node.as_ref().and_then(|node| ip_of(&node.address))) {
+    let listed = seen.node.as_ref().and_then(|node| ip_of(&node.address));
+    let address = match own.or(listed).filter(|ip| !ip.is_unspecified()) {
         Some(ip) => ip,
         None => resolved(
             &host.advertise_selector().ok_or("its address is a name; `advertise` is to say an IP address or interface")?,
@@ -234,7 +238,7 @@ fn of_host(host: &HostSpec, seen: &ObservedHost) -> Result<Station, String> {
         None => address,
     };
     let manager = host.role == Role::Manager || swarm.is_some_and(|swarm| swarm.control_available);
-    Ok(Station { host: host.name.clone(), address, data_path, manager: manager.then_some(host.listen.port), member })
+    Ok(Station { host: host.name.clone(), address, data_path, manager: manager.then_some(host.listen.port), member, idle })
 }
 
 fn resolved(selector: &AddressSelector, host: &HostSpec, seen: &ObservedHost) -> Result<IpAddr, String> {

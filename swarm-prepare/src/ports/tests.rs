@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 
 fn station(name: &str, last: u8, member: bool) -> Station {
     let address: IpAddr = format!("192.168.7.{last}").parse().unwrap();
-    Station { host: HostName::new(name), address, data_path: address, manager: (name == "m1").then_some(2377), member }
+    Station { host: HostName::new(name), address, data_path: address, manager: (name == "m1").then_some(2377), member, idle: !member }
 }
 
 fn two(member: bool) -> Wanted {
@@ -83,6 +83,15 @@ fn what_senders_and_receivers_say_is_judged() {
     assert_eq!(with(&|h| lost(h, "tcp/2377"), false, "tcp/2377"), Outcome::Elsewhere, "the probe of another host answered");
     let busy = |h: &mut Vec<Heard>| (lost(h, "tcp/2377"), listens(h, "tcp/2377", "busy"), said(h, "tcp/2377", "open")).2;
     assert_eq!(with(&busy, false, "tcp/2377"), Outcome::InUse, "something that is no engine");
+    // An engine that does not say whether it is in a swarm may be what listens.
+    let unsure = |breaks: &dyn Fn(&mut Vec<Heard>), item: &str| {
+        let (mut heard, mut wanted) = (well(), two(false));
+        breaks(&mut heard);
+        wanted.stations.iter_mut().for_each(|station| station.idle = false);
+        outcome(&wanted, &heard, item)
+    };
+    assert_eq!(unsure(&busy, "tcp/2377"), Outcome::Open);
+    assert!(!tested(&unsure(&|h| (deaf(h), said(h, "tcp/2377", "refused")).1, "tcp/2377")), "it may not run");
     // In a swarm the engine listens.
     assert_eq!(with(&busy, true, "tcp/2377"), Outcome::Open);
     assert_eq!(with(&|h| (busy(h), said(h, "tcp/2377", "refused")).1, true, "tcp/2377"), Outcome::Refused);
