@@ -222,6 +222,10 @@ pub(crate) struct CheckArgs {
     /// a folder of its own, and removed.
     #[arg(long)]
     pub(crate) no_ports: bool,
+    /// Also prove an overlay network between every pair of nodes: a network and a service are made for a moment, whose tasks ask each other.
+    /// Their image is loaded into the engines, without a registry, and everything is taken away again.
+    #[arg(long)]
+    pub(crate) datapath: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,8 +4,10 @@
 //! so a layer that is there can be left out. Which layer is which is said by the digests of their unpacked contents, in order: an engine has
 //! a layer where an image of its own begins with the same ones.
 
+mod program;
 mod push;
 
+pub use program::program_image;
 pub use push::{PushError, Pushed, Source, push, written};
 
 use serde::Deserialize;

@@ -181,6 +181,7 @@ fn manifests_name_only_whom_they_may() {
                 "swarm-lab",
                 "swarm-sim",
                 "swarm-prepare",
+                "swarm-probe",
                 "swarm-backup",
                 "swarm-workload",
                 "swarm-compose",

@@ -241,3 +241,54 @@ async fn a_plan_that_adds_hosts_begins_with_their_checks() {
     let taken = taken();
     assert!(taken.err.contains("w3: port-taken: 7946/tcp is taken"), "{taken:?}");
 }
+
+/// An overlay network is proven between every pair of nodes, by the probe as a service; what is blocked on the way is seen there, and nothing of it
+/// stays, also not of a run that was killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_overlay_network_is_proven_between_all_nodes() {
+    let lab = TestLab::up(1, 2);
+    let file = lab.file(&lab.text(&lab.all("")));
+    let swarm = |args: &[&str]| cli::run(&[args, &["-f", file.to_str().unwrap()]].concat());
+    assert_eq!(swarm(&["apply", "--yes"]).code, 0);
+    let prove = || -> (i32, serde_json::Value) {
+        let ran = swarm(&["check", "--no-ports", "--datapath", "--format", "json"]);
+        (ran.code, serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:?}")))
+    };
+    let datapath = |report: &serde_json::Value| closed(&serde_json::json!({ "ports": report["datapath"] }));
+    let nothing_stays = |lab: &TestLab| {
+        let made = ["service", "network"].map(|kind| lab.docker("m1", &[kind, "ls", "-q", "--filter", "label=swarm.datapath"]));
+        let images: Vec<String> =
+            ["m1", "w1", "w2"].iter().map(|host| lab.docker(host, &["images", "-q", "localhost:1/swarm-probe"])).collect();
+        made.iter().chain(&images).all(|out| out.trim().is_empty())
+    };
+    let (code, report) = prove();
+    assert_eq!((code, datapath(&report)), (0, BTreeSet::new()), "{report}");
+    assert_eq!(report["datapath"]["passages"].as_array().unwrap().len(), 3 * 2 * 4, "{report}");
+    assert!(nothing_stays(&lab));
+
+    // A killed run leaves something, and the next one takes it away.
+    let mut killed = cli::begin(&["check", "--no-ports", "--datapath", "-f", file.to_str().unwrap()]);
+    eventually("its service is there", Duration::from_secs(30), || !lab.docker("m1", &["service", "ls", "-q"]).trim().is_empty()).await;
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    // Overlay traffic to one node is dropped: what a check of ports would see is seen in the network itself.
+    lab.host("w2").exec(&["iptables", "-I", "INPUT", "-p", "udp", "--dport", "4789", "-j", "DROP"]).unwrap();
+    let (code, report) = prove();
+    let closed = datapath(&report);
+    assert!(
+        code == 3 && closed.iter().any(|line| line.starts_with("m1 w2 ")) && closed.iter().any(|line| line.starts_with("w2 w1 ")),
+        "{closed:?}"
+    );
+    assert!(!closed.iter().any(|line| line.starts_with("m1 w1 ") || line.starts_with("w1 m1 ")), "the others hear each other: {closed:?}");
+    assert!(nothing_stays(&lab));
+    lab.host("w2").exec(&["iptables", "-F", "INPUT"]).unwrap();
+    lab.docker("m1", &["node", "update", "--availability", "drain", "w2"]);
+    let text = swarm(&["check", "--no-ports", "--datapath"]);
+    assert!(
+        text.code == 0
+            && text.out.contains("w2 was left out: its node gets no tasks")
+            && text.out.contains("Overlay network: between 2 hosts: 8 of 8 ways pass"),
+        "{text:?}"
+    );
+    assert!(nothing_stays(&lab));
+}

@@ -30,16 +30,21 @@ pub(super) async fn run(args: &CheckArgs, format: Format) -> Result<u8, Failure>
         let encrypted = has_encrypted(&session, &args.common).await;
         matrix(spec, &session.fleet, &machines, &wanted(spec, &observed, encrypted)).await
     };
+    let datapath = if args.datapath { Some(super::datapath::prove(&session, &machines).await?) } else { None };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let found = check(&Seen { spec, observed: &observed, machines: &machines, certificates: &certificates, ports: &ports, now });
     let hosts: Vec<&HostName> = spec.hosts().map(|h| &h.name).collect();
     match (args.output, format) {
         (Some(CheckOutput::Junit), _) => output::data(&junit(spec.name(), &hosts, &found)),
-        (None, Format::Text) => output::data(&text(&hosts, &found, &ports)),
-        (None, _) => output::json("check", &json!({ "cluster": spec.name(), "checks": CHECKS.len(), "found": found, "ports": ports })),
+        (None, Format::Text) => output::data(&text(&hosts, &found, &ports, datapath.as_ref())),
+        (None, _) => output::json(
+            "check",
+            &json!({ "cluster": spec.name(), "checks": CHECKS.len(), "found": found, "ports": ports, "datapath": datapath }),
+        ),
     }
     let worst = found.iter().filter(|f| f.ignored.is_none()).map(|f| f.severity).min();
-    Ok(if worst == Some(Severity::Error) { failure::NOT_CONVERGED } else { 0 })
+    let broken = datapath.is_some_and(|d| d.passages.is_empty() || d.passages.iter().any(|p| p.outcome.fails()));
+    Ok(if broken || worst == Some(Severity::Error) { failure::NOT_CONVERGED } else { 0 })
 }
 
 /// Whether a network of the file, or one that the swarm has, is encrypted. A swarm that cannot be asked has none that is known.
@@ -51,7 +56,7 @@ async fn has_encrypted(session: &Session, common: &Common) -> bool {
     stack::encrypts(&stacks) || there.iter().flatten().any(|network| stack::is_encrypted(&network.spec()))
 }
 
-fn text(hosts: &[&HostName], found: &[Found], ports: &Matrix) -> String {
+fn text(hosts: &[&HostName], found: &[Found], ports: &Matrix, datapath: Option<&Matrix>) -> String {
     let mut out = String::new();
     for host in hosts {
         let own: Vec<&Found> = found.iter().filter(|f| f.host == **host).collect();
@@ -73,6 +78,16 @@ fn text(hosts: &[&HostName], found: &[Found], ports: &Matrix) -> String {
     }
     if let Some(line) = ports.summary() {
         let _ = writeln!(out, "{line}");
+    }
+    if let Some(datapath) = datapath {
+        for (host, why) in datapath.left_out.iter().chain(&datapath.without_probe) {
+            let _ = writeln!(out, "overlay network: {host} was left out: {why}");
+        }
+        for (host, what) in datapath.lines() {
+            let _ = writeln!(out, "overlay network: at {host}: {what}");
+        }
+        let line = datapath.summary().unwrap_or_else(|| "there are no two nodes for it".into());
+        let _ = writeln!(out, "Overlay network: {}", line.replacen("Ports between", "between", 1));
     }
     let count = |severity| found.iter().filter(|f| f.severity == severity && f.ignored.is_none()).count();
     let ignored = found.iter().filter(|f| f.ignored.is_some()).count();

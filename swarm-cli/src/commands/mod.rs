@@ -7,6 +7,7 @@ mod backup;
 mod check;
 mod context;
 mod copy;
+mod datapath;
 mod drill;
 mod each;
 mod events;

@@ -1,7 +1,7 @@
 //! The matrix in words.
 
 use super::{Matrix, Outcome, Passage, Protocol};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use swarm_core::id::HostName;
 
 impl Outcome {
@@ -82,6 +82,13 @@ impl Matrix {
         }
         // What is said of a host without a probe is said there.
         self.at(host, |p| matches!(p.outcome, Outcome::NotTested { .. }) && !self.without_probe.contains_key(&p.from))
+    }
+
+    /// What does not pass, or passes for smaller packets only, at each host.
+    pub fn lines(&self) -> Vec<(HostName, String)> {
+        let hosts: BTreeSet<&HostName> = self.passages.iter().flat_map(|p| [&p.from, &p.to]).collect();
+        let wrong = |p: &Passage| p.outcome.fails() || matches!(p.outcome, Outcome::Small { .. });
+        hosts.into_iter().filter_map(|host| Some((host.clone(), self.at(host, wrong)?))).collect()
     }
 
     /// One line on the whole, for people; `None` where nothing was tried.
