@@ -92,10 +92,13 @@ fn docker(arguments: &[&str], quiet: bool) -> Result<bool, Failure> {
     for name in source::taken() {
         command.env_remove(name);
     }
-    let errors = if quiet { Stdio::null() } else { Stdio::inherit() };
-    command.env_remove("DOCKER_HOST").env_remove("DOCKER_CONTEXT").args(arguments).stdout(Stdio::null()).stderr(errors);
-    let ended = command.status();
-    Ok(ended.map_err(|e| Failure::Other(format!("`docker` could not be run: {e}; install the docker command line")))?.success())
+    let ended = command.env_remove("DOCKER_HOST").env_remove("DOCKER_CONTEXT").args(arguments).stdin(Stdio::null()).output();
+    let ended = ended.map_err(|e| Failure::Other(format!("`docker` could not be run: {e}; install the docker command line")))?;
+    // It also says there what it did.
+    if !quiet && !ended.status.success() {
+        output::note(&format!("docker: {}", output::clean(String::from_utf8_lossy(&ended.stderr).trim())));
+    }
+    Ok(ended.status.success())
 }
 
 /// The address of a host's engine for docker. What the file says of key, host keys and way stands in a part of ssh's configuration, for

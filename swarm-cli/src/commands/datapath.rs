@@ -174,7 +174,7 @@ async fn tried(
     let service = json!({
         "Name": name, "Labels": labels, "Mode": { "Global": {} }, "EndpointSpec": { "Mode": "dnsrr" },
         "TaskTemplate": {
-            "ContainerSpec": { "Image": tag, "Command": command },
+            "ContainerSpec": { "Image": tag, "Command": command, "StopGracePeriod": 1_000_000_000 },
             "RestartPolicy": { "Condition": "none" },
             "Networks": [{ "Target": network }],
         },
@@ -249,7 +249,8 @@ fn at(task: &Object) -> Result<Option<(String, IpAddr)>, String> {
         _ => return Ok(None),
     }
     let container = task.text("/Status/ContainerStatus/ContainerID").filter(|id| !id.is_empty());
-    let address = task.text("/NetworksAttachments/0/Addresses/0").and_then(|a| a.split('/').next()?.parse().ok());
+    let networks = task.part("/NetworksAttachments").unwrap_or_default();
+    let address = networks.pointer("/0/Addresses/0").and_then(|a| a.as_str()?.split('/').next()?.parse().ok());
     Ok(container.map(std::borrow::Cow::into_owned).zip(address))
 }
 
