@@ -7,6 +7,8 @@
 //! probe collect DIR NONCE                  says what arrived, ends the listener, and removes DIR
 //! ```
 //!
+//! `serve` is `listen` without going into the background; with the item `stay` it goes on after it was asked, to its last second.
+//!
 //! An item is `tcp/PORT`, `udp/PORT`, `mtu/PORT` (packets of many sizes to that UDP port) or `esp`. A listener ends by itself after its
 //! seconds, whatever becomes of whoever started it, and removes its folder.
 
@@ -173,15 +175,20 @@ fn serve(dir: &Path, nonce: &str, seconds: &str, items: &[&str]) -> std::io::Res
         println!("{said} {item}");
     }
     println!("ready");
-    let (mut asks, _) = control.accept()?;
-    thread::sleep(LAST);
-    let lines = arrived.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    for line in lines {
-        let _ = writeln!(asks, "{line}");
+    loop {
+        let (mut asks, _) = control.accept()?;
+        thread::sleep(LAST);
+        let lines = arrived.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for line in lines {
+            let _ = writeln!(asks, "{line}");
+        }
+        let _ = writeln!(asks, "end");
+        // The first process of a container ends all others with it, the one that asked among them.
+        if !items.contains(&"stay") {
+            remove(dir);
+            return Ok(());
+        }
     }
-    let _ = writeln!(asks, "end");
-    remove(dir);
-    Ok(())
 }
 
 /// Both families at once where the host has IPv6.

@@ -170,7 +170,7 @@ async fn tried(
     let labels = json!({ MARK: nonce });
     let network = json!({ "Name": name, "Driver": "overlay", "Labels": labels, "CheckDuplicate": true });
     let network = create(manager, Kind::Network, network).await?;
-    let command = ["/probe", "serve", "/", nonce, "180", "tcp/7946", "udp/7946", "udp/4789"];
+    let command = ["/probe", "serve", "/", nonce, "180", "stay", "tcp/7946", "udp/7946", "udp/4789"];
     let service = json!({
         "Name": name, "Labels": labels, "Mode": { "Global": {} }, "EndpointSpec": { "Mode": "dnsrr" },
         "TaskTemplate": {

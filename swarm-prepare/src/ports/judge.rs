@@ -123,8 +123,9 @@ fn connection(said: &str, name: &str, from: usize, to: &Station, receiver: &Hear
     let busy = receiver.listened && receiver.listens.get(name).map(String::as_str) == Some("busy");
     match said {
         "open probe" | "open" if receiver.has(from, name) => Outcome::Open,
-        "open probe" | "open" if bound => Outcome::Elsewhere,
+        "open probe" if !receiver.listened => not_tested("the probe there did not say what arrived"),
         "open probe" => Outcome::Elsewhere,
+        "open" if bound => Outcome::Elsewhere,
         "open" if to.member => Outcome::Open,
         "open" if busy && to.idle => Outcome::InUse,
         "open" if busy => Outcome::Open,

@@ -109,6 +109,7 @@ fn what_senders_and_receivers_say_is_judged() {
     assert!(!tested(&with(&|h| (deaf(h), said(h, "tcp/2377", "refused")).1, false, "tcp/2377")), "nothing listens there");
     assert_eq!(with(&|h| (deaf(h), said(h, "tcp/2377", "open")).1, true, "tcp/2377"), Outcome::Open);
     assert!(!tested(&with(&deaf, true, "udp/7946")));
+    assert!(!tested(&with(&deaf, false, "tcp/2377")), "a probe answered, and which one is not known");
     // Without a sender.
     assert!(!tested(&with(&|h| h[1].sent.clear(), false, "tcp/2377")));
 }
