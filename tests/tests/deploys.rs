@@ -206,7 +206,7 @@ async fn the_life_of_a_stack() {
     let back = bed.deploy(&[]);
     assert_eq!(back.code, 7, "{back:?}");
     assert!(back.err.contains("non-zero exit"), "{back:?}");
-    assert!(bed.all_containers("app_web").len() >= 3);
+    eventually("what was before runs", Duration::from_secs(20), || bed.all_containers("app_web").len() >= 3).await;
 
     let rm = bed.swarm(&["stack", "rm", "app", "--yes"]);
     assert!(rm.code == 0 && rm.out.contains("stack app is gone"), "{rm:?}");

@@ -80,10 +80,23 @@ async fn stored(engine: &DockerEngine, stack: &str) -> BTreeMap<String, Value> {
                 Kind::Network => network(&object),
                 _ => object.spec(),
             };
-            all.insert(format!("{kind} {}", object.name()), comparable(&spec, &names));
+            let mut spec = comparable(&spec, &names);
+            in_one_order(&mut spec);
+            all.insert(format!("{kind} {}", object.name()), spec);
         }
     }
     all
+}
+
+/// The docker CLI keeps references by their targets in a Go map and sorts what comes out of it by the name of the secret or config alone
+/// (docker/cli `cli/command/service/parse.go`, `cli/compose/convert/service.go`), so those to one object come in any order.
+fn in_one_order(spec: &mut Value) {
+    for (list, name) in [("Secrets", "SecretName"), ("Configs", "ConfigName")] {
+        if let Some(references) = spec.pointer_mut(&format!("/TaskTemplate/ContainerSpec/{list}")).and_then(Value::as_array_mut) {
+            let text = |reference: &Value, place: &str| reference.pointer(place).and_then(Value::as_str).unwrap_or_default().to_owned();
+            references.sort_by_key(|r| (text(r, &format!("/{name}")), text(r, "/File/Name")));
+        }
+    }
 }
 
 /// What of a network a file decides.
