@@ -19,6 +19,20 @@ pub(crate) enum EngineCommand {
     Upgrade(Box<UpgradeArgs>),
 }
 
+/// How hosts are served one after the other.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// How many workers are served at a time. Managers are served one at a time.
+    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) batch: u16,
+    /// Serve managers also where the others are no healthy majority meanwhile, as with one or two of them.
+    #[arg(long)]
+    pub(crate) accept_downtime: bool,
+    /// How long to wait for tasks to leave a node, for example 2m.
+    #[arg(long, default_value = "5m", value_parser = duration)]
+    pub(crate) drain_timeout: std::time::Duration,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct UpgradeArgs {
     #[command(flatten)]
@@ -29,15 +43,8 @@ pub(crate) struct UpgradeArgs {
     /// The version, or its beginning: 28, 28.5, 28.5.2. Of several that fit, the newest that the package manager offers.
     #[arg(long, value_name = "VERSION")]
     pub(crate) to: String,
-    /// How many workers are upgraded at a time. Managers are upgraded one at a time.
-    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) batch: u16,
-    /// Upgrade managers also where the others are no healthy majority meanwhile, as with one or two of them.
-    #[arg(long)]
-    pub(crate) accept_downtime: bool,
-    /// How long to wait for tasks to leave a node, for example 2m.
-    #[arg(long, default_value = "5m", value_parser = duration)]
-    pub(crate) drain_timeout: std::time::Duration,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
     /// How long the upgrade of one host may take, for example 20m.
     #[arg(long, default_value = "20m", value_parser = duration)]
     pub(crate) command_timeout: std::time::Duration,

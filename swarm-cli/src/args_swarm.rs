@@ -1,6 +1,7 @@
 //! The command line of what concerns the swarm as a whole: tokens, certificates, the unlock key.
 
 use crate::args::{Common, LimitArgs, duration};
+use crate::args_stores::ServeArgs;
 use crate::complete::hosts;
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
@@ -335,15 +336,8 @@ pub(crate) struct MaintainArgs {
     /// The hosts. Workers are served first, then managers, the leader last.
     #[arg(required = true, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
     pub(crate) hosts: Vec<String>,
-    /// How many workers are served at a time. Managers are served one at a time.
-    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) batch: u16,
-    /// Serve managers also where the others are no healthy majority meanwhile, as with one or two of them.
-    #[arg(long)]
-    pub(crate) accept_downtime: bool,
-    /// How long to wait for tasks to leave a node, for example 2m.
-    #[arg(long, default_value = "5m", value_parser = duration)]
-    pub(crate) drain_timeout: std::time::Duration,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
     /// How long the command may take, for example 10m.
     #[arg(long, default_value = "10m", value_parser = duration)]
     pub(crate) command_timeout: std::time::Duration,

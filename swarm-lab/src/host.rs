@@ -216,8 +216,8 @@ impl LabHost {
         for pid in &pids {
             run(&["kill", &format!("-{signal}"), &pid.to_string()])?;
         }
-        if signal == "KILL" {
-            wait_ended(&pids, Duration::from_secs(10));
+        if signal == "KILL" && !wait_ended(&pids, Duration::from_secs(10)) {
+            return Err(LabError::Command { command: format!("kill -KILL {pids:?}"), message: "it did not end within 10 s".into() });
         }
         Ok(())
     }

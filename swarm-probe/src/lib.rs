@@ -3,6 +3,8 @@
 //! It needs no package, no library and no shell on the host. What it is asked and what it says stands at the top of
 //! `probe/main.rs`.
 
+use std::io::Read as _;
+
 /// A program for one processor.
 #[derive(Clone, Copy)]
 pub struct Probe {
@@ -10,6 +12,18 @@ pub struct Probe {
     pub packed: &'static [u8],
     /// How many bytes it has when it is unpacked, in decimal digits.
     pub size: &'static str,
+}
+
+impl Probe {
+    /// The program itself.
+    ///
+    /// # Errors
+    /// What was built in is no gzip stream.
+    pub fn unpacked(&self) -> std::io::Result<Vec<u8>> {
+        let mut whole = Vec::new();
+        flate2::read::GzDecoder::new(self.packed).read_to_end(&mut whole)?;
+        Ok(whole)
+    }
 }
 
 /// The probe for a processor as `uname -m` names it; `None` where this build has none: its target was not installed.
@@ -38,7 +52,7 @@ pub fn for_processor(name: &str) -> Option<Probe> {
 mod tests {
     use super::for_processor;
     use std::collections::BTreeSet;
-    use std::io::{Read as _, Write as _};
+    use std::io::Write as _;
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::{Path, PathBuf};
     use std::process::{Command, Stdio};
@@ -49,8 +63,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("swarm-probe-test-{name}-{}", std::process::id()));
         std::fs::create_dir(&dir).unwrap();
         let probe = for_processor(std::env::consts::ARCH).expect("a build for this machine has a probe for it");
-        let mut whole = Vec::new();
-        flate2::read::GzDecoder::new(probe.packed).read_to_end(&mut whole).unwrap();
+        let whole = probe.unpacked().unwrap();
         assert_eq!(whole.len().to_string(), probe.size);
         // Written by another process: a file that this one has open for writing cannot be started while it forks.
         let mut put = Command::new("sh").args(["-c", "cat >\"$0\""]).arg(dir.join("probe")).stdin(Stdio::piped()).spawn().unwrap();

@@ -34,14 +34,14 @@ async fn everything_comes_back_after_a_power_cut() {
     let dark = bed.swarm(&["status"]);
     assert!(dark.code == 3 && !dark.out.contains("no swarm"), "unknown is not none: {dark:?}");
     let refused = bed.swarm(&["apply", "--yes"]);
-    assert!(refused.code == 1 || refused.code == 3, "nothing can be done: {refused:?}");
+    assert_eq!(refused.code, 1, "nothing can be done: {refused:?}");
     for host in &bed.lab.lab.hosts {
         host.start().unwrap();
         host.wait_up().unwrap();
     }
     // Locked managers are no lost quorum and no new cluster.
     let locked = bed.swarm(&["plan"]);
-    assert!(locked.code != 0 && locked.code != 2 || locked.out.contains("unlock"), "{locked:?}");
+    assert_eq!(locked.code, 1, "{locked:?}");
     let said = format!("{}{}", locked.out, locked.err);
     assert!(said.contains("unlock") && !said.contains("force-new-cluster") && !said.contains("recover"), "{said}");
     let unlocked = bed.swarm(&["unlock", "--all"]);
@@ -149,7 +149,12 @@ async fn tokens_and_the_root_are_replaced_while_hosts_join() {
         (applied, other.join().unwrap())
     });
     assert!(rotated >= 2, "it happened meanwhile: {rotated}");
-    eventually("the root is replaced", Duration::from_secs(90), || swarm(&["verify"], &all).code == 0).await;
+    eventually("the root is replaced", Duration::from_secs(90), || {
+        let verified = swarm(&["verify"], &all);
+        eprintln!("{verified:?}");
+        verified.code == 0
+    })
+    .await;
     assert_eq!(lab.nodes("m1").len(), 6, "no host twice: {:?} {applied:?}", lab.nodes("m1"));
     assert!(lab.nodes("m1").iter().all(|n| n.contains(" Ready ")), "{:?}", lab.nodes("m1"));
     assert_eq!(swarm(&["plan"], &all).code, 0);

@@ -49,14 +49,8 @@ pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure>
     let stacks = stacks_of(&spec, &args.common.file, &options, PlanPurpose::Converge)?;
     let apply = Apply::new(&spec, &fleet).options(options).progress(sink.as_ref()).keys(keys.as_ref()).families(Families(FAMILIES));
     let (plan, observed) = apply.plan_for(&together(&apply, &spec, &stacks)).await?;
-    // A document says it all at once.
-    if format == Format::Json {
-        super::preflight::before(&plan, &spec, &fleet, &observed, stack::encrypts(&stacks)).await?;
-    }
-    show(&plan, format);
-    if format != Format::Json {
-        super::preflight::before(&plan, &spec, &fleet, &observed, stack::encrypts(&stacks)).await?;
-    }
+    let checked = super::preflight::before(&plan, &spec, &fleet, &observed, stack::encrypts(&stacks));
+    show_checked(&plan, format, true, checked).await?;
     super::work::warn_of_kernels(&plan, &spec, &fleet).await;
     if let Some(path) = &args.output {
         save(&plan, path)?;
@@ -106,6 +100,23 @@ pub(super) fn show(plan: &Plan, format: Format) {
         Format::Json => output::json("plan", &json!({ "plan": document() })),
         Format::Jsonl => output::json_line(&json!({ "event": "planned", "plan": document() })),
     }
+}
+
+/// Shows a plan, and then what stands against it. A document says it all at once: it is shown when nothing does, if it is the answer.
+async fn show_checked(
+    plan: &Plan,
+    format: Format,
+    answer: bool,
+    checked: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    if format != Format::Json {
+        show(plan, format);
+    }
+    checked.await?;
+    if format == Format::Json && answer {
+        show(plan, format);
+    }
+    Ok(())
 }
 
 /// Writes a plan down for its owner alone: it holds the environment of services.
@@ -181,16 +192,8 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
         }
     };
     let (mut plan, mut observed) = unless_stopped(&stop, look).await?;
-    let checked = async { super::preflight::before(&plan, &spec, &fleet, &observed, stack::encrypts(&stacks)).await };
-    if format == Format::Json {
-        unless_stopped(&stop, checked).await?;
-        if args.dry_run {
-            show(&plan, format);
-        }
-    } else {
-        show(&plan, format);
-        unless_stopped(&stop, checked).await?;
-    }
+    let checked = super::preflight::before(&plan, &spec, &fleet, &observed, stack::encrypts(&stacks));
+    show_checked(&plan, format, args.dry_run, unless_stopped(&stop, checked)).await?;
     super::work::warn_of_kernels(&plan, &spec, &fleet).await;
     if args.dry_run {
         let limit = plan.limit.as_ref();

@@ -10,9 +10,7 @@ use futures_util::future::join_all;
 use futures_util::stream::StreamExt;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
-use std::io::Read as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -97,8 +95,7 @@ async fn load(
         }
         let arch = machines.get(name).and_then(|m| m.as_ref().ok()?.arch.clone()).ok_or("its processor is not known")?;
         let probe = swarm_probe::for_processor(&arch).ok_or_else(|| format!("this build has no probe for {arch}"))?;
-        let mut program = Vec::new();
-        flate2::read::GzDecoder::new(probe.packed).read_to_end(&mut program).map_err(|e| e.to_string())?;
+        let program = probe.unpacked().map_err(|e| e.to_string())?;
         let go = if arch == "x86_64" { "amd64" } else { "arm64" };
         let image = program_image(tag, go, "probe", &program).map_err(|e| e.to_string())?;
         let spec = session.spec.host(name).ok_or("it is not in the file")?;
@@ -209,12 +206,7 @@ async fn tried(
     };
     let wanted = Wanted { stations: there.iter().map(station).collect(), data_path_port: PORT, encrypted: false, left_out, about: None };
     let sends = there.iter().enumerate().map(|(from, (node, container, _))| {
-        let mut targets = String::new();
-        for (to, station) in wanted.stations.iter().enumerate().filter(|(to, _)| *to != from) {
-            for (item, address) in wanted.to(station) {
-                let _ = writeln!(targets, "{to} {item} {address}");
-            }
-        }
+        let targets = wanted.targets(from);
         program(node.engine.as_ref(), container, ["/probe".into(), "send".into(), nonce.into(), from.to_string()].into(), targets)
     });
     let sent = join_all(sends).await;
@@ -225,8 +217,8 @@ async fn tried(
     let mut without = BTreeMap::new();
     let heard = there.iter().zip(sent).zip(collected).map(|(((node, ..), sent), collected)| {
         let mut heard = Heard::default();
-        // It listens on all of them, or it would not run.
-        heard.began("raw udp\nbound tcp/7946\nbound udp/7946\nbound udp/4789\n");
+        // A task has these ports for itself.
+        heard.began("bound tcp/7946\nbound udp/7946\nbound udp/4789\n");
         let whole = collected.map(|said| heard.ended(&said));
         let sent = sent.map(|said| heard.sent(&said));
         if let Some(why) = sent.err().or(whole.err()) {

@@ -34,10 +34,10 @@ pub(super) async fn maintain(args: &MaintainArgs, format: Format) -> Result<u8, 
         hosts: hosts.clone(),
         argv: args.command.clone(),
         name: None,
-        batch: usize::from(args.batch),
-        drain: args.drain_timeout,
+        batch: usize::from(args.serve.batch),
+        drain: args.serve.drain_timeout,
         patience: args.command_timeout,
-        accept_downtime: args.accept_downtime,
+        accept_downtime: args.serve.accept_downtime,
     };
     carry(&session, &intent, how).await
 }

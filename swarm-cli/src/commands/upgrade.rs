@@ -101,10 +101,10 @@ pub(super) async fn run(args: &UpgradeArgs, format: Format) -> Result<u8, Failur
         hosts: of.hosts.iter().map(|(host, _)| host.clone()).collect(),
         argv,
         name: Some(format!("the upgrade to engine {}", args.to)),
-        batch: usize::from(args.batch),
-        drain: args.drain_timeout,
+        batch: usize::from(args.serve.batch),
+        drain: args.serve.drain_timeout,
         patience: args.command_timeout,
-        accept_downtime: args.accept_downtime,
+        accept_downtime: args.serve.accept_downtime,
     };
     let how = How {
         dry_run: args.agree.dry_run,
@@ -141,7 +141,7 @@ pub(super) async fn run(args: &UpgradeArgs, format: Format) -> Result<u8, Failur
 async fn offered(session: &Session, hosts: &[(HostName, String)], wanted: &str) -> Result<(), Failure> {
     let ask = |host: HostName| async move {
         let Some(spec) = session.spec.host(&host) else { return Ok(()) };
-        let machine = session.fleet.machine(spec).await.map_err(|e| format!("{host}: {}", e.message))?;
+        let machine = session.fleet.visit(spec).await.map_err(|e| format!("{host}: {}", e.message))?;
         let argv = ["sh", "-c", UPGRADE_SCRIPT, "sh", "look", wanted];
         let command = Command { elevated: true, timeout: LOOK, ..Command::new(argv) };
         let output = machine.run(&command).await.map_err(|e| format!("{host}: {e}"))?;

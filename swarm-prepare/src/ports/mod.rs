@@ -16,7 +16,7 @@ pub use run::matrix;
 
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use swarm_core::ClusterSpec;
 use swarm_core::addr::{AddressSelector, ip_of};
@@ -181,6 +181,18 @@ impl Wanted {
     /// Whether something is sent from one host to another.
     pub fn sends(&self, from: &Station, to: &Station) -> bool {
         from.host != to.host && self.about.as_ref().is_none_or(|about| about.contains(&from.host) || about.contains(&to.host))
+    }
+
+    /// What a host sends to all others, as its probe reads it: a line for each thing, with the number of the receiver.
+    pub fn targets(&self, from: usize) -> String {
+        let mut lines = String::new();
+        let Some(own) = self.stations.get(from) else { return lines };
+        for (to, station) in self.stations.iter().enumerate().filter(|(_, to)| self.sends(own, to)) {
+            for (item, address) in self.to(station) {
+                let _ = writeln!(lines, "{to} {item} {address}");
+            }
+        }
+        lines
     }
 
     /// What is sent to a host, with the address it is sent to.

@@ -5,7 +5,6 @@ use crate::machine::Machine;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,13 +176,7 @@ async fn put(host: Arc<dyn Host>, processor: Option<String>, nonce: &str, items:
 }
 
 async fn send(placed: &Placed, nonce: &str, from: usize, wanted: &Wanted) -> String {
-    let mut targets = String::new();
-    let Some(own) = wanted.stations.get(from) else { return targets };
-    for (to, station) in wanted.stations.iter().enumerate().filter(|(_, to)| wanted.sends(own, to)) {
-        for (item, address) in wanted.to(station) {
-            let _ = writeln!(targets, "{to} {item} {address}");
-        }
-    }
+    let targets = wanted.targets(from);
     let (from, limit) = (from.to_string(), Duration::from_secs(30));
     let said = match &placed.dir {
         Some(dir) => run(&placed.host, [&format!("{dir}/probe"), "send", nonce, &from], Some(targets.into_bytes()), limit).await,
