@@ -2,7 +2,7 @@
 
 use crate::deploys::Bed;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use swarm_tests::cli::{self, Ran};
 use swarm_tests::lab::{TestLab, eventually};
 
@@ -138,23 +138,22 @@ async fn tokens_and_the_root_are_replaced_while_hosts_join() {
             }
             rotated
         });
-        let mut applied = swarm(&["apply", "--yes"], &all);
-        // A token that was replaced between its reading and its use is asked for again; a root that is being replaced may end a try.
-        for _ in 0..2 {
-            if applied.code != 0 {
-                applied = swarm(&["apply", "--yes"], &all);
-            }
-        }
+        let applied = swarm(&["apply", "--yes"], &all);
         over.store(true, Ordering::SeqCst);
         (applied, other.join().unwrap())
     });
     assert!(rotated >= 2, "it happened meanwhile: {rotated}");
-    eventually("the root is replaced", Duration::from_secs(90), || {
-        let verified = swarm(&["verify"], &all);
-        eprintln!("{verified:?}");
-        verified.code == 0
-    })
-    .await;
+    // Where tokens are replaced faster than a host can use one, or a root is, some of it is left to the next run, which says so.
+    assert!(matches!(applied.code, 0 | 1 | 4), "{applied:?}");
+    let until = Instant::now() + Duration::from_secs(110);
+    loop {
+        let again = swarm(&["apply", "--yes"], &all);
+        if again.code == 0 {
+            break;
+        }
+        assert!(Instant::now() < until, "{again:?}");
+    }
+    assert_eq!(swarm(&["verify"], &all).code, 0);
     assert_eq!(lab.nodes("m1").len(), 6, "no host twice: {:?} {applied:?}", lab.nodes("m1"));
     assert!(lab.nodes("m1").iter().all(|n| n.contains(" Ready ")), "{:?}", lab.nodes("m1"));
     assert_eq!(swarm(&["plan"], &all).code, 0);
