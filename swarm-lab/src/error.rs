@@ -21,6 +21,9 @@ pub enum LabError {
         /// Where its files are.
         dir: PathBuf,
     },
+    /// No release has that name.
+    #[error("`{0}` is no release of Debian: write its name, for example bookworm")]
+    Suite(String),
     /// A lab without hosts.
     #[error("a lab needs at least one host: give --managers or --workers a number above 0")]
     NoHosts,

@@ -2,6 +2,7 @@
 
 use crate::error::LabError;
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -9,7 +10,20 @@ use std::path::Path;
 pub(crate) const INIT: &str = r#"set -e
 dir=$1 name=$2 address=$3 gateway=$4 cgroup=$5
 mount --make-rprivate /
-mount -t proc proc /proc
+if [ -f "$dir/image" ]; then
+  root=$dir/fs/root
+  mount -t overlay -o "lowerdir=$(cat "$dir/image"),upperdir=$dir/fs/upper,workdir=$dir/fs/work" overlay "$root"
+  mount --rbind /dev "$root/dev"
+  mount --rbind /sys "$root/sys"
+  mkdir -p "$root$dir" "$root/.machine"
+  mount --bind "$dir" "$root$dir"
+  cd "$root"
+  pivot_root . .machine
+  mount -t proc proc /proc
+  umount -l /.machine
+else
+  mount -t proc proc /proc
+fi
 hostname "$name"
 rm -rf "$dir/run"; mkdir -p "$dir/run/sshd" "$dir/run/lock"
 mount --bind "$dir/run" /run
@@ -17,10 +31,12 @@ mount --bind "$dir/root" /root
 mount --bind "$dir/docker" /var/lib/docker
 if [ -f "$dir/disk.img" ]; then sh "$dir/disk.sh" "$dir"; fi
 mount --bind "$dir/etc-ssh" /etc/ssh
-mount --bind "$dir/etc-docker" /etc/docker
 mount --bind "$dir/hosts" /etc/hosts
 mount --bind "$dir/machine-id" /etc/machine-id
-mount --bind "$dir/init.d" /etc/init.d
+if [ ! -f "$dir/image" ]; then
+  mount --bind "$dir/etc-docker" /etc/docker
+  mount --bind "$dir/init.d" /etc/init.d
+fi
 if [ -f /etc/resolv.conf ]; then mount --bind "$dir/resolv.conf" /etc/resolv.conf; fi
 ip link set lo up
 until ip link set eth0 up 2>/dev/null; do sleep 0.02; done
@@ -30,8 +46,12 @@ if [ -w /proc/sys/net/ipv4/ip_forward ]; then echo 1 > /proc/sys/net/ipv4/ip_for
 trap : TERM INT HUP
 "$SSHD" -f /etc/ssh/sshd_config -E "$dir/sshd.log"
 cd /
-dockerd --host unix:///run/docker.sock --storage-driver overlay2 --cgroup-parent "$cgroup" \
-  --userland-proxy=false --log-level warn >>"$dir/dockerd.log" 2>&1 &
+if [ ! -f "$dir/image" ]; then
+  dockerd --host unix:///run/docker.sock --storage-driver overlay2 --cgroup-parent "$cgroup" \
+    --userland-proxy=false --log-level warn >>"$dir/dockerd.log" 2>&1 &
+elif [ -x /etc/init.d/docker ]; then
+  /etc/init.d/docker start &
+fi
 sleep infinity &
 while :; do wait || true; done
 "#;
@@ -44,6 +64,11 @@ mount -o loop "$dir/disk.img" "$dir/disk"
 if [ ! -d "$dir/disk/swarm" ]; then mkdir -m 700 "$dir/disk/swarm"; cp -a /var/lib/docker/swarm/. "$dir/disk/swarm/"; fi
 mount --bind "$dir/disk/swarm" /var/lib/docker/swarm
 "#;
+
+/// What the engine of a bare host needs on this machine, as its configuration before anyone prepares it.
+fn bare_daemon(cgroup: &str) -> String {
+    format!("{{\n  \"cgroup-parent\": \"{cgroup}\",\n  \"userland-proxy\": false,\n  \"log-level\": \"warn\"\n}}\n")
+}
 
 /// The service of a host's engine, as `/etc/init.d/docker`: what stops and starts it by name.
 const SERVICE: &str = r#"#!/bin/sh
@@ -105,6 +130,23 @@ pub(crate) fn lay_out(dir: &Path, name: &str, address: &str, public_key: &str) -
         }
     }
     Ok(())
+}
+
+/// Adds what a host with a root filesystem of its own has.
+pub(crate) fn lay_out_bare(dir: &Path, image: &Path, cgroup: &str, gateway: IpAddr) -> Result<(), LabError> {
+    for sub in ["fs/root", "fs/work", "fs/upper/etc/docker", "fs/upper/etc/apt/apt.conf.d", "fs/upper/var/lib/docker"] {
+        make_dir(&dir.join(sub))?;
+    }
+    // What is mounted over must be there.
+    for file in ["hosts", "machine-id", "resolv.conf"] {
+        write(&dir.join("fs/upper/etc").join(file), "", 0o644)?;
+    }
+    write(&dir.join("image"), &image.display().to_string(), 0o644)?;
+    // This machine may forbid what the service of Debian's package begins with: more open files.
+    make_dir(&dir.join("fs/upper/etc/default"))?;
+    write(&dir.join("fs/upper/etc/default/docker"), "ulimit() { :; }\n", 0o644)?;
+    write(&dir.join("fs/upper/etc/docker/daemon.json"), &bare_daemon(cgroup), 0o644)?;
+    write(&dir.join("fs/upper/etc/apt/apt.conf.d/90lab"), &crate::packages::settings(gateway), 0o644)
 }
 
 pub(crate) fn make_dir(path: &Path) -> Result<(), LabError> {

@@ -35,6 +35,9 @@ pub struct LabHost {
     pub(crate) dir: PathBuf,
     pub(crate) cgroup: String,
     pub(crate) link: String,
+    /// Its root filesystem, where it has one of its own.
+    #[serde(default)]
+    pub(crate) image: Option<PathBuf>,
 }
 
 /// How long sshd and dockerd may take. Ten at once on two cores need some seconds.
@@ -156,10 +159,15 @@ impl LabHost {
         format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
     }
 
-    /// Waits until sshd and dockerd answer.
+    /// Whether it has a root filesystem of its own, which had no engine at first.
+    pub fn is_bare(&self) -> bool {
+        self.image.is_some()
+    }
+
+    /// Waits until sshd and dockerd answer; on a bare host, sshd alone.
     pub fn wait_up(&self) -> Result<(), LabError> {
         let socket = self.socket();
-        if !wait_until(UP_BUDGET, || ping(&socket)) {
+        if !self.is_bare() && !wait_until(UP_BUDGET, || ping(&socket)) {
             return Err(self.late("dockerd", UP_BUDGET.as_secs()));
         }
         let at = std::net::SocketAddr::new(self.address, 22);
@@ -177,7 +185,7 @@ impl LabHost {
     /// Starts a host that was killed, or the engine of one whose engine died. Its data is as it was; after a kill `/run` is empty, as
     /// after a reboot.
     pub fn start(&self) -> Result<(), LabError> {
-        if self.pid().is_some() && self.engine_pids().is_empty() {
+        if self.pid().is_some() && !self.is_bare() && self.engine_pids().is_empty() {
             return self.start_engine();
         }
         self.boot()?;
@@ -262,7 +270,7 @@ impl LabHost {
     pub fn enter(&self) -> Result<Command, LabError> {
         let pid = self.running()?.to_string();
         let mut command = Command::new("nsenter");
-        command.args(["--target", &pid, "--mount", "--uts", "--ipc", "--net", "--pid", "--wd=/", "--"]);
+        command.args(["--target", &pid, "--mount", "--uts", "--ipc", "--net", "--pid", "--wd", "--"]);
         command.env("HOME", "/root");
         Ok(command)
     }

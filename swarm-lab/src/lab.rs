@@ -26,11 +26,14 @@ pub struct LabOptions {
     pub dir: PathBuf,
     /// The folder of the engine that the hosts have; see [`LabHost::use_engine`].
     pub engine: Option<PathBuf>,
+    /// Root filesystems ([`crate::image`]) of hosts without an engine, one after the other; none for hosts that have this machine's own files
+    /// and its engine.
+    pub images: Vec<PathBuf>,
 }
 
 impl Default for LabOptions {
     fn default() -> Self {
-        Self { name: "lab".into(), managers: 3, workers: 3, dir: ".lab".into(), engine: None }
+        Self { name: "lab".into(), managers: 3, workers: 3, dir: ".lab".into(), engine: None, images: Vec::new() }
     }
 }
 
@@ -156,7 +159,9 @@ impl Lab {
             .chain((1..=options.workers).map(|i| (format!("w{i}"), LabRole::Worker)));
         let hosts = names
             .zip(11u8..=250)
-            .map(|((name, role), last)| LabHost {
+            .enumerate()
+            .map(|(index, ((name, role), last))| LabHost {
+                image: options.images.get(index % options.images.len().max(1)).cloned(),
                 address: IpAddr::V4(Ipv4Addr::new(10, 214, net, last)),
                 gateway: IpAddr::V4(Ipv4Addr::new(10, 214, net, 1)),
                 bridge: bridge.clone(),
@@ -176,6 +181,9 @@ impl Lab {
         let mut known = String::new();
         for host in &lab.hosts {
             files::lay_out(&host.dir, &host.name, &host.address.to_string(), &public)?;
+            if let Some(image) = &host.image {
+                files::lay_out_bare(&host.dir, image, &host.cgroup, host.gateway)?;
+            }
             if let Some(engine) = &options.engine {
                 host.use_engine(Some(engine))?;
             }
@@ -232,6 +240,7 @@ impl Lab {
             pids.extend(find_processes(&["lab", "forward", &host.dir.display().to_string()]));
             pids.extend(host.pid());
         }
+        self.end_packages();
         pids.iter().for_each(|pid| kill_now(*pid));
         wait_ended(&pids, Duration::from_secs(20));
         for host in &self.hosts {

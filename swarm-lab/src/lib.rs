@@ -9,11 +9,14 @@ mod error;
 mod fault;
 mod files;
 mod host;
+mod image;
 mod lab;
+mod packages;
 mod process;
 mod sandbox;
 
 pub use error::LabError;
 pub use host::{LabHost, LabRole};
+pub use image::image;
 pub use lab::{Lab, LabOptions, missing};
 pub use sandbox::Sandbox;

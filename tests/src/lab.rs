@@ -31,11 +31,23 @@ const COSTS: &str = "SWARM_TEST_COSTS";
 impl TestLab {
     /// Makes a lab of its own name.
     pub fn up(managers: usize, workers: usize) -> Self {
+        Self::of(managers, workers, Vec::new())
+    }
+
+    /// Hosts without an engine, of these releases of Debian one after the other. They can install packages.
+    pub fn bare(managers: usize, workers: usize, suites: &[&str]) -> Self {
+        let images = suites.iter().map(|suite| swarm_lab::image(suite).unwrap_or_else(|e| panic!("{e}"))).collect();
+        let lab = Self::of(managers, workers, images);
+        lab.lab.give_packages(None).unwrap_or_else(|e| panic!("{e}"));
+        lab
+    }
+
+    fn of(managers: usize, workers: usize, images: Vec<PathBuf>) -> Self {
         let name = format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
         let dir = tempfile::tempdir().unwrap();
         let began = Instant::now();
         let engine = std::env::var_os(crate::engines::ENGINE).filter(|e| !e.is_empty()).map(PathBuf::from);
-        let lab = Lab::up(&LabOptions { name, managers, workers, dir: dir.path().to_owned(), engine }).unwrap_or_else(|e| panic!("{e}"));
+        let lab = Lab::up(&LabOptions { name, managers, workers, dir: dir.path().to_owned(), engine, images }).unwrap_or_else(|e| panic!("{e}"));
         Self { lab, _dir: dir, began }
     }
 

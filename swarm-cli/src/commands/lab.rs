@@ -12,7 +12,18 @@ use swarm_lab::{Lab, LabHost, LabOptions};
 
 pub(super) fn run(command: LabCommand, format: Format) -> Result<u8, Failure> {
     let done = match command {
-        LabCommand::Up { name, managers, workers, dir } => return up(&LabOptions { name, managers, workers, dir, engine: None }, format),
+        LabCommand::Up { name, managers, workers, dir, bare } => {
+            let images = bare.iter().map(|suite| swarm_lab::image(suite)).collect::<Result<_, _>>()?;
+            return up(&LabOptions { name, managers, workers, dir, engine: None, images }, format);
+        }
+        LabCommand::Image { suite } => {
+            let path = swarm_lab::image(&suite)?;
+            format!("{suite}: {}", path.display())
+        }
+        LabCommand::Packages { lab } => {
+            find(&lab)?.serve_packages()?;
+            return Ok(0);
+        }
         LabCommand::Ls => return ls(format),
         LabCommand::Test { file, keep } => return super::lab_test::run(file.as_deref(), keep, format),
         LabCommand::Ssh { lab, host, command } => return ssh(&find(&lab)?, &host, &command),
@@ -107,6 +118,10 @@ fn up(options: &LabOptions, format: Format) -> Result<u8, Failure> {
         output::json_line(&json!({ "event": "lab-starting", "lab": options.name, "hosts": options.managers + options.workers }));
     }
     let lab = Lab::up(options)?;
+    if !options.images.is_empty() {
+        let program = std::env::current_exe().map_err(|e| Failure::Other(e.to_string()))?;
+        lab.give_packages(Some(&program))?;
+    }
     let seconds = began.elapsed().as_secs_f64();
     match format {
         Format::Text => output::data(&format!(

@@ -1,0 +1,56 @@
+//! Root filesystems of bare hosts: a release of Debian with sshd and without an engine, made once and kept.
+
+use crate::error::LabError;
+use crate::files::make_dir;
+use crate::process::{find_program, run};
+use std::path::{Path, PathBuf};
+
+/// Where they are kept, by the name of the release.
+const IMAGES: &str = "/var/cache/swarm-lab/images";
+/// What a bare host has besides the least that Debian is.
+const PACKAGES: &str = "--include=openssh-server,iproute2,procps,ca-certificates";
+
+/// The root filesystem of a release of Debian, for example `bookworm`. It is made where it is not there, which takes a minute.
+///
+/// # Errors
+/// `debootstrap` is missing, or it fails.
+pub fn image(suite: &str) -> Result<PathBuf, LabError> {
+    if suite.is_empty() || !suite.chars().all(|c| c.is_ascii_lowercase()) {
+        return Err(LabError::Suite(suite.to_owned()));
+    }
+    let path = Path::new(IMAGES).join(suite);
+    if path.join("etc/os-release").exists() {
+        return Ok(path);
+    }
+    if find_program("debootstrap").is_none() {
+        return Err(LabError::Missing(vec!["debootstrap (apt-get install debootstrap)".into()]));
+    }
+    make_dir(Path::new(IMAGES))?;
+    // Two that make it at once make one each; the first that is ready stays.
+    let new = tempfile::Builder::new().prefix(suite).tempdir_in(IMAGES).map_err(|source| LabError::File { path: path.clone(), source })?;
+    let root = new.path().join("root");
+    let mirror = mirrors()?.into_iter().find(|m| !m.contains("security")).unwrap_or_default();
+    run(&["debootstrap", "--variant=minbase", PACKAGES, suite, &root.display().to_string(), &mirror])?;
+    // What the packages that were fetched leave behind is kept by the forwarder.
+    run(&["rm", "-rf", &root.join("var/cache/apt/archives").display().to_string()])?;
+    make_dir(&root.join("var/cache/apt/archives/partial"))?;
+    match std::fs::rename(&root, &path) {
+        Err(_) if path.join("etc/os-release").exists() => Ok(path),
+        moved => moved.map(|()| path.clone()).map_err(|source| LabError::File { path, source }),
+    }
+}
+
+/// The mirrors that this machine's own apt uses.
+pub(crate) fn mirrors() -> Result<Vec<String>, LabError> {
+    let listed = || run(&["apt-get", "indextargets", "--format", "$(REPO_URI)", "Origin: Debian"]);
+    let mut text = listed()?;
+    if text.trim().is_empty() {
+        // apt names its mirrors only once it has read their lists.
+        run(&["apt-get", "-qq", "update"])?;
+        text = listed()?;
+    }
+    let mut all: Vec<String> = text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
+    all.sort();
+    all.dedup();
+    if all.is_empty() { Err(LabError::Missing(vec!["a Debian mirror in apt's sources".into()])) } else { Ok(all) }
+}
