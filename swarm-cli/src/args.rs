@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::args_stores::{ContextCommand, EngineCommand, ImageCommand, ObjectCommand, VolumeCommand};
+use crate::args_stores::{ContextCommand, EngineCommand, ImageCommand, ObjectCommand, ResetArgs, VolumeCommand};
 use crate::args_swarm::{
     AdoptArgs, BackupArgs, CaCommand, CertsArgs, CheckArgs, DockerArgs, EnvArgs, EventsArgs, ExecArgs, ExplainArgs, HistoryArgs, HostsArgs,
     HostsCommand, LockCommand, MaintainArgs, RebalanceArgs, RecoverArgs, RestoreArgs, ScpArgs, SshArgs, SupportArgs, TokenCommand,
@@ -87,9 +87,11 @@ pub(crate) enum Command {
     UnlockKey(UnlockKeyCommand),
     /// Run a command on hosts whose nodes are drained for that time: one after the other, managers last, stopping at the first failure.
     Maintain(MaintainArgs),
-    /// The engines of all hosts: list them, upgrade them.
+    /// The engines of all hosts: list them, upgrade them, configure them.
     #[command(subcommand)]
     Engine(EngineCommand),
+    /// Take back what `prepare` of the file did on hosts, and nothing else: an engine that was installed is removed.
+    Reset(ResetArgs),
     /// Volumes of all hosts.
     #[command(subcommand)]
     Volume(VolumeCommand),
@@ -223,7 +225,7 @@ pub(crate) struct PlanArgs {
     pub(crate) force: ForceArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct ForceArgs {
     /// This host may be taken out of another swarm; what it runs there ends. Once for each host.
     #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
@@ -235,6 +237,9 @@ pub(crate) struct ForceArgs {
     /// them is named; if one of them is in the swarm of this file, there are two of it afterwards.
     #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
     pub(crate) init_on: Option<String>,
+    /// Engines that `prepare` of the file changes may be restarted under running containers.
+    #[arg(long)]
+    pub(crate) allow_restart: bool,
 }
 
 impl ForceArgs {

@@ -17,6 +17,34 @@ pub(crate) enum EngineCommand {
     /// Bring engines to another version: one host after the other, drained for that time, managers last and one at a time, the leader at the
     /// end, stopping at the first failure.
     Upgrade(Box<UpgradeArgs>),
+    /// Bring the configuration of engines that are in a swarm to what `prepare` of the file says: one host after the other, drained for that
+    /// time, and restarted.
+    Configure(Box<ConfigureArgs>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigureArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The hosts. Default: all whose engine is not configured so.
+    #[arg(value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub(crate) hosts: Vec<String>,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    #[command(flatten)]
+    pub(crate) agree: AgreeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResetArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The hosts.
+    #[arg(required = true, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub(crate) hosts: Vec<String>,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
 }
 
 /// How hosts are served one after the other.

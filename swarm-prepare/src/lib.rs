@@ -8,6 +8,7 @@ mod explain;
 mod machine;
 pub mod ports;
 mod preflight;
+pub mod prepare;
 mod upgrade;
 
 #[cfg(test)]

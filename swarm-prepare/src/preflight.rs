@@ -10,6 +10,7 @@ use swarm_core::fleet::Fleet;
 use swarm_core::id::HostName;
 use swarm_core::observe::Observed;
 use swarm_core::plan::{Action, Plan};
+use swarm_core::spec::Firewall;
 
 /// How long finding out what arrives may take before a plan goes on without it.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -48,7 +49,15 @@ pub async fn preflight(spec: &ClusterSpec, fleet: &dyn Fleet, plan: &Plan, obser
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let seen = Seen { spec, observed, machines: &machines, certificates: &BTreeMap::new(), ports: &ports, now };
+    // What is let in by a step of the plan does not pass yet, and what the file wants neither tried nor changed is not tried.
+    let untried = |host: &HostName| {
+        plan.steps_of(host).any(|step| step.action.verb() == "open-firewall")
+            || spec.host(host).is_some_and(|h| h.prepare.firewall == Firewall::None)
+    };
     // What swarm a host is in is the planner's: a host that is to leave another one first is in the plan.
-    let about = |found: &Found| PORTS.contains(&found.check) || (found.severity == Severity::Error && added.contains(&found.host));
+    let about = |found: &Found| match PORTS.contains(&found.check) {
+        true => !untried(&found.host),
+        false => found.severity == Severity::Error && added.contains(&found.host),
+    };
     check(&seen).into_iter().filter(|found| found.ignored.is_none() && found.check != "other-swarm" && about(found)).collect()
 }

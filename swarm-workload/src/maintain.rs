@@ -1,6 +1,7 @@
 //! Hosts are served one after the other: the node is drained, a program runs, the node is waited for and gets back the availability it had.
 
 use crate::steps::{Data, Drained, Served};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use swarm_core::ClusterSpec;
 use swarm_core::condition::Condition;
@@ -24,6 +25,8 @@ pub struct Maintain<'a> {
     pub hosts: Vec<HostName>,
     /// The program and its arguments.
     pub argv: Vec<String>,
+    /// Programs of hosts that have one of their own, each with the name of the payload that it reads.
+    pub own: BTreeMap<HostName, (Vec<String>, String)>,
     /// What the program is called in plans, where that is not what it is given as.
     pub name: Option<String>,
     /// How many workers are served at a time. Managers are served one at a time.
@@ -79,7 +82,8 @@ impl Maintain<'_> {
         let served = Served {
             host: host.to_string(),
             node: node.id.to_string(),
-            argv: self.argv.clone(),
+            argv: self.own.get(host).map_or_else(|| self.argv.clone(), |(argv, _)| argv.clone()),
+            input: self.own.get(host).map(|(_, input)| input.clone()),
             patience: millis(self.patience),
             accept_downtime: self.accept_downtime,
         };

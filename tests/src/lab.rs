@@ -47,7 +47,8 @@ impl TestLab {
         let dir = tempfile::tempdir().unwrap();
         let began = Instant::now();
         let engine = std::env::var_os(crate::engines::ENGINE).filter(|e| !e.is_empty()).map(PathBuf::from);
-        let lab = Lab::up(&LabOptions { name, managers, workers, dir: dir.path().to_owned(), engine, images }).unwrap_or_else(|e| panic!("{e}"));
+        let lab =
+            Lab::up(&LabOptions { name, managers, workers, dir: dir.path().to_owned(), engine, images }).unwrap_or_else(|e| panic!("{e}"));
         Self { lab, _dir: dir, began }
     }
 

@@ -98,6 +98,7 @@ async fn serve(world: &World, wanted: &ClusterSpec, hosts: &[&str], program: &st
         spec: wanted,
         hosts: hosts.iter().map(|host| (*host).into()).collect(),
         argv: vec![program.into()],
+        own: Default::default(),
         name: None,
         batch: 2,
         drain: Duration::from_secs(60),

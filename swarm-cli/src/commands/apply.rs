@@ -1,5 +1,6 @@
 //! `swarm plan`, `swarm apply`, `swarm destroy`.
 
+use super::ready::Preparation;
 use super::stack::{self, FileStack};
 use super::work::FAMILIES;
 use crate::args::{ApplyArgs, DestroyArgs, ForceArgs, Format, LimitArgs, PlanArgs};
@@ -23,6 +24,7 @@ use swarm_core::plan::{Plan, PlanOptions, PlanPurpose, Risk, render_text};
 use swarm_core::report::{Ending, Report};
 use swarm_core::verify::{verify, verify_key};
 use swarm_core::{Apply, ClusterSpec, Stop};
+use swarm_prepare::prepare::Options;
 use swarm_workload::{Together, without_secrets};
 
 /// The largest saved plan that is read.
@@ -47,8 +49,9 @@ pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure>
     let sink = progress::for_format(format);
     let options = options(&args.limit, &args.force, &spec)?;
     let stacks = stacks_of(&spec, &args.common.file, &options, PlanPurpose::Converge)?;
+    let prepare = preparation(&spec, &fleet, &args.common.file, &args.force, &stacks).await?;
     let apply = Apply::new(&spec, &fleet).options(options).progress(sink.as_ref()).keys(keys.as_ref()).families(Families(FAMILIES));
-    let (plan, observed) = apply.plan_for(&together(&apply, &spec, &stacks)).await?;
+    let (plan, observed) = apply.plan_for(&prepare.before(&spec, together(&apply, &spec, &stacks))).await?;
     let checked = super::preflight::before(&plan, &spec, &fleet, &observed, stack::encrypts(&stacks));
     show_checked(&plan, format, true, checked).await?;
     super::work::warn_of_kernels(&plan, &spec, &fleet).await;
@@ -58,6 +61,18 @@ pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure>
     }
     let limit = plan.limit.as_ref();
     Ok(if plan.is_empty() { as_wished(&spec, &observed, limit, keys.as_ref(), format) } else { failure::CHANGES })
+}
+
+/// What hosts still lack, where the file wants them made ready.
+async fn preparation(
+    spec: &ClusterSpec,
+    fleet: &AnyFleet,
+    file: &Path,
+    force: &ForceArgs,
+    stacks: &[FileStack],
+) -> Result<Preparation, Failure> {
+    let options = Options { allow_restart: force.allow_restart, encrypted: stack::encrypts(stacks) };
+    Preparation::of(spec, fleet, file, options).await
 }
 
 /// What the file wants: the cluster, and the applications on it.
@@ -175,15 +190,22 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
     // What a saved plan is for was decided when it was made.
     let purpose = saved.as_ref().map_or(PlanPurpose::Converge, |plan| plan.purpose);
     let stacks = stacks_of(&spec, &args.common.file, &options, purpose)?;
-    let payloads = stack::AllPayloads(&stacks);
+    let of_stacks = stack::AllPayloads(&stacks);
+    let force = ForceArgs { allow_restart: args.force.allow_restart, ..ForceArgs::default() };
+    let prepare = match purpose {
+        PlanPurpose::Converge => preparation(&spec, &fleet, &args.common.file, &force, &stacks).await?,
+        _ => Preparation::default(),
+    };
+    let payloads = prepare.payloads(&spec, &of_stacks);
     let apply = Apply::new(&spec, &fleet)
+        .timeout(prepare.timeout(&spec))
         .options(options)
         .progress(sink.as_ref())
         .keys(keys.as_ref())
         .stop(stop.clone())
         .families(Families(FAMILIES))
         .payloads(&payloads);
-    let intent = together(&apply, &spec, &stacks);
+    let intent = prepare.before(&spec, together(&apply, &spec, &stacks));
     let wants = intent.wants();
     let look = async {
         match &saved {
@@ -231,18 +253,27 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
         }
         lock.give_back().await;
     }
+    fleet.works();
     let run = async {
         match purpose {
-            PlanPurpose::Converge => apply.run_each(&|| Box::new(together(&apply, &spec, &stacks)), &plan, &observed).await,
+            PlanPurpose::Converge => {
+                let intent = || -> Box<dyn Intent> { Box::new(prepare.before(&spec, together(&apply, &spec, &stacks))) };
+                apply.run_each(&intent, &plan, &observed).await
+            }
             PlanPurpose::Destroy | PlanPurpose::Work | PlanPurpose::Remove | PlanPurpose::Recover => apply.run(&plan, &observed).await,
         }
     };
     let report = operator::during(held, &plan, &stop, run).await;
     tell(if plan.purpose == PlanPurpose::Destroy { "destroy" } else { "apply" }, &report, format);
+    let undone = match report.ending {
+        Ending::Converged => prepare.undone(&spec, &fleet, &plan).await,
+        _ => Vec::new(),
+    };
+    undone.iter().for_each(|what| output::note(&format!("not as the file says: {what}")));
     if format == Format::Text {
         whats_next(&report, &args.common.file);
     }
-    Ok(report.ending.exit_code())
+    Ok(if undone.is_empty() { report.ending.exit_code() } else { failure::PARTIAL })
 }
 
 pub(super) async fn destroy(args: &DestroyArgs, format: Format) -> Result<u8, Failure> {

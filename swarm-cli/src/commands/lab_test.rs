@@ -29,7 +29,8 @@ pub(super) fn run(file: Option<&Path>, keep: bool, format: Format) -> Result<u8,
     let name = format!("test-{}", std::process::id());
     let dir = std::env::temp_dir().join(format!("swarm-lab-{name}"));
     let mut test = Test { name: name.clone(), file: dir.join("cluster.yaml"), stages: Vec::new(), format };
-    let made = test.stage("create", || Ok(Lab::up(&LabOptions { name: name.clone(), managers, workers, dir: dir.clone(), ..LabOptions::default() })?));
+    let made = test
+        .stage("create", || Ok(Lab::up(&LabOptions { name: name.clone(), managers, workers, dir: dir.clone(), ..LabOptions::default() })?));
     let Some(lab) = made else { return test.end() };
     let text = match &wanted {
         Some(spec) => rewritten(spec, &lab),

@@ -15,7 +15,7 @@ use swarm_core::id::{HostName, NodeId};
 use swarm_core::intent::Intent;
 use swarm_core::observe::{NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost, Reachability, unhealthy};
 use swarm_core::spec::Role;
-use swarm_core::verify::verify_key;
+use swarm_core::verify::{Finding, FindingKind, verify_key};
 use swarm_core::what_if::{Loss, loss, losses};
 use swarm_core::{Apply, ClusterSpec};
 
@@ -37,6 +37,8 @@ pub(super) async fn verify(args: &VerifyArgs, format: Format) -> Result<u8, Fail
             verdict.notes.extend(found.notes);
         }
     }
+    let unready = super::ready::not_ready(&spec, &fleet, &args.common.file, &observed, super::stack::encrypts(&stacks)).await?;
+    verdict.findings.extend(unready.into_iter().map(|message| Finding { host: None, kind: FindingKind::NotPrepared, message }));
     verdict.converged = verdict.findings.is_empty();
     if format == Format::Json {
         output::json("verify", &json!({ "cluster": spec.name(), "verdict": verdict }));

@@ -100,6 +100,7 @@ pub(super) async fn run(args: &UpgradeArgs, format: Format) -> Result<u8, Failur
         spec,
         hosts: of.hosts.iter().map(|(host, _)| host.clone()).collect(),
         argv,
+        own: Default::default(),
         name: Some(format!("the upgrade to engine {}", args.to)),
         batch: usize::from(args.serve.batch),
         drain: args.serve.drain_timeout,

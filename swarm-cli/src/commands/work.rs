@@ -20,10 +20,11 @@ use swarm_core::observe::{Fact, Observed};
 use swarm_core::plan::{Plan, PlanOptions};
 use swarm_core::report::{Ending, Report};
 use swarm_core::{Apply, ClusterSpec, Stop};
+use swarm_prepare::prepare::Preparing;
 use swarm_workload::{Workload, kernel_needs, without_secrets};
 
 /// The families of this program.
-pub(super) const FAMILIES: &[&dyn Family] = &[&Workload, &Backups];
+pub(super) const FAMILIES: &[&dyn Family] = &[&Workload, &Backups, &Preparing];
 
 /// The file, and connections to its hosts.
 pub(super) struct Session {

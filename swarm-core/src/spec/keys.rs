@@ -1,5 +1,7 @@
 //! The keys of the file, each described once. The reader, the JSON Schema and the commented example all read this table.
 
+use super::prepare::{FIREWALLS, INSTALLS};
+
 /// What kind of value a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -106,6 +108,7 @@ const SECTIONS: &[Section] = &[
             key("volumes", Kind::Elsewhere, "Volumes of those services, as in a Compose file.").shown("{}"),
             key("secrets", Kind::Elsewhere, "Secrets of the swarm itself, as in a Compose file.").shown("{}"),
             key("configs", Kind::Elsewhere, "Configs of the swarm itself, as in a Compose file.").shown("{}"),
+            key("prepare", Kind::Section("prepare"), "How hosts are made ready before they join; defaults for every host."),
             key("checks", Kind::Section("checks"), "What `swarm check` is to pass over."),
             key("policy", Kind::Section("policy"), "How the tool itself behaves."),
         ],
@@ -162,6 +165,7 @@ const SECTIONS: &[Section] = &[
             key("tls_cert", Kind::Text, "Client certificate, for connection: docker."),
             key("tls_key", Kind::Text, "Client key, for connection: docker."),
             key("ssh", Kind::Section("ssh"), "How to log in to this host; overrides single keys of the top-level ssh."),
+            key("prepare", Kind::Section("prepare"), "How this host is made ready; overrides single keys of the top-level prepare."),
         ],
     },
     Section {
@@ -211,6 +215,51 @@ const SECTIONS: &[Section] = &[
                 "Whether nodes get the logins to the images' registries that the docker configuration here has.",
             )
             .shown("false"),
+        ],
+    },
+    Section {
+        name: "prepare",
+        keys: &[
+            key(
+                "install",
+                Kind::Word(INSTALLS),
+                "Where a host without an engine gets one from: none (default), distro (its own packages), docker-ce (a repository laid out as Docker's), or offline (`bundle`).",
+            )
+            .shown("none"),
+            key("version", Kind::Text, "The engine's version, by its beginning; its packages are held at it. Default: the newest that is offered."),
+            key("bundle", Kind::Text, "For offline: an archive (.tgz) of Docker's static programs, or of packages. Paths start from this file's folder."),
+            key("bundle_sha256", Kind::Text, "SHA-256 of the bundle; one with another is refused."),
+            key("repository", Kind::Text, "For docker-ce: the repository. Default: https://download.docker.com."),
+            key("repository_key", Kind::Text, "For docker-ce: a file with the key that signs the repository. Default: fetched from the repository."),
+            key(
+                "daemon",
+                Kind::Elsewhere,
+                "Laid over the engine's daemon.json; other keys there stay, null takes one away. An engine that is in a swarm is changed by `swarm engine configure`.",
+            )
+            .shown("{ log-driver: local }"),
+            key("proxy", Kind::Section("proxy"), "What the engine goes through on its way to registries."),
+            key(
+                "firewall",
+                Kind::Word(FIREWALLS),
+                "check (default) tries before a join what the swarm needs; open lets exactly that in, from the other hosts of the file; none does neither.",
+            )
+            .shown("check"),
+            key("hooks", Kind::Section("hooks"), "Programs of the host's shell, run as root where something else is done on the host."),
+        ],
+    },
+    Section {
+        name: "proxy",
+        keys: &[
+            key("http", Kind::Text, "For http://. It may hold a password, and is shown nowhere.").shown("http://proxy.example.org:3128"),
+            key("https", Kind::Text, "For https://. It may hold a password, and is shown nowhere.").shown("http://proxy.example.org:3128"),
+            key("no_proxy", Kind::TextList, "What it is not used for.").shown("[localhost, 10.0.0.0/8]"),
+        ],
+    },
+    Section {
+        name: "hooks",
+        keys: &[
+            key("before", Kind::Text, "Runs before anything else is done on the host.").shown("\"true\""),
+            key("after", Kind::Text, "Runs after everything else, before the host joins.").shown("\"true\""),
         ],
     },
     Section {

@@ -3,6 +3,7 @@
 mod builder;
 mod fields;
 mod keys;
+mod prepare;
 mod problem;
 mod read;
 mod read_connection;
@@ -15,6 +16,7 @@ mod values;
 pub use builder::{ClusterBuilder, HostBuilder, SshBuilder};
 pub use fields::nearest_word;
 pub use keys::{Key, Kind, OWN_OBJECTS, Section, sections};
+pub use prepare::{Firewall, Install, Preparation, Proxy};
 pub use problem::{Problem, Problems, Severity};
 pub use read::{ReadSpec, read};
 pub use schema::json_schema;
@@ -222,6 +224,9 @@ pub struct HostSpec {
     pub connection: Connection,
     /// The advertised address is not on the host, by intent: it is translated on the way.
     pub nat: bool,
+    /// How it is made ready.
+    #[serde(skip_serializing_if = "prepare::is_left_out")]
+    pub prepare: Preparation,
 }
 
 impl HostSpec {

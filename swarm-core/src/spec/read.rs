@@ -6,8 +6,8 @@ use super::keys::{AVAILABILITIES, OWN_OBJECTS, PRUNES, ROLES, ROTATE_TOKENS};
 use super::problem::{Problem, Problems, Severity};
 use super::tree::{Entry, Node, Value};
 use super::{
-    Availability, ClusterSpec, Connection, ExternalCa, HostSpec, InitSettings, OWNER_LABEL, Policy, Prune, Role, RotateTokens, SshSpec,
-    StackFiles, SwarmSettings,
+    Availability, ClusterSpec, Connection, ExternalCa, HostSpec, InitSettings, OWNER_LABEL, Policy, Preparation, Prune, Role, RotateTokens,
+    SshSpec, StackFiles, SwarmSettings,
 };
 use crate::addr::{AddressSelector, HostAddress, ListenAddress, parse_network};
 use crate::id::HostName;
@@ -61,7 +61,8 @@ impl Reader {
         };
         // Read once for its own problems, even where every host overrides it.
         self.ssh(&ssh, SshSpec::default());
-        let hosts = self.hosts(&fields, &ssh);
+        let prepare = self.preparation(&fields, &Preparation::default());
+        let hosts = self.hosts(&fields, &ssh, &prepare);
         let (settings, init, key_place) = self.settings(&fields);
         let policy = self.policy(&fields);
         let stacks = self.stacks(&fields);
@@ -77,7 +78,7 @@ impl Reader {
         Some(ClusterSpec { name, hosts, settings, init, key_place, policy, ignored_checks, stacks, own_objects })
     }
 
-    fn hosts(&mut self, fields: &Fields<'_>, default_ssh: &Fields<'_>) -> Option<BTreeMap<HostName, HostSpec>> {
+    fn hosts(&mut self, fields: &Fields<'_>, default_ssh: &Fields<'_>, prepare: &Preparation) -> Option<BTreeMap<HostName, HostSpec>> {
         let node = fields.node("hosts")?;
         let Value::Map(entries) = &node.value else {
             self.error("hosts", node.at, format!("this is {}", node.value.kind()), "write a mapping of host names to hosts");
@@ -101,7 +102,7 @@ impl Reader {
             if HostAddress::from_str(&entry.key).is_err() || entry.key.contains('.') {
                 self.error(&path, entry.at, format!("`{}` is not a host name", entry.key), "use letters, digits, - and _");
             }
-            let Some(host) = self.host(entry, &path, default_ssh) else { continue };
+            let Some(host) = self.host(entry, &path, default_ssh, prepare) else { continue };
             let port = match &host.connection {
                 Connection::Ssh(ssh) => ssh.port.unwrap_or(22),
                 _ => 0,
@@ -125,7 +126,7 @@ impl Reader {
         Some(hosts)
     }
 
-    fn host(&mut self, entry: &Entry, path: &str, default_ssh: &Fields<'_>) -> Option<HostSpec> {
+    fn host(&mut self, entry: &Entry, path: &str, default_ssh: &Fields<'_>, prepare: &Preparation) -> Option<HostSpec> {
         let fields = self.fields(path, "host", &entry.node)?;
         let address = self.parsed::<HostAddress>(&fields, "address", "write an IP address or a DNS name");
         let role = self.word(&fields, "role", ROLES).map(|w| (if w == "manager" { Role::Manager } else { Role::Worker }, w == "none"));
@@ -146,6 +147,7 @@ impl Reader {
             self.useless_of_host(&fields, connection);
         }
         let nat = self.boolean(&fields, "nat").unwrap_or(false);
+        let prepare = self.preparation(&fields, prepare);
         let (role, absent) = role.unzip();
         if absent == Some(true) {
             self.useless_of_absent(&fields);
@@ -174,6 +176,7 @@ impl Reader {
             engine: engine.unwrap_or_default(),
             connection: connection?,
             nat,
+            prepare,
         })
     }
 

@@ -49,6 +49,8 @@ pub enum FindingKind {
     Access,
     /// An object of the swarm is another, or what it runs does not run.
     Object,
+    /// The host is not made ready as the file says: its engine, its configuration, its packet filter.
+    NotPrepared,
 }
 
 /// One thing that does not hold.

@@ -22,6 +22,9 @@ pub(crate) struct Served {
     pub(crate) node: String,
     /// The program and its arguments.
     pub(crate) argv: Vec<String>,
+    /// The name of the payload that it reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) input: Option<String>,
     /// How long the program may take, in milliseconds.
     pub(crate) patience: u64,
     /// Whether the managers may be without a majority meanwhile.
@@ -109,7 +112,7 @@ impl Task for Serve {
                 self.stage = Stage::Running;
                 let host = HostName::new(self.data.host.clone());
                 let patience = Duration::from_millis(self.data.patience);
-                Move::Ask(vec![Ask::Run { host, argv: self.data.argv.clone(), patience, input: None }])
+                Move::Ask(vec![Ask::Run { host, argv: self.data.argv.clone(), patience, input: self.data.input.clone() }])
             }
             (Event::Answer(Ok(replies)), Stage::Running) => match replies.first() {
                 Some(Reply::Ran { status: Some(0), .. }) => {
@@ -155,7 +158,14 @@ mod tests {
     }
 
     fn serve() -> Serve {
-        Serve::new(Served { host: "m1".into(), node: "m1".into(), argv: vec!["true".into()], patience: 1000, accept_downtime: false })
+        Serve::new(Served {
+            host: "m1".into(),
+            node: "m1".into(),
+            argv: vec!["true".into()],
+            input: None,
+            patience: 1000,
+            accept_downtime: false,
+        })
     }
 
     #[test]
