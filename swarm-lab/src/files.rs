@@ -36,6 +36,8 @@ mount --bind "$dir/machine-id" /etc/machine-id
 if [ ! -f "$dir/image" ]; then
   mount --bind "$dir/etc-docker" /etc/docker
   mount --bind "$dir/init.d" /etc/init.d
+  mount --bind "$dir/etc-default" /etc/default
+  mount --bind "$dir/prepared" /var/lib/swarm-prepare
 fi
 if [ -f /etc/resolv.conf ]; then mount --bind "$dir/resolv.conf" /etc/resolv.conf; fi
 ip link set lo up
@@ -83,7 +85,8 @@ case "$1" in
     engine=$(cat "$dir/engine" 2>/dev/null)
     PATH="${engine:+$engine/usr/sbin:$engine/usr/bin:}$PATH" setsid dockerd --host unix:///run/docker.sock --storage-driver overlay2 --cgroup-parent "$(cat "$dir/cgroup")" \
       --userland-proxy=false --log-level warn >>"$dir/dockerd.log" 2>&1 </dev/null &
-    n=0; while [ ! -S /run/docker.sock ]; do n=$((n + 1)); [ "$n" -gt 300 ] && exit 1; sleep 0.1; done;;
+    started=$!
+    n=0; while [ ! -S /run/docker.sock ]; do n=$((n + 1)); kill -0 "$started" 2>/dev/null && [ "$n" -le 300 ] || exit 1; sleep 0.1; done;;
   status) p=$(cat /run/docker.pid 2>/dev/null) && kill -0 "$p" 2>/dev/null;;
   *) echo "usage: $0 start|stop|restart|status" >&2; exit 64;;
 esac
@@ -107,7 +110,7 @@ MaxStartups 100:30:200
 
 /// Lays out a host's directory.
 pub(crate) fn lay_out(dir: &Path, name: &str, address: &str, public_key: &str) -> Result<(), LabError> {
-    for sub in ["run", "root/.ssh", "docker", "etc-ssh", "etc-docker", "init.d"] {
+    for sub in ["run", "root/.ssh", "docker", "etc-ssh", "etc-docker", "etc-default", "prepared", "init.d"] {
         make_dir(&dir.join(sub))?;
     }
     mode(&dir.join("root/.ssh"), 0o700)?;
@@ -121,7 +124,7 @@ pub(crate) fn lay_out(dir: &Path, name: &str, address: &str, public_key: &str) -
     write(&dir.join("resolv.conf"), "nameserver 127.0.0.1\n", 0o644)?;
     let id = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default().replace('-', "");
     write(&dir.join("machine-id"), &id, 0o444)?;
-    for point in ["/var/lib/docker", "/etc/docker", "/etc/ssh", "/etc/init.d", "/run"] {
+    for point in ["/var/lib/docker", "/etc/docker", "/etc/ssh", "/etc/init.d", "/etc/default", "/var/lib/swarm-prepare", "/run"] {
         make_dir(Path::new(point))?;
     }
     for file in ["/etc/hosts", "/etc/machine-id"] {

@@ -159,6 +159,11 @@ impl LabHost {
         format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
     }
 
+    /// The address of this machine on the lab's bridge, as the host sees it.
+    pub fn gateway(&self) -> IpAddr {
+        self.gateway
+    }
+
     /// Whether it has a root filesystem of its own, which had no engine at first.
     pub fn is_bare(&self) -> bool {
         self.image.is_some()

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Where they are kept, by the name of the release.
 const IMAGES: &str = "/var/cache/swarm-lab/images";
 /// What a bare host has besides the least that Debian is.
-const PACKAGES: &str = "--include=openssh-server,iproute2,procps,ca-certificates";
+const PACKAGES: &str = "--include=openssh-server,iproute2,procps,ca-certificates,sudo";
 
 /// The root filesystem of a release of Debian, for example `bookworm`. It is made where it is not there, which takes a minute.
 ///
@@ -26,7 +26,13 @@ pub fn image(suite: &str) -> Result<PathBuf, LabError> {
         return Err(LabError::Missing(vec!["debootstrap (apt-get install debootstrap)".into()]));
     }
     make_dir(Path::new(IMAGES))?;
-    // Two that make it at once make one each; the first that is ready stays.
+    // One at a time: the others find it when it is there.
+    let busy = Path::new(IMAGES).join(format!("{suite}.lock"));
+    let lock = std::fs::File::create(&busy).and_then(|file| file.lock().map(|()| file));
+    let _lock = lock.map_err(|source| LabError::File { path: busy, source })?;
+    if path.join("etc/os-release").exists() {
+        return Ok(path);
+    }
     let new = tempfile::Builder::new().prefix(suite).tempdir_in(IMAGES).map_err(|source| LabError::File { path: path.clone(), source })?;
     let root = new.path().join("root");
     let mirror = mirrors()?.into_iter().find(|m| !m.contains("security")).unwrap_or_default();
@@ -34,10 +40,8 @@ pub fn image(suite: &str) -> Result<PathBuf, LabError> {
     // What the packages that were fetched leave behind is kept by the forwarder.
     run(&["rm", "-rf", &root.join("var/cache/apt/archives").display().to_string()])?;
     make_dir(&root.join("var/cache/apt/archives/partial"))?;
-    match std::fs::rename(&root, &path) {
-        Err(_) if path.join("etc/os-release").exists() => Ok(path),
-        moved => moved.map(|()| path.clone()).map_err(|source| LabError::File { path, source }),
-    }
+    std::fs::rename(&root, &path).map_err(|source| LabError::File { path: path.clone(), source })?;
+    Ok(path)
 }
 
 /// The mirrors that this machine's own apt uses.

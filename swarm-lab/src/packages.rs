@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ const KEPT: &str = "/var/cache/swarm-lab/packages";
 const FETCHER: &str = "/usr/lib/apt/apt-helper";
 /// The proxy's port on the bridge.
 pub(crate) const PORT: u16 = 3142;
+
+/// Where threads of this process serve.
+static SERVED: Mutex<Vec<SocketAddr>> = Mutex::new(Vec::new());
 
 type Busy = Arc<Mutex<BTreeMap<PathBuf, Arc<Mutex<()>>>>>;
 
@@ -50,8 +53,13 @@ impl Lab {
                 thread::spawn(move || child.wait());
             }
             None => {
-                let (listener, allowed) = (listen(at)?, mirrors()?);
-                thread::spawn(move || accept(&listener, &allowed));
+                let mut served = SERVED.lock().unwrap_or_else(PoisonError::into_inner);
+                // A thread outlives its lab, and serves the next one at this address.
+                if !served.contains(&at) {
+                    let (listener, allowed) = (listen(at)?, mirrors()?);
+                    thread::spawn(move || accept(&listener, &allowed));
+                    served.push(at);
+                }
             }
         }
         if wait_until(Duration::from_secs(5), || TcpStream::connect_timeout(&at, Duration::from_secs(1)).is_ok()) {
@@ -76,7 +84,9 @@ impl Lab {
 
 /// apt's settings inside a bare host.
 pub(crate) fn settings(gateway: IpAddr) -> String {
-    format!("Acquire::http::Proxy \"http://{gateway}:{PORT}\";\nAcquire::Check-Valid-Until \"false\";\nAcquire::Languages \"none\";\n")
+    format!(
+        "Acquire::http::Proxy \"http://{gateway}:{PORT}\";\nAcquire::http::Proxy::{gateway} \"DIRECT\";\nAcquire::Check-Valid-Until \"false\";\nAcquire::Languages \"none\";\n"
+    )
 }
 
 fn listen(at: SocketAddr) -> Result<TcpListener, LabError> {

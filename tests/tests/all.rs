@@ -34,6 +34,7 @@ mod networks;
 mod nodes;
 mod openssh;
 mod operators;
+mod prepared;
 mod pushes;
 mod quiet;
 mod reach;

@@ -60,7 +60,7 @@ pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure>
         output::note(&format!("saved; `swarm apply {} -f {}` does exactly this", path.display(), args.common.file.display()));
     }
     let limit = plan.limit.as_ref();
-    Ok(if plan.is_empty() { as_wished(&spec, &observed, limit, keys.as_ref(), format) } else { failure::CHANGES })
+    Ok(if plan.is_empty() { as_wished(&spec, &observed, limit, keys.as_ref(), (&prepare, format)) } else { failure::CHANGES })
 }
 
 /// What hosts still lack, where the file wants them made ready.
@@ -95,13 +95,20 @@ fn stacks_of(spec: &ClusterSpec, file: &Path, options: &PlanOptions, purpose: Pl
 }
 
 /// There is nothing to do: whether that is because everything matches the file. What is not so is named last.
-fn as_wished(spec: &ClusterSpec, observed: &Observed, limit: Option<&BTreeSet<HostName>>, keys: &dyn KeyKeeper, format: Format) -> u8 {
+fn as_wished(
+    spec: &ClusterSpec,
+    observed: &Observed,
+    limit: Option<&BTreeSet<HostName>>,
+    keys: &dyn KeyKeeper,
+    (prepare, format): (&Preparation, Format),
+) -> u8 {
     let mut findings = verify(spec, observed, limit).findings;
     findings.extend(verify_key(spec, observed, keys.fingerprint().as_deref()));
-    if findings.is_empty() {
+    let mut lines: Vec<String> = findings.iter().map(output::finding).collect();
+    lines.extend(prepare.left(spec, observed));
+    if lines.is_empty() {
         return 0;
     }
-    let lines: Vec<String> = findings.iter().map(output::finding).collect();
     if format == Format::Text {
         output::data(&format!("does not match the file, and no run can change it now: {}", lines.join("; ")));
     }
@@ -219,7 +226,7 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
     super::work::warn_of_kernels(&plan, &spec, &fleet).await;
     if args.dry_run {
         let limit = plan.limit.as_ref();
-        return Ok(if plan.is_empty() { as_wished(&spec, &observed, limit, keys.as_ref(), format) } else { failure::CHANGES });
+        return Ok(if plan.is_empty() { as_wished(&spec, &observed, limit, keys.as_ref(), (&prepare, format)) } else { failure::CHANGES });
     }
     if plan.is_empty() {
         fleet.record_host_keys().await?;
@@ -266,14 +273,19 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
     let report = operator::during(held, &plan, &stop, run).await;
     tell(if plan.purpose == PlanPurpose::Destroy { "destroy" } else { "apply" }, &report, format);
     let undone = match report.ending {
+        Ending::Converged if plan.is_empty() => prepare.left(&spec, &observed),
         Ending::Converged => prepare.undone(&spec, &fleet, &plan).await,
         _ => Vec::new(),
     };
-    undone.iter().for_each(|what| output::note(&format!("not as the file says: {what}")));
+    undone.iter().for_each(|what| output::note(&format!("not what the file wants: {what}")));
     if format == Format::Text {
         whats_next(&report, &args.common.file);
     }
-    Ok(if undone.is_empty() { report.ending.exit_code() } else { failure::PARTIAL })
+    Ok(match report.ending {
+        _ if undone.is_empty() => report.ending.exit_code(),
+        _ if plan.is_empty() => failure::NOT_CONVERGED,
+        _ => failure::PARTIAL,
+    })
 }
 
 pub(super) async fn destroy(args: &DestroyArgs, format: Format) -> Result<u8, Failure> {

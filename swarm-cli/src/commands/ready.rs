@@ -86,6 +86,13 @@ impl Preparation {
     }
 }
 
+impl Preparation {
+    /// What of the file does not hold though nothing is planned for it: engines that are in a swarm are not changed by the way.
+    pub(super) fn left(&self, spec: &ClusterSpec, observed: &Observed) -> Vec<String> {
+        left(spec, &self.looked, observed, &self.given, self.options)
+    }
+}
+
 fn is_ready_step(verb: &str) -> bool {
     matches!(verb, "configure-engine" | "install-engine" | "start-engine" | "open-firewall")
 }
@@ -170,7 +177,7 @@ pub(super) async fn configure_engines(args: &ConfigureArgs, format: Format) -> R
     }
     if argvs.is_empty() {
         match format {
-            Format::Text => output::data("nothing to do: engines are configured as the file says"),
+            Format::Text => output::data("nothing to do: the configuration of engines is what the file wants"),
             _ => output::json("engine configure", &json!({ "configured": [] })),
         }
         return Ok(0);
@@ -196,7 +203,10 @@ pub(super) async fn configure_engines(args: &ConfigureArgs, format: Format) -> R
         must_agree: true,
         yes: args.agree.yes,
         payloads: &payloads,
-        done: format!("{} are configured as the file says", hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")),
+        done: format!(
+            "the configuration of the engines of {} is what the file wants",
+            hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")
+        ),
         locks: Some(None),
         ..How::new("engine configure", format)
     };

@@ -1,7 +1,5 @@
 //! The keys of the file, each described once. The reader, the JSON Schema and the commented example all read this table.
 
-use super::prepare::{FIREWALLS, INSTALLS};
-
 /// What kind of value a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -80,6 +78,11 @@ pub(super) const CONNECTIONS: &[&str] = &["ssh", "local", "docker"];
 pub(super) const HOST_KEYS: &[&str] = &["strict", "accept-new"];
 /// Words of `client`.
 pub(super) const CLIENTS: &[&str] = &["auto", "native", "openssh"];
+
+/// Words of `install`.
+pub(super) const INSTALLS: &[&str] = &["none", "distro", "docker-ce", "offline"];
+/// Words of `firewall`.
+pub(super) const FIREWALLS: &[&str] = &["check", "open", "none"];
 
 const MANY: i64 = i64::MAX;
 

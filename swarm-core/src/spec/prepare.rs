@@ -1,6 +1,7 @@
 //! How a host is made ready before it joins: `prepare:` of the file, for all hosts and key by key for one.
 
 use super::fields::{Fields, Reader, join};
+use super::keys::{FIREWALLS, INSTALLS};
 use super::problem::Severity;
 use super::tree::{Node, Value};
 use crate::secret::Secret;
@@ -9,10 +10,6 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value as Json};
 use std::path::PathBuf;
 
-/// Words of `install`.
-pub(super) const INSTALLS: &[&str] = &["none", "distro", "docker-ce", "offline"];
-/// Words of `firewall`.
-pub(super) const FIREWALLS: &[&str] = &["check", "open", "none"];
 /// Where Docker keeps its packages.
 const DOCKER: &str = "https://download.docker.com";
 

@@ -49,7 +49,7 @@ pub enum FindingKind {
     Access,
     /// An object of the swarm is another, or what it runs does not run.
     Object,
-    /// The host is not made ready as the file says: its engine, its configuration, its packet filter.
+    /// The host is not ready in the way the file wants: its engine, its configuration, its packet filter.
     NotPrepared,
 }
 

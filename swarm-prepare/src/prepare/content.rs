@@ -98,7 +98,7 @@ pub(super) fn chain(cluster: &str) -> String {
     }
 }
 
-/// The addresses that a host of the file sends from, as far as the file says them.
+/// The addresses that a host of the file sends from, where the file names them.
 fn addresses(host: &HostSpec) -> BTreeSet<IpAddr> {
     let of = |selector: &Option<AddressSelector>| match selector {
         Some(AddressSelector::Ip(ip)) => Some(*ip),

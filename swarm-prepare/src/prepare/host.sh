@@ -89,7 +89,7 @@ look)
     chain=${file#"$home"/firewall.}
     iptables -w -C INPUT -j "$chain" 2>/dev/null && iptables -w -n -L "$chain" >/dev/null 2>&1 && echo "firewall $chain $line"
   done
-  if [ -d "$home" ]; then echo prepared; fi
+  if [ -n "$(ls -A "$home" 2>/dev/null)" ]; then echo prepared; fi
   echo swarm-prepare-end;;
 
 hook)
@@ -172,6 +172,10 @@ install)
   record
   [ -e "$home/packages.before" ] || names >"$home/packages.before"
   : >"$home/installing"
+  # Files of the host that the packages take for their own, and take with them.
+  for file in default conf.d; do
+    if [ -e "/etc/$file/docker" ] && [ ! -e "$home/$file.before" ]; then cp -p "/etc/$file/docker" "$home/$file.before"; fi
+  done
   if [ "$how" = offline ]; then
     mkdir -p "$home/bundle"
     base64 -d >"$home/bundle.tgz" || fail "the archive did not arrive"
@@ -341,7 +345,7 @@ firewall)
   echo "$sum" >"$home/firewall.$chain";;
 
 reset)
-  [ -d "$home" ] || { echo "nothing was prepared here"; exit 0; }
+  [ -n "$(ls -A "$home" 2>/dev/null)" ] || { echo "nothing was prepared here"; exit 0; }
   for file in "$home"/firewall.*; do
     [ -e "$file" ] || continue
     chain=${file#"$home"/firewall.}
@@ -378,6 +382,9 @@ reset)
       esac >&2 </dev/null || fail "packages that were installed could not be removed: $gone"
       echo "removed: $gone"
     fi
+    for file in default conf.d; do
+      if [ -e "$home/$file.before" ]; then sed '/^# swarm-prepare: begin$/,/^# swarm-prepare: end$/d' "$home/$file.before" >"/etc/$file/docker"; fi
+    done
     changed=
   fi
   if [ -e "$home/files" ]; then
@@ -385,7 +392,7 @@ reset)
     [ ! -d /run/systemd/system ] || systemctl daemon-reload
   fi
   if [ -n "$changed" ] && [ -n "$(pid)" ]; then service restart; wait_up || { last_words; fail "the engine does not start with its own configuration"; }; fi
-  rm -rf "$home"
+  rm -rf "$home"/* && rmdir "$home" 2>/dev/null || true
   if [ -d /var/lib/docker ] && [ -n "$(ls -A /var/lib/docker 2>/dev/null)" ]; then echo "the engine's data stays in /var/lib/docker"; fi;;
 *) fail "unknown: $mode";;
 esac

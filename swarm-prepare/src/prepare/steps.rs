@@ -41,7 +41,7 @@ fn word(install: Install) -> &'static str {
     }
 }
 
-/// What of an engine's configuration is not as the file says: the keys, and whether its proxy is not.
+/// What of an engine's configuration is not what the file wants: the keys, and whether its proxy is not.
 pub fn differences(host: &HostSpec, ready: &Ready) -> (Vec<String>, bool) {
     let there = ready.daemon.clone().unwrap_or_default();
     let wanted = configuration(&there, &host.prepare.daemon);
@@ -109,7 +109,7 @@ impl OfHost<'_> {
         let what = keys.iter().map(String::as_str).chain(proxy.then_some("its proxy")).collect::<Vec<_>>().join(", ");
         if !free && self.ready.engine.is_some() {
             let name = &self.host.name;
-            notes.push(format!("{name}: the configuration of its engine is not as the file says ({what}); as it is in a swarm, `swarm engine configure {name}` changes it"));
+            notes.push(format!("{name}: the configuration of its engine is not what the file wants ({what}); it is in a swarm, so `swarm engine configure {name}` changes it"));
             return Ok(());
         }
         if self.ready.running && running > 0 && !options.allow_restart {
@@ -124,7 +124,7 @@ impl OfHost<'_> {
             (false, _) => "the file says so",
         };
         let risk = if self.ready.running && running > 0 { Risk::Host } else { Risk::None };
-        self.step(does, "as it is", format!("{what} as the file says"), because, risk);
+        self.step(does, "as it is", format!("{what} from the file"), because, risk);
         Ok(())
     }
 
@@ -190,11 +190,11 @@ impl OfHost<'_> {
         let of = &self.host.prepare;
         let hook = |when: &str, command: &String| Does::Hook { when: when.into(), command: command.clone() };
         if let Some(command) = &of.after {
-            self.step(hook("after", command), "prepared", format!("`{command}` ran"), "the file says so", Risk::Host);
+            self.step(hook("after", command), "prepared", format!("`{command}` ran"), "the file says so", Risk::None);
         }
         if let Some(command) = &of.before {
             let work = Data { host: self.host.name.clone(), does: hook("before", command) }.work();
-            let step = work.step("as it is", format!("`{command}` ran"), "the file says so", Risk::Host);
+            let step = work.step("as it is", format!("`{command}` ran"), "the file says so", Risk::None);
             if let Some(first) = self.steps.first_mut() {
                 first.needs = vec![step.id.clone()];
             }
