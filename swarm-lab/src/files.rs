@@ -67,6 +67,16 @@ if [ ! -d "$dir/disk/swarm" ]; then mkdir -m 700 "$dir/disk/swarm"; cp -a /var/l
 mount --bind "$dir/disk/swarm" /var/lib/docker/swarm
 "#;
 
+/// The port of the lab's bridge where bare hosts get packages.
+pub(crate) const PACKAGES_PORT: u16 = 3142;
+
+/// apt's settings inside a bare host.
+fn settings(gateway: IpAddr) -> String {
+    format!(
+        "Acquire::http::Proxy \"http://{gateway}:{PACKAGES_PORT}\";\nAcquire::http::Proxy::{gateway} \"DIRECT\";\nAcquire::Check-Valid-Until \"false\";\nAcquire::Languages \"none\";\n"
+    )
+}
+
 /// What the engine of a bare host needs on this machine, as its configuration before anyone prepares it.
 fn bare_daemon(cgroup: &str) -> String {
     format!("{{\n  \"cgroup-parent\": \"{cgroup}\",\n  \"userland-proxy\": false,\n  \"log-level\": \"warn\"\n}}\n")
@@ -149,7 +159,7 @@ pub(crate) fn lay_out_bare(dir: &Path, image: &Path, cgroup: &str, gateway: IpAd
     make_dir(&dir.join("fs/upper/etc/default"))?;
     write(&dir.join("fs/upper/etc/default/docker"), "ulimit() { :; }\n", 0o644)?;
     write(&dir.join("fs/upper/etc/docker/daemon.json"), &bare_daemon(cgroup), 0o644)?;
-    write(&dir.join("fs/upper/etc/apt/apt.conf.d/90lab"), &crate::packages::settings(gateway), 0o644)
+    write(&dir.join("fs/upper/etc/apt/apt.conf.d/90lab"), &settings(gateway), 0o644)
 }
 
 pub(crate) fn make_dir(path: &Path) -> Result<(), LabError> {

@@ -2,13 +2,13 @@
 //! apt have, fetched by apt itself and kept.
 
 use crate::error::LabError;
-use crate::files::make_dir;
+use crate::files::{PACKAGES_PORT, make_dir};
 use crate::image::mirrors;
 use crate::lab::Lab;
 use crate::process::{find_processes, kill_now, run, wait_until};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,8 +19,6 @@ use std::time::Duration;
 const KEPT: &str = "/var/cache/swarm-lab/packages";
 /// apt's own fetcher: it knows the machine's proxies and logins.
 const FETCHER: &str = "/usr/lib/apt/apt-helper";
-/// The proxy's port on the bridge.
-pub(crate) const PORT: u16 = 3142;
 
 /// Where threads of this process serve.
 static SERVED: Mutex<Vec<SocketAddr>> = Mutex::new(Vec::new());
@@ -30,7 +28,7 @@ type Busy = Arc<Mutex<BTreeMap<PathBuf, Arc<Mutex<()>>>>>;
 impl Lab {
     fn packages_at(&self) -> Result<SocketAddr, LabError> {
         let gateway = self.hosts.first().map(|h| h.gateway).ok_or(LabError::NoHosts)?;
-        Ok(SocketAddr::new(gateway, PORT))
+        Ok(SocketAddr::new(gateway, PACKAGES_PORT))
     }
 
     /// Lets the hosts install packages from now on. With `server`, that program is started as `PROGRAM lab packages`, and goes on until the
@@ -80,13 +78,6 @@ impl Lab {
     pub(crate) fn end_packages(&self) {
         find_processes(&["lab", "packages", "--name", &self.name]).into_iter().for_each(kill_now);
     }
-}
-
-/// apt's settings inside a bare host.
-pub(crate) fn settings(gateway: IpAddr) -> String {
-    format!(
-        "Acquire::http::Proxy \"http://{gateway}:{PORT}\";\nAcquire::http::Proxy::{gateway} \"DIRECT\";\nAcquire::Check-Valid-Until \"false\";\nAcquire::Languages \"none\";\n"
-    )
 }
 
 fn listen(at: SocketAddr) -> Result<TcpListener, LabError> {

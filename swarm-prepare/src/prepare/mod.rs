@@ -18,8 +18,8 @@ pub use content::{Bundle, Content, Given, WithContent, configuration};
 pub use facts::{Looked, Ready, look, parse_ready};
 pub use intent::Prepare;
 pub use promise::Promised;
-pub use steps::{Options, Wanted, differences, promised, wanted};
-pub use work::{Preparing, configure};
+pub use steps::{Options, Wanted, configure, differences, promised, wanted};
+pub use work::Preparing;
 
 /// What is run on a host, with its part as the first argument.
 pub const PREPARE_SCRIPT: &str = include_str!("host.sh");

@@ -7,6 +7,7 @@ use crate::upgrade::is_version;
 use std::collections::BTreeMap;
 use swarm_core::ClusterSpec;
 use swarm_core::id::{DaemonId, HostName, StepId};
+use swarm_core::machine::Ask;
 use swarm_core::observe::{EngineFacts, HostState, LocalState, LocalSwarm, Observed};
 use swarm_core::plan::{Refusal, Risk, Step};
 use swarm_core::spec::{Firewall, HostSpec, Install};
@@ -255,6 +256,18 @@ pub fn wanted(spec: &ClusterSpec, looked: &Looked, observed: &Observed, given: &
         }
     }
     all
+}
+
+/// The program that brings the configuration of a host's engine to what the file says and restarts it, with the name of what it reads. What
+/// runs there was moved away before.
+pub fn configure(name: &HostName, host: &HostSpec, ready: &Ready) -> (Vec<String>, String) {
+    let (keys, proxy) = differences(host, ready);
+    let from = (!keys.is_empty()).then(|| ready.config.clone());
+    let data = Data { host: name.clone(), does: Does::Configure { from, proxy, allow_restart: true } };
+    match data.ask() {
+        Ask::Run { argv, input, .. } => (argv, input.unwrap_or_default()),
+        _ => Default::default(),
+    }
 }
 
 /// The last step of each host.

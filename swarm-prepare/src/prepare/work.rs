@@ -2,8 +2,6 @@
 
 use super::argv;
 use super::content::name;
-use super::facts::Ready;
-use super::steps::differences;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -14,7 +12,6 @@ use swarm_core::id::HostName;
 use swarm_core::machine::{Ask, Event, Move, Outcome, Reply, Task};
 use swarm_core::observe::{HostState, Observed};
 use swarm_core::plan::{Action, LintFinding, Plan, Step, Target, Work};
-use swarm_core::spec::HostSpec;
 
 /// The name of this family in plans.
 const NAME: &str = "prepare";
@@ -87,7 +84,7 @@ impl Data {
         Work { family: NAME.into(), verb, target, data: serde_json::to_value(self).unwrap_or(Value::Null) }
     }
 
-    fn ask(&self) -> Ask {
+    pub(super) fn ask(&self) -> Ask {
         let minutes = |m: u64| Duration::from_secs(60 * m);
         let (arguments, patience, input): (Vec<String>, _, _) = match &self.does {
             Does::Hook { command, .. } => (vec!["hook".into(), command.clone()], minutes(15), None),
@@ -108,18 +105,6 @@ impl Data {
         };
         let input = input.map(|what| name(&self.host, what));
         Ask::Run { host: self.host.clone(), argv: argv(arguments), patience, input }
-    }
-}
-
-/// The program that brings the configuration of a host's engine to what the file says and restarts it, with the name of what it reads. What
-/// runs there was moved away before.
-pub fn configure(name: &HostName, host: &HostSpec, ready: &Ready) -> (Vec<String>, String) {
-    let (keys, proxy) = differences(host, ready);
-    let from = (!keys.is_empty()).then(|| ready.config.clone());
-    let data = Data { host: name.clone(), does: Does::Configure { from, proxy, allow_restart: true } };
-    match data.ask() {
-        Ask::Run { argv, input, .. } => (argv, input.unwrap_or_default()),
-        _ => Default::default(),
     }
 }
 
