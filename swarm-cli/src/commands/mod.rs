@@ -5,6 +5,7 @@ mod adopt;
 mod apply;
 mod backup;
 mod check;
+mod configure;
 mod context;
 mod copy;
 mod datapath;
@@ -120,8 +121,8 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Unlock(args) => wait(&args.common, access::unlock(&args, format)),
         Command::Support(args) => wait(&args.common, support::run(&args, format)),
         Command::Engine(EngineCommand::Ls { common }) => wait(&common, upgrade::ls(&common, format)),
-        Command::Engine(EngineCommand::Configure(args)) => wait(&args.common, ready::configure_engines(&args, format)),
-        Command::Reset(args) => wait(&args.common, ready::reset_hosts(&args, format)),
+        Command::Engine(EngineCommand::Configure(args)) => wait(&args.common, configure::configure_engines(&args, format)),
+        Command::Reset(args) => wait(&args.common, configure::reset_hosts(&args, format)),
         Command::Engine(EngineCommand::Upgrade(args)) => wait(&args.common, upgrade::run(&args, format)),
         Command::Volume(command) => wait(volume_file(&command), stores::volume(&command, format)),
         Command::Image(command) => wait(image_file(&command), stores::image(&command, format)),

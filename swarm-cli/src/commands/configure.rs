@@ -1,0 +1,149 @@
+//! `swarm engine configure` and `swarm reset`: what `prepare` of the file says for hosts that are in a swarm, and what it did taken back.
+
+use super::apply::{agree, unless_stopped};
+use super::ready::given;
+use super::work::{How, Session, carry};
+use crate::args::Format;
+use crate::args_stores::{ConfigureArgs, ResetArgs};
+use crate::failure::{self, Failure};
+use crate::{output, source};
+use serde_json::json;
+use std::time::Duration;
+use swarm_core::engine::NoPayloads;
+use swarm_core::host::Command;
+use swarm_core::id::HostName;
+use swarm_core::observe::HostState;
+use swarm_core::{Apply, Stop};
+use swarm_prepare::prepare::{Content, WithContent, configure, differences, look, reset};
+use swarm_workload::Maintain;
+
+/// How long taking back what was done may take on a host.
+const RESETTING: Duration = Duration::from_secs(10 * 60);
+
+/// `swarm engine configure`: the configuration of engines that are in a swarm, each drained for that time.
+pub(super) async fn configure_engines(args: &ConfigureArgs, format: Format) -> Result<u8, Failure> {
+    let session = Session::open(&args.common).await?;
+    let spec = &session.spec;
+    let named = source::named(&args.hosts, spec, "HOST")?;
+    let looked = look(spec, &session.fleet).await;
+    let given = given(spec, &args.common.file)?;
+    let chosen = |name: &HostName| named.is_empty() || named.contains(name);
+    let mut argvs = std::collections::BTreeMap::new();
+    let mut moves = Vec::new();
+    for host in spec.hosts().filter(|h| !h.absent && chosen(&h.name)) {
+        match looked.get(&host.name) {
+            Some(Err(why)) => return Err(Failure::Other(format!("nothing was changed: {}: {why}", host.name))),
+            Some(Ok(ready)) => {
+                if let Err(why) = &ready.daemon {
+                    let message = format!(
+                        "nothing was changed: {}: its /etc/docker/daemon.json cannot be read as JSON ({why}); mend it first",
+                        host.name
+                    );
+                    return Err(Failure::Other(message));
+                }
+                let (keys, proxy) = differences(host, ready);
+                if !keys.is_empty() || proxy {
+                    let what = keys.iter().map(String::as_str).chain(proxy.then_some("its proxy")).collect::<Vec<_>>().join(", ");
+                    moves.push(format!("{} ({what})", host.name));
+                    argvs.insert(host.name.clone(), configure(&host.name, host, ready));
+                }
+            }
+            None => {}
+        }
+    }
+    if argvs.is_empty() {
+        match format {
+            Format::Text => output::data("nothing to do: the configuration of engines is what the file wants"),
+            _ => output::json("engine configure", &json!({ "configured": [] })),
+        }
+        return Ok(0);
+    }
+    let hosts: Vec<HostName> = argvs.keys().cloned().collect();
+    let intent = Maintain {
+        spec,
+        hosts: hosts.clone(),
+        argv: Vec::new(),
+        own: argvs,
+        name: Some("the new configuration of the engine".into()),
+        batch: usize::from(args.serve.batch),
+        drain: args.serve.drain_timeout,
+        patience: Duration::from_secs(300),
+        accept_downtime: args.serve.accept_downtime,
+    };
+    let encrypted = false;
+    let content = Content { spec, looked: &looked, given: &given, encrypted };
+    let payloads = WithContent { content, others: &NoPayloads };
+    let how = How {
+        dry_run: args.agree.dry_run,
+        question: Some(format!("Configure the engines of {}, drained for that time and restarted?", moves.join(", "))),
+        must_agree: true,
+        yes: args.agree.yes,
+        payloads: &payloads,
+        done: format!(
+            "the configuration of the engines of {} is what the file wants",
+            hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")
+        ),
+        locks: Some(None),
+        ..How::new("engine configure", format)
+    };
+    carry(&session, &intent, how).await
+}
+
+/// `swarm reset`: takes back what `prepare` did on hosts.
+pub(super) async fn reset_hosts(args: &ResetArgs, format: Format) -> Result<u8, Failure> {
+    let session = Session::open(&args.common).await?;
+    let spec = &session.spec;
+    let hosts = source::named(&args.hosts, spec, "HOST")?;
+    let stop = Stop::default();
+    let observed = unless_stopped(&stop, async { Ok(Apply::new(spec, &session.fleet).observe().await) }).await?;
+    let mut refused = Vec::new();
+    for host in &hosts {
+        let Some(seen) = observed.hosts.get(host) else { continue };
+        let running = seen.report.engine.as_ref().map_or(0, |e| e.running_containers);
+        match &seen.state {
+            HostState::Standalone | HostState::NoEngine { .. } | HostState::EngineDown { .. } if running == 0 => {}
+            HostState::Standalone => refused.push(format!("{host}: {running} containers run there; end them first")),
+            state => {
+                let detail = state.detail().map_or(String::new(), |d| format!(": {d}"));
+                refused
+                    .push(format!("{host}: it is {}{detail}; take it out of its swarm first, as by `swarm node rm {host}`", state.word()));
+            }
+        }
+    }
+    if !refused.is_empty() {
+        return Err(Failure::Other(format!("nothing was changed: {}", refused.join("\n"))));
+    }
+    let names = hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ");
+    agree(args.yes, &format!("Take back what was prepared on {names}? An engine that was installed is removed."))?;
+    let mut failed = Vec::new();
+    let mut done = serde_json::Map::new();
+    for host in hosts.iter().filter_map(|name| spec.host(name)) {
+        let ran = async {
+            let machine = swarm_core::fleet::Fleet::machine(&session.fleet, host).await.map_err(|e| e.message)?;
+            let command = Command { elevated: true, timeout: RESETTING, ..Command::new(reset()) };
+            let ran = machine.run(&command).await.map_err(|e| e.to_string())?;
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().map(output::clean).collect::<Vec<_>>();
+            match ran.status {
+                Some(0) => Ok(text(&ran.stdout)),
+                _ => Err(text(&ran.stderr).last().cloned().unwrap_or_else(|| "it ended without a word".into())),
+            }
+        };
+        match ran.await {
+            Ok(lines) => {
+                if format == Format::Text {
+                    lines.iter().for_each(|line| output::data(&format!("{}: {line}", host.name)));
+                }
+                done.insert(host.name.to_string(), json!(lines));
+            }
+            Err(why) => failed.push(format!("{}: {why}", host.name)),
+        }
+    }
+    if format != Format::Text {
+        output::json("reset", &json!({ "done": done, "failed": failed }));
+    }
+    if failed.is_empty() {
+        return Ok(0);
+    }
+    output::note(&failed.join("\n"));
+    Ok(if done.is_empty() { 1 } else { failure::PARTIAL })
+}
