@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::args_stores::{ContextCommand, EngineCommand, ImageCommand, ObjectCommand, ResetArgs, VolumeCommand};
+use crate::args_stores::{ContextCommand, EngineCommand, ImageCommand, ObjectCommand, RebootArgs, ResetArgs, VolumeCommand};
 use crate::args_swarm::{
     AdoptArgs, BackupArgs, CaCommand, CertsArgs, CheckArgs, DockerArgs, EnvArgs, EventsArgs, ExecArgs, ExplainArgs, HistoryArgs, HostsArgs,
     HostsCommand, LockCommand, MaintainArgs, RebalanceArgs, RecoverArgs, RestoreArgs, ScpArgs, SshArgs, SupportArgs, TokenCommand,
@@ -87,6 +87,8 @@ pub(crate) enum Command {
     UnlockKey(UnlockKeyCommand),
     /// Run a command on hosts whose nodes are drained for that time: one after the other, managers last, stopping at the first failure.
     Maintain(MaintainArgs),
+    /// Restart hosts, drained for that time: one after the other, managers last, each waited for until its node is ready again.
+    Reboot(RebootArgs),
     /// The engines of all hosts: list them, upgrade them, configure them.
     #[command(subcommand)]
     Engine(EngineCommand),

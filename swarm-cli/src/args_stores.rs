@@ -36,6 +36,25 @@ pub(crate) struct ConfigureArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct RebootArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The hosts. Workers come first, then managers one by one, the leader last.
+    #[arg(required = true, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub(crate) hosts: Vec<String>,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    /// How long a host may take to be there again, for example 15m.
+    #[arg(long, default_value = "10m", value_parser = duration)]
+    pub(crate) back_timeout: std::time::Duration,
+    #[command(flatten)]
+    pub(crate) agree: AgreeArgs,
+    /// Another command that restarts a host, after `--`. It runs as root, without a shell.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ResetArgs {
     #[command(flatten)]
     pub(crate) common: Common,

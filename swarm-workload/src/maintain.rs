@@ -37,6 +37,8 @@ pub struct Maintain<'a> {
     pub patience: Duration,
     /// Whether managers may be without a majority meanwhile, as a single one is.
     pub accept_downtime: bool,
+    /// Whether the hosts restart by the program.
+    pub reboots: bool,
 }
 
 /// The availability that a node has when it is not being served.
@@ -48,7 +50,16 @@ fn own(node: &NodeFacts) -> Availability {
     }
 }
 
+/// How long a node may take to be ready after the program, and what else a host takes.
+const REST: Duration = Duration::from_secs(330);
+
 impl Maintain<'_> {
+    /// How long all of it may take: every host its whole time, and what the file allows a run besides.
+    pub fn longest(&self) -> Duration {
+        let each = self.drain + self.patience + REST;
+        self.spec.policy().timeout + each * u32::try_from(self.hosts.len()).unwrap_or(u32::MAX)
+    }
+
     fn step(host: &HostName, verb: &str, change: NodeChange, before: Availability, because: &str, needs: Vec<StepId>) -> Step {
         let availability = change.availability.unwrap_or(before);
         Step {
@@ -86,6 +97,7 @@ impl Maintain<'_> {
             input: self.own.get(host).map(|(_, input)| input.clone()),
             patience: millis(self.patience),
             accept_downtime: self.accept_downtime,
+            reboots: self.reboots,
         };
         let program = self.name.clone().unwrap_or_else(|| self.argv.join(" "));
         let risk = if node.manager.is_some() { Risk::Quorum } else { Risk::Host };

@@ -69,6 +69,48 @@ async fn hosts_are_served_one_after_the_other() {
     assert_eq!(accepted.code, 0, "{accepted:?}");
 }
 
+/// Hosts restart one after the other, as machines do: the connection goes with them, and their engine comes back by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_are_restarted_one_after_the_other() {
+    let lab = TestLab::up(3, 1);
+    let text = lab.text(&lab.all(""));
+    converge(&text).await;
+    let file = lab.file(&text);
+    let reboot = |hosts: &[&str], more: &[&str]| cli::run(&[&["reboot"], hosts, &["-f", file.to_str().unwrap()], more].concat());
+    let first = |host: &str| lab.host(host).pid();
+    let before = ["w1", "m2"].map(first);
+    // What a firmware does: power off, and on again.
+    let (stop, ended) = (std::sync::atomic::AtomicBool::new(false), std::sync::Mutex::new(Vec::new()));
+    let (asked, failed) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                for name in ["w1", "m2"] {
+                    let host = lab.host(name);
+                    if std::fs::remove_file(host.run_dir().join("please-restart")).is_ok() {
+                        host.kill(true).unwrap();
+                        host.start().unwrap();
+                        ended.lock().unwrap().push(name);
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let asked = reboot(&["m2", "w1"], &["--yes", "--", "touch", "/run/please-restart"]);
+        let failed = reboot(&["w1"], &["--yes", "--back-timeout", "4s", "--", "true"]);
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        (asked, failed)
+    });
+    assert!(asked.code == 0, "{asked:?}");
+    assert_eq!(*ended.lock().unwrap(), ["w1", "m2"], "the worker first");
+    assert!(["w1", "m2"].map(first).iter().zip(before).all(|(now, then)| *now != then && now.is_some()));
+    assert!(lab.nodes("m1").iter().filter(|n| n.contains("Ready Active")).count() == 3, "{:?}", lab.nodes("m1"));
+    // One that does not restart stays drained, and is named.
+    assert!(failed.code != 0 && failed.err.contains("it did not restart within 4 s"), "{failed:?}");
+    assert!(lab.nodes("m1").iter().any(|n| n.contains("w1") && n.contains("Drain")), "{:?}", lab.nodes("m1"));
+    let dry = reboot(&["m1"], &["--dry-run"]);
+    assert!(dry.code == 2 && dry.out.contains("the restart of the host"), "{dry:?}");
+}
+
 #[test]
 fn a_command_runs_on_all_hosts_at_once() {
     let lab = TestLab::up(1, 2);
@@ -104,8 +146,9 @@ async fn serve(world: &World, wanted: &ClusterSpec, hosts: &[&str], program: &st
         drain: Duration::from_secs(60),
         patience: Duration::from_secs(60),
         accept_downtime: false,
+        reboots: false,
     };
-    let apply = Apply::new(wanted, &fleet).families(Families(&[&Workload]));
+    let apply = Apply::new(wanted, &fleet).families(Families(&[&Workload])).timeout(intent.longest());
     world.watch("me", wanted, Purpose::Look, &[]);
     let (plan, observed) = apply.plan_for(&intent).await.unwrap();
     world.watch_on("me", Purpose::Apply);
@@ -149,6 +192,23 @@ fn a_program_that_fails_ends_the_run_and_the_next_one_puts_it_right() {
         assert_eq!(again.ending, Ending::Converged, "{again:#?}");
         assert!(Tool::new(&world, "after", &wanted, &keys).plan().await.unwrap().is_empty());
         no_violations(&world, 1, "a program that fails");
+    });
+}
+
+/// Every host has its whole time: what the file allows one run is not the measure of many programs one after the other.
+#[test]
+fn many_hosts_take_longer_than_one_run() {
+    swarm_sim::run(async {
+        let wanted = spec(THREE);
+        let world = served_world(1, &wanted);
+        world.has_program("slow", Program::RestartsEngine(Duration::from_secs(80)));
+        let keys = Drawer::default();
+        assert!(Tool::new(&world, "first", &wanted, &keys).apply().await.converged());
+        let began = tokio::time::Instant::now();
+        let report = serve(&world, &wanted, &["w1", "w2", "m1", "m2", "m3"], "slow").await;
+        let took = began.elapsed();
+        assert_eq!(report.ending, Ending::Converged, "{report:#?}");
+        assert!(took > wanted.policy().timeout, "{took:?} is not longer than {:?}", wanted.policy().timeout);
     });
 }
 

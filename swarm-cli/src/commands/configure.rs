@@ -69,6 +69,7 @@ pub(super) async fn configure_engines(args: &ConfigureArgs, format: Format) -> R
         drain: args.serve.drain_timeout,
         patience: Duration::from_secs(300),
         accept_downtime: args.serve.accept_downtime,
+        reboots: false,
     };
     let encrypted = false;
     let content = Content { spec, looked: &looked, given: &given, encrypted };
@@ -84,6 +85,7 @@ pub(super) async fn configure_engines(args: &ConfigureArgs, format: Format) -> R
             hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")
         ),
         locks: Some(None),
+        timeout: Some(intent.longest()),
         ..How::new("engine configure", format)
     };
     carry(&session, &intent, how).await

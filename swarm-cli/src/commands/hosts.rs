@@ -2,6 +2,7 @@
 
 use super::work::{How, Session, carry};
 use crate::args::Format;
+use crate::args_stores::RebootArgs;
 use crate::args_swarm::{ExecArgs, MaintainArgs};
 use crate::failure::Failure;
 use crate::{output, source};
@@ -20,15 +21,6 @@ pub(super) async fn maintain(args: &MaintainArgs, format: Format) -> Result<u8, 
     let session = Session::open(&args.common).await?;
     let hosts: Vec<HostName> = source::named(&args.hosts, &session.spec, "HOST")?.into_iter().collect();
     let names: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
-    let how = How {
-        dry_run: args.agree.dry_run,
-        question: Some(format!("Drain {} and run the command there?", names.join(", "))),
-        must_agree: true,
-        yes: args.agree.yes,
-        done: format!("the command ran on {}, and their nodes are as they were", names.join(", ")),
-        locks: Some(None),
-        ..How::new("maintain", format)
-    };
     let intent = Maintain {
         spec: &session.spec,
         hosts: hosts.clone(),
@@ -39,6 +31,53 @@ pub(super) async fn maintain(args: &MaintainArgs, format: Format) -> Result<u8, 
         drain: args.serve.drain_timeout,
         patience: args.command_timeout,
         accept_downtime: args.serve.accept_downtime,
+        reboots: false,
+    };
+    let how = How {
+        dry_run: args.agree.dry_run,
+        question: Some(format!("Drain {} and run the command there?", names.join(", "))),
+        must_agree: true,
+        yes: args.agree.yes,
+        done: format!("the command ran on {}, and their nodes are as they were", names.join(", ")),
+        locks: Some(None),
+        timeout: Some(intent.longest()),
+        ..How::new("maintain", format)
+    };
+    carry(&session, &intent, how).await
+}
+
+/// What restarts a host.
+const REBOOT: &str = "if [ -d /run/systemd/system ]; then systemctl reboot; else reboot; fi";
+
+pub(super) async fn reboot(args: &RebootArgs, format: Format) -> Result<u8, Failure> {
+    let session = Session::open(&args.common).await?;
+    let hosts: Vec<HostName> = source::named(&args.hosts, &session.spec, "HOST")?.into_iter().collect();
+    let names = hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ");
+    let argv = match args.command.as_slice() {
+        [] => ["sh", "-c", REBOOT].map(str::to_owned).to_vec(),
+        own => own.to_vec(),
+    };
+    let intent = Maintain {
+        spec: &session.spec,
+        hosts,
+        argv,
+        own: Default::default(),
+        name: Some("the restart of the host".into()),
+        batch: usize::from(args.serve.batch),
+        drain: args.serve.drain_timeout,
+        patience: args.back_timeout,
+        accept_downtime: args.serve.accept_downtime,
+        reboots: true,
+    };
+    let how = How {
+        dry_run: args.agree.dry_run,
+        question: Some(format!("Drain and restart {names}?")),
+        must_agree: true,
+        yes: args.agree.yes,
+        done: format!("{names} restarted, and their nodes are as they were"),
+        locks: Some(None),
+        timeout: Some(intent.longest()),
+        ..How::new("reboot", format)
     };
     carry(&session, &intent, how).await
 }

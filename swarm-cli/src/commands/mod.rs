@@ -122,6 +122,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Support(args) => wait(&args.common, support::run(&args, format)),
         Command::Engine(EngineCommand::Ls { common }) => wait(&common, upgrade::ls(&common, format)),
         Command::Engine(EngineCommand::Configure(args)) => wait(&args.common, configure::configure_engines(&args, format)),
+        Command::Reboot(args) => wait(&args.common, hosts::reboot(&args, format)),
         Command::Reset(args) => wait(&args.common, configure::reset_hosts(&args, format)),
         Command::Engine(EngineCommand::Upgrade(args)) => wait(&args.common, upgrade::run(&args, format)),
         Command::Volume(command) => wait(volume_file(&command), stores::volume(&command, format)),

@@ -106,6 +106,7 @@ pub(super) async fn run(args: &UpgradeArgs, format: Format) -> Result<u8, Failur
         drain: args.serve.drain_timeout,
         patience: args.command_timeout,
         accept_downtime: args.serve.accept_downtime,
+        reboots: false,
     };
     let how = How {
         dry_run: args.agree.dry_run,
@@ -114,6 +115,7 @@ pub(super) async fn run(args: &UpgradeArgs, format: Format) -> Result<u8, Failur
         yes: args.agree.yes,
         done: format!("{} have engine {}", names(&intent.hosts), args.to),
         locks: Some(None),
+        timeout: Some(intent.longest()),
         ..How::new("engine upgrade", format)
     };
     let code = carry(&session, &intent, how).await?;

@@ -29,14 +29,28 @@ pub(crate) struct Served {
     pub(crate) patience: u64,
     /// Whether the managers may be without a majority meanwhile.
     pub(crate) accept_downtime: bool,
+    /// Whether the host restarts by it: it is waited for until it is another start, and how the program ended is not asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) reboots: bool,
 }
+
+/// Prints what tells one start of a host from another: the kernel's word, and when its first process began (proc(5), `stat`, field 22).
+const MARK: &str = r#"read -r id </proc/sys/kernel/random/boot_id; stat=$(cat /proc/1/stat); set -- ${stat##*) }; echo "start $id ${20}""#;
+/// Starts a program in a second, apart from the connection, which goes with the host.
+const SOON: &str = r#"if command -v setsid >/dev/null 2>&1; then apart=setsid; fi; ${apart:-} sh -c 'sleep 1; exec "$@"' sh "$@" >/dev/null 2>&1 </dev/null &"#;
+/// How long one look at a host may take that restarts.
+const GLANCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// The managers are counted.
     Counting,
+    /// The host is asked which start of it this is.
+    Marking,
     /// The program runs.
     Running,
+    /// Another start of the host is waited for.
+    Away { until: Duration },
     /// The node is looked for.
     Looking { until: Duration },
 }
@@ -45,6 +59,8 @@ enum Stage {
 pub(super) struct Serve {
     data: Served,
     stage: Stage,
+    /// Which start of the host it was before.
+    mark: Option<String>,
 }
 
 fn text<'a>(node: &'a Object, pointer: &str) -> Cow<'a, str> {
@@ -61,11 +77,46 @@ fn is_well(node: &Object) -> bool {
 
 impl Serve {
     pub(super) fn new(data: Served) -> Self {
-        Self { data, stage: Stage::Counting }
+        Self { data, stage: Stage::Counting, mark: None }
     }
 
     fn list() -> Move {
         Move::Ask(vec![Ask::List(Query::all(Kind::Node))])
+    }
+
+    fn run(&self, argv: Vec<String>, patience: Duration) -> Move {
+        let input = self.data.input.clone().filter(|_| self.stage == Stage::Running);
+        Move::Ask(vec![Ask::Run { host: HostName::new(self.data.host.clone()), argv, patience, input }])
+    }
+
+    fn look_at_start(&self) -> Move {
+        self.run(["sh", "-c", MARK].map(str::to_owned).to_vec(), GLANCE)
+    }
+
+    fn begin(&mut self) -> Move {
+        self.stage = Stage::Running;
+        let patience = Duration::from_millis(self.data.patience);
+        if !self.data.reboots {
+            return self.run(self.data.argv.clone(), patience);
+        }
+        let mut argv: Vec<String> = ["sh", "-c", SOON, "sh"].map(str::to_owned).to_vec();
+        argv.extend(self.data.argv.iter().cloned());
+        self.run(argv, GLANCE)
+    }
+
+    /// The host is there again where it names another start.
+    fn away(&mut self, heard: Option<String>, until: Duration, now: Duration) -> Move {
+        if heard.is_some() && heard != self.mark {
+            self.stage = Stage::Looking { until: now + BACK };
+            return Self::list();
+        }
+        if now < until {
+            let what = if heard.is_some() { "waiting until it goes down" } else { "waiting until it is there again" };
+            return Move::Wait { until: now + 4 * PAUSE, progress: Some(what.into()) };
+        }
+        let seconds = self.data.patience / 1000;
+        let what = if heard.is_some() { "it did not restart" } else { "it is not there again" };
+        Move::End(failed(format!("{what} within {seconds} s; its node stays drained")))
     }
 
     /// A program may take a manager away for a while: the others must be whole, and a majority without it.
@@ -100,19 +151,46 @@ impl Serve {
     }
 }
 
+/// Which start of a host it names.
+fn started(replies: &[Reply]) -> Option<String> {
+    match replies.first() {
+        Some(Reply::Ran { status: Some(0), output }) => output.lines().find_map(|line| line.strip_prefix("start ")).map(str::to_owned),
+        _ => None,
+    }
+}
+
 impl Task for Serve {
     fn next(&mut self, event: Event<'_>, now: Duration) -> Move {
         match (event, self.stage) {
+            (Event::Time, Stage::Away { .. }) => self.look_at_start(),
             (Event::Begin | Event::Time, _) => Self::list(),
             (Event::Answer(Ok(replies)), Stage::Counting) => {
                 let [Reply::Objects(nodes)] = replies.as_slice() else { return Move::End(failed("the nodes were not listed")) };
                 if let Err(why) = self.spared(nodes) {
                     return Move::End(failed(why));
                 }
-                self.stage = Stage::Running;
-                let host = HostName::new(self.data.host.clone());
-                let patience = Duration::from_millis(self.data.patience);
-                Move::Ask(vec![Ask::Run { host, argv: self.data.argv.clone(), patience, input: self.data.input.clone() }])
+                if self.data.reboots {
+                    self.stage = Stage::Marking;
+                    return self.look_at_start();
+                }
+                self.begin()
+            }
+            (Event::Answer(Ok(replies)), Stage::Marking) => match started(replies) {
+                Some(mark) => {
+                    self.mark = Some(mark);
+                    self.begin()
+                }
+                None => Move::End(failed("it does not say which start of it this is")),
+            },
+            // The connection goes with the host.
+            (Event::Answer(_), Stage::Running) if self.data.reboots => {
+                let until = now + Duration::from_millis(self.data.patience);
+                self.stage = Stage::Away { until };
+                Move::Wait { until: now + 4 * PAUSE, progress: Some("waiting until it goes down".into()) }
+            }
+            (Event::Answer(answer), Stage::Away { until }) => {
+                let heard = answer.as_ref().ok().and_then(|replies| started(replies));
+                self.away(heard, until, now)
             }
             (Event::Answer(Ok(replies)), Stage::Running) => match replies.first() {
                 Some(Reply::Ran { status: Some(0), .. }) => {
@@ -151,6 +229,7 @@ impl Task for Serve {
 mod tests {
     use super::*;
     use serde_json::json;
+    use swarm_core::engine::{EngineError, Reason};
 
     fn node(id: &str, manager: Option<&str>, state: &str) -> Object {
         let manager = manager.map(|reachability| json!({ "Reachability": reachability }));
@@ -165,6 +244,7 @@ mod tests {
             input: None,
             patience: 1000,
             accept_downtime: false,
+            reboots: false,
         })
     }
 
@@ -199,6 +279,32 @@ mod tests {
         let down = Ok(vec![Reply::Objects(vec![node("m1", Some("unreachable"), "down")])]);
         assert!(matches!(task.next(Event::Answer(&down), Duration::from_secs(1)), Move::Wait { .. }));
         assert_eq!(task.next(Event::Answer(&three), Duration::from_secs(9)), Move::End(Outcome::Done { changed: true }));
+    }
+
+    #[test]
+    fn a_host_that_restarts_is_waited_for_until_it_is_another_start() {
+        let mut task = serve();
+        task.data.reboots = true;
+        let three = Ok(vec![Reply::Objects(["m1", "m2", "m3"].map(|id| node(id, Some("reachable"), "ready")).to_vec())]);
+        let ran = |output: &str| Ok(vec![Reply::Ran { status: Some(0), output: output.into() }]);
+        let lost = Err(EngineError { doing: "x", class: ErrorClass::Unknown, reason: Reason::Other, message: "lost".into() });
+        let asks = |step: Move, part: &str| matches!(&step, Move::Ask(asks) if matches!(&asks[0], Ask::Run { argv, .. } if argv[2].contains(part)));
+        task.next(Event::Begin, Duration::ZERO);
+        assert!(asks(task.next(Event::Answer(&three), Duration::ZERO), "boot_id"));
+        assert!(asks(task.next(Event::Answer(&ran("hello\nstart a 1\n")), Duration::ZERO), "sleep 1"));
+        assert!(matches!(task.next(Event::Answer(&lost), Duration::ZERO), Move::Wait { .. }), "the connection goes with the host");
+        assert!(asks(task.next(Event::Time, Duration::ZERO), "boot_id"));
+        let same = task.next(Event::Answer(&ran("start a 1\n")), Duration::ZERO);
+        assert!(matches!(&same, Move::Wait { progress: Some(p), .. } if p.contains("goes down")), "{same:?}");
+        let away = task.next(Event::Answer(&lost), Duration::ZERO);
+        assert!(matches!(&away, Move::Wait { progress: Some(p), .. } if p.contains("there again")), "{away:?}");
+        let mut never = Serve { data: task.data.clone(), stage: task.stage, mark: task.mark.clone() };
+        let gone = never.next(Event::Answer(&lost), Duration::from_secs(2));
+        assert!(matches!(&gone, Move::End(Outcome::Failed { message }) if message.contains("not there again within 1 s")), "{gone:?}");
+        assert!(
+            matches!(task.next(Event::Answer(&ran("start b 2\n")), Duration::ZERO), Move::Ask(asks) if matches!(asks[0], Ask::List(_)))
+        );
+        assert_eq!(task.next(Event::Answer(&three), Duration::ZERO), Move::End(Outcome::Done { changed: true }));
     }
 
     #[test]
