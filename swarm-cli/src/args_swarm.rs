@@ -227,6 +227,10 @@ pub(crate) struct CheckArgs {
     /// Their image is loaded into the engines, without a registry, and everything is taken away again.
     #[arg(long)]
     pub(crate) datapath: bool,
+    /// Also ask on every node for the addresses of every service in an overlay network, and compare with the tasks that run: for that tasks of
+    /// the probe are in these networks for a moment.
+    #[arg(long)]
+    pub(crate) services: bool,
 }
 
 #[derive(Debug, Args)]

@@ -292,3 +292,66 @@ async fn an_overlay_network_is_proven_between_all_nodes() {
     );
     assert!(nothing_stays(&lab));
 }
+
+/// On every node the names of services stand for the tasks that run; where a node does not hear of the others, it is named.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_of_services_are_asked_for_on_every_node() {
+    let lab = TestLab::up(1, 2);
+    let file = lab.file(&lab.text(&lab.all("")));
+    let swarm = |args: &[&str]| cli::run(&[args, &["-f", file.to_str().unwrap()]].concat());
+    assert_eq!(swarm(&["apply", "--yes"]).code, 0);
+    let none = swarm(&["check", "--no-ports", "--services"]);
+    assert!(none.code == 0 && none.out.contains("Services: none is in an overlay network"), "{none:?}");
+    crate::deploys::images(&lab, &["app:1"]);
+    lab.docker("m1", &["network", "create", "-d", "overlay", "back"]);
+    let create = |name: &str| {
+        let args = [
+            "service",
+            "create",
+            "-d",
+            "--no-resolve-image",
+            "--network",
+            "back",
+            "--endpoint-mode",
+            "dnsrr",
+            "--mode",
+            "global",
+            "--name",
+            name,
+        ];
+        lab.docker("m1", &[&args[..], &["app:1", "/bin/sleep", "1000"]].concat());
+    };
+    let running = |name: &str| {
+        lab.docker("m1", &["service", "ps", name, "--filter", "desired-state=running", "--format", "{{.CurrentState}}"])
+            .matches("Running")
+            .count()
+    };
+    create("web");
+    eventually("its tasks run", Duration::from_secs(60), || running("web") == 3).await;
+    let report = || -> (i32, serde_json::Value) {
+        let ran = swarm(&["check", "--no-ports", "--services", "--format", "json"]);
+        (ran.code, serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:?}")))
+    };
+    let (code, well) = report();
+    assert_eq!(
+        (code, &well["services"]["asked"], &well["services"]["wrong"]),
+        (0, &serde_json::json!(6), &serde_json::json!([])),
+        "{well}"
+    );
+    // A node that hears no gossip knows nothing of what comes from then on.
+    for protocol in ["tcp", "udp"] {
+        lab.host("w2").exec(&["iptables", "-I", "INPUT", "-p", protocol, "--dport", "7946", "-j", "DROP"]).unwrap();
+        lab.host("w2").exec(&["iptables", "-I", "OUTPUT", "-p", protocol, "--dport", "7946", "-j", "DROP"]).unwrap();
+    }
+    create("late");
+    eventually("its tasks run", Duration::from_secs(60), || running("late") == 3).await;
+    let (code, report) = report();
+    let wrong = report["services"]["wrong"].as_array().unwrap();
+    let is_of =
+        |host: &str| wrong.iter().any(|w| w["host"] == host && w["name"] == "tasks.late" && !w["missing"].as_array().unwrap().is_empty());
+    assert!(code == 3 && is_of("w2"), "{report}");
+    assert!(wrong.iter().all(|w| w["network"] == "back"), "{report}");
+    // Nothing of it stays.
+    let ours = lab.docker("m1", &["service", "ls", "-q", "--filter", "label=swarm.datapath"]);
+    assert!(ours.trim().is_empty() && lab.docker("m1", &["network", "inspect", "back"]).contains("overlay"), "{ours}");
+}

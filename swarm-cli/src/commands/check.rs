@@ -1,5 +1,6 @@
 //! `swarm check`.
 
+use super::names::Names;
 use super::stack;
 use super::work::Session;
 use crate::args::{Common, Format};
@@ -31,19 +32,21 @@ pub(super) async fn run(args: &CheckArgs, format: Format) -> Result<u8, Failure>
         matrix(spec, &session.fleet, &machines, &wanted(spec, &observed, encrypted)).await
     };
     let datapath = if args.datapath { Some(super::datapath::prove(&session, &machines).await?) } else { None };
+    let names = if args.services { Some(super::names::ask(&session, &machines).await?) } else { None };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let found = check(&Seen { spec, observed: &observed, machines: &machines, certificates: &certificates, ports: &ports, now });
     let hosts: Vec<&HostName> = spec.hosts().map(|h| &h.name).collect();
     match (args.output, format) {
         (Some(CheckOutput::Junit), _) => output::data(&junit(spec.name(), &hosts, &found)),
-        (None, Format::Text) => output::data(&text(&hosts, &found, &ports, datapath.as_ref())),
+        (None, Format::Text) => output::data(&text(&hosts, &found, &ports, datapath.as_ref(), names.as_ref())),
         (None, _) => output::json(
             "check",
-            &json!({ "cluster": spec.name(), "checks": CHECKS.len(), "found": found, "ports": ports, "datapath": datapath }),
+            &json!({ "cluster": spec.name(), "checks": CHECKS.len(), "found": found, "ports": ports, "datapath": datapath, "services": names }),
         ),
     }
     let worst = found.iter().filter(|f| f.ignored.is_none()).map(|f| f.severity).min();
     let broken = datapath.is_some_and(|d| d.passages.is_empty() || d.passages.iter().any(|p| p.outcome.fails()));
+    let broken = broken || names.is_some_and(|n| !n.wrong.is_empty());
     Ok(if broken || worst == Some(Severity::Error) { failure::NOT_CONVERGED } else { 0 })
 }
 
@@ -56,7 +59,7 @@ async fn has_encrypted(session: &Session, common: &Common) -> bool {
     stack::encrypts(&stacks) || there.iter().flatten().any(|network| stack::is_encrypted(&network.spec()))
 }
 
-fn text(hosts: &[&HostName], found: &[Found], ports: &Matrix, datapath: Option<&Matrix>) -> String {
+fn text(hosts: &[&HostName], found: &[Found], ports: &Matrix, datapath: Option<&Matrix>, names: Option<&Names>) -> String {
     let mut out = String::new();
     for host in hosts {
         let own: Vec<&Found> = found.iter().filter(|f| f.host == **host).collect();
@@ -88,6 +91,18 @@ fn text(hosts: &[&HostName], found: &[Found], ports: &Matrix, datapath: Option<&
         }
         let line = datapath.summary().unwrap_or_else(|| "there are no two nodes for it".into());
         let _ = writeln!(out, "Overlay network: {}", line.replacen("Ports between", "between", 1));
+    }
+    if let Some(names) = names {
+        for (host, why) in &names.left_out {
+            let _ = writeln!(out, "services: {host} was left out: {why}");
+        }
+        for wrong in &names.wrong {
+            let _ = writeln!(out, "services: at {}: {}", wrong.host, wrong.line());
+        }
+        let _ = match names.asked {
+            0 => writeln!(out, "Services: none is in an overlay network with a task that runs"),
+            asked => writeln!(out, "Services: {asked} names asked for, {} answered wrongly", names.wrong.len()),
+        };
     }
     let count = |severity| found.iter().filter(|f| f.severity == severity && f.ignored.is_none()).count();
     let ignored = found.iter().filter(|f| f.ignored.is_some()).count();

@@ -38,23 +38,36 @@ const AGAIN: Duration = Duration::from_millis(300);
 const PORT: u16 = 4789;
 
 /// A node that has the image.
-struct Node {
-    host: HostName,
+pub(super) struct Node {
+    pub(super) host: HostName,
     id: String,
-    engine: Arc<dyn Engine>,
+    pub(super) engine: Arc<dyn Engine>,
     /// Its task's container and address, once it runs.
-    task: Option<(String, IpAddr)>,
+    pub(super) task: Option<(String, IpAddr)>,
 }
 
-fn failed(what: &str, error: impl std::fmt::Display) -> Failure {
+pub(super) fn failed(what: &str, error: impl std::fmt::Display) -> Failure {
     Failure::Other(format!("{what}: {error}"))
 }
 
-/// What of an overlay network passes between the nodes that may have tasks.
-pub(super) async fn prove(session: &Session, machines: &BTreeMap<HostName, Result<Machine, String>>) -> Result<Matrix, Failure> {
+/// Nodes that have the image of the probe, and what it is called there.
+pub(super) struct Probed {
+    pub(super) manager: Arc<dyn Engine>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) left_out: BTreeMap<HostName, String>,
+    pub(super) nonce: String,
+    pub(super) tag: String,
+}
+
+/// Loads the probe into the engines of all nodes that may have tasks, does something with it, and takes everything away again.
+pub(super) async fn with_probe<T>(
+    session: &Session,
+    machines: &BTreeMap<HostName, Result<Machine, String>>,
+    work: impl AsyncFnOnce(&mut Probed) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let (observed, _) = session.objects(&[]).await?;
     let live = observed.cluster.live().iter().find_map(|name| session.spec.host(name));
-    let live = live.ok_or_else(|| Failure::Other("no manager answers, so no overlay network can be made".into()))?;
+    let live = live.ok_or_else(|| Failure::Other("no manager answers, so no task of the probe can be made".into()))?;
     let manager = session.fleet.actor(live).await.map_err(|e| failed(live.name.as_str(), e.message))?.engine;
     sweep(manager.as_ref()).await?;
     let nonce = format!("{:016x}", RandomState::new().hash_one(session.spec.name()));
@@ -67,18 +80,25 @@ pub(super) async fn prove(session: &Session, machines: &BTreeMap<HostName, Resul
             Err(why) => drop(left_out.insert(host, why)),
         }
     }
-    let matrix = match nodes.len() {
-        0 | 1 => Ok(Matrix { left_out: left_out.clone(), ..Matrix::default() }),
-        _ => tried(manager.as_ref(), &mut nodes, &nonce, &tag, left_out).await,
-    };
+    let mut probed = Probed { manager, nodes, left_out, nonce, tag };
+    let done = work(&mut probed).await;
     // Whatever became of it: nothing stays.
-    if let Err(error) = sweep(manager.as_ref()).await {
-        output::note(&format!("warning: {error}; `swarm check --datapath` takes it away the next time"));
+    if let Err(error) = sweep(probed.manager.as_ref()).await {
+        output::note(&format!("warning: {error}; the next such check takes it away"));
     }
-    for gone in join_all(nodes.iter().map(|node| unload(&node.host, node.engine.as_ref(), &tag))).await {
+    for gone in join_all(probed.nodes.iter().map(|node| unload(&node.host, node.engine.as_ref(), &probed.tag))).await {
         gone.into_iter().for_each(|why| output::note(&format!("warning: {why}")));
     }
-    matrix
+    done
+}
+
+/// What of an overlay network passes between the nodes that may have tasks.
+pub(super) async fn prove(session: &Session, machines: &BTreeMap<HostName, Result<Machine, String>>) -> Result<Matrix, Failure> {
+    with_probe(session, machines, async |probed: &mut Probed| match probed.nodes.len() {
+        0 | 1 => Ok(Matrix { left_out: probed.left_out.clone(), ..Matrix::default() }),
+        _ => tried(probed).await,
+    })
+    .await
 }
 
 async fn load(
@@ -156,30 +176,16 @@ async fn create(manager: &dyn Engine, kind: Kind, spec: serde_json::Value) -> Re
     manager.create(kind, &sealed).await.map_err(|e| failed(&format!("making the probe's {kind}"), e))
 }
 
-async fn tried(
+/// Waits until a task of a service of ours runs on each node, or says why none does.
+pub(super) async fn wait_for_tasks(
     manager: &dyn Engine,
+    service: &str,
     nodes: &mut [Node],
-    nonce: &str,
-    tag: &str,
-    mut left_out: BTreeMap<HostName, String>,
-) -> Result<Matrix, Failure> {
-    let name = format!("swarm-probe-{nonce}");
-    let labels = json!({ MARK: nonce });
-    let network = json!({ "Name": name, "Driver": "overlay", "Labels": labels, "CheckDuplicate": true });
-    let network = create(manager, Kind::Network, network).await?;
-    let command = ["/probe", "serve", "/", nonce, "180", "stay", "tcp/7946", "udp/7946", "udp/4789"];
-    let service = json!({
-        "Name": name, "Labels": labels, "Mode": { "Global": {} }, "EndpointSpec": { "Mode": "dnsrr" },
-        "TaskTemplate": {
-            "ContainerSpec": { "Image": tag, "Command": command, "StopGracePeriod": 1_000_000_000 },
-            "RestartPolicy": { "Condition": "none" },
-            "Networks": [{ "Target": network }],
-        },
-    });
-    let service = create(manager, Kind::Service, service).await?;
+    left_out: &mut BTreeMap<HostName, String>,
+) -> Result<(), Failure> {
     let until = Instant::now() + START;
     while nodes.iter().any(|node| node.task.is_none() && !left_out.contains_key(&node.host)) {
-        let tasks = manager.list(&Query::all(Kind::Task).with("service", &service)).await.map_err(|e| failed("listing the tasks", e))?;
+        let tasks = manager.list(&Query::all(Kind::Task).with("service", service)).await.map_err(|e| failed("listing the tasks", e))?;
         for node in nodes.iter_mut().filter(|node| node.task.is_none()) {
             let task = tasks.iter().find(|task| task.text("/NodeID").as_deref() == Some(node.id.as_str()));
             match task.map(at) {
@@ -194,6 +200,40 @@ async fn tried(
         }
         tokio::time::sleep(AGAIN).await;
     }
+    Ok(())
+}
+
+/// A service of the probe on every node, in these networks, by their ids.
+pub(super) async fn serve(
+    manager: &dyn Engine,
+    name: &str,
+    nonce: &str,
+    tag: &str,
+    networks: &[String],
+    ports: &[&str],
+) -> Result<String, Failure> {
+    let command = [&["/probe", "serve", "/", nonce, "180", "stay"], ports].concat();
+    let networks: Vec<serde_json::Value> = networks.iter().map(|id| json!({ "Target": id })).collect();
+    let service = json!({
+        "Name": name, "Labels": { MARK: nonce }, "Mode": { "Global": {} }, "EndpointSpec": { "Mode": "dnsrr" },
+        "TaskTemplate": {
+            "ContainerSpec": { "Image": tag, "Command": command, "StopGracePeriod": 1_000_000_000 },
+            "RestartPolicy": { "Condition": "none" },
+            "Networks": networks,
+        },
+    });
+    create(manager, Kind::Service, service).await
+}
+
+async fn tried(probed: &mut Probed) -> Result<Matrix, Failure> {
+    let Probed { manager, nodes, left_out, nonce, tag } = probed;
+    let (manager, nonce) = (manager.as_ref(), nonce.as_str());
+    let name = format!("swarm-probe-{nonce}");
+    let network = json!({ "Name": name, "Driver": "overlay", "Labels": { MARK: nonce }, "CheckDuplicate": true });
+    let network = create(manager, Kind::Network, network).await?;
+    let service = serve(manager, &name, nonce, tag, &[network], &["tcp/7946", "udp/7946", "udp/4789"]).await?;
+    wait_for_tasks(manager, &service, nodes, left_out).await?;
+    let left_out = left_out.clone();
     let there: Vec<(&Node, &str, IpAddr)> =
         nodes.iter().filter_map(|node| node.task.as_ref().map(|(container, address)| (node, container.as_str(), *address))).collect();
     let station = |(node, _, address): &(&Node, &str, IpAddr)| Station {
@@ -247,7 +287,7 @@ fn at(task: &Object) -> Result<Option<(String, IpAddr)>, String> {
 }
 
 /// Runs a program in a container to its end, and gives what it wrote.
-async fn program(engine: &dyn Engine, container: &str, argv: Vec<String>, input: String) -> Result<String, String> {
+pub(super) async fn program(engine: &dyn Engine, container: &str, argv: Vec<String>, input: String) -> Result<String, String> {
     let request = ExecRequest { container: container.to_owned(), argv, stdin: true, ..ExecRequest::default() };
     let run = async {
         let mut running = engine.exec(&request).await.map_err(|e| e.to_string())?;

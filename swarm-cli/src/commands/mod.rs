@@ -18,6 +18,7 @@ mod inside;
 mod lab;
 mod lab_test;
 mod look;
+mod names;
 mod new;
 mod node;
 mod objects;
