@@ -9,7 +9,7 @@ use swarm_core::ClusterSpec;
 use swarm_core::addr::AddressSelector;
 use swarm_core::id::HostName;
 use swarm_core::observe::{Certificate, HostState, LocalState, Observed, ReachErrorKind};
-use swarm_core::spec::{HostSpec, Role};
+use swarm_core::spec::{HostSpec, Install, Role};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -183,8 +183,8 @@ checks! {
         |s, h| s.unreached(h, ReachErrorKind::NoPermission);
     "engine-missing" Error
         "a swarm is a set of engines"
-        "install docker on the host"
-        |s, h| s.unreached(h, ReachErrorKind::NoEngine);
+        "install docker on the host, or let a run do it: `prepare: { install: distro }` in the file"
+        |s, h| s.unreached(h, ReachErrorKind::NoEngine).filter(|_| h.prepare.install == Install::None);
     "engine-down" Error
         "a swarm is a set of engines that run"
         "start the engine (systemctl start docker), and look at its log where it does not come up"

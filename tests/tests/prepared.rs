@@ -286,7 +286,10 @@ async fn a_login_with_sudo_installs_an_engine() {
     sh(&lab, "m1", login);
     let text = |sudo: &str| lab.text_with(&lab.all(""), "prepare: { install: distro }").replace("user: root", &format!("user: op{sudo}"));
     let without = swarm(&lab.file(&text("")), &["apply"], &["--yes"]);
-    assert!(without.code != 0 && lab.host("m1").exec(&["sh", "-c", "command -v dockerd"]).is_err(), "{without:?}");
+    assert!(
+        without.code == 1 && without.err.contains("set `sudo: true`") && lab.host("m1").exec(&["sh", "-c", "command -v dockerd"]).is_err(),
+        "{without:?}"
+    );
     let file = lab.file(&text(", sudo: true"));
     let done = swarm(&file, &["apply"], &["--yes"]);
     assert!(done.code == 0, "{done:?}");

@@ -23,6 +23,8 @@ pub type Looked = BTreeMap<HostName, Result<Ready, String>>;
 /// What one host said.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ready {
+    /// The user that the script ran as.
+    pub uid: u32,
     /// The system: its name, its version, its release's name and its variant, as `os-release` has them; `-` where it does not.
     pub os: [String; 4],
     /// Whether nothing can be installed on it: the system is replaced as a whole.
@@ -35,6 +37,8 @@ pub struct Ready {
     pub engine: Option<String>,
     /// Whether that engine runs.
     pub running: bool,
+    /// Whether an installation of ours was begun and did not end.
+    pub installing: bool,
     /// Whether an engine there was in a swarm, as its data says.
     pub state: bool,
     /// The digest of the engine's configuration; `none` where there is none.
@@ -52,12 +56,14 @@ pub struct Ready {
 impl Default for Ready {
     fn default() -> Self {
         Self {
+            uid: 0,
             os: Default::default(),
             immutable: false,
             packages: String::new(),
             services: String::new(),
             engine: None,
             running: false,
+            installing: false,
             state: false,
             config: "none".into(),
             daemon: Ok(Map::new()),
@@ -81,11 +87,13 @@ pub fn parse_ready(output: &str) -> Result<Ready, String> {
         match words.as_slice() {
             ["swarm-prepare-end"] => return Ok(ready),
             ["os", id, version, codename, variant] => ready.os = [*id, *version, *codename, *variant].map(str::to_owned),
+            ["uid", uid] => ready.uid = uid.parse().map_err(|_| "its user is not known".to_owned())?,
             ["immutable"] => ready.immutable = true,
             ["packages", name] => ready.packages = (*name).to_owned(),
             ["services", name] => ready.services = (*name).to_owned(),
             ["engine", version] => ready.engine = Some((*version).to_owned()),
             ["running"] => ready.running = true,
+            ["installing"] => ready.installing = true,
             ["state"] => ready.state = true,
             ["config", digest] => ready.config = (*digest).to_owned(),
             ["json"] => ready.daemon = Ok(Map::new()),

@@ -74,13 +74,16 @@ fetch() {
 case $mode in
 look)
   echo swarm-prepare-begin
+  echo "uid $(id -u)"
   if [ -r /etc/os-release ]; then (. /etc/os-release; echo "os ${ID:-unknown} ${VERSION_ID:--} ${VERSION_CODENAME:--} ${VARIANT_ID:--}"); fi
   [ ! -e /run/ostree-booted ] || echo immutable
   echo "packages $(packages)"
   echo "services $(services)"
   version=$(installed); [ -z "$version" ] || echo "engine $version"
   [ -z "$(pid)" ] || echo running
-  [ ! -e /var/lib/docker/swarm/docker-state.json ] || echo state
+  [ ! -e "$home/installing" ] || echo installing
+  root=$(tr -d '\n' <"$config" 2>/dev/null | sed -n 's/.*"data-root"[^"]*"\([^"]*\)".*/\1/p')
+  [ ! -e "${root:-/var/lib/docker}/swarm/docker-state.json" ] || echo state
   echo "config $(digest "$config")"
   if [ -r "$config" ]; then echo "json $(base64 <"$config" | tr -d '\n')"; fi
   if [ -r "$home/proxy" ] && read -r line <"$home/proxy" && [ -e "${line#* }" ]; then echo "proxy ${line%% *}"; fi

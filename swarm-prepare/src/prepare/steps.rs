@@ -51,7 +51,7 @@ pub fn differences(host: &HostSpec, ready: &Ready) -> (Vec<String>, bool) {
     (keys, proxy)
 }
 
-/// The engines that will be on hosts that have none: of a host that holds what an engine left of a swarm nothing is promised.
+/// The engines that will run on hosts where none does: of a host that holds what an engine left of a swarm nothing is promised.
 pub fn promised(spec: &ClusterSpec, looked: &Looked) -> BTreeMap<HostName, EngineFacts> {
     let new = |host: &HostSpec| EngineFacts {
         daemon: DaemonId::new(format!("new engine of {}", host.name)),
@@ -73,7 +73,7 @@ pub fn promised(spec: &ClusterSpec, looked: &Looked) -> BTreeMap<HostName, Engin
     };
     let has_none = |host: &&HostSpec| {
         let ready = looked.get(&host.name).and_then(|l| l.as_ref().ok());
-        host.prepare.install != Install::None && ready.is_some_and(|ready| ready.engine.is_none() && !ready.state)
+        host.prepare.install != Install::None && ready.is_some_and(|ready| !ready.running && !ready.state)
     };
     spec.hosts().filter(has_none).map(|host| (host.name.clone(), new(host))).collect()
 }
@@ -166,7 +166,11 @@ impl OfHost<'_> {
             Install::Offline => format!("the engine of {}", of.bundle.as_ref().map_or(String::new(), |b| b.display().to_string())),
             Install::None => String::new(),
         };
-        self.step(does, "no engine", after, "the file says so", Risk::None);
+        let (before, because) = match self.ready.installing {
+            true => ("an installation that did not end", "a run before was cut off"),
+            false => ("no engine", "the file says so"),
+        };
+        self.step(does, before, after, because, Risk::None);
         Ok(())
     }
 
@@ -225,6 +229,7 @@ pub fn wanted(spec: &ClusterSpec, looked: &Looked, observed: &Observed, given: &
             of.configure(options, free, running, notes)?;
             match &ready.engine {
                 None if host.prepare.install != Install::None => of.install(given)?,
+                Some(_) if ready.installing => of.install(given)?,
                 Some(have) => {
                     if let Some(version) = host.prepare.version.as_ref().filter(|v| !is_version(have, v)) {
                         notes.push(format!("{}: it has an engine {have}, and the file says {version}; `swarm engine upgrade --to {version}` brings it there", host.name));
@@ -249,6 +254,10 @@ pub fn wanted(spec: &ClusterSpec, looked: &Looked, observed: &Observed, given: &
         match collected {
             Err(refusal) => all.refusals.push(refusal),
             Ok(()) if of.steps.is_empty() => {}
+            Ok(()) if ready.uid != 0 => {
+                let why = "it is logged in to as a user that is not root, who can prepare nothing: set `sudo: true`, or log in as root";
+                all.refusals.push(of.refused(why));
+            }
             Ok(()) => {
                 of.hooks();
                 all.steps.insert(host.name.clone(), of.steps);

@@ -89,6 +89,10 @@ fn what_is_there_already_is_left_alone() {
     assert_eq!(verbs(&spec, &there, Options::default()), Ok(vec![]));
     let stopped = Ready { running: false, ..there.clone() };
     assert_eq!(verbs(&spec, &stopped, Options::default()), Ok(vec!["start-engine".into()]));
+    assert_eq!(promised(&spec, &looked(&stopped)).len(), 2, "it will run, and is in no swarm");
+    assert_eq!(promised(&spec, &looked(&Ready { state: true, ..stopped.clone() })).len(), 0);
+    let begun = Ready { installing: true, ..stopped };
+    assert_eq!(verbs(&spec, &begun, Options::default()), Ok(vec!["install-engine".into()]));
     let other = Ready { daemon: Ok(serde_json::Map::new()), ..there.clone() };
     assert_eq!(verbs(&spec, &other, Options::default()), Ok(vec!["configure-engine".into()]));
     let all = looked(&Ready { engine: Some("26.1.5".into()), ..there });
@@ -106,6 +110,7 @@ fn what_cannot_be_done_is_refused_with_its_reason() {
     );
     assert!(refused(&distro, Ready { packages: "none".into(), ..bare() }).contains("no package manager"));
     assert!(refused(&distro, Ready { services: "none".into(), ..bare() }).contains("no service manager"));
+    assert!(refused(&distro, Ready { uid: 1000, ..bare() }).contains("set `sudo: true`"));
     let daemon = spec("{ daemon: { debug: true } }");
     assert!(refused(&daemon, Ready { daemon: Err("line 1".into()), ..bare() }).contains("cannot be read as JSON"));
     let offline = spec("{ install: offline, bundle: x.tgz }");
@@ -182,6 +187,7 @@ fn what_a_host_says_is_read() {
         json eyJkZWJ1ZyI6dHJ1ZX0=\nproxy def\nfirewall SWARM-prod 123\nprepared\nswarm-prepare-end\n";
     let ready = parse_ready(text).unwrap();
     assert_eq!((ready.engine.as_deref(), ready.running, ready.state, ready.prepared), (Some("20.10.24+dfsg1"), true, true, true));
+    assert_eq!(parse_ready(&text.replace("-begin\n", "-begin\nuid 1000\n")).unwrap().uid, 1000);
     assert_eq!((ready.config.as_str(), ready.daemon.unwrap()["debug"].as_bool()), ("abc", Some(true)));
     assert_eq!((ready.proxy.as_deref(), ready.firewall["SWARM-prod"].as_str()), (Some("def"), "123"));
     assert!(parse_ready("swarm-prepare-begin\nrunning\n").is_err());
