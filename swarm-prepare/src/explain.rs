@@ -275,6 +275,18 @@ known! {
         "ssh: Could not resolve hostname m1.example.org: Name or service not known"
         "the name is not in DNS, /etc/hosts or ssh_config"
         "correct `address` in the file, or write the IP address";
+    "apt-lists" ["apt could not read its lists"]
+        "E: Failed to fetch http://nowhere.invalid/debian/dists/bookworm/InRelease  Could not resolve 'nowhere.invalid'; apt could not read its lists"
+        "the host does not reach one of the mirrors that its apt uses, or does not trust it"
+        "`swarm ssh HOST apt-get update` shows which; correct /etc/apt/sources.list, give it a proxy, or use `install: offline` in the file";
+    "apt-disk-full" ["enough free space in"]
+        "E: You don't have enough free space in /var/cache/apt/archives/."
+        "the disk of the host has no room for the packages"
+        "`swarm ssh HOST apt-get clean`, or free the disk; then run again: it goes on from there";
+    "dpkg-interrupted" ["dpkg was interrupted"]
+        "E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem."
+        "an installation on the host was cut off, and its packages are half configured"
+        "run again: `prepare` configures them first; by hand `swarm ssh HOST dpkg --configure -a`";
     "sudo-password" ["sudo", "a password is required"]
         "sudo: a password is required"
         "`sudo: true` needs a sudo that asks for no password"

@@ -252,6 +252,7 @@ async fn an_engine_comes_from_a_repository_laid_out_as_dockers_or_from_an_archiv
         ran.code == 4 && ran.err.contains("w3/install-engine: failed: ") && ran.err.contains("apt could not read its lists"),
         "{ran:?}"
     );
+    assert!(cli::run(&["explain", "--", &ran.err]).out.contains("apt-lists"), "{ran:?}");
     let nodes = lab.nodes("m1");
     assert_eq!(nodes.len(), 3, "{nodes:?}");
     // The version that was asked for, held there; the newest of it.
@@ -270,6 +271,7 @@ async fn an_engine_comes_from_a_repository_laid_out_as_dockers_or_from_an_archiv
     );
     let full = swarm(&file, &["apply"], &["--yes"]);
     assert!(full.code == 1 && full.err.contains("w3/install-engine: failed: ") && full.err.contains("free space"), "{full:?}");
+    assert!(cli::run(&["explain", "--", &full.err]).out.contains("apt-disk-full"), "{full:?}");
     sh(&lab, "w3", "umount /var/cache/apt/archives");
     let done = swarm(&file, &["apply"], &["--yes"]);
     assert!(done.code == 0 && lab.nodes("m1").len() == 4, "{done:?}");

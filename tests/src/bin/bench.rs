@@ -22,16 +22,23 @@ const ROUNDS: usize = 7;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    planner();
-    simulator();
-    if std::env::args().any(|a| a == "--without-lab") {
+    let given = |flag: &str| std::env::args().any(|a| a == flag);
+    let mut rows = Rows::default();
+    if given("--prepare") {
+        bare(&mut rows);
+        rows.print();
         return;
     }
+    planner();
+    simulator();
+    if given("--without-lab") {
+        return;
+    }
+    bare(&mut rows);
     let lab = TestLab::up(3, 7);
     let file = lab.lab.file();
     let file = file.to_str().unwrap();
     let all: Vec<String> = lab.lab.hosts.iter().map(|h| h.name.clone()).collect();
-    let mut rows = Rows::default();
     // The same hosts by the user's own `ssh`.
     let by_openssh = lab.lab.dir.join("by-openssh.yaml");
     let text = std::fs::read_to_string(file).unwrap().replacen("ssh:\n", "ssh:\n  client: openssh\n", 1);
@@ -45,6 +52,7 @@ fn main() {
         rows.add("swarm apply, cold", swarm(&["apply", "-f", file, "--yes"]));
         rows.add("swarm apply, nothing to do", swarm(&["apply", "-f", file, "--yes"]));
         rows.add("swarm plan, nothing to do", swarm(&["plan", "-f", file]));
+        rows.add("swarm check, ten hosts, every port", swarm(&["check", "-f", file]));
         rows.add("swarm plan, nothing to do, client: openssh", swarm(&["plan", "-f", by_openssh]));
         runtime.block_on(reset(&lab));
         rows.add("swarm apply, cold, client: openssh", swarm(&["apply", "-f", by_openssh, "--yes"]));
@@ -193,8 +201,9 @@ impl Rows {
             );
         }
         println!("\n| ratio | measured | wanted |\n|---|---|---|");
-        let (cold, again) = (self.median("swarm apply, cold").unwrap(), self.median("swarm apply, nothing to do").unwrap());
-        let ratio = |what: &str, value: Option<f64>, wanted: &str| match value {
+        let of = |name: &str| self.median(name).unwrap_or(f64::NAN);
+        let (cold, again) = (of("swarm apply, cold"), of("swarm apply, nothing to do"));
+        let ratio = |what: &str, value: Option<f64>, wanted: &str| match value.filter(|v| v.is_finite()) {
             Some(value) => println!("| {what} | {value:.2} | {wanted} |"),
             None => println!("| {what} | not measured | {wanted} |"),
         };
@@ -206,9 +215,42 @@ impl Rows {
             "at most 15",
         );
         ratio("client openssh / native, cold", self.median("swarm apply, cold, client: openssh").map(|o| o / cold), "at most 1.5");
+        ratio(
+            "six bare hosts to a swarm / the slowest host's own packages",
+            self.median("six bare hosts, swarm apply").zip(self.median("six bare hosts, apt alone")).map(|(o, a)| o / a),
+            "at most 1.15",
+        );
+        ratio("check of ten hosts with every port, seconds", self.median("swarm check, ten hosts, every port"), "at most 2");
         ratio("shell script / swarm, cold", self.median("shell script over ssh, cold").map(|s| s / cold), "");
         ratio("ansible / swarm, cold", self.median("ansible, cold").map(|a| a / cold), "at least 8");
         ratio("ansible / swarm, nothing to do", self.median("ansible, nothing to do").map(|a| a / again), "at least 15");
+    }
+}
+
+/// Six hosts without an engine: what their own package manager needs for one, all at once, and the whole way to a verified swarm.
+fn bare(rows: &mut Rows) {
+    let apt = "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Options::=--force-confold install \
+        --no-install-recommends docker.io ca-certificates && /etc/init.d/docker start && until [ -S /run/docker.sock ]; do sleep 0.05; done";
+    let suites = ["bookworm", "trixie"];
+    // The first time packages are fetched from afar; from then on they are kept.
+    for round in 0..4 {
+        let lab = TestLab::bare(3, 3, &suites);
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            for host in &lab.lab.hosts {
+                scope.spawn(|| host.exec(&["sh", "-c", apt]).unwrap());
+            }
+        });
+        if round > 0 {
+            rows.add("six bare hosts, apt alone", began.elapsed());
+        }
+        drop(lab);
+        let lab = TestLab::bare(3, 3, &suites);
+        let file = lab.file(&lab.text_with(&lab.all(""), "prepare: { install: distro }"));
+        let took = swarm(&["apply", "-f", file.to_str().unwrap(), "--yes"]);
+        if round > 0 {
+            rows.add("six bare hosts, swarm apply", took);
+        }
     }
 }
 
