@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use swarm_core::ClusterSpec;
 use swarm_core::id::HostName;
-use swarm_core::spec::{HostSpec, Node, Problem, Role, Severity, Value};
+use swarm_core::spec::{Entry, HostSpec, Node, Problem, Role, Severity, Value};
+use swarm_machines::{Exec, Missing, Provisioner};
 use swarm_sim::Description;
 
 /// Reads a file, or standard input for `-`, up to a bound.
@@ -46,15 +47,41 @@ pub(crate) fn taken() -> Vec<String> {
 }
 
 /// Reads the cluster file of a command, with every problem it has.
+///
+/// Where the file says who makes machines, those that are there are hosts of it, and those that are not are [`missing`].
 pub(crate) fn cluster(common: &Common) -> Result<ClusterSpec, Failure> {
-    file(&common.file)
+    let bytes = read(&common.file, swarm_file::SIZE_LIMIT as u64)?;
+    let spec = parsed(&common.file, &bytes, &[])?;
+    let Some(exec) = provisioner(&spec, &common.file).filter(|_| common.simulate.is_none()) else { return Ok(spec) };
+    let listed = exec.list().map_err(|e| Failure::Other(format!("it is not known what machines there are: {e}")))?;
+    if let Ok(mut missing) = MISSING.lock() {
+        *missing = listed.missing;
+    }
+    parsed(&common.file, &bytes, &listed.hosts)
+}
+
+/// Machines that are to be created, as the program said that was asked last.
+static MISSING: Mutex<Vec<Missing>> = Mutex::new(Vec::new());
+
+/// Machines of the file that are to be created.
+pub(crate) fn missing() -> Vec<Missing> {
+    MISSING.lock().map(|missing| missing.clone()).unwrap_or_default()
+}
+
+/// Who makes the machines of a file.
+pub(crate) fn provisioner(spec: &ClusterSpec, file: &Path) -> Option<Exec> {
+    let folder = file.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    spec.machines().map(|of| Exec::new(&of.command, spec.name(), folder, taken()))
 }
 
 /// Reads a cluster file, with every problem it has. Nothing but files of this machine is looked at.
 pub(crate) fn file(path: &Path) -> Result<ClusterSpec, Failure> {
-    let bytes = read(path, swarm_file::SIZE_LIMIT as u64)?;
+    parsed(path, &read(path, swarm_file::SIZE_LIMIT as u64)?, &[])
+}
+
+fn parsed(path: &Path, bytes: &[u8], machines: &[Entry]) -> Result<ClusterSpec, Failure> {
     let name = if path.as_os_str() == "-" { "standard input".to_owned() } else { path.display().to_string() };
-    let text = String::from_utf8_lossy(&bytes);
+    let text = String::from_utf8_lossy(bytes);
     let source = std::io::stderr().is_terminal().then_some(text.as_ref());
     let variable = |name: &str| {
         if let Ok(mut taken) = TAKEN.lock() {
@@ -62,7 +89,7 @@ pub(crate) fn file(path: &Path) -> Result<ClusterSpec, Failure> {
         }
         std::env::var(name).ok()
     };
-    let problems = match swarm_file::parse_bytes(&bytes, &variable) {
+    let problems = match swarm_file::parse_bytes_with(bytes, &variable, machines) {
         Ok(read) => {
             let missing = missing_files(&text);
             if missing.is_empty() {

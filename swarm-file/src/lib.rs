@@ -17,7 +17,7 @@ pub use example::{NewHost, example};
 pub use import::{ImportFrom, ImportedHost, import, imported};
 pub use snippet::render;
 
-use swarm_core::spec::{Location, Node, Problem, Problems, ReadSpec, Severity, read};
+use swarm_core::spec::{Entry, Location, Node, Problem, Problems, ReadSpec, Severity, Value, read};
 
 /// The largest file that is read. Ten thousand hosts take about two.
 pub const SIZE_LIMIT: usize = 8 << 20;
@@ -27,6 +27,14 @@ pub const SIZE_LIMIT: usize = 8 << 20;
 /// # Errors
 /// Every problem of the file, in the order of its lines. What is no YAML at all is one problem.
 pub fn parse(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<ReadSpec, Problems> {
+    parse_with(text, variable, &[])
+}
+
+/// The same with machines that are hosts beside those of the file, where it says who makes machines.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with(text: &str, variable: &dyn Fn(&str) -> Option<String>, machines: &[Entry]) -> Result<ReadSpec, Problems> {
     if text.len() > SIZE_LIMIT {
         return Err(whole_file(
             format!("the file is larger than {} MiB", SIZE_LIMIT >> 20),
@@ -34,10 +42,11 @@ pub fn parse(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Re
         ));
     }
     let mut tree = yaml::tree(text).map_err(|e| Problems(vec![e]))?;
-    if tree.value == swarm_core::spec::Value::Null {
+    if tree.value == Value::Null {
         return Err(whole_file("the file is empty".into(), "`swarm new` writes one".into()));
     }
     let missing = environment::substitute(&mut tree, variable);
+    add_machines(&mut tree, machines);
     match read(&tree) {
         Ok(spec) if missing.is_empty() => Ok(spec),
         Ok(_) => Err(Problems(missing)),
@@ -45,6 +54,26 @@ pub fn parse(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Re
             let mut all: Vec<Problem> = missing.into_iter().chain(problems).collect();
             all.sort_by_key(|p| p.at);
             Err(Problems(all))
+        }
+    }
+}
+
+/// Machines are hosts. A file that says who makes them need not name others.
+fn add_machines(tree: &mut Node, machines: &[Entry]) {
+    let Value::Map(entries) = &mut tree.value else { return };
+    if !entries.iter().any(|e| e.key == "machines") {
+        return;
+    }
+    if !entries.iter().any(|e| e.key == "hosts") {
+        let node = Node { value: Value::Map(Vec::new()), at: None };
+        entries.push(Entry { key: "hosts".into(), at: None, node });
+    }
+    for hosts in entries.iter_mut().filter(|e| e.key == "hosts") {
+        if hosts.node.value == Value::Null {
+            hosts.node.value = Value::Map(Vec::new());
+        }
+        if let Value::Map(hosts) = &mut hosts.node.value {
+            hosts.extend(machines.iter().cloned());
         }
     }
 }
@@ -65,8 +94,16 @@ pub fn tree(text: &str) -> Result<Node, Problems> {
 /// # Errors
 /// As [`parse`]; also what is not UTF-8.
 pub fn parse_bytes(bytes: &[u8], variable: &dyn Fn(&str) -> Option<String>) -> Result<ReadSpec, Problems> {
+    parse_bytes_with(bytes, variable, &[])
+}
+
+/// As [`parse_with`], from bytes as they are in a file.
+///
+/// # Errors
+/// As [`parse_bytes`].
+pub fn parse_bytes_with(bytes: &[u8], variable: &dyn Fn(&str) -> Option<String>, machines: &[Entry]) -> Result<ReadSpec, Problems> {
     match std::str::from_utf8(bytes) {
-        Ok(text) => parse(text.strip_prefix('\u{feff}').unwrap_or(text), variable),
+        Ok(text) => parse_with(text.strip_prefix('\u{feff}').unwrap_or(text), variable, machines),
         Err(error) => {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let line = before.iter().filter(|b| **b == b'\n').count() as u64 + 1;

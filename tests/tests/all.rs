@@ -28,6 +28,7 @@ mod imports;
 mod inside;
 mod kinds;
 mod logins;
+mod machines;
 mod maintain;
 mod messages;
 mod networks;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 /// Where the crates have their code.
 const CRATES: &[&str] = &[
     "swarm-core/src",
+    "swarm-machines/src",
     "swarm-prepare/src",
     "swarm-probe/src",
     "swarm-backup/src",
@@ -166,6 +167,7 @@ fn manifests_name_only_whom_they_may() {
         ("swarm-fleet", &["swarm-core", "swarm-ssh", "swarm-docker"]),
         ("swarm-lab", &[]),
         ("swarm-sim", &["swarm-core", "swarm-file"]),
+        ("swarm-machines", &["swarm-core"]),
         ("swarm-probe", &[]),
         ("swarm-prepare", &["swarm-core", "swarm-probe", "swarm-file"]),
         ("swarm-backup", &["swarm-core", "swarm-file"]),
@@ -180,6 +182,7 @@ fn manifests_name_only_whom_they_may() {
                 "swarm-fleet",
                 "swarm-lab",
                 "swarm-sim",
+                "swarm-machines",
                 "swarm-prepare",
                 "swarm-probe",
                 "swarm-backup",

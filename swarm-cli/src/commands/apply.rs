@@ -1,5 +1,6 @@
 //! `swarm plan`, `swarm apply`, `swarm destroy`.
 
+use super::agreed::{agree, unless_stopped};
 use super::ready::Preparation;
 use super::stack::{self, FileStack};
 use super::work::FAMILIES;
@@ -45,6 +46,9 @@ pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure>
         return super::look::what_if(&args.common, hosts, format).await;
     }
     let spec = source::cluster(&args.common)?;
+    if super::machines::planned(&spec, format) {
+        return Ok(failure::CHANGES);
+    }
     let (fleet, keys) = fleet::open(&args.common, &spec).await?;
     let sink = progress::for_format(format);
     let options = options(&args.limit, &args.force, &spec)?;
@@ -60,7 +64,11 @@ pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure>
         output::note(&format!("saved; `swarm apply {} -f {}` does exactly this", path.display(), args.common.file.display()));
     }
     let limit = plan.limit.as_ref();
-    Ok(if plan.is_empty() { as_wished(&spec, &observed, limit, keys.as_ref(), (&prepare, format)) } else { failure::CHANGES })
+    Ok(if plan.is_empty() && source::missing().is_empty() {
+        as_wished(&spec, &observed, limit, keys.as_ref(), (&prepare, format))
+    } else {
+        failure::CHANGES
+    })
 }
 
 /// What hosts still lack, where the file wants them made ready.
@@ -175,11 +183,17 @@ fn load(path: &Path) -> Result<Plan, Failure> {
 }
 
 pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failure> {
-    let spec = source::cluster(&args.common)?;
-    let (fleet, keys) = fleet::open(&args.common, &spec).await?;
-    let sink = progress::for_format(format);
+    let mut spec = source::cluster(&args.common)?;
     let stop = Stop::default();
     listen(&stop);
+    if super::machines::planned(&spec, format) && args.dry_run {
+        return Ok(failure::CHANGES);
+    }
+    if !args.dry_run {
+        spec = super::machines::create(spec, &args.common, args.yes, &stop).await?;
+    }
+    let (fleet, keys) = fleet::open(&args.common, &spec).await?;
+    let sink = progress::for_format(format);
     let saved = args.plan.as_deref().map(load).transpose()?;
     let given = options(&args.limit, &args.force, &spec)?;
     // A saved plan is carried out with the options it was made with.
@@ -290,6 +304,10 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
 
 pub(super) async fn destroy(args: &DestroyArgs, format: Format) -> Result<u8, Failure> {
     let spec = source::cluster(&args.common)?;
+    if args.machines && spec.hosts().len() == 0 {
+        super::machines::destroy(&spec, &args.common, args.yes).await?;
+        return Ok(0);
+    }
     let (fleet, _) = fleet::open(&args.common, &spec).await?;
     let sink: Box<dyn Progress> = progress::for_format(format);
     let stop = Stop::default();
@@ -315,6 +333,17 @@ pub(super) async fn destroy(args: &DestroyArgs, format: Format) -> Result<u8, Fa
     }
     let report = operator::during(held, &plan, &stop, apply.run(&plan, &observed)).await;
     tell("destroy", &report, format);
+    if args.machines {
+        match report.ending {
+            Ending::Interrupted => {}
+            Ending::Converged => super::machines::destroy(&spec, &args.common, args.yes).await?,
+            _ if args.force => {
+                super::machines::destroy(&spec, &args.common, args.yes).await?;
+                return Ok(0);
+            }
+            _ => output::note("the machines stay, because not every host is out of the swarm; --force destroys them all the same"),
+        }
+    }
     Ok(report.ending.exit_code())
 }
 
@@ -334,25 +363,6 @@ fn question(plan: &Plan) -> String {
             let anyway = risky.map_or(String::new(), |s| format!("{}: {}. ", s.id, s.because));
             format!("{anyway}Do {} step{s} on cluster `{}`?", plan.steps.len(), plan.cluster)
         }
-    }
-}
-
-pub(super) fn agree(yes: bool, question: &str) -> Result<(), Failure> {
-    if yes {
-        return Ok(());
-    }
-    match output::confirm(question) {
-        Some(true) => Ok(()),
-        Some(false) => Err(Failure::Declined("the answer was no")),
-        None => Err(Failure::Declined("there is no terminal to ask on; say --yes")),
-    }
-}
-
-/// Looking can be given up at any moment: it changes nothing.
-pub(super) async fn unless_stopped<T>(stop: &Stop, look: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::select! {
-        result = look => result,
-        () = stop.stopped() => Err(Failure::Stopped),
     }
 }
 

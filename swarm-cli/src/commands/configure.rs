@@ -1,6 +1,6 @@
 //! `swarm engine configure` and `swarm reset`: what `prepare` of the file says for hosts that are in a swarm, and what it did taken back.
 
-use super::apply::{agree, unless_stopped};
+use super::agreed::{agree, unless_stopped};
 use super::ready::given;
 use super::work::{How, Session, carry};
 use crate::args::Format;

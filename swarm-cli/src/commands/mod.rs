@@ -2,6 +2,7 @@
 
 mod access;
 mod adopt;
+mod agreed;
 mod apply;
 mod backup;
 mod check;
@@ -18,6 +19,7 @@ mod inside;
 mod lab;
 mod lab_test;
 mod look;
+mod machines;
 mod names;
 mod new;
 mod node;

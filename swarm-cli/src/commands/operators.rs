@@ -1,6 +1,6 @@
 //! `swarm lock` and `swarm history`.
 
-use super::apply::agree;
+use super::agreed::agree;
 use super::work::Session;
 use crate::args::Format;
 use crate::args_swarm::{HistoryArgs, LockCommand};

@@ -1,6 +1,6 @@
 //! `swarm volume` and `swarm image`: what the engines of all hosts keep for themselves.
 
-use super::apply::agree;
+use super::agreed::agree;
 use super::each::{CONCURRENCY, Failed, exit_code, hosts, on_nodes_with_tasks, size, tell};
 use super::work::{Session, table};
 use crate::args::{Common, Format, LimitArgs};

@@ -1,6 +1,7 @@
 //! What the verbs of workloads share: a session with the swarm, an intent carried out, tables.
 
-use super::apply::{agree, begin_report, listen, show, unless_stopped};
+use super::agreed::{agree, unless_stopped};
+use super::apply::{begin_report, listen, show};
 use crate::args::{Common, Format};
 use crate::failure::{self, Failure};
 use crate::fleet::AnyFleet;

@@ -111,6 +111,7 @@ const SECTIONS: &[Section] = &[
             key("volumes", Kind::Elsewhere, "Volumes of those services, as in a Compose file.").shown("{}"),
             key("secrets", Kind::Elsewhere, "Secrets of the swarm itself, as in a Compose file.").shown("{}"),
             key("configs", Kind::Elsewhere, "Configs of the swarm itself, as in a Compose file.").shown("{}"),
+            key("machines", Kind::Section("machines"), "Who makes machines that are hosts beside those that the file names."),
             key("prepare", Kind::Section("prepare"), "How hosts are made ready before they join; defaults for every host."),
             key("checks", Kind::Section("checks"), "What `swarm check` is to pass over."),
             key("policy", Kind::Section("policy"), "How the tool itself behaves."),
@@ -219,6 +220,19 @@ const SECTIONS: &[Section] = &[
             )
             .shown("false"),
         ],
+    },
+    Section {
+        name: "machines",
+        keys: &[key("exec", Kind::Section("exec"), "A program that lists, creates and destroys them; docs/machines.md says how it is asked.")],
+    },
+    Section {
+        name: "exec",
+        keys: &[required(
+            "command",
+            Kind::TextList,
+            "The program and its first arguments; list, create or destroy comes last. A path in it starts from this file's folder.",
+        )
+        .shown("[./machines]")],
     },
     Section {
         name: "prepare",

@@ -3,6 +3,7 @@
 mod builder;
 mod fields;
 mod keys;
+mod machines;
 mod prepare;
 mod problem;
 mod read;
@@ -16,6 +17,7 @@ mod values;
 pub use builder::{ClusterBuilder, HostBuilder, SshBuilder};
 pub use fields::nearest_word;
 pub use keys::{Key, Kind, OWN_OBJECTS, Section, sections};
+pub use machines::Machines;
 pub use prepare::{Firewall, Install, Preparation, Proxy};
 pub use problem::{Problem, Problems, Severity};
 pub use read::{ReadSpec, read};
@@ -322,6 +324,8 @@ pub struct ClusterSpec {
     stacks: BTreeMap<String, StackFiles>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     own_objects: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machines: Option<Machines>,
 }
 
 /// The files of an application. What is in them is read by whoever deploys it.
@@ -396,6 +400,11 @@ impl ClusterSpec {
     /// Whether the file has services, networks, volumes, secrets or configs of the swarm itself. What is in them is read by whoever deploys it.
     pub fn has_own_objects(&self) -> bool {
         self.own_objects
+    }
+
+    /// Who makes machines that are hosts beside those that the file names.
+    pub fn machines(&self) -> Option<&Machines> {
+        self.machines.as_ref()
     }
 
     /// How the tool behaves.

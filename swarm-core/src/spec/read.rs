@@ -62,6 +62,7 @@ impl Reader {
         // Read once for its own problems, even where every host overrides it.
         self.ssh(&ssh, SshSpec::default());
         let prepare = self.preparation(&fields, &Preparation::default());
+        let machines = self.machines(&fields);
         let hosts = self.hosts(&fields, &ssh, &prepare);
         let (settings, init, key_place) = self.settings(&fields);
         let policy = self.policy(&fields);
@@ -75,7 +76,7 @@ impl Reader {
                 host.labels.insert(OWNER_LABEL.to_owned(), Some(name.clone()));
             }
         }
-        Some(ClusterSpec { name, hosts, settings, init, key_place, policy, ignored_checks, stacks, own_objects })
+        Some(ClusterSpec { name, hosts, settings, init, key_place, policy, ignored_checks, stacks, own_objects, machines })
     }
 
     fn hosts(&mut self, fields: &Fields<'_>, default_ssh: &Fields<'_>, prepare: &Preparation) -> Option<BTreeMap<HostName, HostSpec>> {
@@ -116,11 +117,15 @@ impl Reader {
         }
         let managers = hosts.values().filter(|h| h.role == Role::Manager).count();
         let readable = hosts.len() == seen.len();
-        if entries.is_empty() {
+        // What machines there are is not known here.
+        let made = fields.node("machines").is_some();
+        if entries.is_empty() && !made {
             self.error("hosts", node.at, "there is no host", "add at least one manager");
-        } else if managers == 0 && readable {
+        } else if managers == 0 && readable && !made {
             self.error("hosts", node.at, "no host is a manager", "give at least one host `role: manager`; three make it highly available");
-        } else if let Some(warning) = quorum::advice(managers) {
+        } else if managers > 0
+            && let Some(warning) = quorum::advice(managers)
+        {
             self.push(Severity::Warning, "hosts".into(), node.at, warning, "use 1, 3, 5 or 7 managers".into());
         }
         Some(hosts)
