@@ -25,7 +25,14 @@ if [ $# -gt 0 ]; then
   "$@" || fail "the command for the upgrade ended with status $?"
 elif has apt-get && has dpkg-query && { deb docker-ce || deb docker.io; }; then
   if deb docker-ce; then package=docker-ce; also="docker-ce-cli docker-ce-rootless-extras"; else package=docker.io; also=docker-cli; fi
-  apt-get -qq -o DPkg::Lock::Timeout=300 update || fail "apt could not read its lists"
+  tries=0
+  until said=$(apt-get -qq -o DPkg::Lock::Timeout=300 update 2>&1 </dev/null); do
+    tries=$((tries + 1))
+    case $said in
+      *"Could not get lock"*|*"lock was locked"*|*"Unable to lock"*) [ "$tries" -lt 100 ] || { echo "$said" >&2; fail "apt could not read its lists"; }; sleep 3;;
+      *) echo "$said" >&2; fail "apt could not read its lists";;
+    esac
+  done
   offered=$(apt-cache madison "$package" | tr -d ' ' | cut -d '|' -f 2)
   version=
   for one in $offered; do

@@ -23,7 +23,16 @@ packages() {
   else echo none
   fi
 }
-pid() { p=$(cat /var/run/docker.pid 2>/dev/null) && kill -0 "$p" 2>/dev/null && echo "$p"; }
+# The engine of this host, which may have another pid file; one of a container or of another network is none.
+pid() {
+  for p in $(cat /var/run/docker.pid 2>/dev/null) $(pidof dockerd 2>/dev/null); do
+    read -r comm 2>/dev/null <"/proc/$p/comm" && [ "$comm" = dockerd ] || continue
+    [ "$(readlink "/proc/$p/ns/net" 2>/dev/null)" = "$(readlink /proc/self/ns/net)" ] || [ "$(id -u)" != 0 ] || continue
+    echo "$p"
+    return 0
+  done
+  return 1
+}
 containers() { pidof containerd-shim-runc-v2 containerd-shim 2>/dev/null | wc -w; }
 service() {
   case $(services) in
@@ -66,6 +75,17 @@ remains() {
   added >"$home/packages"
   left=$(tr '\n' ' ' <"$home/packages")
   fail "$1${left:+; of it these packages are there now: $left}; running again goes on from here"
+}
+# What another package manager holds is waited for, five minutes at most; everything else that fails fails at once.
+patiently() {
+  tries=0
+  until out=$("$@" 2>&1 </dev/null); do
+    tries=$((tries + 1))
+    case $out in
+      *"Could not get lock"*|*"lock was locked"*|*"Unable to lock"*) [ "$tries" -lt 100 ] || { echo "$out" >&2; return 1; }; sleep 3;;
+      *) echo "$out" >&2; return 1;;
+    esac
+  done
 }
 fetch() {
   if has curl; then curl -fsSL "$1"; elif has wget; then wget -qO- "$1"; else return 1; fi
@@ -126,7 +146,9 @@ configure)
       if [ -e "$config" ]; then cp -p "$config" "$home/daemon.json.before"; else : >"$home/daemon.json.none"; fi
     fi
     [ ! -e "$config" ] || cp -p "$config" "$home/daemon.json.last"
-    cp "$new" "$config.new" && chmod 644 "$config.new" && mv "$config.new" "$config" || fail "$config cannot be written"
+    # It keeps its owner and its mode: what is in it may be no one else's.
+    if [ -e "$config" ]; then cp -p "$config" "$config.new"; else : >"$config.new" && chmod 644 "$config.new"; fi
+    cat "$new" >"$config.new" && mv "$config.new" "$config" || fail "$config cannot be written"
     changed=yes
   fi
   if [ "$proxy" != keep ]; then
@@ -242,7 +264,7 @@ SERVICE
       apt)
         wait="-o DPkg::Lock::Timeout=300 -o APT::Update::Error-Mode=any"
         if [ -n "$(dpkg --audit 2>/dev/null)" ]; then
-          dpkg --configure -a --force-confdef --force-confold >&2 || remains "packages of this host are half installed, and \`dpkg --configure -a\` fails"
+          patiently dpkg --configure -a --force-confdef --force-confold || remains "packages of this host are half installed, and \`dpkg --configure -a\` fails"
         fi
         set -- docker.io
         if [ "$how" = docker-ce ]; then
@@ -252,7 +274,7 @@ SERVICE
           else
             if ! has curl && ! has wget; then
               # shellcheck disable=SC2086
-              apt-get -qq $wait update >&2 && apt-get -qq -y $wait install --no-install-recommends ca-certificates curl >&2 || remains "apt could not install curl"
+              patiently apt-get -qq $wait update && apt-get -qq -y $wait install --no-install-recommends ca-certificates curl >&2 || remains "apt could not install curl"
             fi
             (. /etc/os-release; fetch "$url/$ID/gpg") >/etc/apt/keyrings/swarm-prepare.asc || fail "the key of $url could not be fetched"
           fi
@@ -261,7 +283,7 @@ SERVICE
           printf '%s\n' /etc/apt/keyrings/swarm-prepare.asc /etc/apt/sources.list.d/swarm-prepare.list >>"$home/files"
         fi
         # shellcheck disable=SC2086
-        apt-get -qq $wait update >&2 || remains "apt could not read its lists"
+        patiently apt-get -qq $wait update || remains "apt could not read its lists"
         offers() { apt-cache madison "$1" | tr -d ' ' | cut -d '|' -f 2; }
         version=
         for one in $(offers "$1"); do

@@ -3,11 +3,13 @@
 use super::content::Given;
 use super::facts::Looked;
 use super::steps::{Options, last, wanted};
+use std::collections::BTreeSet;
 use swarm_core::ClusterSpec;
 use swarm_core::engine::Query;
+use swarm_core::id::{HostName, StepId};
 use swarm_core::intent::{Intent, Next, SoFar};
 use swarm_core::observe::Observed;
-use swarm_core::plan::{Action, Envelope};
+use swarm_core::plan::{Action, Envelope, Step};
 use swarm_core::verify::Verdict;
 
 /// To make hosts ready, and what another intent is for.
@@ -42,12 +44,20 @@ impl<I: Intent> Intent for Prepare<'_, I> {
             return Next::Refused(all.refusals);
         }
         let ready = last(&all.steps);
-        let about = |host: &swarm_core::id::HostName| plan.limit.as_ref().is_none_or(|limit| limit.contains(host));
-        let first: Vec<_> = all.steps.iter().filter(|(host, _)| about(host)).flat_map(|(_, steps)| steps.clone()).collect();
+        let about = |host: &HostName| plan.limit.as_ref().is_none_or(|limit| limit.contains(host));
+        let first: Vec<Step> = all.steps.iter().filter(|(host, _)| about(host)).flat_map(|(_, steps)| steps.clone()).collect();
+        let joins = |step: &Step| matches!(step.action, Action::Join { .. });
+        // A host that joins is let in by those that are there already, and by the one that makes the swarm.
+        let joining: BTreeSet<HostName> = plan.steps.iter().filter(|s| joins(s)).filter_map(|s| s.host.clone()).collect();
+        let opens = |step: &&Step| step.action.verb() == "open-firewall" && step.host.as_ref().is_some_and(|host| !joining.contains(host));
+        let opened: Vec<StepId> = first.iter().filter(opens).map(|step| step.id.clone()).collect();
         for step in &mut plan.steps {
-            let joins = matches!(step.action, Action::Init { .. } | Action::Join { .. });
-            if let Some(id) = step.host.as_ref().filter(|_| joins).and_then(|host| ready.get(host)) {
+            let enters = joins(step) || matches!(step.action, Action::Init { .. });
+            if let Some(id) = step.host.as_ref().filter(|_| enters).and_then(|host| ready.get(host)) {
                 step.needs.push(id.clone());
+            }
+            if joins(step) {
+                step.needs.extend(opened.iter().cloned());
             }
         }
         plan.steps.splice(0..0, first);

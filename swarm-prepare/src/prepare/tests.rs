@@ -63,6 +63,8 @@ fn a_bare_host_is_made_ready_before_it_joins() {
     let first = ["hook-before", "configure-engine", "install-engine", "open-firewall", "hook-after"];
     assert_eq!(of("m1"), [&first[..], &["init"]].concat());
     assert_eq!(of("w1"), [&first[..], &["join"]].concat());
+    let join = plan.steps.iter().find(|s| matches!(s.action, Action::Join { .. })).unwrap();
+    assert!(join.needs.iter().any(|need| need.as_str() == "m1/open-firewall"), "{join:?}");
     assert_eq!(swarm_core::plan::lint(&plan, &spec, &observed, &Default::default()), []);
     assert_eq!(Preparing.lint(&plan, &observed), []);
     // A join beside what is done on its host is found.
