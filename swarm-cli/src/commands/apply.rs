@@ -185,14 +185,18 @@ fn load(path: &Path) -> Result<Plan, Failure> {
 pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failure> {
     let mut spec = source::cluster(&args.common)?;
     let stop = Stop::default();
-    listen(&stop);
     if super::machines::planned(&spec, format) && args.dry_run {
         return Ok(failure::CHANGES);
     }
-    if !args.dry_run {
+    let creates = !args.dry_run && !source::missing().is_empty();
+    if creates {
+        listen(&stop);
         spec = super::machines::create(spec, &args.common, args.yes, &stop).await?;
     }
     let (fleet, keys) = fleet::open(&args.common, &spec).await?;
+    if !creates {
+        listen(&stop);
+    }
     let sink = progress::for_format(format);
     let saved = args.plan.as_deref().map(load).transpose()?;
     let given = options(&args.limit, &args.force, &spec)?;
@@ -240,7 +244,11 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
     super::work::warn_of_kernels(&plan, &spec, &fleet).await;
     if args.dry_run {
         let limit = plan.limit.as_ref();
-        return Ok(if plan.is_empty() { as_wished(&spec, &observed, limit, keys.as_ref(), (&prepare, format)) } else { failure::CHANGES });
+        return Ok(if plan.is_empty() && source::missing().is_empty() {
+            as_wished(&spec, &observed, limit, keys.as_ref(), (&prepare, format))
+        } else {
+            failure::CHANGES
+        });
     }
     if plan.is_empty() {
         fleet.record_host_keys().await?;
