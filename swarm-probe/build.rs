@@ -15,7 +15,7 @@ const WANTED: [(&str, [&str; 2]); 2] = [
 ];
 
 fn main() -> std::io::Result<()> {
-    println!("cargo::rerun-if-changed=probe/main.rs");
+    println!("cargo::rerun-if-changed=probe");
     println!("cargo::rerun-if-changed=build.rs");
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let (rustc, host, out) = (variable("RUSTC"), variable("HOST"), PathBuf::from(variable("OUT_DIR")));

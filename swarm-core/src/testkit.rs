@@ -56,24 +56,15 @@ pub(crate) enum Is {
 }
 
 fn engine(name: &str, state: LocalState, node: bool, manages: bool, cluster: Option<&str>) -> EngineFacts {
-    EngineFacts {
-        daemon: DaemonId::new(format!("daemon-{name}")),
-        hostname: name.into(),
-        version: "20.10.24".into(),
-        swarm: LocalSwarm {
-            reported: state,
-            node: node.then(|| NodeId::new(format!("node-{name}"))),
-            address: node.then(|| address(name)),
-            control_available: manages,
-            cluster: cluster.map(ClusterId::new),
-            error: None,
-            remotes: Vec::new(),
-        },
-        data_root: "/var/lib/docker".into(),
-        running_containers: 0,
-        live_restore: false,
-        rootless: false,
-    }
+    let swarm = LocalSwarm {
+        reported: state,
+        node: node.then(|| NodeId::new(format!("node-{name}"))),
+        address: node.then(|| address(name)),
+        control_available: manages,
+        cluster: cluster.map(ClusterId::new),
+        ..LocalSwarm::outside()
+    };
+    EngineFacts { swarm, ..EngineFacts::outside(DaemonId::new(format!("daemon-{name}")), name, "20.10.24") }
 }
 
 /// A node as managers list it.

@@ -3,12 +3,11 @@
 
 use crate::error::LabError;
 use crate::host::LabHost;
-use crate::process::{find_processes, kill_now};
+use crate::process::{begin, find_processes, kill_now};
 use nix::sched::{CloneFlags, setns};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -60,17 +59,7 @@ fn set(host: &LabHost, each_way: Duration, forwarder: Option<&Path>) -> Result<(
         return Ok(());
     }
     match forwarder {
-        Some(program) => {
-            let failed = |e: std::io::Error| LabError::Command { command: "forwarder".into(), message: e.to_string() };
-            let mut child = Command::new(program)
-                .args(["lab", "forward", &mark, &each_way.as_millis().to_string()])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .map_err(failed)?;
-            thread::spawn(move || child.wait());
-        }
+        Some(program) => begin(program, &["lab", "forward", &mark, &each_way.as_millis().to_string()])?,
         None => serve_in_thread(host.pid().ok_or_else(|| LabError::NotRunning(host.name.clone()))?, each_way)?,
     }
     let listening = crate::process::wait_until(Duration::from_secs(5), || {

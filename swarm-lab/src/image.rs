@@ -35,7 +35,9 @@ pub fn image(suite: &str) -> Result<PathBuf, LabError> {
     }
     let new = tempfile::Builder::new().prefix(suite).tempdir_in(IMAGES).map_err(|source| LabError::File { path: path.clone(), source })?;
     let root = new.path().join("root");
-    let mirror = mirrors()?.into_iter().find(|m| !m.contains("security")).unwrap_or_default();
+    let mirror = mirrors()?.into_iter().find(|m| !m.contains("security"));
+    let mirror =
+        mirror.ok_or_else(|| LabError::Missing(vec!["a Debian mirror besides that of security updates in apt's sources".into()]))?;
     run(&["debootstrap", "--variant=minbase", PACKAGES, suite, &root.display().to_string(), &mirror])?;
     // What the packages that were fetched leave behind is kept by the forwarder.
     run(&["rm", "-rf", &root.join("var/cache/apt/archives").display().to_string()])?;

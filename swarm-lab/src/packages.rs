@@ -5,12 +5,11 @@ use crate::error::LabError;
 use crate::files::{PACKAGES_PORT, make_dir};
 use crate::image::mirrors;
 use crate::lab::Lab;
-use crate::process::{find_processes, kill_now, run, wait_until};
+use crate::process::{begin, find_processes, kill_now, run, wait_until};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -39,17 +38,7 @@ impl Lab {
     pub fn give_packages(&self, server: Option<&Path>) -> Result<(), LabError> {
         let at = self.packages_at()?;
         match server {
-            Some(program) => {
-                let failed = |e: std::io::Error| LabError::Command { command: "the package server".into(), message: e.to_string() };
-                let mut child = Command::new(program)
-                    .args(["lab", "packages", "--name", &self.name])
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::null())
-                    .stderr(Stdio::null())
-                    .spawn()
-                    .map_err(failed)?;
-                thread::spawn(move || child.wait());
-            }
+            Some(program) => begin(program, &["lab", "packages", "--name", &self.name])?,
             None => {
                 let mut served = SERVED.lock().unwrap_or_else(PoisonError::into_inner);
                 // A thread outlives its lab, and serves the next one at this address.

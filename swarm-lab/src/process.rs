@@ -4,6 +4,7 @@ use crate::error::LabError;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -17,6 +18,16 @@ pub(crate) fn run(argv: &[&str]) -> Result<String, LabError> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(failed(format!("{} {}", output.status, String::from_utf8_lossy(&output.stderr).trim())))
+}
+
+/// Starts a program that goes on by itself, and waits for its end in a thread, so that no zombie keeps its name.
+pub(crate) fn begin(program: &Path, arguments: &[&str]) -> Result<(), LabError> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let command_line = || format!("{} {}", program.display(), arguments.join(" "));
+    let mut child = command.spawn().map_err(|e| LabError::Command { command: command_line(), message: e.to_string() })?;
+    std::thread::spawn(move || child.wait());
+    Ok(())
 }
 
 /// Where a program is, in the places a root shell looks.

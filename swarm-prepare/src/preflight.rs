@@ -3,6 +3,7 @@
 use crate::checks::{Found, Seen, Severity, check};
 use crate::machine::look_at;
 use crate::ports::{Matrix, matrix, wanted};
+use crate::prepare::opens_firewall;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use swarm_core::ClusterSpec;
@@ -50,10 +51,8 @@ pub async fn preflight(spec: &ClusterSpec, fleet: &dyn Fleet, plan: &Plan, obser
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let seen = Seen { spec, observed, machines: &machines, certificates: &BTreeMap::new(), ports: &ports, now };
     // What is let in by a step of the plan does not pass yet, and what the file wants neither tried nor changed is not tried.
-    let untried = |host: &HostName| {
-        plan.steps_of(host).any(|step| step.action.verb() == "open-firewall")
-            || spec.host(host).is_some_and(|h| h.prepare.firewall == Firewall::None)
-    };
+    let untried =
+        |host: &HostName| plan.steps_of(host).any(opens_firewall) || spec.host(host).is_some_and(|h| h.prepare.firewall == Firewall::None);
     // What swarm a host is in is the planner's: a host that is to leave another one first is in the plan.
     let about = |found: &Found| match PORTS.contains(&found.check) {
         true => !untried(&found.host),

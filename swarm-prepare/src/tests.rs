@@ -5,8 +5,7 @@ use crate::ports::{Matrix, Outcome, Passage, Protocol};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_core::id::{DaemonId, HostName, NodeId};
 use swarm_core::observe::{
-    Certificate, EngineFacts, HostReport, LocalState, LocalSwarm, MachineFacts, NodeIdentity, Observation, ReachError, ReachErrorKind,
-    merge,
+    Certificate, EngineFacts, HostReport, LocalState, MachineFacts, NodeIdentity, Observation, ReachError, ReachErrorKind, merge,
 };
 use swarm_core::spec::Role;
 
@@ -34,25 +33,7 @@ fn good() -> World {
     for (at, (name, role)) in HOSTS.iter().enumerate() {
         let address = format!("192.168.7.{}", at + 1);
         world.text += &format!("  {name}: {{ address: {address}, role: {role} }}\n");
-        let swarm = LocalSwarm {
-            reported: LocalState::Inactive,
-            node: None,
-            address: None,
-            control_available: false,
-            cluster: None,
-            error: None,
-            remotes: Vec::new(),
-        };
-        let engine = EngineFacts {
-            daemon: DaemonId::new(format!("daemon-{name}")),
-            hostname: (*name).to_owned(),
-            version: "28.5.2".into(),
-            swarm,
-            data_root: "/var/lib/docker".into(),
-            running_containers: 0,
-            live_restore: false,
-            rootless: false,
-        };
+        let engine = EngineFacts::outside(DaemonId::new(format!("daemon-{name}")), *name, "28.5.2");
         let interface = swarm_core::addr::InterfaceAddress { interface: "eth0".into(), address: address.parse().unwrap() };
         let machine = MachineFacts { addresses: vec![interface], machine_id: Some(format!("id-{name}")), ..MachineFacts::default() };
         let report = HostReport { engine: Ok(engine), machine: Some(Ok(machine)), identity: None, view: None };

@@ -12,73 +12,7 @@ use swarm_core::observe::Observed;
 ///
 /// It waits for another run of the package manager, keeps the configuration files as they are, and takes the newest package that the
 /// version fits.
-pub const UPGRADE_SCRIPT: &str = r#"export LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH="$PATH:/usr/sbin:/sbin:/usr/local/bin"
-mode=$1; want=$2; shift 2
-fail() { echo "$1" >&2; exit 1; }
-installed() { dockerd --version 2>/dev/null | sed -n 's/^Docker version \([^, ]*\).*/\1/p'; }
-fits() { case "$1" in "$want"|"$want".*|"$want"+*|"$want"-*|"$want"~*) return 0;; esac; return 1; }
-has() { command -v "$1" >/dev/null 2>&1; }
-deb() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
-rpm_has() { rpm -q "$1" >/dev/null 2>&1; }
-if [ $# -gt 0 ]; then
-  [ "$mode" = do ] || exit 0
-  "$@" || fail "the command for the upgrade ended with status $?"
-elif has apt-get && has dpkg-query && { deb docker-ce || deb docker.io; }; then
-  if deb docker-ce; then package=docker-ce; also="docker-ce-cli docker-ce-rootless-extras"; else package=docker.io; also=docker-cli; fi
-  tries=0
-  until said=$(apt-get -qq -o DPkg::Lock::Timeout=300 update 2>&1 </dev/null); do
-    tries=$((tries + 1))
-    case $said in
-      *"Could not get lock"*|*"lock was locked"*|*"Unable to lock"*) [ "$tries" -lt 100 ] || { echo "$said" >&2; fail "apt could not read its lists"; }; sleep 3;;
-      *) echo "$said" >&2; fail "apt could not read its lists";;
-    esac
-  done
-  offered=$(apt-cache madison "$package" | tr -d ' ' | cut -d '|' -f 2)
-  version=
-  for one in $offered; do
-    plain=${one#*:}; plain=${plain#v}
-    if fits "$plain"; then version=$one; break; fi
-  done
-  [ -n "$version" ] || fail "apt offers no $package $want; it offers $(echo $offered)"
-  [ "$mode" = do ] || { echo "offers $version"; exit 0; }
-  set -- "$package=$version"
-  for one in $also; do
-    if deb "$one" && apt-cache madison "$one" | tr -d ' ' | cut -d '|' -f 2 | grep -qxF -e "$version"; then set -- "$@" "$one=$version"; fi
-  done
-  apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
-    --allow-change-held-packages install "$@" >&2 || fail "apt could not install $*"
-elif has rpm && { rpm_has docker-ce || rpm_has moby-engine || rpm_has docker; }; then
-  if rpm_has docker-ce; then package=docker-ce; elif rpm_has moby-engine; then package=moby-engine; else package=docker; fi
-  [ "$mode" = do ] || exit 0
-  if has dnf; then
-    set -- "$package-$want*"
-    if rpm_has docker-ce-cli; then set -- "$@" "docker-ce-cli-$want*"; fi
-    dnf -q -y install "$@" >&2 || fail "dnf could not install $*"
-  elif has zypper; then
-    version=$(zypper -q search -s --match-exact "$package" | tr -d ' ' | cut -d '|' -f 4 | while read -r one; do if fits "$one"; then echo "$one"; break; fi; done)
-    [ -n "$version" ] || fail "zypper offers no $package $want"
-    zypper -q -n install --oldpackage "$package=$version" >&2 || fail "zypper could not install $package=$version"
-  else fail "neither dnf nor zypper is here; give the command for the upgrade after --"
-  fi
-elif has apk && apk info -e docker-engine >/dev/null 2>&1; then
-  [ "$mode" = do ] || exit 0
-  apk add -q --update-cache "docker-engine~=$want" >&2 || fail "apk could not install docker-engine~=$want"
-else fail "no package of this host holds its engine; give the command for the upgrade after --"
-fi
-now=$(installed)
-fits "${now:-nothing}" || fail "the engine that is installed is ${now:-not to be found}, not $want"
-# Packages restart the engine themselves; one that goes on with a program that is gone from the disk was not.
-for pid in $(pidof dockerd 2>/dev/null); do
-  [ "$(readlink "/proc/$pid/ns/net")" = "$(readlink /proc/self/ns/net)" ] || continue
-  case "$(readlink "/proc/$pid/exe")" in
-    *"(deleted)")
-      if [ -d /run/systemd/system ]; then systemctl restart docker
-      elif has rc-service && [ -d /run/openrc ]; then rc-service docker restart
-      else /etc/init.d/docker restart
-      fi >&2 || fail "the engine could not be restarted";;
-  esac
-done
-"#;
+pub const UPGRADE_SCRIPT: &str = concat!(include_str!("common.sh"), include_str!("upgrade.sh"));
 
 /// Engines that break what a swarm uses while they are in it together: below a version, from it on, what, and the source.
 const PAIRS: &[(u32, &str, &str)] =

@@ -13,6 +13,7 @@ const CRATES: &[&str] = &[
     "swarm-ssh",
     "swarm-docker",
     "swarm-fleet",
+    "swarm-machines",
     "swarm-prepare",
     "swarm-backup",
     "swarm-workload",
@@ -39,6 +40,16 @@ impl Texts {
         let words = text.split_whitespace().filter(|w| w.chars().any(char::is_alphabetic)).count();
         if words >= 2 {
             self.messages.insert(text.split_whitespace().collect::<Vec<_>>().join(" "));
+        }
+    }
+
+    /// What a script of a shell says: the words in quotes behind what says them.
+    fn script(&mut self, text: &str) {
+        for said in ["fail \"", "remains \"", "echo \""] {
+            for part in text.split(said).skip(1) {
+                let part = part.replace("\\\"", "'").replace("\\`", "`");
+                self.message(part.split('"').next().unwrap_or_default());
+            }
         }
     }
 
@@ -106,7 +117,7 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
             sources(&path, found);
-        } else if name.ends_with(".rs") && !matches!(name.as_str(), "tests.rs" | "testkit.rs" | "testing.rs") {
+        } else if name.ends_with(".sh") || name.ends_with(".rs") && !matches!(name.as_str(), "tests.rs" | "testkit.rs" | "testing.rs") {
             found.push(path);
         }
     }
@@ -120,7 +131,11 @@ fn texts() -> Vec<(String, Texts)> {
         .into_iter()
         .map(|path| {
             let mut texts = Texts::default();
-            texts.visit_file(&syn::parse_file(&std::fs::read_to_string(&path).unwrap()).unwrap());
+            let text = std::fs::read_to_string(&path).unwrap();
+            match path.extension().is_some_and(|e| e == "sh") {
+                true => texts.script(&text),
+                false => texts.visit_file(&syn::parse_file(&text).unwrap()),
+            }
             (path.strip_prefix(&root).unwrap().display().to_string(), texts)
         })
         .collect()

@@ -202,7 +202,7 @@ fn manifests_name_only_whom_they_may() {
 
 #[test]
 fn files_stay_readable() {
-    for dir in CRATES {
+    for dir in CRATES.iter().chain(&["swarm-probe/probe"]) {
         for (path, text) in sources(dir) {
             assert!(text.lines().count() <= 500, "{} has {} lines", path.display(), text.lines().count());
         }

@@ -46,7 +46,7 @@ pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure>
         return super::look::what_if(&args.common, hosts, format).await;
     }
     let spec = source::cluster(&args.common)?;
-    if super::machines::planned(&spec, format) {
+    if super::machines::planned(&spec, format, true) {
         return Ok(failure::CHANGES);
     }
     let (fleet, keys) = fleet::open(&args.common, &spec).await?;
@@ -185,10 +185,11 @@ fn load(path: &Path) -> Result<Plan, Failure> {
 pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failure> {
     let mut spec = source::cluster(&args.common)?;
     let stop = Stop::default();
-    if super::machines::planned(&spec, format) && args.dry_run {
+    if super::machines::planned(&spec, format, args.dry_run) && args.dry_run {
         return Ok(failure::CHANGES);
     }
-    let creates = !args.dry_run && !source::missing().is_empty();
+    // A saved plan is carried out as it is, or not at all.
+    let creates = !args.dry_run && args.plan.is_none() && !source::missing().is_empty();
     if creates {
         listen(&stop);
         spec = super::machines::create(spec, &args.common, args.yes, &stop).await?;
@@ -223,7 +224,6 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
     };
     let payloads = prepare.payloads(&spec, &of_stacks);
     let apply = Apply::new(&spec, &fleet)
-        .timeout(prepare.timeout(&spec))
         .options(options)
         .progress(sink.as_ref())
         .keys(keys.as_ref())
@@ -251,7 +251,7 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
         });
     }
     if plan.is_empty() {
-        fleet.record_host_keys().await?;
+        fleet.fleet().record_host_keys().await?;
     }
     let mut shown_at = Instant::now();
     // A lock that is held where nothing is left to do is given back by the run.
@@ -283,6 +283,7 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
         lock.give_back().await;
     }
     fleet.works();
+    let apply = apply.timeout(super::ready::timeout(&spec, &plan));
     let run = async {
         match purpose {
             PlanPurpose::Converge => {

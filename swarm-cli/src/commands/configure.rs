@@ -34,18 +34,10 @@ pub(super) async fn configure_engines(args: &ConfigureArgs, format: Format) -> R
         match looked.get(&host.name) {
             Some(Err(why)) => return Err(Failure::Other(format!("nothing was changed: {}: {why}", host.name))),
             Some(Ok(ready)) => {
-                if let Err(why) = &ready.daemon {
-                    let message = format!(
-                        "nothing was changed: {}: its /etc/docker/daemon.json cannot be read as JSON ({why}); mend it first",
-                        host.name
-                    );
-                    return Err(Failure::Other(message));
-                }
-                let (keys, proxy) = differences(host, ready);
-                if !keys.is_empty() || proxy {
-                    let what = keys.iter().map(String::as_str).chain(proxy.then_some("its proxy")).collect::<Vec<_>>().join(", ");
+                let what = differences(host, ready).map_err(|why| Failure::Other(format!("nothing was changed: {}: {why}", host.name)))?;
+                if !what.is_empty() {
                     moves.push(format!("{} ({what})", host.name));
-                    argvs.insert(host.name.clone(), configure(&host.name, host, ready));
+                    argvs.insert(host.name.clone(), configure(host, ready, &what));
                 }
             }
             None => {}

@@ -22,8 +22,9 @@ fn line(missing: &Missing) -> String {
     if missing.what.is_empty() { missing.name.clone() } else { format!("{} ({})", missing.name, missing.what) }
 }
 
-/// Shows what machines are to be created; whether there is nothing else that could be planned: no host is there yet.
-pub(super) fn planned(spec: &ClusterSpec, format: Format) -> bool {
+/// Shows what machines are to be created; whether there is nothing else that could be planned: no host is there yet. A document says it where it
+/// is the answer.
+pub(super) fn planned(spec: &ClusterSpec, format: Format, answer: bool) -> bool {
     let missing = source::missing();
     if missing.is_empty() {
         return false;
@@ -33,7 +34,7 @@ pub(super) fn planned(spec: &ClusterSpec, format: Format) -> bool {
     let then = if alone { "; what is done on them is planned when they are there" } else { "" };
     match format {
         Format::Text => output::data(&format!("machines to create: {}{then}", names.join(", "))),
-        _ if alone => {
+        _ if alone && answer => {
             let of = |m: &Missing| json!({ "name": m.name, "what": m.what });
             output::json("plan", &json!({ "machines": { "create": missing.iter().map(of).collect::<Vec<_>>() } }));
         }

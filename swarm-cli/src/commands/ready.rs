@@ -6,19 +6,20 @@ use crate::{output, source};
 use std::path::Path;
 use std::time::Duration;
 use swarm_core::engine::Payloads;
-use swarm_core::id::HostName;
 use swarm_core::intent::Intent;
 use swarm_core::observe::Observed;
 use swarm_core::plan::Plan;
 use swarm_core::spec::Install;
 use swarm_core::{Apply, ClusterSpec};
-use swarm_prepare::prepare::{Bundle, Content, Given, Looked, Options, Prepare, WithContent, differences, look, promised, wanted};
+use swarm_prepare::prepare::{
+    Bundle, Content, Given, Looked, Options, Prepare, WithContent, changes_a_host, look, prepares, promised, wanted,
+};
 
 /// The largest archive that is sent to hosts.
 const BUNDLE_LIMIT: u64 = 1 << 30;
 /// The largest key of a repository.
 const KEY_LIMIT: u64 = 1 << 20;
-/// How much longer a run may take that installs engines.
+/// How much longer a run may take that makes hosts ready.
 const INSTALLING: Duration = Duration::from_secs(20 * 60);
 
 /// What hosts said of how ready they are, and what is sent to them.
@@ -33,7 +34,7 @@ impl Preparation {
     /// Looks at the hosts that the file wants something done on. From then on the fleet promises the engines that are to be installed.
     pub(super) async fn of(spec: &ClusterSpec, fleet: &AnyFleet, file: &Path, options: Options) -> Result<Self, Failure> {
         let given = given(spec, file)?;
-        if fleet.is_simulated() {
+        if output::is_simulated() {
             if spec.hosts().any(|h| !h.prepare.is_nothing()) {
                 output::note("`prepare` of the file is left out: simulated hosts have an engine");
             }
@@ -53,43 +54,30 @@ impl Preparation {
         WithContent { content, others }
     }
 
-    /// How long a run may take.
-    pub(super) fn timeout(&self, spec: &ClusterSpec) -> Duration {
-        let installs = spec.hosts().any(|host| {
-            let ready = self.looked.get(&host.name).and_then(|l| l.as_ref().ok());
-            ready.is_some_and(|r| {
-                (r.engine.is_none() && host.prepare.install != Install::None) || differences(host, r) != (Vec::new(), false)
-            })
-        });
-        if installs { spec.policy().timeout + INSTALLING } else { spec.policy().timeout }
-    }
-
     /// What of a plan's preparation a fresh look finds undone.
     pub(super) async fn undone(&self, spec: &ClusterSpec, fleet: &AnyFleet, plan: &Plan) -> Vec<String> {
-        let begun = |host: &HostName| plan.steps_of(host).any(|step| is_ready_step(step.action.verb()));
-        if !spec.hosts().any(|h| begun(&h.name)) {
+        if !plan.steps.iter().any(changes_a_host) {
             return Vec::new();
         }
         let observed = Apply::new(spec, fleet).observe().await;
         left(spec, &look(spec, fleet).await, &observed, &self.given, self.options)
     }
-}
 
-impl Preparation {
     /// What of the file does not hold though nothing is planned for it: engines that are in a swarm are not changed by the way.
     pub(super) fn left(&self, spec: &ClusterSpec, observed: &Observed) -> Vec<String> {
         left(spec, &self.looked, observed, &self.given, self.options)
     }
 }
 
-fn is_ready_step(verb: &str) -> bool {
-    matches!(verb, "configure-engine" | "install-engine" | "start-engine" | "open-firewall")
+/// How long a plan may take.
+pub(super) fn timeout(spec: &ClusterSpec, plan: &Plan) -> Duration {
+    if plan.steps.iter().any(prepares) { spec.policy().timeout + INSTALLING } else { spec.policy().timeout }
 }
 
 /// What is left to do on hosts, each in words.
 fn left(spec: &ClusterSpec, looked: &Looked, observed: &Observed, given: &Given, options: Options) -> Vec<String> {
     let all = wanted(spec, looked, observed, given, options);
-    let steps = all.steps.values().flatten().filter(|step| is_ready_step(step.action.verb()));
+    let steps = all.steps.values().flatten().filter(|step| changes_a_host(step));
     let steps = steps.map(|step| format!("{}: {}, not {}", step.id, step.before, step.after));
     steps.chain(all.notes).chain(all.refusals.iter().map(ToString::to_string)).collect()
 }
@@ -102,7 +90,7 @@ pub(super) async fn not_ready(
     observed: &Observed,
     encrypted: bool,
 ) -> Result<Vec<String>, Failure> {
-    if fleet.is_simulated() {
+    if output::is_simulated() {
         return Ok(Vec::new());
     }
     let given = given(spec, file)?;

@@ -47,6 +47,19 @@ pub struct LocalSwarm {
 }
 
 impl LocalSwarm {
+    /// That of an engine in no swarm.
+    pub fn outside() -> Self {
+        Self {
+            reported: LocalState::Inactive,
+            node: None,
+            address: None,
+            control_available: false,
+            cluster: None,
+            error: None,
+            remotes: Vec::new(),
+        }
+    }
+
     /// Its state: the word it uses, unless that word is an old one ([`LocalSwarm::stumbled`]).
     pub fn state(&self) -> &LocalState {
         if self.stumbled() { &LocalState::Active } else { &self.reported }
@@ -94,6 +107,22 @@ pub struct EngineFacts {
     pub live_restore: bool,
     /// Runs without root, which excludes swarm mode.
     pub rootless: bool,
+}
+
+impl EngineFacts {
+    /// Those of an engine in no swarm, on which nothing runs and of which nothing was set.
+    pub fn outside(daemon: DaemonId, hostname: impl Into<String>, version: impl Into<String>) -> Self {
+        Self {
+            daemon,
+            hostname: hostname.into(),
+            version: version.into(),
+            swarm: LocalSwarm::outside(),
+            data_root: "/var/lib/docker".into(),
+            running_containers: 0,
+            live_restore: false,
+            rootless: false,
+        }
+    }
 }
 
 /// Whether managers hear of a node.

@@ -281,16 +281,8 @@ fn is_address(text: &str, schemes: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::spec::{Entry, Firewall, Install, Node, Value, read};
-
-    fn text(value: &str) -> Node {
-        Node { value: Value::Text(value.into()), at: None }
-    }
-
-    fn map(entries: Vec<(&str, Node)>) -> Node {
-        let entries = entries.into_iter().map(|(key, node)| Entry { key: key.into(), at: None, node }).collect();
-        Node { value: Value::Map(entries), at: None }
-    }
+    use crate::spec::tree::made::{map, text};
+    use crate::spec::{Firewall, Install, Node, Value, read};
 
     fn cluster(all: Node, one: Node) -> Node {
         let host = |more: Vec<(&'static str, Node)>, address: &str| {

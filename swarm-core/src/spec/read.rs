@@ -381,15 +381,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn text(value: &str) -> Node {
-        Node { value: Value::Text(value.into()), at: None }
-    }
-
-    fn map<const N: usize>(entries: [(&str, Node); N]) -> Node {
-        let entries = entries.into_iter().map(|(key, node)| Entry { key: key.into(), at: None, node }).collect();
-        Node { value: Value::Map(entries), at: None }
-    }
+    use crate::spec::tree::made::{map, text};
 
     fn host(address: &str, role: &str) -> Node {
         map([("address", text(address)), ("role", text(role))])

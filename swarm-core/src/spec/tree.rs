@@ -64,3 +64,18 @@ impl Value {
         }
     }
 }
+
+/// Trees from nowhere, for tests.
+#[cfg(test)]
+pub(crate) mod made {
+    use super::{Entry, Node, Value};
+
+    pub(crate) fn text(value: &str) -> Node {
+        Node { value: Value::Text(value.into()), at: None }
+    }
+
+    pub(crate) fn map<'a>(entries: impl IntoIterator<Item = (&'a str, Node)>) -> Node {
+        let entries = entries.into_iter().map(|(key, node)| Entry { key: key.into(), at: None, node }).collect();
+        Node { value: Value::Map(entries), at: None }
+    }
+}

@@ -64,16 +64,8 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use crate::spec::{Entry, Node, Value, read};
-
-    fn text(value: &str) -> Node {
-        Node { value: Value::Text(value.into()), at: None }
-    }
-
-    fn map(entries: Vec<(&str, Node)>) -> Node {
-        let entries = entries.into_iter().map(|(key, node)| Entry { key: key.into(), at: None, node }).collect();
-        Node { value: Value::Map(entries), at: None }
-    }
+    use crate::spec::tree::made::{map, text};
+    use crate::spec::{Node, Value, read};
 
     fn warned(host: Vec<(&str, Node)>, more: Vec<(&str, Node)>) -> Vec<String> {
         let host = map([vec![("address", text("10.0.0.1")), ("role", text("manager"))], host].concat());

@@ -1,13 +1,8 @@
-export LC_ALL=C DEBIAN_FRONTEND=noninteractive PATH="$PATH:/usr/sbin:/sbin:/usr/local/bin"
 umask 022
 home=/var/lib/swarm-prepare
 config=/etc/docker/daemon.json
 mode=$1; shift
-fail() { echo "$1" >&2; exit 1; }
-has() { command -v "$1" >/dev/null 2>&1; }
 digest() { if [ -e "$1" ]; then sha256sum <"$1" | cut -d ' ' -f 1; else echo none; fi; }
-installed() { dockerd --version 2>/dev/null | sed -n 's/^Docker version \([^, ]*\).*/\1/p'; }
-fits() { case "$1" in "$want"|"$want".*|"$want"+*|"$want"-*|"$want"~*) return 0;; esac; return 1; }
 services() {
   if [ -d /run/systemd/system ]; then echo systemd
   elif has rc-service && [ -d /run/openrc ]; then echo openrc
@@ -75,17 +70,6 @@ remains() {
   added >"$home/packages"
   left=$(tr '\n' ' ' <"$home/packages")
   fail "$1${left:+; of it these packages are there now: $left}; running again goes on from here"
-}
-# What another package manager holds is waited for, five minutes at most; everything else that fails fails at once.
-patiently() {
-  tries=0
-  until out=$("$@" 2>&1 </dev/null); do
-    tries=$((tries + 1))
-    case $out in
-      *"Could not get lock"*|*"lock was locked"*|*"Unable to lock"*) [ "$tries" -lt 100 ] || { echo "$out" >&2; return 1; }; sleep 3;;
-      *) echo "$out" >&2; return 1;;
-    esac
-  done
 }
 fetch() {
   if has curl; then curl -fsSL "$1"; elif has wget; then wget -qO- "$1"; else return 1; fi

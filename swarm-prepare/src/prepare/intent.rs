@@ -3,6 +3,7 @@
 use super::content::Given;
 use super::facts::Looked;
 use super::steps::{Options, last, wanted};
+use super::work::opens_firewall;
 use std::collections::BTreeSet;
 use swarm_core::ClusterSpec;
 use swarm_core::engine::Query;
@@ -49,7 +50,7 @@ impl<I: Intent> Intent for Prepare<'_, I> {
         let joins = |step: &Step| matches!(step.action, Action::Join { .. });
         // A host that joins is let in by those that are there already, and by the one that makes the swarm.
         let joining: BTreeSet<HostName> = plan.steps.iter().filter(|s| joins(s)).filter_map(|s| s.host.clone()).collect();
-        let opens = |step: &&Step| step.action.verb() == "open-firewall" && step.host.as_ref().is_some_and(|host| !joining.contains(host));
+        let opens = |step: &&Step| opens_firewall(step) && step.host.as_ref().is_some_and(|host| !joining.contains(host));
         let opened: Vec<StepId> = first.iter().filter(opens).map(|step| step.id.clone()).collect();
         for step in &mut plan.steps {
             let enters = joins(step) || matches!(step.action, Action::Init { .. });

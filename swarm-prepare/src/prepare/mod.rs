@@ -5,6 +5,7 @@
 //! intent's steps on that host; [`Preparing`] is the family whose steps these are. Everything on a host is done by one fixed script, which
 //! writes down what was there before, so that [`reset`] takes back what was done and nothing else.
 
+mod ahead;
 mod content;
 mod facts;
 mod intent;
@@ -14,15 +15,16 @@ mod steps;
 mod tests;
 mod work;
 
+pub use ahead::Ahead;
 pub use content::{Bundle, Content, Given, WithContent, configuration};
 pub use facts::{Looked, Ready, look, parse_ready};
 pub use intent::Prepare;
 pub use promise::Promised;
-pub use steps::{Options, Wanted, configure, differences, promised, wanted};
-pub use work::Preparing;
+pub use steps::{Differences, Options, Wanted, configure, differences, promised, wanted};
+pub use work::{Preparing, changes_a_host, opens_firewall, prepares};
 
 /// What is run on a host, with its part as the first argument.
-pub const PREPARE_SCRIPT: &str = include_str!("host.sh");
+pub const PREPARE_SCRIPT: &str = concat!(include_str!("../common.sh"), include_str!("host.sh"));
 
 /// The program that takes back what was done on a host.
 pub fn reset() -> Vec<String> {

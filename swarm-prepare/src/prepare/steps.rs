@@ -4,11 +4,13 @@ use super::content::{Given, chain, configuration, digest, proxy_lines, rules};
 use super::facts::{Looked, Ready};
 use super::work::{Data, Does};
 use crate::upgrade::is_version;
+use serde_json::Map;
 use std::collections::BTreeMap;
+use std::fmt;
 use swarm_core::ClusterSpec;
 use swarm_core::id::{DaemonId, HostName, StepId};
 use swarm_core::machine::Ask;
-use swarm_core::observe::{EngineFacts, HostState, LocalState, LocalSwarm, Observed};
+use swarm_core::observe::{EngineFacts, HostState, Observed};
 use swarm_core::plan::{Refusal, Risk, Step};
 use swarm_core::spec::{Firewall, HostSpec, Install};
 
@@ -42,34 +44,56 @@ fn word(install: Install) -> &'static str {
     }
 }
 
-/// What of an engine's configuration is not what the file wants: the keys, and whether its proxy is not.
-pub fn differences(host: &HostSpec, ready: &Ready) -> (Vec<String>, bool) {
-    let there = ready.daemon.clone().unwrap_or_default();
+/// What of an engine's configuration is not what the file wants.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// Keys of the configuration.
+    pub keys: Vec<String>,
+    /// Whether its proxy is not.
+    pub proxy: bool,
+}
+
+impl Differences {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && !self.proxy
+    }
+
+    /// What brings the engine there.
+    fn mends(&self, ready: &Ready, allow_restart: bool) -> Does {
+        let from = (!self.keys.is_empty()).then(|| ready.config.clone());
+        Does::Configure { from, proxy: self.proxy, allow_restart }
+    }
+}
+
+impl fmt::Display for Differences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<&str> = self.keys.iter().map(String::as_str).chain(self.proxy.then_some("its proxy")).collect();
+        f.write_str(&all.join(", "))
+    }
+}
+
+/// Compares the configuration of a host's engine with what the file wants.
+///
+/// # Errors
+/// The configuration cannot be read, and the file wants something of it.
+pub fn differences(host: &HostSpec, ready: &Ready) -> Result<Differences, String> {
+    let there = match &ready.daemon {
+        Ok(there) => there.clone(),
+        Err(_) if host.prepare.daemon.is_empty() => Map::new(),
+        Err(why) => return Err(format!("its /etc/docker/daemon.json cannot be read as JSON ({why}); mend it first")),
+    };
     let wanted = configuration(&there, &host.prepare.daemon);
     let keys = host.prepare.daemon.keys().filter(|key| there.get(*key) != wanted.get(*key)).cloned().collect();
     let proxy = !host.prepare.proxy.is_empty() && ready.proxy != Some(digest(proxy_lines(&host.prepare.proxy).as_bytes()));
-    (keys, proxy)
+    Ok(Differences { keys, proxy })
 }
 
 /// The engines that will run on hosts where none does: of a host that holds what an engine left of a swarm nothing is promised.
 pub fn promised(spec: &ClusterSpec, looked: &Looked) -> BTreeMap<HostName, EngineFacts> {
-    let new = |host: &HostSpec| EngineFacts {
-        daemon: DaemonId::new(format!("new engine of {}", host.name)),
-        hostname: host.name.to_string(),
-        version: host.prepare.version.clone().unwrap_or_else(|| "newest".into()),
-        swarm: LocalSwarm {
-            reported: LocalState::Inactive,
-            node: None,
-            address: None,
-            control_available: false,
-            cluster: None,
-            error: None,
-            remotes: Vec::new(),
-        },
-        data_root: "/var/lib/docker".into(),
-        running_containers: 0,
-        live_restore: false,
-        rootless: false,
+    let new = |host: &HostSpec| {
+        let version = host.prepare.version.clone().unwrap_or_else(|| "newest".into());
+        EngineFacts::outside(DaemonId::new(format!("new engine of {}", host.name)), host.name.as_str(), version)
     };
     let has_none = |host: &&HostSpec| {
         let ready = looked.get(&host.name).and_then(|l| l.as_ref().ok());
@@ -98,16 +122,10 @@ impl OfHost<'_> {
 
     /// The engine's configuration and proxy.
     fn configure(&mut self, options: Options, free: bool, running: u64, notes: &mut Vec<String>) -> Result<(), Refusal> {
-        if let Err(why) = &self.ready.daemon
-            && !self.host.prepare.daemon.is_empty()
-        {
-            return Err(self.refused(format!("its /etc/docker/daemon.json cannot be read as JSON ({why}); mend it first")));
-        }
-        let (keys, proxy) = differences(self.host, self.ready);
-        if keys.is_empty() && !proxy {
+        let what = differences(self.host, self.ready).map_err(|why| self.refused(why))?;
+        if what.is_empty() {
             return Ok(());
         }
-        let what = keys.iter().map(String::as_str).chain(proxy.then_some("its proxy")).collect::<Vec<_>>().join(", ");
         if !free && self.ready.engine.is_some() {
             let name = &self.host.name;
             notes.push(format!("{name}: the configuration of its engine is not what the file wants ({what}); it is in a swarm, so `swarm engine configure {name}` changes it"));
@@ -117,8 +135,7 @@ impl OfHost<'_> {
             let why = format!("{running} containers run there, and its engine would be restarted for {what}; --allow-restart allows that");
             return Err(self.refused(why));
         }
-        let from = (!keys.is_empty()).then(|| self.ready.config.clone());
-        let does = Does::Configure { from, proxy, allow_restart: options.allow_restart };
+        let does = what.mends(self.ready, options.allow_restart);
         let because = match (self.ready.running, running) {
             (true, 0) => "the file says so; the engine is restarted",
             (true, _) => "the file says so; the engine is restarted, and its containers with it",
@@ -269,10 +286,8 @@ pub fn wanted(spec: &ClusterSpec, looked: &Looked, observed: &Observed, given: &
 
 /// The program that brings the configuration of a host's engine to what the file says and restarts it, with the name of what it reads. What
 /// runs there was moved away before.
-pub fn configure(name: &HostName, host: &HostSpec, ready: &Ready) -> (Vec<String>, String) {
-    let (keys, proxy) = differences(host, ready);
-    let from = (!keys.is_empty()).then(|| ready.config.clone());
-    let data = Data { host: name.clone(), does: Does::Configure { from, proxy, allow_restart: true } };
+pub fn configure(host: &HostSpec, ready: &Ready, what: &Differences) -> (Vec<String>, String) {
+    let data = Data { host: host.name.clone(), does: what.mends(ready, true) };
     match data.ask() {
         Ask::Run { argv, input, .. } => (argv, input.unwrap_or_default()),
         _ => Default::default(),

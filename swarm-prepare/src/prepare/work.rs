@@ -128,6 +128,21 @@ fn data(step: &Step) -> Option<Data> {
     }
 }
 
+/// Whether a step changes how ready a host is; the operator's own programs do not count.
+pub fn changes_a_host(step: &Step) -> bool {
+    data(step).is_some_and(|data| !matches!(data.does, Does::Hook { .. }))
+}
+
+/// Whether a step lets in what the swarm needs.
+pub fn opens_firewall(step: &Step) -> bool {
+    data(step).is_some_and(|data| matches!(data.does, Does::Firewall { .. }))
+}
+
+/// Whether a step is one of this family.
+pub fn prepares(step: &Step) -> bool {
+    data(step).is_some()
+}
+
 impl Family for Preparing {
     fn name(&self) -> &'static str {
         NAME

@@ -439,25 +439,9 @@ impl State {
 }
 
 fn empty_facts(host: &Host) -> EngineFacts {
-    let swarm = LocalSwarm {
-        reported: LocalState::Active,
-        node: None,
-        address: None,
-        control_available: true,
-        cluster: None,
-        error: None,
-        remotes: Vec::new(),
-    };
-    EngineFacts {
-        daemon: host.daemon.clone(),
-        hostname: host.hostname.clone(),
-        version: host.version.clone(),
-        swarm,
-        data_root: "/var/lib/docker".into(),
-        running_containers: 0,
-        live_restore: host.live_restore,
-        rootless: false,
-    }
+    let swarm = LocalSwarm { reported: LocalState::Active, control_available: true, ..LocalSwarm::outside() };
+    let live_restore = host.live_restore;
+    EngineFacts { swarm, live_restore, ..EngineFacts::outside(host.daemon.clone(), host.hostname.clone(), host.version.clone()) }
 }
 
 fn overlay(have: &SwarmSettings, given: SwarmSettings) -> SwarmSettings {

@@ -148,26 +148,8 @@ fn simulator() {
 }
 
 fn alone(name: &str) -> swarm_core::observe::HostReport {
-    use swarm_core::observe::{EngineFacts, HostReport, LocalState, LocalSwarm, MachineFacts};
-    let swarm = LocalSwarm {
-        reported: LocalState::Inactive,
-        node: None,
-        address: None,
-        control_available: false,
-        cluster: None,
-        error: None,
-        remotes: Vec::new(),
-    };
-    let engine = EngineFacts {
-        daemon: name.into(),
-        hostname: name.into(),
-        version: "28.0.0".into(),
-        swarm,
-        data_root: "/var/lib/docker".into(),
-        running_containers: 0,
-        live_restore: false,
-        rootless: false,
-    };
+    use swarm_core::observe::{EngineFacts, HostReport, MachineFacts};
+    let engine = EngineFacts::outside(name.into(), name, "28.0.0");
     HostReport { engine: Ok(engine), machine: Some(Ok(MachineFacts::default())), identity: None, view: None }
 }
 

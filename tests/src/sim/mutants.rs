@@ -8,7 +8,7 @@ use swarm_core::engine::{
 };
 use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader};
 use swarm_core::id::{HostName, NodeId};
-use swarm_core::observe::{ClusterFacts, EngineFacts, LocalState, LocalSwarm, NodeFacts, NodeState, ReachError};
+use swarm_core::observe::{ClusterFacts, EngineFacts, LocalState, NodeFacts, NodeState, ReachError};
 use swarm_core::secret::Secret;
 use swarm_core::spec::{HostSpec, Role};
 use swarm_sim::SimFleet;
@@ -116,25 +116,7 @@ impl Bent {
 impl MembershipRead for Bent {
     async fn info(&self) -> Result<EngineFacts, EngineError> {
         if self.inner.is_none() {
-            let swarm = LocalSwarm {
-                reported: LocalState::Inactive,
-                node: None,
-                address: None,
-                control_available: false,
-                cluster: None,
-                error: None,
-                remotes: Vec::new(),
-            };
-            return Ok(EngineFacts {
-                daemon: self.host.as_str().into(),
-                hostname: self.host.to_string(),
-                version: "28.0.0".into(),
-                swarm,
-                data_root: "/var/lib/docker".into(),
-                running_containers: 0,
-                live_restore: false,
-                rootless: false,
-            });
+            return Ok(EngineFacts::outside(self.host.as_str().into(), self.host.as_str(), "28.0.0"));
         }
         if self.broken == Broken::LooksChangeThings {
             let _ = self.inner()?.leave(Force::No).await;
