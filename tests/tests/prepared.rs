@@ -269,7 +269,7 @@ async fn an_engine_comes_from_a_repository_laid_out_as_dockers_or_from_an_archiv
     );
     assert!(cli::run(&["explain", "--", &ran.err]).out.contains("does not reach one of the mirrors"), "{ran:?}");
     let nodes = lab.nodes("m1");
-    assert_eq!(nodes.len(), 3, "{nodes:?}");
+    assert_eq!(nodes.len(), 3, "{nodes:?} {ran:?}");
     // The version that was asked for, held there; the newest of it.
     assert_eq!(
         sh(&lab, "w1", "dpkg-query -W -f '${Version}' docker-ce; apt-mark showhold").trim(),

@@ -250,10 +250,13 @@ SERVICE
         if [ -n "$(dpkg --audit 2>/dev/null)" ]; then
           patiently dpkg --configure -a --force-confdef --force-confold || remains "packages of this host are half installed, and \`dpkg --configure -a\` fails"
         fi
+        # The repository of an installation that did not end: it may be what that failed of.
+        rm -f /etc/apt/sources.list.d/swarm-prepare.list
         set -- docker.io
         if [ "$how" = docker-ce ]; then
           set -- docker-ce docker-ce-cli containerd.io
           mkdir -p /etc/apt/keyrings
+          printf '%s\n' /etc/apt/keyrings/swarm-prepare.asc /etc/apt/sources.list.d/swarm-prepare.list >>"$home/files"
           if [ "$key" = given ]; then cat >/etc/apt/keyrings/swarm-prepare.asc
           else
             if ! has curl && ! has wget; then
@@ -264,7 +267,6 @@ SERVICE
           fi
           (. /etc/os-release
             echo "deb [arch=$(dpkg --print-architecture) signed-by=/etc/apt/keyrings/swarm-prepare.asc] $url/$ID ${VERSION_CODENAME:-stable} stable") >/etc/apt/sources.list.d/swarm-prepare.list
-          printf '%s\n' /etc/apt/keyrings/swarm-prepare.asc /etc/apt/sources.list.d/swarm-prepare.list >>"$home/files"
         fi
         # shellcheck disable=SC2086
         patiently apt-get -qq $wait update || remains "apt could not read its lists"
