@@ -89,36 +89,6 @@ impl TokenCommand {
     }
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum CaCommand {
-    /// Show the root certificate: its digest, its end, how far a replacement is.
-    Show {
-        #[command(flatten)]
-        common: Common,
-        /// Print the certificate itself, as PEM.
-        #[arg(long)]
-        pem: bool,
-    },
-    /// Replace the root certificate and every node's certificate. Join tokens change with it.
-    Rotate {
-        #[command(flatten)]
-        common: Common,
-        /// How long new node certificates are valid, for example 720h.
-        #[arg(long, value_parser = duration, value_name = "DURATION")]
-        cert_expiry: Option<std::time::Duration>,
-        #[command(flatten)]
-        agree: AgreeArgs,
-    },
-}
-
-impl CaCommand {
-    pub(crate) fn common(&self) -> &Common {
-        match self {
-            Self::Show { common, .. } | Self::Rotate { common, .. } => common,
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct CertsArgs {
     #[command(flatten)]

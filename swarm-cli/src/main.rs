@@ -1,6 +1,7 @@
 //! `swarm`: brings Docker Swarm clusters up and looks after them. Arguments, files, wiring and output; the rules are in swarm-core.
 
 mod args;
+mod args_ca;
 mod args_stores;
 mod args_swarm;
 mod args_work;

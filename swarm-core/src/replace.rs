@@ -1,13 +1,13 @@
 //! Join tokens, the root certificate and the unlock key replaced by new ones. What is replaced is named by the fingerprint that it had when
 //! this was asked for, so a run that was cut off goes on where it was, and two operators do not replace one thing twice.
 
-use crate::credential::Part;
-use crate::engine::SwarmChange;
+use crate::credential::{Part, root_digest};
+use crate::engine::{GivenRoot, SwarmChange};
 use crate::id::{HostName, StepId};
 use crate::intent::{Intent, Next, SoFar, not_now};
 use crate::observe::{ClusterView, NodeFacts, NodeState, Observed};
 use crate::plan::{Action, Plan, Refusal, Risk, Step, Target};
-use crate::spec::{ClusterSpec, SwarmSettings};
+use crate::spec::{ClusterSpec, ExternalCa, SwarmSettings};
 use crate::verify::{Finding, FindingKind, Verdict};
 use std::collections::BTreeMap;
 
@@ -17,8 +17,12 @@ pub struct Replace<'a> {
     pub spec: &'a ClusterSpec,
     /// What, with the fingerprint that it has before.
     pub parts: BTreeMap<Part, String>,
-    /// Options of the swarm that are set in the same call: certificate expiry, external authorities.
+    /// Options of the swarm that are set in the same call: certificate expiry.
     pub settings: SwarmSettings,
+    /// The root that takes the place of the old one; `None` lets the engine make it.
+    pub root: Option<GivenRoot>,
+    /// The authorities that sign with that root. They take the place of those that signed with the old one.
+    pub authorities: Vec<ExternalCa>,
     /// Gives the [`fingerprint`](crate::secret::Secret::fingerprint) of the unlock key that is stored when it is asked.
     pub stored: Stored<'a>,
 }
@@ -54,7 +58,7 @@ impl<'a> Replace<'a> {
             None => Err(format!("no manager gives the swarm's {part}")),
         };
         let parts = parts.iter().map(now).collect::<Result<_, String>>()?;
-        Ok(Self { spec, parts, settings: SwarmSettings::default(), stored })
+        Ok(Self { spec, parts, settings: SwarmSettings::default(), root: None, authorities: Vec::new(), stored })
     }
 
     /// The parts that are still what they were.
@@ -63,13 +67,28 @@ impl<'a> Replace<'a> {
         self.parts.iter().filter(is_old).map(|(part, was)| (*part, was.clone())).collect()
     }
 
+    /// The certificate of the root that is given, where it is the one to come.
+    fn given(&self, replace: &BTreeMap<Part, String>) -> Option<&GivenRoot> {
+        self.root.as_ref().filter(|_| replace.contains_key(&Part::Root))
+    }
+
     fn steps(&self, view: &ClusterView, host: &HostName) -> Vec<Step> {
         let mut steps = Vec::new();
-        let change =
-            SwarmChange { settings: self.settings.missing_in(&view.cluster.settings), replace: self.left(view), ..SwarmChange::default() };
+        let replace = self.left(view);
+        let root = self.given(&replace).cloned();
+        let mut settings = view.cluster.lacks(&self.settings);
+        if let Some(root) = root.as_ref().filter(|_| !self.authorities.is_empty()) {
+            let authority = |ca: &ExternalCa| ExternalCa { ca_cert: Some(root.certificate.trim().to_owned()), ..ca.clone() };
+            settings.external_ca = Some(self.authorities.iter().map(authority).collect());
+        }
+        let change = SwarmChange { settings, replace, root, ..SwarmChange::default() };
         let replaced = StepId::new("swarm/replace");
         if change != SwarmChange::default() {
-            let parts = change.replace.iter().map(|(part, was)| (format!("{part} {was}"), format!("a new {part}")));
+            let new = |part: &Part| match &change.root {
+                Some(root) if *part == Part::Root => format!("the {part} of digest {}", root_digest(&root.certificate)),
+                _ => format!("a new {part}"),
+            };
+            let parts = change.replace.iter().map(|(part, was)| (format!("{part} {was}"), new(part)));
             let set = change.settings.entries();
             let had = view.cluster.settings.entries();
             let of = |key: &str| had.iter().find(|(k, _)| *k == key).map_or("not set", |(_, v)| v.as_str()).to_owned();
@@ -115,6 +134,11 @@ impl<'a> Replace<'a> {
                 notes.push(format!("{} do not report: the new root is in force only when {they} back or removed", away.join(", ")));
             }
             notes.push("join tokens change with the root".into());
+            let signing = view.cluster.settings.external_ca.iter().flatten().filter(|_| self.authorities.is_empty());
+            let signing: Vec<&str> = signing.map(|authority| authority.url.as_str()).collect();
+            if !signing.is_empty() {
+                notes.push(format!("{} signed with the old root, and does not sign with the new one", signing.join(", ")));
+            }
         }
         if self.parts.keys().any(|p| matches!(p, Part::WorkerToken | Part::ManagerToken)) {
             notes.push("nodes that are in the swarm stay; machines that join by themselves need the new token".into());

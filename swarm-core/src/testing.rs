@@ -37,7 +37,7 @@ mockall::mock! {
         async fn join_token(&self, role: Role) -> Result<Secret, EngineError>;
         async fn unlock(&self, key: &Secret) -> Result<(), EngineError>;
         async fn force_new_cluster(&self, advertise: std::net::IpAddr, listen: &str) -> Result<(), EngineError>;
-        async fn update_swarm(&self, change: &SwarmChange) -> Result<(), EngineError>;
+        async fn update_swarm(&self, change: &SwarmChange, root_key: Option<Secret>) -> Result<(), EngineError>;
         async fn update_node(&self, id: &NodeId, version: u64, change: &NodeChange) -> Result<(), EngineError>;
         async fn remove_node(&self, id: &NodeId, force: Force) -> Result<(), EngineError>;
     }

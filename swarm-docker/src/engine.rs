@@ -215,7 +215,7 @@ impl Membership for DockerEngine {
         Ok(())
     }
 
-    async fn update_swarm(&self, change: &SwarmChange) -> Result<(), EngineError> {
+    async fn update_swarm(&self, change: &SwarmChange, root_key: Option<Secret>) -> Result<(), EngineError> {
         let doing = self.change("changing the swarm");
         let live = self.read(Doing::read("reading the swarm"), "/swarm").await?;
         let version = live
@@ -240,12 +240,18 @@ impl Membership for DockerEngine {
                 Part::WorkerToken => path.push_str("&rotateWorkerToken=true"),
                 Part::ManagerToken => path.push_str("&rotateManagerToken=true"),
                 Part::UnlockKey => path.push_str("&rotateManagerUnlockKey=true"),
-                // A higher number than before asks for another root (swarmkit `api/types.proto`, CAConfig.force_rotate).
-                Part::Root if live.get("RootRotationInProgress").and_then(Value::as_bool) != Some(true) => {
+                Part::Root if live.get("RootRotationInProgress").and_then(Value::as_bool) == Some(true) => {}
+                Part::Root => {
                     let times = spec.pointer("/CAConfig/ForceRotate").and_then(Value::as_u64).unwrap_or(0);
-                    set(&mut spec, &["CAConfig", "ForceRotate"], json!(times + 1));
+                    match &change.root {
+                        // A higher number than before asks for another root (swarmkit `api/types.proto`, CAConfig.force_rotate).
+                        None => set(&mut spec, &["CAConfig", "ForceRotate"], json!(times + 1)),
+                        Some(root) => set(&mut spec, &["CAConfig", "SigningCACert"], json!(root.certificate)),
+                    }
+                    if let Some(key) = &root_key {
+                        set(&mut spec, &["CAConfig", "SigningCAKey"], json!(key.expose()));
+                    }
                 }
-                Part::Root => {}
             }
         }
         if live.get("Spec") == Some(&spec) && !path.contains('&') {

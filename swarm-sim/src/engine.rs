@@ -172,7 +172,7 @@ impl Membership for SimHost {
         self.call(asked, |state| state.unlock(&self.name, key).map_or_else(Said::No, Said::Now)).await
     }
 
-    async fn update_swarm(&self, change: &SwarmChange) -> Result<(), EngineError> {
+    async fn update_swarm(&self, change: &SwarmChange, _: Option<Secret>) -> Result<(), EngineError> {
         let asked = Asked { kind: CallKind::UpdateSwarm, doing: "changing the swarm", sent: Sent::UpdateSwarm { change } };
         let doing = asked.doing;
         match self.call(asked, |state| state.update_swarm(&self.name, change)).await? {

@@ -359,7 +359,7 @@ impl<'a> Run<'a> {
 
     async fn settings(&self, looks: &BTreeMap<&'static str, Look>, settings: SwarmSettings) -> Option<Result<(), EngineError>> {
         let leader = Self::pick(looks, Part::Leader)?;
-        Some(self.bed.engine(leader).await.update_swarm(&SwarmChange { settings, ..SwarmChange::default() }).await)
+        Some(self.bed.engine(leader).await.update_swarm(&SwarmChange { settings, ..SwarmChange::default() }, None).await)
     }
 
     /// Waits for rest: where it is known where to, for that; else for as long as anything can happen by itself.

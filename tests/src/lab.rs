@@ -112,7 +112,9 @@ impl Drop for TestLab {
         if let Some(file) = std::env::var_os(COSTS) {
             // The harness names a test's thread after the test.
             let story = std::thread::current().name().unwrap_or("?").to_owned();
-            let line = format!("{:.0}\t{}\t{story}\n", self.began.elapsed().as_secs_f64(), self.lab.hosts.len());
+            let processors: Duration = self.lab.hosts.iter().map(LabHost::processor_time).sum();
+            let (seconds, hosts) = (self.began.elapsed().as_secs_f64(), self.lab.hosts.len());
+            let line = format!("{seconds:.0}\t{:.0}\t{hosts}\t{story}\n", processors.as_secs_f64());
             let written = std::fs::OpenOptions::new().create(true).append(true).open(file).and_then(|mut f| f.write_all(line.as_bytes()));
             if let Err(error) = written {
                 let _ = writeln!(std::io::stderr(), "the cost of {story} was not written: {error}");

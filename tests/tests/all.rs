@@ -45,6 +45,7 @@ mod refusals;
 mod registries;
 mod replaced;
 mod rolling;
+mod roots;
 mod rules;
 mod safety;
 mod servers;

@@ -249,7 +249,7 @@ const CIRCLES: &[(&str, &[&str])] = &[
         "swarm-sim/src",
         &["invariant", "world::api", "world::host", "world::join", "world::objects", "world::state", "world::swarm", "world::words"],
     ),
-    ("swarm-cli/src", &["args", "args_stores", "args_swarm", "args_work", "complete", "failure", "source"]),
+    ("swarm-cli/src", &["args", "args_ca", "args_stores", "args_swarm", "args_work", "complete", "failure", "source"]),
     (
         "swarm-cli/src",
         &[

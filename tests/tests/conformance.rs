@@ -10,7 +10,7 @@ use swarm_tests::lab::TestLab;
 const GROWING: usize = 89;
 const FAILING: usize = 20;
 const QUORUM: usize = 18;
-const KEYS: usize = 26;
+const KEYS: usize = 27;
 
 fn simulated(hosts: &[&str], part: impl AsyncFn(&Suite<'_>, &mut Cases)) -> usize {
     swarm_sim::run(async {

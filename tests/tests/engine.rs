@@ -103,8 +103,8 @@ async fn the_engines_answers_are_classed_as_the_table_says() {
     assert_eq!((after.availability, after.role, after.labels.len()), (before.availability, before.role, 1));
     let change =
         SwarmChange { settings: SwarmSettings { task_history_limit: Some(2), ..SwarmSettings::default() }, ..SwarmChange::default() };
-    e2.update_swarm(&change).await.unwrap();
-    is(e2.update_swarm(&change).await, ErrorClass::AlreadySo, Reason::Other);
+    e2.update_swarm(&change, None).await.unwrap();
+    is(e2.update_swarm(&change, None).await, ErrorClass::AlreadySo, Reason::Other);
     let updated = e1.cluster().await.unwrap();
     assert_eq!(updated.settings, SwarmSettings { task_history_limit: Some(2), ..cluster.settings }, "the other options survived");
     assert_eq!(updated.labels, cluster.labels);
@@ -139,10 +139,10 @@ async fn the_engines_answers_are_classed_as_the_table_says() {
     let error = e1.nodes().await.unwrap_err();
     assert_eq!((error.class, error.reason), (ErrorClass::Unreachable, Reason::NoLeader), "{error}");
     let error = e1
-        .update_swarm(&SwarmChange {
-            settings: SwarmSettings { task_history_limit: Some(9), ..SwarmSettings::default() },
-            ..SwarmChange::default()
-        })
+        .update_swarm(
+            &SwarmChange { settings: SwarmSettings { task_history_limit: Some(9), ..SwarmSettings::default() }, ..SwarmChange::default() },
+            None,
+        )
         .await
         .unwrap_err();
     assert_ne!(error.class, ErrorClass::AlreadySo, "{error}");

@@ -1,8 +1,8 @@
-//! `swarm token`, `swarm ca`, `swarm certs`, `swarm unlock`.
+//! `swarm token`, `swarm certs`, `swarm unlock`.
 
 use super::work::{How, Session, carry, table};
 use crate::args::{Common, Format};
-use crate::args_swarm::{AgreeArgs, CaCommand, CertsArgs, RoleName, TokenCommand, UnlockArgs};
+use crate::args_swarm::{AgreeArgs, CertsArgs, RoleName, TokenCommand, UnlockArgs};
 use crate::failure::{self, Failure};
 use crate::{output, source, terminal};
 use serde_json::json;
@@ -10,8 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use swarm_core::Apply;
 use swarm_core::credential::Part;
 use swarm_core::driver::KeyKeeper;
-use swarm_core::observe::{Certificate, Observed, ObservedCluster, date, expiry_from_pem};
-use swarm_core::replace::{Replace, Stored, new_root, root_progress};
+use swarm_core::engine::{NoPayloads, Payloads};
+use swarm_core::observe::{Certificate, Observed, ObservedCluster, date};
+use swarm_core::replace::{Replace, Stored};
 use swarm_core::secret::Secret;
 use swarm_core::spec::Role;
 use swarm_core::unlock::Unlock;
@@ -52,7 +53,7 @@ pub(super) async fn token(command: &TokenCommand, format: Format) -> Result<u8, 
         TokenCommand::Rotate { common, role, agree } => {
             let parts = role.map_or(vec![Part::WorkerToken, Part::ManagerToken], |role| vec![Part::token(role.into())]);
             let question = "Replace the join tokens? Machines that join by themselves need the new ones.";
-            replace(common, &parts, agree, question, "token rotate", format, |_| {}).await
+            replace(common, &parts, agree, question, "token rotate", format).await
         }
     }
 }
@@ -65,19 +66,26 @@ pub(super) async fn replace(
     question: &str,
     command: &str,
     format: Format,
-    with: impl FnOnce(&mut Replace<'_>),
 ) -> Result<u8, Failure> {
     let session = Session::open(common).await?;
+    replace_in(&session, parts, agree, question, (command, format), &NoPayloads, |_| {}).await
+}
+
+/// The same over a session that is there, with what is not the engine's choice.
+pub(super) async fn replace_in(
+    session: &Session,
+    parts: &[Part],
+    agree: &AgreeArgs,
+    question: &str,
+    (command, format): (&str, Format),
+    payloads: &dyn Payloads,
+    with: impl FnOnce(&mut Replace<'_>),
+) -> Result<u8, Failure> {
     let observed = Apply::new(&session.spec, &session.fleet).observe().await;
     let stored = || session.keys.fingerprint();
     let stored: Stored<'_> = &stored;
     let mut intent = Replace::of(&session.spec, &observed, parts, stored).map_err(Failure::Other)?;
     with(&mut intent);
-    if let Some(wanted) = intent.settings.cert_expiry
-        && session.spec.settings().cert_expiry.is_some_and(|file| file != wanted)
-    {
-        output::note("the file says something else of swarm.cert_expiry: write it there, or the next apply takes this back");
-    }
     let names: Vec<String> = parts.iter().map(Part::to_string).collect();
     let how = How {
         dry_run: agree.dry_run,
@@ -87,47 +95,10 @@ pub(super) async fn replace(
         idle: format!("the {} was replaced meanwhile", names.join(" and the ")),
         done: format!("the {} {} replaced", names.join(" and the "), if parts.len() == 1 { "is" } else { "are" }),
         locks: Some(None),
+        payloads,
         ..How::new(command, format)
     };
-    carry(&session, &intent, how).await
-}
-
-pub(super) async fn ca(command: &CaCommand, format: Format) -> Result<u8, Failure> {
-    match command {
-        CaCommand::Show { common, pem } => {
-            let session = Session::open(common).await?;
-            let observed = Apply::new(&session.spec, &session.fleet).observe().await;
-            let view = observed.view().ok_or_else(|| no_manager(&observed))?;
-            let until = expiry_from_pem(view.cluster.root.as_bytes()).ok();
-            let progress = root_progress(&observed);
-            if *pem && format == Format::Text {
-                output::data(&view.cluster.root);
-                return Ok(0);
-            }
-            if format == Format::Text {
-                let digest = view.cluster.root_digest.as_deref().unwrap_or("unknown");
-                let mut lines = vec![format!("root {digest}")];
-                lines.extend(until.map(|u| format!("valid until {}", date(u))));
-                lines.push(match &progress {
-                    None => format!("in force on all {} nodes", view.nodes.len()),
-                    Some((done, late)) => format!("being replaced: {}", new_root(*done, late)),
-                });
-                output::data(&lines.join("\n"));
-            } else {
-                let progress = progress.map(|(done, late)| json!({ "done": done, "late": late }));
-                let until = until.map(date);
-                output::json(
-                    "ca show",
-                    &json!({ "root": view.cluster.root_digest, "until": until, "replacement": progress, "pem": view.cluster.root }),
-                );
-            }
-            Ok(0)
-        }
-        CaCommand::Rotate { common, cert_expiry, agree } => {
-            let question = "Replace the root certificate and every node's certificate?";
-            replace(common, &[Part::Root], agree, question, "ca rotate", format, |intent| intent.settings.cert_expiry = *cert_expiry).await
-        }
-    }
+    carry(session, &intent, how).await
 }
 
 pub(super) fn no_manager(observed: &Observed) -> Failure {

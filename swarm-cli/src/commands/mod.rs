@@ -5,6 +5,7 @@ mod adopt;
 mod agreed;
 mod apply;
 mod backup;
+mod ca;
 mod check;
 mod configure;
 mod context;
@@ -119,7 +120,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Secret(command) => wait(object_file(&command), objects::run(Kind::Secret, &command, format)),
         Command::Config(command) => wait(object_file(&command), objects::run(Kind::Config, &command, format)),
         Command::Token(command) => wait(command.common(), access::token(&command, format)),
-        Command::Ca(command) => wait(command.common(), access::ca(&command, format)),
+        Command::Ca(command) => wait(command.common(), ca::ca(&command, format)),
         Command::Certs(args) => wait(&args.common, access::certs(&args, format)),
         Command::Unlock(args) => wait(&args.common, access::unlock(&args, format)),
         Command::Support(args) => wait(&args.common, support::run(&args, format)),

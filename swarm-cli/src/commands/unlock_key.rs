@@ -63,7 +63,7 @@ pub(super) async fn run(command: &UnlockKeyCommand, format: Format) -> Result<u8
         }
         UnlockKeyCommand::Rotate { common, agree } => {
             let question = "Replace the unlock key?";
-            replace(common, &[Part::UnlockKey], agree, question, "unlock-key rotate", format, |_| {}).await
+            replace(common, &[Part::UnlockKey], agree, question, "unlock-key rotate", format).await
         }
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn undone(plan: &Plan, steps: &[StepReport], after: &Observed) -> Vec
 fn undone_settings(change: &SwarmChange, is: &ClusterFacts) -> Option<String> {
     let have = is.settings.entries();
     let of = |key: &str| have.iter().find(|(k, _)| *k == key).map_or("not set", |(_, value)| value.as_str());
-    let settings = change.settings.missing_in(&is.settings).entries();
+    let settings = is.lacks(&change.settings).entries();
     let settings = settings.iter().map(|(key, wanted)| format!("{key} is {}, not {wanted}", of(key)));
     let labels = change.labels.iter().filter(|(key, value)| is.labels.get(*key) != Some(value));
     let all: Vec<String> = settings.chain(labels.map(|(key, value)| format!("the label {key}={value} is missing"))).collect();

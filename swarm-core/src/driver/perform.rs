@@ -153,7 +153,14 @@ impl Performer<'_> {
             }
             Call::UpdateSwarm(change) => {
                 tokens.same_swarm(engine.as_ref()).await.map_err(not_sent)?;
-                engine.update_swarm(change).await?;
+                let key = change.root.as_ref().and_then(|root| root.key.as_ref()).map(|name| self.payloads.payload(name)).transpose();
+                let key = key.map_err(|message| EngineError {
+                    doing: "reading the root's private key",
+                    class: ErrorClass::Refused,
+                    reason: Reason::Other,
+                    message,
+                })?;
+                engine.update_swarm(change, key).await?;
             }
             Call::Recover { advertise, listen } => engine.force_new_cluster(*advertise, listen).await?,
             Call::Unlock => {

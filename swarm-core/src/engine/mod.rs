@@ -129,6 +129,19 @@ pub struct SwarmChange {
     /// call whose answer was lost can be made again. An empty one is any.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub replace: BTreeMap<Part, String>,
+    /// The root that takes the place of the one that is replaced; `None` lets the engine make it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub root: Option<GivenRoot>,
+}
+
+/// A root certificate from outside of the swarm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenRoot {
+    /// The certificate, PEM.
+    pub certificate: String,
+    /// The name of the [payload](Payloads) that is its private key, PEM. `None` where an authority outside of the swarm signs with it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub key: Option<String>,
 }
 
 /// Whether the engine may refuse to protect the cluster.
@@ -188,8 +201,9 @@ pub trait Membership: MembershipRead {
     /// Unlocks a locked manager. One that is not locked is [`ErrorClass::AlreadySo`].
     async fn unlock(&self, key: &Secret) -> Result<(), EngineError>;
 
-    /// Changes the swarm object, from the live one and with its version. [`ErrorClass::Conflict`] if it changed meanwhile.
-    async fn update_swarm(&self, change: &SwarmChange) -> Result<(), EngineError>;
+    /// Changes the swarm object, from the live one and with its version. [`ErrorClass::Conflict`] if it changed meanwhile. `root_key` is the
+    /// private key of [`SwarmChange::root`].
+    async fn update_swarm(&self, change: &SwarmChange, root_key: Option<Secret>) -> Result<(), EngineError>;
 
     /// Changes a node, from the live one, if its version is still `version`. [`ErrorClass::Conflict`] if not.
     async fn update_node(&self, id: &NodeId, version: u64, change: &NodeChange) -> Result<(), EngineError>;

@@ -266,6 +266,21 @@ pub struct ClusterFacts {
     pub root: String,
 }
 
+impl ClusterFacts {
+    /// The options named here that the swarm lacks or has otherwise. An authority without a certificate signs for the swarm's own root, which
+    /// is the same as one that names that root.
+    pub fn lacks(&self, wanted: &SwarmSettings) -> SwarmSettings {
+        let own = |settings: &SwarmSettings| {
+            let mut settings = settings.clone();
+            for authority in settings.external_ca.iter_mut().flatten() {
+                authority.ca_cert = authority.ca_cert.take().filter(|pem| pem.trim() != self.root.trim());
+            }
+            settings
+        };
+        own(wanted).missing_in(&own(&self.settings))
+    }
+}
+
 /// What one manager says of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterView {

@@ -235,7 +235,7 @@ impl<'a> Builder<'a> {
 
     /// The swarm object: what can change is changed, what is fixed at init is noted.
     fn swarm_object(&mut self, view: &ClusterView, live: &[HostName]) {
-        let mut settings = self.spec.settings().missing_in(&view.cluster.settings);
+        let mut settings = view.cluster.lacks(self.spec.settings());
         // Locking has a step of its own, beside that of its key; unlocking is an option like any other.
         settings.autolock = settings.autolock.filter(|on| !on);
         let mut labels = BTreeMap::new();

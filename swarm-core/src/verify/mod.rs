@@ -191,7 +191,7 @@ impl Judge {
         if view.cluster.labels.get(NAME_LABEL).map(String::as_str) != Some(spec.name()) {
             self.say(None, FindingKind::Settings, "the swarm does not carry the cluster's name");
         }
-        for (key, wanted) in spec.settings().missing_in(&view.cluster.settings).entries() {
+        for (key, wanted) in view.cluster.lacks(spec.settings()).entries() {
             let have = view.cluster.settings.entries();
             let have = have.iter().find(|(k, _)| *k == key).map_or("not set", |(_, v)| v.as_str());
             self.say(None, FindingKind::Settings, format!("swarm.{key} is {have}, not {wanted}"));

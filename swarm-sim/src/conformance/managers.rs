@@ -68,7 +68,7 @@ impl Suite<'_> {
         let bed = self.bed;
         self.become_swarm(&["m1", "m2"], &["w1"]).await;
         let e1 = bed.engine("m1").await;
-        c.yes("autolock on", e1.update_swarm(&autolock(true)).await);
+        c.yes("autolock on", e1.update_swarm(&autolock(true), None).await);
         let key = e1.unlock_key().await.unwrap();
         c.is("there is an unlock key", key.as_ref().is_some_and(|k| k.expose().starts_with("SWMKEY-1-")), &"");
         let key = key.unwrap();
@@ -96,12 +96,12 @@ impl Suite<'_> {
         until("it is a manager again", 40, || async { bed.engine("m2").await.nodes().await.is_ok() }).await;
         let print = key.fingerprint();
         let replace = |part: Part, was: &str| SwarmChange { replace: [(part, was.to_owned())].into(), ..SwarmChange::default() };
-        c.yes("another unlock key", e1.update_swarm(&replace(Part::UnlockKey, &print)).await);
+        c.yes("another unlock key", e1.update_swarm(&replace(Part::UnlockKey, &print), None).await);
         let now = e1.unlock_key().await.unwrap().map(|k| k.fingerprint());
         c.is("the unlock key is another", now.is_some() && now.as_ref() != Some(&print), &"");
-        let again = e1.update_swarm(&replace(Part::UnlockKey, &print)).await;
+        let again = e1.update_swarm(&replace(Part::UnlockKey, &print), None).await;
         c.is("what was replaced stays", again.is_err_and(|e| e.class == ErrorClass::AlreadySo), &"");
-        c.yes("autolock off", e1.update_swarm(&autolock(false)).await);
+        c.yes("autolock off", e1.update_swarm(&autolock(false), None).await);
         c.is("no unlock key any more", e1.unlock_key().await.unwrap().is_none(), &"");
 
         let cluster = e1.cluster().await.unwrap();
@@ -109,14 +109,19 @@ impl Suite<'_> {
         c.is("a token names the root", token_root(&token) == cluster.root_digest.as_deref(), &cluster);
         let is = |part: Part| cluster.fingerprints.get(&part).cloned().unwrap_or_default();
         c.is("a token is known by its fingerprint", token_fingerprint(token.expose()) == is(Part::WorkerToken), &"");
-        c.yes("another worker token", e1.update_swarm(&replace(Part::WorkerToken, &is(Part::WorkerToken))).await);
+        c.yes("another worker token", e1.update_swarm(&replace(Part::WorkerToken, &is(Part::WorkerToken)), None).await);
         let after = e1.cluster().await.unwrap().fingerprints;
         c.is("the worker token is another", after[&Part::WorkerToken] != is(Part::WorkerToken), &after);
         c.is("the manager token stays", after[&Part::ManagerToken] == is(Part::ManagerToken), &after);
         c.is("every node is of the root", e1.nodes().await.unwrap().iter().all(|n| n.root == after[&Part::Root]), &after);
 
+        let given = GivenRoot { certificate: include_str!("root.pem").to_owned(), key: None };
+        let given = SwarmChange { root: Some(given), ..replace(Part::Root, &is(Part::Root)) };
+        let says = "at least one valid, reachable external CA corresponding to the desired CA certificate";
+        c.no("a root that no one signs with", e1.update_swarm(&given, None).await, ErrorClass::Refused, Reason::Other, says);
+
         let before = (e1.join_token(Role::Worker).await.unwrap(), e1.join_token(Role::Manager).await.unwrap());
-        c.yes("another root", e1.update_swarm(&replace(Part::Root, &is(Part::Root))).await);
+        c.yes("another root", e1.update_swarm(&replace(Part::Root, &is(Part::Root)), None).await);
         let during = e1.cluster().await.unwrap();
         c.is("the new root's key is named at once", during.fingerprints[&Part::Root] != is(Part::Root), &during);
         until("the root is new", 60, || async {

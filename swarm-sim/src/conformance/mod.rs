@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use swarm_core::credential::{Part, token_fingerprint, token_root};
 use swarm_core::engine::{
-    Body, Engine, EngineError, ErrorClass, Force, InitRequest, JoinRequest, Kind, NoPayloads, NodeChange, Query, Reason, Sealed,
+    Body, Engine, EngineError, ErrorClass, Force, GivenRoot, InitRequest, JoinRequest, Kind, NoPayloads, NodeChange, Query, Reason, Sealed,
     SwarmChange,
 };
 use swarm_core::id::NodeId;
@@ -219,7 +219,7 @@ impl<'a> Suite<'a> {
         c.no("the unlock key of an engine alone", e1.unlock_key().await, NOT_MANAGER.0, NOT_MANAGER.1, alone);
         c.no("the services of an engine alone", e1.service_count().await, NOT_MANAGER.0, NOT_MANAGER.1, alone);
         c.no("a token of an engine alone", e1.join_token(Role::Worker).await, NOT_MANAGER.0, NOT_MANAGER.1, alone);
-        c.no("a change of the swarm of an engine alone", e1.update_swarm(&history(3)).await, NOT_MANAGER.0, NOT_MANAGER.1, alone);
+        c.no("a change of the swarm of an engine alone", e1.update_swarm(&history(3), None).await, NOT_MANAGER.0, NOT_MANAGER.1, alone);
         c.no("removing a node of an engine alone", e1.remove_node(&no_node, Force::No).await, NOT_MANAGER.0, NOT_MANAGER.1, alone);
         let nothing = "not part of a swarm";
         c.no("leaving nothing", e1.leave(Force::No).await, ErrorClass::AlreadySo, Reason::NotManager, nothing);
@@ -309,8 +309,8 @@ impl<'a> Suite<'a> {
         let drain = NodeChange { availability: Some(Availability::Drain), ..NodeChange::default() };
         c.yes("draining", self.update("m1", &worker_id, &drain).await);
         c.is("a drained node is ready", self.node("m1", &worker_id).await.state == NodeState::Ready, &"");
-        c.yes("an option of the swarm", e1.update_swarm(&history(2)).await);
-        c.no("the same option again", e1.update_swarm(&history(2)).await, ErrorClass::AlreadySo, Reason::Other, "");
+        c.yes("an option of the swarm", e1.update_swarm(&history(2), None).await);
+        c.no("the same option again", e1.update_swarm(&history(2), None).await, ErrorClass::AlreadySo, Reason::Other, "");
         let updated = e1.cluster().await.unwrap();
         let wanted = SwarmSettings { task_history_limit: Some(2), ..cluster.settings.clone() };
         c.is("the other options survive", updated.settings == wanted && updated.labels == cluster.labels, &updated);

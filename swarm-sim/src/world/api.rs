@@ -13,7 +13,7 @@ use swarm_core::observe::{
     RemoteManager,
 };
 use swarm_core::secret::Secret;
-use swarm_core::spec::{Availability, Role, SwarmSettings};
+use swarm_core::spec::{Availability, ExternalCa, Role, SwarmSettings};
 
 /// A question or a change that may have to wait for a leader.
 pub(crate) enum Said<T> {
@@ -321,6 +321,12 @@ impl State {
         let replaced: Vec<Part> = replaced.into_iter().filter(|part| *part != Part::Root || !rotates).collect();
         if missing == SwarmSettings::default() && labels.is_empty() && replaced.is_empty() {
             return Said::Now(false);
+        }
+        if let Some(root) = change.root.as_ref().filter(|root| root.key.is_none() && replaced.contains(&Part::Root)) {
+            let signs = |ca: &ExternalCa| ca.ca_cert.as_deref().is_some_and(|pem| pem.trim() == root.certificate.trim());
+            if !missing.external_ca.iter().chain(&s.settings.external_ca).flatten().any(signs) {
+                return Said::No(words::no_authority());
+            }
         }
         for part in replaced {
             match part {

@@ -178,6 +178,11 @@ pub(crate) fn not_down(id: &NodeId) -> Words {
     words(400, format!("rpc error: code = FailedPrecondition desc = node {id} is not down and can't be removed"))
 }
 
+pub(crate) fn no_authority() -> Words {
+    let what = "there must be at least one valid, reachable external CA corresponding to the desired CA certificate";
+    words(400, format!("rpc error: code = InvalidArgument desc = {what}"))
+}
+
 pub(crate) fn not_locked() -> Words {
     words(409, "swarm is not locked")
 }

@@ -220,8 +220,8 @@ impl Membership for Bent {
         self.inner()?.force_new_cluster(advertise, listen).await
     }
 
-    async fn update_swarm(&self, change: &SwarmChange) -> Result<(), EngineError> {
-        self.inner()?.update_swarm(change).await
+    async fn update_swarm(&self, change: &SwarmChange, root_key: Option<Secret>) -> Result<(), EngineError> {
+        self.inner()?.update_swarm(change, root_key).await
     }
 
     async fn update_node(&self, id: &NodeId, version: u64, change: &NodeChange) -> Result<(), EngineError> {
