@@ -20,13 +20,18 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     if path.as_os_str() == "-" {
         std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
     } else {
-        let file = std::fs::File::open(path).map_err(|e| {
-            let hint = if e.kind() == std::io::ErrorKind::NotFound { "; `swarm new` writes one, -f names another" } else { "" };
-            Failure::Io(path.to_owned(), format!("{e}{hint}"))
-        })?;
+        let file = std::fs::File::open(path).map_err(failed)?;
         file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
     }
     Ok(bytes)
+}
+
+/// Reads a cluster file.
+fn read_cluster(path: &Path) -> Result<Vec<u8>, Failure> {
+    read(path, swarm_file::SIZE_LIMIT as u64).map_err(|failure| match failure {
+        Failure::Io(path, why) if !path.exists() => Failure::Io(path, format!("{why}; `swarm new` writes one, -f names another")),
+        other => other,
+    })
 }
 
 /// Reads a file, or standard input for `-`; a larger one is an error.
@@ -50,7 +55,7 @@ pub(crate) fn taken() -> Vec<String> {
 ///
 /// Where the file says who makes machines, those that are there are hosts of it, and those that are not are [`missing`].
 pub(crate) fn cluster(common: &Common) -> Result<ClusterSpec, Failure> {
-    let bytes = read(&common.file, swarm_file::SIZE_LIMIT as u64)?;
+    let bytes = read_cluster(&common.file)?;
     let spec = parsed(&common.file, &bytes, &[])?;
     let Some(exec) = provisioner(&spec, &common.file).filter(|_| common.simulate.is_none()) else { return Ok(spec) };
     let listed = exec.list().map_err(|e| Failure::Other(format!("it is not known what machines there are: {e}")))?;
@@ -76,7 +81,7 @@ pub(crate) fn provisioner(spec: &ClusterSpec, file: &Path) -> Option<Exec> {
 
 /// Reads a cluster file, with every problem it has. Nothing but files of this machine is looked at.
 pub(crate) fn file(path: &Path) -> Result<ClusterSpec, Failure> {
-    parsed(path, &read(path, swarm_file::SIZE_LIMIT as u64)?, &[])
+    parsed(path, &read_cluster(path)?, &[])
 }
 
 fn parsed(path: &Path, bytes: &[u8], machines: &[Entry]) -> Result<ClusterSpec, Failure> {

@@ -4,14 +4,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
-use swarm_backup::{Backup, Backups};
-use swarm_core::Apply;
+use swarm_backup::{Backup, Backups, Manifest, Restore, STATE};
+use swarm_core::engine::Payloads;
 use swarm_core::family::Families;
+use swarm_core::recover::Recover;
+use swarm_core::secret::Secret;
+use swarm_core::{Apply, ApplyError, ClusterSpec};
 use swarm_sim::{Incident, Program, Purpose, World};
 use swarm_tests::cli::{self, Ran};
 use swarm_tests::lab::{TestLab, converge, eventually};
 use swarm_tests::sim::stories::POINTS;
-use swarm_tests::sim::{Drawer, THREE, Tool, cut_off_and_again, spec};
+use swarm_tests::sim::{Drawer, THREE, Tool, cut_off_and_again, no_violations, spec};
 
 /// A pair of keys for these tests alone.
 const AGE_KEY: &str = "AGE-SECRET-KEY-1WN7MJ56A5MLJP2P4EDFGNU5M9QKC7VNYMK7ES96Q3SKZ23KXZQ8QKXFND3";
@@ -286,5 +289,140 @@ fn no_manager_is_stopped_while_another_is_away() {
         assert_eq!(report.steps[0].outcome, swarm_core::machine::Outcome::Done { changed: true }, "{report:#?}");
         let broken: Vec<&str> = world.violations().iter().map(|v| v.rule).collect();
         assert_eq!(broken, ["I3"], "{}", world.story());
+    });
+}
+
+/// The packed state of the backup; a simulated host only wants to get something.
+struct Packed;
+
+impl Payloads for Packed {
+    fn payload(&self, name: &str) -> Result<Secret, String> {
+        (name == STATE).then(|| Secret::new("AAAA")).ok_or_else(|| format!("there is no {name}"))
+    }
+}
+
+/// What a backup of the second manager says of itself, and the number of the copied state.
+async fn copied(world: &World, wanted: &ClusterSpec) -> (Manifest, usize) {
+    let fleet = world.fleet("first");
+    let apply = Apply::new(wanted, &fleet).families(Families(&[&Backups]));
+    let intent = Backup { spec: wanted, from: Some("m2".into()), accept_downtime: false, stored_key: None };
+    let (plan, observed) = apply.plan_for(&intent).await.unwrap();
+    let manifest = intent.manifest(&observed, &plan, "now".into()).unwrap();
+    (manifest, world.copy_state("m2").unwrap())
+}
+
+/// Puts the state onto the second manager's host.
+async fn place(world: &World, wanted: &ClusterSpec, manifest: &Manifest, fenced: &[&str]) {
+    let fleet = world.fleet("me");
+    let fenced = fenced.iter().map(|f| (*f).to_owned()).collect();
+    let restore = Restore { spec: wanted, manifest, host: "m2".into(), fenced, stored_key: None };
+    let apply = Apply::new(wanted, &fleet).families(Families(&[&Backups])).payloads(&Packed);
+    match apply.plan_for(&restore).await {
+        Ok((plan, observed)) => {
+            apply.run_for(&restore, &plan, &observed).await;
+        }
+        Err(ApplyError::Refused(why)) => assert!(format!("{why:?}").contains("managers of a swarm"), "{why:?}\n{}", world.story()),
+        Err(error) => panic!("{error}\n{}", world.story()),
+    }
+}
+
+/// The same, then its manager becomes the only one, and the file is applied: what of it is done already is refused with that reason.
+async fn put_back(world: &World, wanted: &ClusterSpec, manifest: &Manifest) -> bool {
+    place(world, wanted, manifest, &[]).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let fleet = world.fleet("me");
+    let apply = Apply::new(wanted, &fleet);
+    let recover = Recover { spec: wanted, host: "m2".into(), fenced: Default::default() };
+    match apply.plan_for(&recover).await {
+        Ok((plan, observed)) => {
+            apply.run_for(&recover, &plan, &observed).await;
+        }
+        Err(ApplyError::Refused(why)) => assert!(format!("{why:?}").contains("nothing to recover"), "{why:?}\n{}", world.story()),
+        Err(error) => panic!("{error}\n{}", world.story()),
+    }
+    let keys = Drawer::default();
+    for _ in 0..3 {
+        if Tool::new(world, "after", wanted, &keys).apply().await.converged() {
+            return true;
+        }
+    }
+    false
+}
+
+/// All managers are lost, and the workers go on. Wherever putting the state back is cut off, the next run ends it, and nothing is lost that
+/// the backup had.
+#[test]
+fn a_restore_may_be_cut_off_anywhere() {
+    let mut cuts = 0;
+    for point in POINTS {
+        for call in 1..40 {
+            cuts += u32::from(swarm_sim::run(async {
+                let wanted = spec(THREE);
+                let world = World::of(&wanted, call);
+                let keys = Drawer::default();
+                assert!(Tool::new(&world, "first", &wanted, &keys).apply().await.converged());
+                world.has_program("swarm-backup", Program::RestartsEngine(Duration::from_secs(4)));
+                let (manifest, copy) = copied(&world, &wanted).await;
+                world.has_program("swarm-backup", Program::PlacesState(copy, Duration::from_secs(4)));
+                for host in ["m1", "m2", "m3"] {
+                    world.cause(&Incident::StateLost(host.into()));
+                }
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                world.crash_at(call, point);
+                let cut = tokio::select! {
+                    biased;
+                    () = world.crashed() => true,
+                    ended = put_back(&world, &wanted, &manifest) => {
+                        assert!(ended, "call {call}, {point:?}\n{}", world.story());
+                        false
+                    }
+                };
+                world.recover();
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                assert!(put_back(&world, &wanted, &manifest).await, "call {call}, {point:?}\n{}", world.story());
+                let fleet = world.fleet("look");
+                let observed = Apply::new(&wanted, &fleet).observe().await;
+                let view = observed.view().unwrap();
+                assert!(view.cluster.id == manifest.swarm && view.nodes.len() == 5, "call {call}, {point:?}: {view:#?}");
+                no_violations(&world, call, "putting a backup back");
+                cut
+            }));
+        }
+    }
+    assert!(cuts > 40, "cut off at {cuts} calls");
+}
+
+/// A backup is not put beside a manager of its swarm, as far as anyone can know; where the operator says that a manager is gone that is not,
+/// the rules see it.
+#[test]
+fn a_backup_is_not_put_beside_the_swarm_that_it_is_of() {
+    swarm_sim::run(async {
+        let wanted = spec(THREE);
+        let world = World::of(&wanted, 5);
+        let keys = Drawer::default();
+        assert!(Tool::new(&world, "first", &wanted, &keys).apply().await.converged());
+        world.has_program("swarm-backup", Program::RestartsEngine(Duration::from_secs(4)));
+        let (manifest, copy) = copied(&world, &wanted).await;
+        world.has_program("swarm-backup", Program::PlacesState(copy, Duration::from_secs(4)));
+        let refused = async |fenced: &[&str]| {
+            let fleet = world.fleet("me");
+            let fenced = fenced.iter().map(|f| (*f).to_owned()).collect();
+            let restore = Restore { spec: &wanted, manifest: &manifest, host: "m2".into(), fenced, stored_key: None };
+            let apply = Apply::new(&wanted, &fleet).families(Families(&[&Backups]));
+            apply.plan_for(&restore).await.unwrap_err().to_string()
+        };
+        let beside = refused(&["m1", "m3"]).await;
+        assert!(beside.contains("managers of a swarm"), "{beside}");
+        world.cause(&Incident::StateLost("m2".into()));
+        world.cause(&Incident::StateLost("m3".into()));
+        world.cause(&Incident::OperatorCutOff("m1".into()));
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        let silent = refused(&[]).await;
+        assert!(silent.contains("--fenced m1"), "{silent}");
+        no_violations(&world, 5, "refusals");
+        // Broken on purpose: m1 is said to be gone, and goes on.
+        place(&world, &wanted, &manifest, &["m1"]).await;
+        let broken: Vec<&str> = world.violations().iter().map(|v| v.rule).collect();
+        assert!(broken.contains(&"I9"), "{broken:?}\n{}", world.story());
     });
 }

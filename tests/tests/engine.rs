@@ -125,7 +125,8 @@ async fn the_engines_answers_are_classed_as_the_table_says() {
     e2.unlock(&key).await.unwrap();
     eventually("m2 is back", Duration::from_secs(20), || lab.nodes("m1").contains(&"m2 manager Ready Active".to_owned())).await;
 
-    // A live node is not removed; one that left is, once it is down.
+    // A live node is not removed; one that left is, once it is down. After a change of leader none is taken for live until it is heard.
+    eventually("w1 is heard", Duration::from_secs(40), || lab.nodes("m1").contains(&"w1 worker Ready Active".to_owned())).await;
     is(e1.remove_node(&id, Force::No).await, ErrorClass::Conflict, Reason::NodeInUse);
     e3.leave(Force::No).await.unwrap();
     eventually("w1 is down", Duration::from_secs(40), || lab.nodes("m1").contains(&"w1 worker Down Active".to_owned())).await;

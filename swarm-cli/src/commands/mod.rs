@@ -85,16 +85,19 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
             let spec = source::file(&args.file)?;
             let (hosts, managers) = (spec.hosts().len(), spec.managers().count());
             let stacks = stack::of_cluster(&spec, &args.file, stack::Commands::Leave)?.len();
-            let more = if stacks == 0 { String::new() } else { format!(", {stacks} stack{}", if stacks == 1 { "" } else { "s" }) };
+            let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+            let more = if stacks == 0 { String::new() } else { format!(", {}", counted(stacks, "stack")) };
             match format {
                 Format::Json => output::json(
                     "validate",
                     &serde_json::json!({ "cluster": spec.name(), "hosts": hosts, "managers": managers, "stacks": stacks }),
                 ),
                 _ => output::data(&format!(
-                    "{} is a cluster file: cluster {}, {hosts} hosts, {managers} managers{more}",
+                    "{} is a cluster file: cluster {}, {}, {}{more}",
                     args.file.display(),
-                    spec.name()
+                    spec.name(),
+                    counted(hosts, "host"),
+                    counted(managers, "manager")
                 )),
             }
             Ok(0)

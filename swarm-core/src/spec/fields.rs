@@ -81,7 +81,9 @@ impl Reader {
             Value::Text(text) => Some(text.clone()),
             Value::Int(number) => Some(number.to_string()),
             other => {
-                self.error(fields.path_of(key), node.at, format!("this is {}", other.kind()), "write a text");
+                // `20.10` is the number 20.1, and `yes` may be meant as a word.
+                let fix = if matches!(other, Value::Float(_) | Value::Bool(_)) { "put it in quotes" } else { "write a text" };
+                self.error(fields.path_of(key), node.at, format!("this is {}", other.kind()), fix);
                 None
             }
         }
@@ -119,6 +121,11 @@ impl Reader {
     }
 
     pub(super) fn word(&mut self, fields: &Fields<'_>, key: &str, words: &'static [&'static str]) -> Option<&'static str> {
+        let node = fields.node(key)?;
+        if let Value::Bool(_) | Value::Map(_) | Value::List(_) = &node.value {
+            self.error(fields.path_of(key), node.at, format!("this is {}", node.value.kind()), format!("it can be {}", words.join(", ")));
+            return None;
+        }
         let text = self.text(fields, key)?;
         let found = words.iter().find(|w| **w == text).copied();
         if found.is_none() {

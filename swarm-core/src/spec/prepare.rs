@@ -220,6 +220,12 @@ impl Reader {
                 self.push(Severity::Warning, fields.path_of(key), node.at, message, "remove it, or change `install`".into());
             }
         }
+        let open = of.install == Install::DockerCe && of.repository_key.is_none() && of.repository().starts_with("http://");
+        if let Some(node) = fields.node("repository").filter(|_| open) {
+            let message = "the key that signs it is fetched over http: whoever is on the way can put another one in its place";
+            let fix = "write https://…, or name a file with the key in `repository_key`";
+            self.push(Severity::Warning, fields.path_of("repository"), node.at, message.into(), fix.into());
+        }
     }
 
     fn daemon(&mut self, fields: &Fields<'_>) -> Map<String, Json> {
@@ -330,13 +336,22 @@ mod tests {
         let yes = Node { value: Value::Bool(true), at: None };
         assert!(wrong(vec![("install", text("offline"))]).contains("prepare.bundle: `install: offline` has nothing to send"));
         assert!(wrong(vec![("install", text("distr"))]).contains("did you mean `distro`?"));
+        let firewall = wrong(vec![("firewall", yes.clone())]);
+        assert!(firewall.contains("prepare.firewall: this is true or false") && firewall.contains("it can be "), "{firewall}");
         assert!(
             wrong(vec![("daemon", map(vec![("live-restore", yes)]))]).contains("prepare.daemon.live-restore: an engine with live-restore")
         );
         assert!(wrong(vec![("install", text("distro")), ("version", text("$(x)"))]).contains("is no version"));
+        let number = Node { value: Value::Float(20.1), at: None };
+        assert!(wrong(vec![("install", text("distro")), ("version", number)]).contains("put it in quotes"));
         let proxy = wrong(vec![("proxy", map(vec![("https", text("me:hunter2@proxy"))]))]);
         assert!(proxy.contains("prepare.proxy.https: this is no address of a proxy") && !proxy.contains("hunter2"), "{proxy}");
         let useless = read(&cluster(map(vec![("bundle", text("x.tgz"))]), map(vec![]))).unwrap().warnings;
         assert!(useless.iter().any(|w| w.path == "prepare.bundle"), "{useless:?}");
+        let warned = |more: Vec<(&str, Node)>| {
+            let all = [vec![("install", text("docker-ce")), ("repository", text("http://mirror/linux"))], more].concat();
+            read(&cluster(map(all), map(vec![]))).unwrap().warnings.iter().any(|w| w.message.contains("fetched over http"))
+        };
+        assert!(warned(vec![]) && !warned(vec![("repository_key", text("docker.asc"))]));
     }
 }

@@ -1,6 +1,7 @@
 //! The world: hosts, the links between them, and what can happen to them.
 
 pub(crate) mod api;
+mod copies;
 pub(crate) mod host;
 mod incident;
 pub(crate) mod join;

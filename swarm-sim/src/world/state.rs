@@ -3,7 +3,7 @@
 use super::host::{Host, Local};
 use super::join::Op;
 use super::objects::ImageKind;
-use super::swarm::{HostName, NodeId, Swarm};
+use super::swarm::{Copied, HostName, NodeId, Swarm};
 use super::words::{self, Words};
 use crate::fault::Faults;
 use crate::invariant::Watches;
@@ -47,6 +47,8 @@ pub(crate) struct State {
     pub(crate) images: BTreeMap<String, ImageKind>,
     /// The programs that machines have, by a word of their command line.
     pub(crate) programs: BTreeMap<String, Program>,
+    /// States of managers that were copied.
+    pub(super) copies: Vec<Copied>,
 }
 
 /// What a program does.
@@ -56,6 +58,9 @@ pub enum Program {
     Ends(u32),
     /// It stops the engine, starts it after so long whoever waits for it, and ends well.
     RestartsEngine(Duration),
+    /// It stops the engine, gives it the state of this number ([`World::copy_state`](super::World::copy_state)), and starts it after so long,
+    /// whoever waits for it.
+    PlacesState(usize, Duration),
 }
 
 impl State {
@@ -77,6 +82,7 @@ impl State {
             latency: Duration::from_micros(500),
             images: BTreeMap::new(),
             programs: BTreeMap::new(),
+            copies: Vec::new(),
         }
     }
 
@@ -114,6 +120,10 @@ impl State {
                     self.disturb();
                 }
                 (after + Duration::from_millis(20), 0)
+            }
+            Program::PlacesState(copy, after) => {
+                let status = u32::from(!self.places(host, copy, after));
+                (after + Duration::from_millis(20), status)
             }
         }
     }

@@ -92,6 +92,14 @@ pub(crate) struct Swarm {
     pub(crate) ticking: bool,
 }
 
+/// A copy of a manager's state: the swarm as that manager knew it.
+#[derive(Debug, Clone)]
+pub(crate) struct Copied {
+    pub(crate) swarm: usize,
+    pub(crate) books: Swarm,
+    pub(crate) node: NodeId,
+}
+
 impl Swarm {
     /// How many of `voters` are a majority (raft).
     pub(crate) fn majority(voters: usize) -> usize {

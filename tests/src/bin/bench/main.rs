@@ -8,6 +8,8 @@
     reason = "a measuring program"
 )]
 
+mod days;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,12 +31,18 @@ fn main() {
         rows.print();
         return;
     }
+    if given("--days") {
+        days::days(&mut rows, &runtime);
+        rows.print();
+        return;
+    }
     planner();
     simulator();
     if given("--without-lab") {
         return;
     }
     bare(&mut rows);
+    days::days(&mut rows, &runtime);
     let lab = TestLab::up(3, 7);
     let file = lab.lab.file();
     let file = file.to_str().unwrap();
@@ -203,6 +211,18 @@ impl Rows {
             "at most 1.15",
         );
         ratio("check of ten hosts with every port, seconds", self.median("swarm check, ten hosts, every port"), "at most 2");
+        for verb in ["drain", "activate", "promote", "demote"] {
+            ratio(&format!("{verb}: seconds behind the engine"), self.median(&format!("behind the engine: {verb}")), "at most 0.5");
+        }
+        ratio(
+            "backup: seconds more than stop, copy and start by hand",
+            self.median("swarm backup").zip(self.median("backup by hand: stop, copy, start")).map(|(o, h)| o - h),
+            "at most 1",
+        );
+        for verb in ["node ls", "certs", "adopt"] {
+            let of = |verb: &str| self.median(&format!("swarm {verb}, forty hosts"));
+            ratio(&format!("{verb} / status, forty hosts"), of(verb).zip(of("status")).map(|(v, s)| v / s), "at most 1");
+        }
         ratio("shell script / swarm, cold", self.median("shell script over ssh, cold").map(|s| s / cold), "");
         ratio("ansible / swarm, cold", self.median("ansible, cold").map(|a| a / cold), "at least 8");
         ratio("ansible / swarm, nothing to do", self.median("ansible, nothing to do").map(|a| a / again), "at least 15");
