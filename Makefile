@@ -39,7 +39,6 @@ units: setup
 	$(CARGO) build --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace --lib --bins --examples
 	$(CARGO) test --locked --workspace --doc
-	fuzz/run 5
 
 # Mutants of the pure core against its unit tests and the simulator: one shard, `make mutants SHARD=0/100`.
 SHARD ?= 0/100
@@ -55,7 +54,7 @@ N ?= 40
 explore-real: setup
 	$(CARGO) run --locked --package swarm-tests --bin explore_real -- --sequences $(N)
 
-# All fuzz targets for an hour; `make test` runs each for some seconds.
+# All fuzz targets for an hour; a shard of `make test` runs each for some seconds.
 fuzz: setup
 	fuzz/run 720
 

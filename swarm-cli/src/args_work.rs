@@ -341,8 +341,8 @@ pub(crate) enum NodeCommand {
         /// Let the tasks of replicated services run elsewhere before they end here. What will stop all the same is named first.
         #[arg(long)]
         zero_downtime: bool,
-        /// Do not ask where something will stop.
-        #[arg(short, long, requires = "zero_downtime")]
+        /// Do not ask where something will stop, which --zero-downtime does.
+        #[arg(short, long)]
         yes: bool,
     },
     /// Let hosts take tasks again.

@@ -3,6 +3,7 @@
 use crate::args::Format;
 use crate::output;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use swarm_core::ApplyError;
 use swarm_core::observe::time;
@@ -49,11 +50,27 @@ pub(crate) enum Failure {
     Other(String),
 }
 
-/// What checks found, a line for each.
 fn refused(found: &[Found]) -> String {
-    let line = |f: &Found| format!("\n{}: {}: {}; {}; {}", f.host, f.check, f.evidence, f.cause, f.fix);
     let s = if found.len() == 1 { "check stands" } else { "checks stand" };
-    format!("{} {s} against adding hosts{}", found.len(), found.iter().map(line).collect::<String>())
+    format!("{} {s} against adding hosts\n{}", found.len(), found_lines(found).join("\n"))
+}
+
+/// What checks found, a line for each. What is the same on several hosts, why it matters and what to do, is said once, behind them.
+pub(crate) fn found_lines(found: &[Found]) -> Vec<String> {
+    let several = |check: &str| found.iter().filter(|f| f.check == check).count() > 1;
+    let mut lines = Vec::new();
+    let mut said = BTreeMap::new();
+    for f in found {
+        let line = format!("{}: {}: {}", f.host, f.check, f.evidence);
+        if several(f.check) {
+            lines.push(line);
+            said.insert(f.check, format!("{}: {}; {}", f.check, f.cause, f.fix));
+        } else {
+            lines.push(format!("{line}; {}; {}", f.cause, f.fix));
+        }
+    }
+    lines.extend(said.into_values());
+    lines
 }
 
 impl Failure {

@@ -91,6 +91,7 @@ impl Lab {
             let dir = Self::find(&options.name).map(|lab| lab.dir).unwrap_or_default();
             return Err(LabError::Exists { name: options.name.clone(), dir });
         }
+        allow_neighbours(options.managers + options.workers);
         let lab = Self::lay_out(options)?;
         if let Err(error) = lab.boot() {
             let _ = lab.down();
@@ -309,6 +310,19 @@ fn make_bridge(lab: &str) -> Result<(String, u8), LabError> {
         }
     }
     Err(last)
+}
+
+/// All hosts of a lab share the kernel's table of neighbours, in which each may have every other: where it is full, packets are dropped
+/// (arp(7)). The limits are only ever raised, and nothing is lost where they cannot be.
+fn allow_neighbours(hosts: usize) {
+    for (limit, share) in [("gc_thresh3", 1), ("gc_thresh2", 2), ("gc_thresh1", 4)] {
+        let path = format!("/proc/sys/net/ipv4/neigh/default/{limit}");
+        let wanted = hosts * hosts * 4 / share;
+        let is = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<usize>().ok());
+        if hosts > 12 && is.is_some_and(|is| is < wanted) {
+            let _ = std::fs::write(&path, wanted.to_string());
+        }
+    }
 }
 
 /// Removes the lab's cgroups from every hierarchy, the innermost first.

@@ -50,6 +50,10 @@ const SIZES: [usize; 31] = [
     1380, 1350, 1300, 1280, 1200, 1000, 576, 256, 128,
 ];
 
+/// How much may wait to be read, bytes: dozens of hosts send at the same moment, and what the kernel has no room for looks as if it had not
+/// arrived.
+const ROOM: c_int = 32 << 20;
+
 const AF_INET: c_int = 2;
 const AF_INET6: c_int = 10;
 const SOCK_RAW: c_int = 3;
@@ -58,6 +62,10 @@ const IPPROTO_IP: c_int = 0;
 const IPPROTO_UDP: c_int = 17;
 const IPPROTO_IPV6: c_int = 41;
 const IPPROTO_ESP: c_int = 50;
+const SOL_SOCKET: c_int = 1;
+const SO_RCVBUF: c_int = 8;
+/// Beyond what the host allows: for root only.
+const SO_RCVBUFFORCE: c_int = 33;
 const IP_MTU_DISCOVER: c_int = 10;
 const IP_MTU: c_int = 14;
 const IPV6_MTU_DISCOVER: c_int = 23;
@@ -274,7 +282,18 @@ fn watch(family: c_int, protocol: c_int, nonce: &str, arrived: &Arrived, payload
     true
 }
 
+/// Gives a socket [`ROOM`], as far as this login may.
+fn roomy(socket: &UdpSocket) {
+    let length = u32::try_from(size_of::<c_int>()).unwrap_or(4);
+    // SAFETY: the value lives until the call returns, and has the length that is given.
+    let set = |name: c_int| unsafe { setsockopt(socket.as_raw_fd(), SOL_SOCKET, name, &ROOM, length) };
+    if set(SO_RCVBUFFORCE) != 0 {
+        set(SO_RCVBUF);
+    }
+}
+
 fn receive(socket: &UdpSocket, nonce: &str, arrived: &Arrived, payload: impl Fn(&[u8]) -> Option<(&[u8], usize)>) {
+    roomy(socket);
     let mut packet = vec![0; 1 << 16];
     while let Ok(count) = socket.recv(&mut packet) {
         if let Some((payload, length)) = packet.get(..count).and_then(&payload) {

@@ -50,6 +50,7 @@ fn no_copy_is_left(lab: &TestLab) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "full"]
 async fn a_swarm_is_backed_up_and_put_back_onto_fresh_hosts() {
     let lab = TestLab::up(3, 1);
     let text = lab.text(&lab.all(""));

@@ -306,6 +306,7 @@ async fn an_overlay_network_is_proven_between_all_nodes() {
 
 /// On every node the names of services stand for the tasks that run; where a node does not hear of the others, it is named.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "full"]
 async fn names_of_services_are_asked_for_on_every_node() {
     let lab = TestLab::up(1, 2);
     let file = lab.file(&lab.text(&lab.all("")));

@@ -2,7 +2,8 @@
 
 use swarm_tests::differ::{Deed, Part, difference, in_memory, sequence, side_by_side};
 
-/// How many sequences a test run plays, and in how many labs at once.
+/// How many sequences are played with every change, how many in all, and in how many labs at once.
+const WITH_EVERY_CHANGE: u64 = 10;
 const SEQUENCES: u64 = 40;
 const LABS: usize = 4;
 
@@ -14,7 +15,13 @@ fn go_the_same_way(seeds: std::ops::Range<u64>) {
 
 #[test]
 fn engines_and_the_simulator_go_the_same_way() {
-    go_the_same_way(0..SEQUENCES);
+    go_the_same_way(0..WITH_EVERY_CHANGE);
+}
+
+#[test]
+#[ignore = "full"]
+fn engines_and_the_simulator_go_the_same_way_in_more_sequences() {
+    go_the_same_way(WITH_EVERY_CHANGE..SEQUENCES);
 }
 
 /// The comparison can fail: what differs is shown, with both columns.

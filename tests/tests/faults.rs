@@ -41,6 +41,7 @@ async fn lost_requests_and_answers_end_in_one_whole_cluster() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "full"]
 async fn a_run_killed_at_ten_moments_is_finished_by_the_next() {
     let lab = TestLab::up(3, 2);
     let record = Arc::new(Record::default());

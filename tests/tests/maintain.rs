@@ -15,6 +15,7 @@ use swarm_tests::sim::{Drawer, THREE, Tool, cut_off_and_again, no_violations, sp
 use swarm_workload::{Maintain, Workload};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "full"]
 async fn hosts_are_served_one_after_the_other() {
     let lab = TestLab::up(3, 2);
     let text = lab.text(&lab.all(""));

@@ -113,6 +113,7 @@ fn nothing_is_recovered_while_another_manager_may_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "full"]
 async fn two_of_three_are_lost_and_what_runs_is_kept() {
     let lab = TestLab::up(3, 1);
     let text = lab.text(&lab.all(""));

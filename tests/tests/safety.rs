@@ -74,6 +74,7 @@ async fn a_manager_without_room_for_its_log_costs_no_vote() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "full"]
 async fn a_cluster_with_a_manager_gone_for_good_can_be_destroyed() {
     let lab = TestLab::up(3, 1);
     let file = lab.file(&lab.text(&lab.all("")));
@@ -151,6 +152,7 @@ async fn a_host_that_left_by_hand_comes_back_and_nothing_is_left_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "full"]
 async fn a_frozen_engine_is_named_in_time_and_the_others_are_worked_on() {
     let lab = TestLab::up(3, 3);
     let label = |value: &str| {

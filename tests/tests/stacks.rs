@@ -139,6 +139,7 @@ fn alone(lab: &TestLab, host: &str) -> PathBuf {
 /// The same files, deployed by the docker CLI and by us on twin swarms: what the swarms have is equal field by field; each finds nothing
 /// to do on what the other deployed.
 #[tokio::test]
+#[ignore = "full"]
 async fn compose_files_mean_what_docker_makes_of_them() {
     if docker_cli().is_none() {
         return;

@@ -1,6 +1,6 @@
 //! The checks as the first part of a plan that adds hosts.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, found_lines};
 use crate::fleet::AnyFleet;
 use crate::output;
 use swarm_core::ClusterSpec;
@@ -12,10 +12,10 @@ use swarm_prepare::{Found, Severity, preflight};
 /// wanted.
 pub(super) async fn before(plan: &Plan, spec: &ClusterSpec, fleet: &AnyFleet, seen: &Observed, encrypted: bool) -> Result<(), Failure> {
     let found = preflight(spec, fleet, plan, seen, encrypted).await;
-    let (errors, warnings): (Vec<Found>, Vec<Found>) = found.into_iter().partition(|f| f.severity == Severity::Error);
-    for f in warnings {
-        let word = if f.severity == Severity::Warning { "warning" } else { "note" };
-        output::note(&format!("{word}: {}: {}: {}; {}; {}", f.host, f.check, f.evidence, f.cause, f.fix));
+    let (errors, others): (Vec<Found>, Vec<Found>) = found.into_iter().partition(|f| f.severity == Severity::Error);
+    let (warnings, notes): (Vec<Found>, Vec<Found>) = others.into_iter().partition(|f| f.severity == Severity::Warning);
+    for (word, found) in [("warning", warnings), ("note", notes)] {
+        found_lines(&found).iter().for_each(|line| output::note(&format!("{word}: {line}")));
     }
     if errors.is_empty() { Ok(()) } else { Err(Failure::Checks(errors)) }
 }

@@ -86,9 +86,8 @@ pub(super) fn days(rows: &mut Rows, runtime: &tokio::runtime::Runtime) {
         let active: fn(&NodeFacts) -> bool = |n| n.availability == Availability::Active;
         let member: fn(&NodeFacts) -> bool = NodeFacts::is_reachable_manager;
         let out: fn(&NodeFacts) -> bool = |n| n.role == Role::Worker && n.manager.is_none();
-        let of = |tasks: Option<&str>, done, verb: &str| {
-            runtime.block_on(behind(&engine, tasks, done, "w1", &["node", verb, "w1", "-f", file, "--yes"]))
-        };
+        let of =
+            |tasks: Option<&str>, done, verb: &str| runtime.block_on(behind(&engine, tasks, done, "w1", &["node", verb, "w1", "-f", file]));
         rows.add("behind the engine: drain", of(Some("w1"), drained, "drain"));
         rows.add("behind the engine: activate", of(None, active, "activate"));
         rows.add("behind the engine: promote", of(None, member, "promote"));
