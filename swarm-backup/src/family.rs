@@ -18,7 +18,7 @@ const COPY: Duration = Duration::from_secs(900);
 /// How long a manager may take to be heard again after its engine was started.
 const BACK: Duration = Duration::from_secs(120);
 /// How often it is looked for.
-const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Every kind of step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

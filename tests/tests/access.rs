@@ -6,9 +6,11 @@ use swarm_backup::{Backups, Drill};
 use swarm_core::Apply;
 use swarm_core::credential::Part;
 use swarm_core::driver::KeyKeeper;
+use swarm_core::engine::GivenRoot;
 use swarm_core::family::Families;
 use swarm_core::replace::Replace;
 use swarm_core::report::Ending;
+use swarm_core::spec::ExternalCa;
 use swarm_core::unlock::Unlock;
 use swarm_sim::{Incident, Program, Purpose, World};
 use swarm_tests::cli;
@@ -37,7 +39,11 @@ async fn locked(seed: u64, keys: &Drawer) -> World {
 /// Every part is replaced exactly once, wherever the run is cut off; a run after that has nothing to do.
 #[test]
 fn what_is_replaced_is_replaced_once() {
-    for parts in [&[Part::WorkerToken, Part::ManagerToken][..], &[Part::Root], &[Part::UnlockKey]] {
+    // An authority that signs with the root that is given.
+    let certificate = "-----BEGIN CERTIFICATE-----\n".to_owned();
+    let authority = ExternalCa { protocol: "cfssl".into(), url: "https://ca.example".into(), ca_cert: None, options: BTreeMap::new() };
+    let tokens = &[Part::WorkerToken, Part::ManagerToken][..];
+    for (parts, given) in [(tokens, false), (&[Part::Root], false), (&[Part::Root], true), (&[Part::UnlockKey], false)] {
         for point in POINTS {
             let mut call = 0;
             loop {
@@ -48,7 +54,11 @@ fn what_is_replaced_is_replaced_once() {
                     let stored = || keys.fingerprint();
                     let fleet = world.fleet("me");
                     let observed = Apply::new(&wanted, &fleet).observe().await;
-                    let replace = Replace::of(&wanted, &observed, parts, &stored).unwrap();
+                    let mut replace = Replace::of(&wanted, &observed, parts, &stored).unwrap();
+                    if given {
+                        replace.root = Some(GivenRoot { certificate: certificate.clone(), key: None });
+                        replace.authorities = vec![authority.clone()];
+                    }
                     let run = async || {
                         let apply = Apply::new(&wanted, &fleet).keys(&keys);
                         let (plan, observed) = apply.plan_for(&replace).await.unwrap();
@@ -66,6 +76,8 @@ fn what_is_replaced_is_replaced_once() {
                     let after = Apply::new(&wanted, &fleet).observe().await;
                     let now: BTreeMap<Part, String> = Replace::of(&wanted, &after, parts, &stored).unwrap().parts;
                     assert!(now.iter().all(|(part, is)| replace.parts.get(part) != Some(is)), "{parts:?}, call {call}");
+                    let signs = after.view().unwrap().cluster.settings.external_ca.clone().unwrap_or_default();
+                    assert_eq!(signs.iter().any(|ca| ca.url == authority.url && ca.ca_cert.is_some()), given, "{signs:?}, call {call}");
                     let before = world.calls().1;
                     let report = run().await;
                     assert_eq!((report.ending, world.calls().1), (Ending::Converged, before), "{parts:?}, call {call}");

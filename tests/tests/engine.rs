@@ -123,7 +123,8 @@ async fn the_engines_answers_are_classed_as_the_table_says() {
     is(e2.unlock(&Secret::new("no key")).await, ErrorClass::Refused, Reason::Other);
     is(e2.unlock(&Secret::new(format!("SWMKEY-1-{}", "A".repeat(43)))).await, ErrorClass::Refused, Reason::Locked);
     e2.unlock(&key).await.unwrap();
-    eventually("m2 is back", Duration::from_secs(20), || lab.nodes("m1").contains(&"m2 manager Ready Active".to_owned())).await;
+    // Both elect a leader: raft gives each try 10 to 20 s, and two that try at the same time try again (swarmkit `manager/state/raft`).
+    eventually("m2 is back", Duration::from_secs(60), || lab.nodes("m1").contains(&"m2 manager Ready Active".to_owned())).await;
 
     // A live node is not removed; one that left is, once it is down. After a change of leader none is taken for live until it is heard.
     eventually("w1 is heard", Duration::from_secs(40), || lab.nodes("m1").contains(&"w1 worker Ready Active".to_owned())).await;

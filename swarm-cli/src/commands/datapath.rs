@@ -244,7 +244,8 @@ async fn tried(probed: &mut Probed) -> Result<Matrix, Failure> {
         member: false,
         idle: true,
     };
-    let wanted = Wanted { stations: there.iter().map(station).collect(), data_path_port: PORT, encrypted: false, left_out, about: None };
+    let wanted =
+        Wanted { stations: there.iter().map(station).collect(), data_path_port: PORT, encrypted: false, left_out, about: None, only: None };
     let sends = there.iter().enumerate().map(|(from, (node, container, _))| {
         let targets = wanted.targets(from);
         program(node.engine.as_ref(), container, ["/probe".into(), "send".into(), nonce.into(), from.to_string()].into(), targets)

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// How often the engine of a host that is being promoted is looked at.
 const PEEK_EVERY: Duration = Duration::from_secs(2);
 /// How often, once managers have it as a manager.
-const PEEK_SOON: Duration = Duration::from_millis(300);
+const PEEK_SOON: Duration = Duration::from_millis(100);
 /// How long an engine may be in error until it counts as stuck: it starts its node again by itself for some seconds.
 const STUCK_AFTER: Duration = Duration::from_secs(6);
 

@@ -1,8 +1,11 @@
 //! From what the senders and the receivers said to what became of each passage.
 
-use super::{Item, Matrix, Outcome, Passage, Protocol, Station, Wanted};
+use super::{Item, Matrix, Outcome, Pairs, Passage, Protocol, Station, Wanted};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_core::id::HostName;
+
+/// Why a size of packets is not known where none of them arrived.
+const NO_PACKET: &str = "no packet arrived";
 
 /// What the probe on one host said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,12 +86,56 @@ pub fn judge(wanted: &Wanted, heard: &[Heard], without_probe: BTreeMap<HostName,
             }
         }
     }
+    mark(&mut passages);
+    Matrix { passages, without_probe, left_out: wanted.left_out.clone() }
+}
+
+/// Says of each passage that fails whether the same the other way passes.
+fn mark(passages: &mut [Passage]) {
     let passing: BTreeSet<(HostName, HostName, Protocol, Option<u16>)> =
         passages.iter().filter(|p| p.outcome.passes()).map(|p| (p.to.clone(), p.from.clone(), p.protocol, p.port)).collect();
-    for passage in passages.iter_mut().filter(|p| p.outcome.fails()) {
-        passage.one_way = passing.contains(&(passage.from.clone(), passage.to.clone(), passage.protocol, passage.port));
+    for passage in passages {
+        let other_way = (passage.from.clone(), passage.to.clone(), passage.protocol, passage.port);
+        passage.one_way = passage.outcome.fails() && passing.contains(&other_way);
     }
-    Matrix { passages, without_probe, left_out: wanted.left_out.clone() }
+}
+
+/// What a second try came to, beside the first: what passed once passes, and a try that could not be made says nothing.
+fn either(first: Outcome, again: &Outcome) -> Outcome {
+    match (first, again) {
+        (Outcome::Small { passes, of }, Outcome::Small { passes: more, .. }) => Outcome::Small { passes: passes.max(*more), of },
+        (first, again) if first.passes() || matches!(again, Outcome::NotTested { .. }) => first,
+        (_, again) => again.clone(),
+    }
+}
+
+impl Matrix {
+    /// Between whom something was lost that may have been lost by chance: lines lose packets, and a host that dozens send to at once may have
+    /// no room for them.
+    pub fn doubtful(&self) -> Pairs {
+        let lost = |outcome: &Outcome| match outcome {
+            Outcome::Filtered | Outcome::NotArrived | Outcome::Small { .. } => true,
+            Outcome::NotTested { why } => why == NO_PACKET,
+            _ => false,
+        };
+        self.passages.iter().filter(|p| lost(&p.outcome)).map(|p| (p.from.clone(), p.to.clone())).collect()
+    }
+
+    /// With the outcome of trying some of it once more.
+    #[must_use]
+    pub fn and_again(mut self, again: Self) -> Self {
+        for passage in again.passages {
+            let of_pair = |p: &Passage| p.from == passage.from && p.to == passage.to;
+            let same = |p: &Passage| of_pair(p) && p.protocol == passage.protocol && p.port == passage.port;
+            if let Some(first) = self.passages.iter_mut().find(|p| same(p)) {
+                first.outcome = either(first.outcome.clone(), &passage.outcome);
+            } else if let Some(last) = self.passages.iter().rposition(of_pair) {
+                self.passages.insert(last + 1, passage);
+            }
+        }
+        mark(&mut self.passages);
+        self
+    }
 }
 
 fn outcome(item: Item, from: usize, said: Option<&String>, to: &Station, receiver: &Heard) -> Outcome {
@@ -146,6 +193,6 @@ fn size(said: &str, name: &str, from: usize, receiver: &Heard) -> Outcome {
     match passes {
         Some(passes) if passes < of => Outcome::Small { passes, of },
         Some(_) => Outcome::Arrived,
-        None => not_tested("no packet arrived"),
+        None => not_tested(NO_PACKET),
     }
 }

@@ -175,12 +175,26 @@ pub struct Wanted {
     pub left_out: BTreeMap<HostName, String>,
     /// The hosts it is about, where it is not about all: between the others nothing is sent.
     pub about: Option<BTreeSet<HostName>>,
+    /// The senders and receivers it is about, where it is not about all.
+    pub only: Option<Pairs>,
 }
+
+/// Senders, each with a receiver.
+pub type Pairs = BTreeSet<(HostName, HostName)>;
 
 impl Wanted {
     /// Whether something is sent from one host to another.
     pub fn sends(&self, from: &Station, to: &Station) -> bool {
-        from.host != to.host && self.about.as_ref().is_none_or(|about| about.contains(&from.host) || about.contains(&to.host))
+        from.host != to.host
+            && self.about.as_ref().is_none_or(|about| about.contains(&from.host) || about.contains(&to.host))
+            && self.only.as_ref().is_none_or(|only| only.contains(&(from.host.clone(), to.host.clone())))
+    }
+
+    /// The same between these alone.
+    pub fn between(&self, pairs: Pairs) -> Self {
+        let is_one = |station: &&Station| pairs.iter().any(|(from, to)| *from == station.host || *to == station.host);
+        let stations = self.stations.iter().filter(is_one).cloned().collect();
+        Self { stations, only: Some(pairs), ..self.clone() }
     }
 
     /// What a host sends to all others, as its probe reads it: a line for each thing, with the number of the receiver.
@@ -217,7 +231,7 @@ pub fn wanted(spec: &ClusterSpec, observed: &Observed, encrypted: bool) -> Wante
         _ => None,
     };
     let data_path_port = running.or(spec.init().data_path_port).filter(|port| *port != 0).unwrap_or(DATA_PATH);
-    let mut all = Wanted { stations: Vec::new(), data_path_port, encrypted, left_out: BTreeMap::new(), about: None };
+    let mut all = Wanted { stations: Vec::new(), data_path_port, encrypted, left_out: BTreeMap::new(), about: None, only: None };
     for host in spec.hosts().filter(|h| !h.absent) {
         let station = observed.hosts.get(&host.name).ok_or_else(|| "it was not looked at".to_owned()).and_then(|seen| of_host(host, seen));
         match station {

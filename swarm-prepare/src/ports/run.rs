@@ -18,6 +18,9 @@ const STAYS: &str = "90";
 /// How long putting a probe on a host may take.
 const PUT: Duration = Duration::from_secs(60);
 
+/// How many hosts send at once what is tried once more.
+const AGAIN_AT_ONCE: usize = 8;
+
 /// Puts the probe into a folder of its own from which a program may be started, and starts it. A transfer that was cut off starts nothing.
 const PUT_SCRIPT: &str = r#"umask 077; size=$1; shift
 dir=; trap '[ -z "$dir" ] || rm -rf "$dir"' EXIT; trap 'exit 1' HUP INT TERM PIPE
@@ -57,16 +60,31 @@ struct Placed {
 
 /// Finds out what arrives, from every host of [`Wanted`] to every other. `machines` says which processor each has.
 ///
-/// Nothing stays on the hosts: each listener ends, and its folder goes, with this; or within 90 s where this is dropped, or cut off.
-/// What cannot be tried is in the answer with its reason.
+/// What is lost is tried once more, by fewer hosts at a time, before it is said to be lost. Nothing stays on the hosts: each listener ends, and
+/// its folder goes, with this; or within 90 s where this is dropped, or cut off. What cannot be tried is in the answer with its reason.
 pub async fn matrix(
     spec: &ClusterSpec,
     fleet: &dyn Fleet,
     machines: &BTreeMap<HostName, Result<Machine, String>>,
     wanted: &Wanted,
 ) -> Matrix {
+    let first = once(spec, fleet, machines, wanted, spec.policy().concurrency).await;
+    let doubtful = first.doubtful();
+    if doubtful.is_empty() {
+        return first;
+    }
+    let again = once(spec, fleet, machines, &wanted.between(doubtful), spec.policy().concurrency.min(AGAIN_AT_ONCE)).await;
+    first.and_again(again)
+}
+
+async fn once(
+    spec: &ClusterSpec,
+    fleet: &dyn Fleet,
+    machines: &BTreeMap<HostName, Result<Machine, String>>,
+    wanted: &Wanted,
+    at_once: usize,
+) -> Matrix {
     let nonce = format!("{:016x}", RandomState::new().hash_one(spec.name()));
-    let at_once = spec.policy().concurrency;
     let mut heard = vec![Heard::default(); wanted.stations.len()];
     let mut without = BTreeMap::new();
     let placing = wanted.stations.iter().map(|station| -> BoxFuture<'_, _> {

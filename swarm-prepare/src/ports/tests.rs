@@ -13,6 +13,7 @@ fn two(member: bool) -> Wanted {
         encrypted: true,
         left_out: BTreeMap::new(),
         about: None,
+        only: None,
     }
 }
 
@@ -121,7 +122,7 @@ fn one_direction_only_is_said_so() {
     let matrix = judge(&two(false), &heard, BTreeMap::new());
     assert!(matrix.passages.iter().filter(|p| p.outcome.fails()).all(|p| p.one_way && p.to.as_str() == "m1"), "{matrix:#?}");
     let words = matrix.at(&HostName::new("m1"), |p| p.outcome.fails()).unwrap();
-    assert_eq!(words, "7946/udp from w1 does not arrive (5 tries), in this direction only");
+    assert_eq!(words, "7946/udp from w1 does not arrive (10 tries), in this direction only");
     heard[1].arrived.retain(|(_, what, _)| what != "udp/7946");
     let matrix = judge(&two(false), &heard, BTreeMap::new());
     assert!(matrix.passages.iter().filter(|p| p.outcome.fails()).all(|p| !p.one_way), "neither way: {matrix:#?}");
@@ -197,4 +198,51 @@ fn senders_are_named_together() {
         })
         .collect();
     assert_eq!(said.len(), all.len(), "each has words of its own: {said:#?}");
+}
+
+/// What is lost once is tried again between those two alone; what passes then passes, and what is lost twice is lost, in one direction if only
+/// there.
+#[test]
+fn what_is_lost_is_tried_once_more() {
+    let all = two(false);
+    let mut lost = well();
+    lost[0].arrived.retain(|(_, item, _)| item != "udp/7946" && !item.ends_with("/4789"));
+    let first = judge(&all, &lost, BTreeMap::new());
+    let pair = (HostName::new("w1"), HostName::new("m1"));
+    assert_eq!(first.doubtful(), [pair.clone()].into());
+    let some = all.between(first.doubtful());
+    assert!(some.sends(&some.stations[1], &some.stations[0]) && !some.sends(&some.stations[0], &some.stations[1]));
+    let item = |matrix: &Matrix, protocol: Protocol, port: u16| {
+        let is = |p: &&Passage| p.from == pair.0 && p.protocol == protocol && p.port == Some(port);
+        matrix.passages.iter().find(is).map(|p| (p.outcome.clone(), p.one_way))
+    };
+    assert_eq!(item(&first, Protocol::Udp, 7946), Some((Outcome::NotArrived, true)));
+    assert_eq!(item(&first, Protocol::Mtu, 4789), None);
+    let mut still = well();
+    still[0].arrived.retain(|(_, item, _)| item != "udp/7946");
+    let both = first.and_again(judge(&some, &still, BTreeMap::new()));
+    assert_eq!(item(&both, Protocol::Udp, 7946), Some((Outcome::NotArrived, true)));
+    assert_eq!(item(&both, Protocol::Udp, 4789), Some((Outcome::Arrived, false)));
+    assert_eq!(item(&both, Protocol::Mtu, 4789), Some((Outcome::Arrived, false)));
+    assert_eq!(both.passages.len(), 6 + 5);
+    // Twice the same says the same; a second try that could not be made says nothing.
+    let again = judge(&all, &lost, BTreeMap::new());
+    assert_eq!(again.clone().and_again(again.clone()), again);
+    assert_eq!(again.clone().and_again(judge(&some, &[Heard::default(), Heard::default()], BTreeMap::new())), again);
+    // Larger packets that arrive the second time count.
+    assert_eq!(either_of(1400, 1450), Outcome::Small { passes: 1450, of: 1500 });
+}
+
+/// What two tries come to, of which the first got packets of the one size through and the second of the other.
+fn either_of(first: usize, second: usize) -> Outcome {
+    let all = two(false);
+    let of = |size: usize| {
+        let mut heard = well();
+        heard[0].arrived.retain(|(_, item, _)| !item.starts_with("mtu/"));
+        heard[0].arrived.insert((1, "mtu/4789".to_owned(), size));
+        judge(&all, &heard, BTreeMap::new())
+    };
+    let both = of(first).and_again(of(second));
+    let is = |p: &&Passage| p.from.as_str() == "w1" && p.protocol == Protocol::Mtu;
+    both.passages.iter().find(is).unwrap().outcome.clone()
 }

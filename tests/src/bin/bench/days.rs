@@ -13,30 +13,35 @@ const ROUNDS: usize = 5;
 /// How many hosts are read from.
 const MANY: usize = 40;
 
-/// Runs a verb, and gives how long after the engine had done it the verb ended.
-async fn behind(
-    engine: &DockerEngine,
-    tasks_of: Option<&str>,
-    done: fn(&NodeFacts) -> bool,
-    host: &'static str,
-    args: &[&str],
-) -> Duration {
-    let (engine, tasks_of) = (engine.clone(), tasks_of.map(str::to_owned));
+/// What has to be so, besides what a manager lists of the node.
+#[derive(Clone, Copy, PartialEq)]
+enum Also {
+    Nothing,
+    /// No task runs there.
+    NoTask,
+    /// Its own engine answers as a manager.
+    Manages,
+}
+
+/// Runs a verb on a host, and gives how long after the engines had done it the verb ended. The engines are the first manager's and the host's.
+async fn behind(engines: [&DockerEngine; 2], done: fn(&NodeFacts) -> bool, also: Also, host: &'static str, args: &[&str]) -> Duration {
+    let [engine, own] = engines.map(Clone::clone);
     let watcher = tokio::spawn(async move {
         loop {
             let nodes = engine.nodes().await.unwrap_or_default();
-            let is = nodes.iter().find(|n| n.hostname == host).filter(|n| done(n));
-            let busy = match (&tasks_of, is) {
-                (Some(_), Some(node)) => {
+            let is = match (nodes.iter().find(|n| n.hostname == host).filter(|n| done(n)), also) {
+                (None, _) => false,
+                (Some(_), Also::Nothing) => true,
+                (Some(_), Also::Manages) => own.info().await.is_ok_and(|facts| facts.swarm.control_available),
+                (Some(node), Also::NoTask) => {
                     let tasks = engine.list(&Query::all(Kind::Task)).await.unwrap();
                     let here = |t: &swarm_core::engine::Object| {
                         t.text("/NodeID").as_deref() == Some(node.id.as_str()) && t.text("/Status/State").as_deref() == Some("running")
                     };
-                    tasks.iter().any(here)
+                    !tasks.iter().any(here)
                 }
-                _ => false,
             };
-            if is.is_some() && !busy {
+            if is {
                 return Instant::now();
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -79,7 +84,8 @@ pub(super) fn days(rows: &mut Rows, runtime: &tokio::runtime::Runtime) {
     let file = file.to_str().unwrap();
     swarm(&["apply", "-f", file, "--yes"]);
     service(&lab);
-    let engine = runtime.block_on(engines(&lab)).remove(0);
+    let all = runtime.block_on(engines(&lab));
+    let w1 = lab.lab.hosts.iter().position(|h| h.name == "w1").unwrap();
     let to = lab.lab.dir.join("bench.swarm-backup");
     for _ in 0..ROUNDS {
         let drained: fn(&NodeFacts) -> bool = |n| n.availability == Availability::Drain;
@@ -87,11 +93,11 @@ pub(super) fn days(rows: &mut Rows, runtime: &tokio::runtime::Runtime) {
         let member: fn(&NodeFacts) -> bool = NodeFacts::is_reachable_manager;
         let out: fn(&NodeFacts) -> bool = |n| n.role == Role::Worker && n.manager.is_none();
         let of =
-            |tasks: Option<&str>, done, verb: &str| runtime.block_on(behind(&engine, tasks, done, "w1", &["node", verb, "w1", "-f", file]));
-        rows.add("behind the engine: drain", of(Some("w1"), drained, "drain"));
-        rows.add("behind the engine: activate", of(None, active, "activate"));
-        rows.add("behind the engine: promote", of(None, member, "promote"));
-        rows.add("behind the engine: demote", of(None, out, "demote"));
+            |done, also, verb: &str| runtime.block_on(behind([&all[0], &all[w1]], done, also, "w1", &["node", verb, "w1", "-f", file]));
+        rows.add("behind the engine: drain", of(drained, Also::NoTask, "drain"));
+        rows.add("behind the engine: activate", of(active, Also::Nothing, "activate"));
+        rows.add("behind the engine: promote", of(member, Also::Manages, "promote"));
+        rows.add("behind the engine: demote", of(out, Also::Nothing, "demote"));
         // By hand: stop, copy, start, and wait until the others hear it again.
         let by_hand = "/etc/init.d/docker stop >/dev/null; while kill -0 \"$(cat /run/docker.pid 2>/dev/null)\" 2>/dev/null; do sleep 0.05; done; \
             cp -a /var/lib/docker/swarm /run/copy; /etc/init.d/docker start >/dev/null; tar -C /run -czf /run/copy.tgz copy; rm -rf /run/copy /run/copy.tgz; \
