@@ -341,7 +341,7 @@ pub(crate) enum NodeCommand {
         /// Let the tasks of replicated services run elsewhere before they end here. What will stop all the same is named first.
         #[arg(long)]
         zero_downtime: bool,
-        /// Do not ask where something will stop, which --zero-downtime does.
+        /// Do not ask. Only --zero-downtime asks, where something will stop.
         #[arg(short, long)]
         yes: bool,
     },

@@ -16,7 +16,7 @@ use swarm_sim::{Incident, Program, Purpose, World};
 use swarm_tests::cli;
 use swarm_tests::lab::{TestLab, eventually};
 use swarm_tests::sim::stories::POINTS;
-use swarm_tests::sim::{Drawer, no_violations, spec};
+use swarm_tests::sim::{Drawer, cut_off, no_violations, spec};
 
 const LOCKED: &str = "name: c\nhosts:
   m1: { address: 10.0.0.1, role: manager }
@@ -64,13 +64,7 @@ fn what_is_replaced_is_replaced_once() {
                         let (plan, observed) = apply.plan_for(&replace).await.unwrap();
                         apply.run_for(&replace, &plan, &observed).await
                     };
-                    world.crash_at(call, point);
-                    let ended = tokio::select! {
-                        biased;
-                        () = world.crashed() => None,
-                        report = run() => Some(report),
-                    };
-                    world.recover();
+                    let ended = cut_off(&world, call, point, run()).await;
                     let report = run().await;
                     assert_eq!(report.ending, Ending::Converged, "{parts:?}, call {call}, {point:?}: {report:#?}");
                     let after = Apply::new(&wanted, &fleet).observe().await;
@@ -123,13 +117,7 @@ fn locked_managers_are_unlocked() {
                 wrong.store(&swarm_core::secret::Secret::new("SWMKEY-1-wrong")).unwrap();
                 let report = run(&wrong).await;
                 assert!(report.ending != Ending::Converged && format!("{report:?}").contains("invalid key"), "{report:#?}");
-                world.crash_at(call, point);
-                tokio::select! {
-                    biased;
-                    () = world.crashed() => {}
-                    _ = run(&keys) => {}
-                }
-                world.recover();
+                cut_off(&world, call, point, run(&keys)).await;
                 let report = run(&keys).await;
                 assert_eq!(report.ending, Ending::Converged, "call {call}, {point:?}: {report:#?}");
                 let apply = Apply::new(&wanted, &fleet).keys(&keys);
@@ -300,18 +288,12 @@ fn a_drill_may_be_cut_off_anywhere() {
                     world.shown("me", &plan);
                     Ok::<_, swarm_core::ApplyError>(apply.run_for(&drill, &plan, &observed).await)
                 };
-                world.crash_at(call, point);
-                let ended = tokio::select! {
-                    biased;
-                    () = world.crashed() => None,
-                    report = run() => Some(report),
-                };
+                let ended = cut_off(&world, call, point, run()).await;
                 if let Some(report) = &ended {
                     assert_eq!(report.as_ref().unwrap().ending, Ending::Converged, "{report:?}\n{}", world.story());
                     return false;
                 }
                 // Whoever comes next unlocks what waits for its key, and drills again.
-                world.recover();
                 tokio::time::sleep(Duration::from_secs(40)).await;
                 let unlock = Unlock { spec: &wanted, hosts: Vec::new() };
                 let apply = Apply::new(&wanted, &fleet).keys(&keys);

@@ -14,7 +14,7 @@ use swarm_sim::{Incident, Program, Purpose, World};
 use swarm_tests::cli::{self, Ran};
 use swarm_tests::lab::{TestLab, converge, eventually};
 use swarm_tests::sim::stories::POINTS;
-use swarm_tests::sim::{Drawer, THREE, Tool, cut_off_and_again, no_violations, spec};
+use swarm_tests::sim::{Drawer, THREE, Tool, cut_off, cut_off_and_again, no_violations, spec};
 
 /// A pair of keys for these tests alone.
 const AGE_KEY: &str = "AGE-SECRET-KEY-1WN7MJ56A5MLJP2P4EDFGNU5M9QKC7VNYMK7ES96Q3SKZ23KXZQ8QKXFND3";
@@ -369,16 +369,8 @@ fn a_restore_may_be_cut_off_anywhere() {
                     world.cause(&Incident::StateLost(host.into()));
                 }
                 tokio::time::sleep(Duration::from_secs(30)).await;
-                world.crash_at(call, point);
-                let cut = tokio::select! {
-                    biased;
-                    () = world.crashed() => true,
-                    ended = put_back(&world, &wanted, &manifest) => {
-                        assert!(ended, "call {call}, {point:?}\n{}", world.story());
-                        false
-                    }
-                };
-                world.recover();
+                let ended = cut_off(&world, call, point, put_back(&world, &wanted, &manifest)).await;
+                assert!(ended != Some(false), "call {call}, {point:?}\n{}", world.story());
                 tokio::time::sleep(Duration::from_secs(30)).await;
                 assert!(put_back(&world, &wanted, &manifest).await, "call {call}, {point:?}\n{}", world.story());
                 let fleet = world.fleet("look");
@@ -386,7 +378,7 @@ fn a_restore_may_be_cut_off_anywhere() {
                 let view = observed.view().unwrap();
                 assert!(view.cluster.id == manifest.swarm && view.nodes.len() == 5, "call {call}, {point:?}: {view:#?}");
                 no_violations(&world, call, "putting a backup back");
-                cut
+                ended.is_none()
             }));
         }
     }

@@ -13,8 +13,8 @@ use swarm_core::report::Ending;
 use swarm_core::spec::Availability;
 use swarm_sim::{CrashPoint, ImageKind, World};
 use swarm_tests::lab::eventually;
-use swarm_tests::sim::spec;
 use swarm_tests::sim::workload::{FILE, carry, deploy, failed, from_every_cut, quiet, ready, service, stack};
+use swarm_tests::sim::{cut_off, spec};
 use swarm_workload::{DeployOptions, QuietDrain};
 
 const REPLICAS: u64 = 6;
@@ -115,13 +115,7 @@ fn what_another_drain_left_is_taken_back() {
         swarm_sim::run(async {
             let world = running(&file, 3).await;
             let first = drain(&file, &["w1"]);
-            world.crash_at(call, CrashPoint::AfterAnswer);
-            tokio::select! {
-                biased;
-                () = world.crashed() => {}
-                _ = carry(&world, &file, &first) => {}
-            }
-            world.recover();
+            let _ = cut_off(&world, call, CrashPoint::AfterAnswer, carry(&world, &file, &first)).await;
             let engine = world.fleet("onlooker").engine("m1");
             let was = engine.nodes().await.unwrap().iter().any(|n| n.hostname == "w1" && n.availability == Availability::Drain);
             let report = carry(&world, &file, &drain(&file, &["m2"])).await.unwrap_or_else(|e| panic!("{call}: {e}"));

@@ -11,7 +11,7 @@ use swarm_sim::{Incident, World};
 use swarm_tests::cli;
 use swarm_tests::lab::{TestLab, converge, eventually};
 use swarm_tests::sim::stories::POINTS;
-use swarm_tests::sim::{Drawer, THREE, Tool, cluster, no_violations, spec};
+use swarm_tests::sim::{Drawer, THREE, Tool, cluster, cut_off, no_violations, spec};
 
 async fn recover(world: &World, wanted: &ClusterSpec, host: &str, fenced: &[&str]) -> Result<Report, Vec<Refusal>> {
     let fleet = world.fleet("me");
@@ -36,16 +36,8 @@ fn one_of_three_goes_on_wherever_the_run_is_cut_off() {
                 world.cause(&Incident::PowerCut("m2".into()));
                 world.cause(&Incident::PowerCut("m3".into()));
                 tokio::time::sleep(Duration::from_secs(30)).await;
-                world.crash_at(call, point);
-                let cut = tokio::select! {
-                    biased;
-                    () = world.crashed() => true,
-                    ended = recover(&world, &wanted, "m1", &["m2", "m3"]) => {
-                        ended.unwrap();
-                        false
-                    }
-                };
-                world.recover();
+                let ended = cut_off(&world, call, point, recover(&world, &wanted, "m1", &["m2", "m3"])).await;
+                let cut = ended.map(Result::unwrap).is_none();
                 match recover(&world, &wanted, "m1", &["m2", "m3"]).await {
                     Ok(report) => assert_eq!(report.ending, Ending::Converged, "call {call}, {point:?}: {report:#?}"),
                     // It was done already.

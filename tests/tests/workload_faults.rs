@@ -9,8 +9,8 @@ use swarm_core::nodes::{EditNodes, NodeEdit, RemoveNodes};
 use swarm_core::report::Ending;
 use swarm_core::spec::Role;
 use swarm_sim::{CallFault, CallKind, CrashPoint, FaultRule, Incident};
-use swarm_tests::sim::spec;
 use swarm_tests::sim::workload::{FILE, carry, deploy, quiet, ready, service, stack};
+use swarm_tests::sim::{cut_off, spec};
 use swarm_workload::{Deploy, DeployOptions, Emptied, Remove};
 
 /// The calls about objects.
@@ -36,17 +36,11 @@ fn a_crash_at_any_call_and_the_next_run_goes_on() {
                     let deploying = after.as_ref().map(|stack| Deploy { spec: &file, stack, options: DeployOptions::default() });
                     let removing = Remove { spec: &file, stack: "app" };
                     let intent: &dyn Intent = deploying.as_ref().map_or(&removing, |d| d);
-                    world.crash_at(call, point);
-                    let reached = tokio::select! {
-                        biased;
-                        () = world.crashed() => false,
-                        report = carry(&world, &file, intent) => {
-                            assert_eq!(report.unwrap().ending, Ending::Converged);
-                            true
-                        }
-                    };
-                    world.recover();
-                    if !reached {
+                    let ended = cut_off(&world, call, point, carry(&world, &file, intent)).await;
+                    let reached = ended.is_some();
+                    if let Some(report) = ended {
+                        assert_eq!(report.unwrap().ending, Ending::Converged);
+                    } else {
                         let report = carry(&world, &file, intent).await.unwrap_or_else(|e| panic!("{name} {point:?} {call}: {e}"));
                         assert_eq!(report.ending, Ending::Converged, "{name} {point:?} {call}: {report:?}\n{}", world.story());
                     }
@@ -164,17 +158,11 @@ fn nodes_are_taken_out_from_every_cut() {
                 deploy(&world, &file, &stack(vec![service("app_web", "web:1", 4)]), DeployOptions::default()).await;
                 let inner = RemoveNodes { spec: &file, hosts: vec!["m3".into(), "w1".into()], dead: Vec::new(), entries: Vec::new() };
                 let intent = Emptied { inner, patience: Duration::from_secs(60) };
-                world.crash_at(call, point);
-                let reached = tokio::select! {
-                    biased;
-                    () = world.crashed() => false,
-                    report = carry(&world, &file, &intent) => {
-                        assert_eq!(report.unwrap().ending, Ending::Converged, "{}", world.story());
-                        true
-                    }
-                };
-                world.recover();
-                if !reached {
+                let ended = cut_off(&world, call, point, carry(&world, &file, &intent)).await;
+                let reached = ended.is_some();
+                if let Some(report) = ended {
+                    assert_eq!(report.unwrap().ending, Ending::Converged, "{}", world.story());
+                } else {
                     let report = carry(&world, &file, &intent).await.unwrap_or_else(|e| panic!("{point:?} {call}: {e}\n{}", world.story()));
                     assert_eq!(report.ending, Ending::Converged, "{point:?} {call}: {report:?}\n{}", world.story());
                 }

@@ -22,11 +22,8 @@ impl State {
         if !self.cause(&Incident::EngineStops(host.clone())) {
             return false;
         }
-        let manages = |local: &Local| match local {
-            Local::Active { swarm: of, control: true, .. } | Local::Locked { swarm: of, .. } => *of == swarm,
-            _ => false,
-        };
-        if let Some(other) = self.hosts.values().find(|h| h.name != *host && manages(&h.local)) {
+        self.at(self.now + after, Event::Starts(host.clone()));
+        if let Some(other) = self.hosts.values().find(|h| h.name != *host && h.holds(swarm)) {
             let what = format!("{host} gets the state of a swarm of which {} is a manager", other.name);
             self.watches.violations.push(Violation { rule: "I9", at: self.now, what });
             return true;
@@ -45,7 +42,6 @@ impl State {
             h.certificate = Some(Certificate { cluster, node, role: Role::Manager });
         }
         self.say(host, "got a copied state");
-        self.at(self.now + after, Event::Starts(host.clone()));
         self.disturb();
         true
     }

@@ -111,6 +111,14 @@ impl Host {
         self.powered && self.engine == EngineState::Running
     }
 
+    /// Whether it holds the state of a swarm, as its manager.
+    pub(crate) fn holds(&self, swarm: usize) -> bool {
+        match &self.local {
+            Local::Active { swarm: of, control: true, .. } | Local::Locked { swarm: of, .. } => *of == swarm,
+            _ => false,
+        }
+    }
+
     /// Whether it is a manager that has no log.
     pub(crate) fn is_mute(&self) -> bool {
         self.mute.is_some() && self.mute.as_ref() == self.node().map(|(_, node)| node)

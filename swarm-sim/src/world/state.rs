@@ -164,10 +164,7 @@ impl State {
 
     /// Whether some host still holds the state of a swarm.
     pub(crate) fn has_managers(&self, swarm: usize) -> bool {
-        self.hosts.values().any(|h| match &h.local {
-            Local::Active { swarm: s, control: true, .. } | Local::Locked { swarm: s, .. } => *s == swarm,
-            _ => false,
-        })
+        self.hosts.values().any(|h| h.holds(swarm))
     }
 
     pub(crate) fn host_of(&self, swarm: usize, node: &NodeId) -> Option<HostName> {

@@ -274,6 +274,18 @@ pub async fn plan_of(world: &World, text: &str) -> Plan {
     Tool::new(world, "me", &wanted, &keys).plan().await.unwrap()
 }
 
+/// Runs, and is cut off at this call: `None` then. Whoever ran it is back afterwards.
+pub async fn cut_off<T>(world: &World, call: u64, point: swarm_sim::CrashPoint, run: impl Future<Output = T>) -> Option<T> {
+    world.crash_at(call, point);
+    let ended = tokio::select! {
+        biased;
+        () = world.crashed() => None,
+        ended = run => Some(ended),
+    };
+    world.recover();
+    ended
+}
+
 /// Runs something, cut off at a call; then again, which must arrive and leave nothing to plan. Gives whether it was cut off.
 pub async fn cut_off_and_again(
     world: &World,
@@ -285,20 +297,12 @@ pub async fn cut_off_and_again(
     let arrives = |report: &Report| {
         assert_eq!(report.ending, Ending::Converged, "call {call}, {point:?}: {report:#?}\n{}", world.story());
     };
-    world.crash_at(call, point);
-    let cut = tokio::select! {
-        biased;
-        () = world.crashed() => true,
-        report = run() => {
-            arrives(&report);
-            false
-        }
-    };
-    world.recover();
+    let ended = cut_off(world, call, point, run()).await;
+    ended.iter().for_each(arrives);
     tokio::time::sleep(Duration::from_secs(30)).await;
     arrives(&run().await);
     let keys = Drawer::default();
     assert!(Tool::new(world, "after", wanted, &keys).plan().await.unwrap().is_empty(), "call {call}, {point:?}");
     no_violations(world, call, "cut off and run again");
-    cut
+    ended.is_none()
 }

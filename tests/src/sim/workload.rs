@@ -1,5 +1,6 @@
 //! A stack on a simulated cluster, for stories about workloads.
 
+use super::cut_off;
 use super::stories::POINTS;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -104,16 +105,9 @@ pub fn from_every_cut(file: &ClusterSpec, begin: impl AsyncFn() -> World, intent
             let what = format!("{point:?} {call}");
             let over = swarm_sim::run(async {
                 let world = begin().await;
-                world.crash_at(call, point);
-                let reached = tokio::select! {
-                    biased;
-                    () = world.crashed() => false,
-                    report = carry(&world, file, intent) => {
-                        assert_eq!(report.unwrap().ending, Ending::Converged, "{what}");
-                        true
-                    }
-                };
-                world.recover();
+                let ended = cut_off(&world, call, point, carry(&world, file, intent)).await;
+                let reached = ended.is_some();
+                ended.into_iter().for_each(|report| assert_eq!(report.unwrap().ending, Ending::Converged, "{what}"));
                 let report = carry(&world, file, intent).await.unwrap_or_else(|e| panic!("{what}: {e}"));
                 assert_eq!(report.ending, Ending::Converged, "{what}: {report:?}\n{}", world.story());
                 is_over(&world, &what).await;
