@@ -1,4 +1,4 @@
-//! The steps: an engine's state is copied, an engine is restarted, one that was left stopped is started, a state is put in place.
+//! The steps: an engine's state is copied, an engine is restarted, one that was left stopped is started, a state is put in place or moved aside.
 
 use crate::scripts;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,10 @@ pub(crate) enum Kept {
     Start { host: HostName, data_root: String },
     /// Put a state in the place of an engine that is in no swarm.
     Place { host: HostName, data_root: String },
+    /// See that an engine is stopped and stays so.
+    Stays { host: HostName, data_root: String },
+    /// Move the state of a stopped engine aside.
+    Aside { host: HostName, data_root: String },
 }
 
 impl Kept {
@@ -42,6 +46,8 @@ impl Kept {
             Self::Restart { host, .. } => ("restart-engine", host),
             Self::Start { host, .. } => ("start-engine", host),
             Self::Place { host, .. } => ("place-state", host),
+            Self::Stays { host, .. } => ("see-stopped", host),
+            Self::Aside { host, .. } => ("set-state-aside", host),
         };
         let target = Target::Host(host.clone());
         Work { family: NAME.into(), verb: verb.into(), target, data: serde_json::to_value(self).unwrap_or_default() }
@@ -69,12 +75,16 @@ impl Family for Backups {
             Kept::Restart { host, data_root } => run(host, scripts::restart(&data_root), None, None),
             Kept::Start { host, data_root } => run(host, scripts::start(&data_root), None, None),
             Kept::Place { host, data_root } => run(host, scripts::place(&data_root), Some(STATE.into()), None),
+            Kept::Stays { host, .. } => run(host, scripts::stays(), None, None),
+            Kept::Aside { host, data_root } => run(host, scripts::set_aside(&data_root), None, None),
         })
     }
 
-    /// One engine is stopped at a time, and nothing else is done in such a plan.
+    /// One engine is stopped at a time, and nothing else is done in such a plan. What is done to engines that are stopped already goes along
+    /// with anything.
     fn lint(&self, plan: &Plan, _observed: &Observed) -> Vec<LintFinding> {
-        let is_kept = |action: &Action| matches!(action, Action::Work(work) if work.family == NAME && work.verb != "start-engine");
+        let stops = ["copy-state", "restart-engine", "place-state"];
+        let is_kept = |action: &Action| matches!(action, Action::Work(work) if work.family == NAME && stops.contains(&work.verb.as_str()));
         let stops = plan.steps.iter().filter(|s| is_kept(&s.action)).count();
         let others = plan.steps.iter().filter(|s| !is_kept(&s.action) && s.action != Action::Unlock).count();
         if stops == 0 || (stops == 1 && others == 0) {

@@ -87,6 +87,90 @@ trap - EXIT
 rm -rf "$work"
 "#;
 
+/// Where a state is moved that must not come back.
+pub(crate) const ASIDE: &str = "swarm.before-recovery";
+
+/// Whether the engine is stopped, whether something starts it at boot, and where its state is. What is not known counts as the worse.
+const AT_REST: &str = r#"export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+runs=
+for comm in /proc/[0-9]*/comm; do
+  [ "$(cat "$comm" 2>/dev/null)" = dockerd ] && runs="its engine runs and does not answer"
+done
+boot=yes
+given='(^|[[:space:]"])(--data-root|--graph|-g|--config-file)([=[:space:]]|$)'
+flags=$(cat /etc/default/docker /etc/conf.d/docker /etc/sysconfig/docker 2>/dev/null | grep -v '^[[:space:]]*#')
+if [ -d /run/systemd/system ]; then
+  flags="$flags $(systemctl cat docker.service 2>/dev/null | grep -v '^[[:space:]]*#')"
+  case "$(systemctl is-active docker.service 2>/dev/null)" in
+    inactive|failed|unknown|"") ;;
+    *) runs="its engine is being started" ;;
+  esac
+  boot=no
+  [ "$(systemctl is-active docker.socket 2>/dev/null)" = active ] && boot=yes
+  for unit in docker.service docker.socket; do
+    case "$(systemctl is-enabled "$unit" 2>/dev/null)" in disabled|masked|not-found|"") ;; *) boot=yes ;; esac
+  done
+elif [ -d /run/openrc ] && [ -d /etc/runlevels ]; then
+  boot=no
+  for link in /etc/runlevels/*/docker; do [ -e "$link" ] && boot=yes; done
+elif [ -x /etc/init.d/docker ]; then
+  for folder in /etc/rc2.d /etc/rc3.d /etc/rc5.d; do [ -d "$folder" ] && boot=no; done
+  for link in /etc/rc[S2345].d/S*docker; do [ -e "$link" ] && boot=yes; done
+fi
+root=/var/lib/docker
+config=/etc/docker/daemon.json
+if [ -f "$config" ]; then
+  own=$(tr -d '\n' <"$config" | sed -n 's/.*"\(data-root\|graph\)"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\2/p')
+  [ -n "$own" ] && root=$own
+fi
+printf '%s\n' "$flags" | grep -Eq -- "$given" && root=
+state=yes
+[ -n "$root" ] && [ ! -e "$root/swarm/docker-state.json" ] && [ ! -e "$root/swarm/state.json" ] && state=no
+"#;
+
+/// Prints what was found.
+const SAY: &str = r#"[ -z "$runs" ] || echo "runs=$runs"
+printf 'boot=%s\nroot=%s\nstate=%s\n' "$boot" "$root" "$state"
+"#;
+
+/// Looks once more, right before it counts.
+const STAYS: &str = r#"[ -z "$runs" ] || { echo "$runs"; exit 8; }
+[ "$boot" = no ] || [ "$state" = no ] || { echo "its engine is started at boot"; exit 9; }
+"#;
+
+/// Moves the state of a stopped engine aside. Argument: the engine's data.
+const SET_ASIDE: &str = r#"[ -z "$runs" ] || { echo "$runs"; exit 8; }
+[ "$root" = "$1" ] || { echo "its data folder is not $1"; exit 9; }
+[ "$state" = yes ] || exit 0
+to="$root/$2"
+[ ! -e "$to" ] || to="$to.$(date +%s)"
+mv "$root/swarm" "$to" || { echo "$root/swarm could not be moved to $to"; exit 10; }
+for comm in /proc/[0-9]*/comm; do
+  [ "$(cat "$comm" 2>/dev/null)" = dockerd ] && { echo "its engine was started meanwhile; its state is in $to"; exit 11; }
+done
+exit 0
+"#;
+
+fn resting(script: &str, arguments: &[&str]) -> Vec<String> {
+    let fixed = ["sh".to_owned(), "-c".to_owned(), format!("{AT_REST}{script}"), "swarm-fence".to_owned()];
+    fixed.into_iter().chain(arguments.iter().map(|a| (*a).to_owned())).collect()
+}
+
+/// The program that says whether an engine is at rest.
+pub(crate) fn at_rest() -> Vec<String> {
+    resting(SAY, &[])
+}
+
+/// The program that looks whether a stopped engine stays so.
+pub(crate) fn stays() -> Vec<String> {
+    resting(STAYS, &[])
+}
+
+/// The program that moves a stopped engine's state aside.
+pub(crate) fn set_aside(data_root: &str) -> Vec<String> {
+    resting(SET_ASIDE, &[data_root, ASIDE])
+}
+
 fn with(script: &str, data_root: &str) -> Vec<String> {
     vec!["sh".into(), "-c".into(), format!("{SERVICE}{script}"), "swarm-backup".into(), data_root.into()]
 }

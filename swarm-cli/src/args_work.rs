@@ -416,7 +416,7 @@ pub(crate) struct OutArgs {
 pub(crate) struct NodeArgs {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// Hosts, by their names in the file.
+    /// Hosts, by their names in the file, or as nodes by id, the beginning of an id, or host name.
     #[arg(required = true, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
     pub(crate) hosts: Vec<String>,
     /// Show what would change and stop.

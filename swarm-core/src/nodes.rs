@@ -132,7 +132,8 @@ impl Intent for EditNodes<'_> {
     }
 }
 
-fn quorum_note(observed: &Observed) -> Vec<String> {
+/// The managers of the swarm and how many of them are reached, as a note of a verdict.
+pub fn quorum_note(observed: &Observed) -> Vec<String> {
     let managers = || observed.view().into_iter().flat_map(|v| &v.nodes).filter(|n| n.manager.is_some());
     vec![quorum::summary(managers().count(), managers().filter(|n| n.is_reachable_manager()).count())]
 }

@@ -1,5 +1,6 @@
 //! A swarm whose quorum is lost for good goes on with one manager. Everything that only the others knew is lost, so every other manager is
-//! fenced first: it left, it is in no swarm, or the operator says of it by name that it will not come back as what it was.
+//! fenced first: it left, it is in no swarm, its engine is seen to be stopped and kept so, or the operator says of it by name that it will not
+//! come back as what it was.
 
 use crate::addr::{AddressSelector, ip_of};
 use crate::condition::Condition;
@@ -10,7 +11,7 @@ use crate::observe::{HostState, Observed, ObservedCluster, ObservedHost};
 use crate::plan::{Action, Plan, PlanPurpose, Refusal, Risk, Step, Target};
 use crate::spec::{ClusterSpec, HostSpec, Role};
 use crate::verify::{Finding, FindingKind, Verdict};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// To make one manager the only one.
@@ -22,6 +23,17 @@ pub struct Recover<'a> {
     pub host: HostName,
     /// Managers of which the operator says that they will not come back as what they were: hosts of the file, or addresses of others.
     pub fenced: BTreeSet<String>,
+    /// Managers whose hosts are reached and whose engines do not answer, as was seen there: how they are kept down, or why they are not.
+    pub seen: BTreeMap<HostName, Result<Fenced, String>>,
+}
+
+/// A manager whose engine is seen to be stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fenced {
+    /// What keeps it from coming back, for people.
+    pub what: String,
+    /// Sees to that, right before another manager becomes the only one.
+    pub step: Step,
 }
 
 /// How another manager is kept from speaking for the swarm.
@@ -30,6 +42,8 @@ enum Fence {
     Out,
     /// It is reached, and leaves.
     Leaves,
+    /// Its host says so.
+    Seen(Fenced),
     /// The operator says so.
     Said,
     /// It is not, and why.
@@ -50,9 +64,12 @@ impl Recover<'_> {
                 _ => Fence::Out,
             },
             HostState::ForeignSwarm { .. } => Fence::Open("nothing proves that the swarm it is in is another one".into()),
-            HostState::Unreachable { why } | HostState::NoEngine { why } | HostState::EngineDown { why } => {
-                if self.fenced.contains(name.as_str()) { Fence::Said } else { Fence::Open(format!("{}: {why}", seen.state.word())) }
-            }
+            HostState::Unreachable { why } | HostState::NoEngine { why } | HostState::EngineDown { why } => match self.seen.get(name) {
+                _ if self.fenced.contains(name.as_str()) => Fence::Said,
+                Some(Ok(fenced)) => Fence::Seen(fenced.clone()),
+                Some(Err(reason)) => Fence::Open(reason.clone()),
+                None => Fence::Open(format!("{}: {why}", seen.state.word())),
+            },
             _ => Fence::Leaves,
         }
     }
@@ -122,6 +139,10 @@ impl Recover<'_> {
             let Some(seen) = observed.hosts.get(&name) else { continue };
             match self.fence(observed, &name, seen) {
                 Fence::Out => notes.push(format!("{name} is in no swarm that could be this one")),
+                Fence::Seen(Fenced { what, step }) => {
+                    notes.push(format!("{name}: {what}"));
+                    steps.push(step);
+                }
                 Fence::Said => notes.push(format!("{name} is not reached; you say that it will not come back as what it was")),
                 Fence::Open(why) => refusals.push(Refusal::Unfit {
                     host: name.clone(),
@@ -231,7 +252,7 @@ mod tests {
         let mut observed = merge(&file, &world(&[("m1", Is::Manager), ("m2", Is::Alone)]), &BTreeSet::new());
         let managers = vec![(HostName::new("m1"), "no leader".to_owned())];
         observed.cluster = ObservedCluster::NoLeader { managers, swarm: Some(ClusterId::new("ours")), members: 2, gone: Vec::new() };
-        let recover = Recover { spec: &file, host: "m1".into(), fenced: BTreeSet::new() };
+        let recover = Recover { spec: &file, host: "m1".into(), fenced: BTreeSet::new(), seen: BTreeMap::new() };
         let in_swarm = |observed: &Observed, cluster: Option<&str>, role: Role| {
             let mut observed = observed.clone();
             let cluster = cluster.map(ClusterId::new);

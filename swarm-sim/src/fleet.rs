@@ -83,6 +83,10 @@ impl SimFleet {
     }
 
     async fn connect(&self, host: &HostName) -> Result<Arc<SimHost>, ReachError> {
+        self.connect_to(host, obstacle).await
+    }
+
+    async fn connect_to(&self, host: &HostName, obstacle: Obstacle) -> Result<Arc<SimHost>, ReachError> {
         if self.is_connected(host) {
             return Ok(self.member(host));
         }
@@ -114,10 +118,25 @@ impl SimFleet {
     }
 }
 
-/// What keeps an operator from a host's engine, and how long that takes to show.
+/// What keeps an operator from something, and how long that takes to show.
+type Obstacle = fn(&State, &HostName) -> Option<(Duration, ReachError)>;
+
+fn at(wait: u64, kind: ReachErrorKind, message: &str) -> Option<(Duration, ReachError)> {
+    Some((Duration::from_millis(wait), ReachError { kind, message: message.into() }))
+}
+
+/// What keeps an operator from a host's engine.
 fn obstacle(state: &State, host: &HostName) -> Option<(Duration, ReachError)> {
-    let at =
-        |wait: u64, kind: ReachErrorKind, message: &str| Some((Duration::from_millis(wait), ReachError { kind, message: message.into() }));
+    on_the_way(state, host).or_else(|| match state.host(host)?.engine {
+        EngineState::Missing => at(60, ReachErrorKind::NoEngine, "no engine is installed"),
+        EngineState::Stopped => at(60, ReachErrorKind::EngineDown, "connection to /var/run/docker.sock refused"),
+        EngineState::Frozen => at(45_000, ReachErrorKind::EngineDown, "the engine did not answer within 45 s"),
+        EngineState::Running => None,
+    })
+}
+
+/// What keeps an operator from a host.
+fn on_the_way(state: &State, host: &HostName) -> Option<(Duration, ReachError)> {
     let Some(found) = state.host(host) else { return at(3000, ReachErrorKind::Unreachable, "no route to host") };
     match found.door {
         _ if !found.powered => at(10_000, ReachErrorKind::Unreachable, "no answer within 10 s"),
@@ -126,12 +145,7 @@ fn obstacle(state: &State, host: &HostName) -> Option<(Duration, ReachError)> {
         Door::NoLogin => at(50, ReachErrorKind::Unreachable, "permission denied (publickey)"),
         Door::KeyChanged => at(5, ReachErrorKind::Unreachable, "the host key is not the recorded one"),
         Door::NoPermission => at(60, ReachErrorKind::NoPermission, "permission denied on /var/run/docker.sock"),
-        Door::Open => match found.engine {
-            EngineState::Missing => at(60, ReachErrorKind::NoEngine, "no engine is installed"),
-            EngineState::Stopped => at(60, ReachErrorKind::EngineDown, "connection to /var/run/docker.sock refused"),
-            EngineState::Frozen => at(45_000, ReachErrorKind::EngineDown, "the engine did not answer within 45 s"),
-            EngineState::Running => None,
-        },
+        Door::Open => None,
     }
 }
 
@@ -150,6 +164,10 @@ impl Fleet for SimFleet {
         let member = self.connect(&host.name).await?;
         let (machine, engine): (Arc<dyn Host>, Arc<dyn Engine>) = (Arc::clone(&member) as _, member);
         Ok(Actor { host: Some(machine), engine })
+    }
+
+    async fn machine(&self, host: &HostSpec) -> Result<Arc<dyn Host>, ReachError> {
+        Ok(self.connect_to(&host.name, on_the_way).await?)
     }
 }
 
@@ -210,9 +228,11 @@ impl SimHost {
         });
         awaited.number = Some(number);
         self.fleet.shared.crash(number, CrashPoint::BeforeSend).await;
+        // A program runs on the host, whatever its engine does.
+        let obstacle: Obstacle = if asked.kind == CallKind::Run { on_the_way } else { obstacle };
         if !self.unchecked
             && !self.fleet.is_connected(&self.name)
-            && let Err(error) = self.fleet.connect(&self.name).await
+            && let Err(error) = self.fleet.connect_to(&self.name, obstacle).await
         {
             // A lost connection is made again at the next use; where that fails nothing is sent.
             return Err(self.failed(asked, ErrorClass::Unreachable, Reason::Other, error.message));

@@ -184,7 +184,7 @@ async fn try_out(advice: &Advice) {
             tokio::time::sleep(Duration::from_secs(30)).await;
             let force = async |world: &World| {
                 let (wanted, fleet) = (spec(THREE), world.fleet("me"));
-                let recover = Recover { spec: &wanted, host: host.clone(), fenced: BTreeSet::new() };
+                let recover = Recover { spec: &wanted, host: host.clone(), fenced: BTreeSet::new(), seen: Default::default() };
                 let apply = Apply::new(&wanted, &fleet);
                 let (plan, observed) = apply.plan_for(&recover).await.unwrap();
                 assert_eq!(apply.run_for(&recover, &plan, &observed).await.ending, Ending::Converged);

@@ -333,7 +333,7 @@ async fn put_back(world: &World, wanted: &ClusterSpec, manifest: &Manifest) -> b
     tokio::time::sleep(Duration::from_secs(20)).await;
     let fleet = world.fleet("me");
     let apply = Apply::new(wanted, &fleet);
-    let recover = Recover { spec: wanted, host: "m2".into(), fenced: Default::default() };
+    let recover = Recover { spec: wanted, host: "m2".into(), fenced: Default::default(), seen: Default::default() };
     match apply.plan_for(&recover).await {
         Ok((plan, observed)) => {
             apply.run_for(&recover, &plan, &observed).await;

@@ -1,9 +1,125 @@
 //! Single nodes on real engines: drained, activated, labelled, promoted, demoted, taken out, joined again, given up.
 
 use crate::deploys::images;
+use std::collections::BTreeMap;
 use std::time::Duration;
+use swarm_core::ClusterSpec;
+use swarm_core::intent::Intent;
+use swarm_core::nodes::{EditNodes, NodeEdit};
+use swarm_core::observe::NodeFacts;
+use swarm_core::report::Ending;
+use swarm_core::spec::{Availability, Role};
+use swarm_sim::{HostOptions, World};
 use swarm_tests::cli;
 use swarm_tests::lab::{TestLab, converge, eventually};
+use swarm_tests::sim::stories::POINTS;
+use swarm_tests::sim::workload::carry;
+use swarm_tests::sim::{THREE, cluster, cut_off, no_violations, spec};
+use swarm_workload::Moved;
+
+/// A cluster of [`THREE`] in which m3 and w1 have a second address each.
+async fn with_addresses(seed: u64) -> (World, ClusterSpec) {
+    let world = World::new(seed);
+    for host in spec(THREE).hosts() {
+        let mut options = HostOptions::of(host);
+        let second = match host.name.as_str() {
+            "m3" => Some("10.0.1.3"),
+            "w1" => Some("10.0.1.4"),
+            _ => None,
+        };
+        options.more.extend(second.map(|ip| ("eth1".to_owned(), ip.parse().unwrap())));
+        world.add_host(options);
+    }
+    let file = cluster(&world, THREE).await;
+    (world, file)
+}
+
+async fn listed(world: &World, host: &str) -> Vec<NodeFacts> {
+    let nodes = world.fleet("onlooker").engine("m1").nodes().await.unwrap();
+    nodes.into_iter().filter(|n| n.hostname == host).collect()
+}
+
+fn edit(host: &str, edit: NodeEdit) -> BTreeMap<swarm_core::id::HostName, NodeEdit> {
+    BTreeMap::from([(host.into(), edit)])
+}
+
+/// Cut off at every call, and at each in three ways; the next run arrives, and no rule is broken.
+fn from_every_cut(
+    by_hand: impl AsyncFn(&World, &ClusterSpec),
+    intent: impl for<'a> Fn(&'a ClusterSpec) -> Box<dyn Intent + 'a>,
+    host: &str,
+    holds: &dyn Fn(&NodeFacts) -> bool,
+) -> u32 {
+    let mut cuts = 0;
+    for point in POINTS {
+        for call in 1..400 {
+            let over = swarm_sim::run(async {
+                let (world, file) = with_addresses(call).await;
+                by_hand(&world, &file).await;
+                let intent = intent(&file);
+                let ended = cut_off(&world, call, point, carry(&world, &file, intent.as_ref())).await;
+                let reached = ended.is_some();
+                let report = match ended {
+                    Some(report) => report,
+                    None => carry(&world, &file, intent.as_ref()).await,
+                };
+                let report = report.unwrap_or_else(|e| panic!("{point:?} {call}: {e}\n{}", world.story()));
+                assert_eq!(report.ending, Ending::Converged, "{point:?} {call}: {report:#?}\n{}", world.story());
+                let nodes = listed(&world, host).await;
+                assert!(nodes.len() == 1 && nodes.iter().all(holds), "{point:?} {call}: {nodes:#?}\n{}", world.story());
+                no_violations(&world, call, "cut off");
+                reached
+            });
+            if over {
+                break;
+            }
+            cuts += 1;
+        }
+    }
+    cuts
+}
+
+/// A promotion, a demotion and labels.
+#[test]
+fn nodes_are_changed_from_every_cut() {
+    let nothing = async |_: &World, _: &ClusterSpec| {};
+    let labels: BTreeMap<String, Option<String>> = [("zone".to_owned(), Some("b".to_owned())), ("rack".to_owned(), None)].into();
+    let cases: [(&str, NodeEdit, &dyn Fn(&NodeFacts) -> bool); 4] = [
+        ("w1", NodeEdit::Role(Role::Manager), &|n| n.role == Role::Manager && n.is_reachable_manager()),
+        ("m3", NodeEdit::Role(Role::Worker), &|n| n.role == Role::Worker && n.manager.is_none()),
+        ("w2", NodeEdit::Labels(labels), &|n| n.labels == [("zone".to_owned(), "b".to_owned())].into()),
+        ("w2", NodeEdit::Availability(Availability::Pause), &|n| n.availability == Availability::Pause),
+    ];
+    for (host, change, holds) in cases {
+        let cuts = from_every_cut(nothing, |file| Box::new(EditNodes { spec: file, edits: edit(host, change.clone()) }), host, holds);
+        assert!(cuts > 3, "{host}: cut off {cuts} times");
+    }
+}
+
+/// A worker and a manager move to their second addresses. What was set by hand is there afterwards, wherever the run was cut off.
+#[test]
+fn nodes_move_from_every_cut() {
+    for (host, to, role) in [("w1", "10.0.1.4", Role::Worker), ("m3", "10.0.1.3", Role::Manager)] {
+        let holds = |n: &NodeFacts| {
+            let at = n.manager.as_ref().map_or(n.address.as_str(), |m| m.address.trim_end_matches(":2377"));
+            let own = n.labels == [("by".to_owned(), "hand".to_owned())].into();
+            (at, n.role, n.availability, own) == (to, role, Availability::Pause, true)
+        };
+        let by_hand = async |world: &World, file: &ClusterSpec| {
+            let label = NodeEdit::Labels([("by".to_owned(), Some("hand".to_owned()))].into());
+            for change in [label, NodeEdit::Availability(Availability::Pause)] {
+                carry(world, file, &EditNodes { spec: file, edits: edit(host, change) }).await.unwrap();
+            }
+        };
+        let cuts = from_every_cut(
+            by_hand,
+            |file| Box::new(Moved { spec: file, host: host.into(), to: to.parse().unwrap(), patience: Duration::from_secs(30) }),
+            host,
+            &holds,
+        );
+        assert!(cuts > 30, "{host}: cut off {cuts} times");
+    }
+}
 
 #[tokio::test]
 async fn the_life_of_nodes() {
@@ -31,6 +147,18 @@ async fn the_life_of_nodes() {
     assert_eq!(labels().trim(), r#"{"rack":"a","zone":"b"} active"#);
     assert_eq!(swarm(&["node", "label", "w1", "rack-"]).code, 0);
     assert_eq!(labels().trim(), r#"{"zone":"b"} active"#);
+
+    // By id, and by the beginning of one; what is of no host and no node is said to be that.
+    let id = lab.docker("m1", &["node", "inspect", "w1", "--format", "{{.ID}}"]).trim().to_owned();
+    assert_eq!(swarm(&["node", "label", &id, "zone-"]).code, 0);
+    assert_eq!(labels().trim(), "{} active");
+    let by_id = swarm(&["node", "drain", &id[..8], "m2"]);
+    assert!(by_id.code == 0 && labels().contains("drain"), "{by_id:?}");
+    assert_eq!(swarm(&["node", "activate", &id, "m2"]).code, 0);
+    let inspected = swarm(&["node", "inspect", &id[..8]]);
+    assert!(inspected.code == 0 && inspected.out.contains(&id), "{inspected:?}");
+    let nothing = swarm(&["node", "drain", "w9"]);
+    assert!(nothing.code == 64 && nothing.err.contains("no node with that id or host name"), "{nothing:?}");
 
     // The file says worker: that is noted, and the next apply takes it back.
     let promoted = swarm(&["node", "promote", "w1"]);
@@ -81,6 +209,11 @@ async fn nodes_of_hosts_that_the_file_no_longer_has() {
     let run = |args: &[&str]| cli::run(&[args, &["-f", file.to_str().unwrap()]].concat());
     let alive = run(&["node", "rm", "--dead", "w1", "--yes"]);
     assert!(alive.code == 1 && alive.err.contains("role: none"), "{alive:?}");
+    // Nodes of no host of the file are shown, and not changed.
+    let shown = run(&["node", "inspect", "w1"]);
+    assert!(shown.code == 0 && shown.out.contains("\"Hostname\": \"w1\""), "{shown:?}");
+    let changed = run(&["node", "drain", "w1"]);
+    assert!(changed.code == 64 && changed.err.contains("of no host of the file"), "{changed:?}");
     let left = run(&["apply", "--prune", "--yes"]);
     assert!(left.code == 0 && left.out.contains("role: none") && lab.nodes("m1").len() == 4, "{left:?}");
 
@@ -125,7 +258,7 @@ async fn a_node_moves_to_another_address() {
         }
         lab.docker("m1", &["node", "update", "--availability", "pause", "--label-add", "by=hand", host]);
         let dry = run(&["node", "move", host, "--advertise", other, "--dry-run"]);
-        assert!(dry.code == 2 && dry.out.contains("leave") && dry.err.contains("joins again at"), "{dry:?}");
+        assert!(dry.code == 2 && dry.out.contains("leave") && dry.out.contains("joins again at"), "{dry:?}");
         let moved = run(&["node", "move", host, "--advertise", other, "--yes"]);
         assert!(moved.code == 0 && moved.err.contains(&format!("write `advertise: {other}` for {host}")), "{moved:?}");
         let format = "{{.Status.Addr}} {{.Spec.Role}} {{.Spec.Availability}} {{.Spec.Labels.zone}} {{.Spec.Labels.by}}";

@@ -8,7 +8,7 @@ use crate::args_swarm::{BackupArgs, BackupCommand, RestoreArgs};
 use crate::failure::{self, Failure};
 use crate::{output, source};
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -289,7 +289,7 @@ pub(super) async fn restore(args: &RestoreArgs, format: Format) -> Result<u8, Fa
         }
     }
     if manifest.managers.len() > 1 {
-        let recover = Recover { spec, host: host.clone(), fenced };
+        let recover = Recover { spec, host: host.clone(), fenced, seen: BTreeMap::new() };
         let question = Some(format!("Make {host} the only manager?"));
         let how = How { question, must_agree: true, yes, done: format!("{host} leads the swarm"), ..How::new("restore", format) };
         let code = carry(&session, &recover, how).await?;

@@ -7,16 +7,14 @@ use crate::failure::Failure;
 use crate::{output, source};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use swarm_core::Apply;
 use swarm_core::addr::AddressSelector;
 use swarm_core::engine::{Kind, Object, Query};
-use swarm_core::id::HostName;
-use swarm_core::intent::{Converge, Intent, Next, SoFar};
+use swarm_core::id::{HostName, NodeId};
 use swarm_core::nodes::{EditNodes, NodeEdit, RemoveNodes};
-use swarm_core::observe::Observed;
-use swarm_core::plan::PlanOptions;
+use swarm_core::observe::{Named, Observed};
 use swarm_core::spec::{Availability, Role};
-use swarm_core::verify::Verdict;
-use swarm_workload::{Emptied, QuietDrain};
+use swarm_workload::{Emptied, Moved, QuietDrain};
 
 pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Failure> {
     let availability = |availability| NodeEdit::Availability(availability);
@@ -32,7 +30,7 @@ pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Fai
         NodeCommand::Demote(args) => edit(args, &NodeEdit::Role(Role::Worker), "node demote", None, format).await,
         NodeCommand::Drain { args, timeout, zero_downtime: true, yes } => {
             let session = Session::open(&args.common).await?;
-            let hosts = named(&session, &args.hosts)?;
+            let hosts = named(&session, &args.hosts).await?;
             let how = How {
                 dry_run: args.dry_run,
                 question: Some(format!("Drain {}?", args.hosts.join(", "))),
@@ -60,7 +58,8 @@ pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Fai
                 };
             }
             let session = Session::open(common).await?;
-            let edits = named(&session, std::slice::from_ref(host))?.into_iter().map(|h| (h, NodeEdit::Labels(wanted.clone()))).collect();
+            let hosts = named(&session, std::slice::from_ref(host)).await?;
+            let edits = hosts.into_iter().map(|h| (h, NodeEdit::Labels(wanted.clone()))).collect();
             let intent = EditNodes { spec: &session.spec, edits };
             carry(&session, &intent, How { dry_run: *dry_run, locks: Some(wait.wait), ..How::new("node label", format) }).await
         }
@@ -68,14 +67,14 @@ pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Fai
             let session = Session::open(common).await?;
             let (dry_run, yes, locks) = (out.dry_run, out.yes, Some(out.wait.wait));
             let how = How { dry_run, yes, locks, must_agree: true, ..How::new("node move", format) };
-            readdress(session, host, advertise, out.timeout, how).await
+            readdress(&session, host, advertise, out.timeout, how).await
         }
         NodeCommand::Rm { common, hosts, dead, out } => {
             let session = Session::open(common).await?;
             // What is gone for good may be no host of the file any more.
             let (known, entries): (Vec<String>, Vec<String>) =
                 dead.iter().cloned().partition(|name| session.spec.host(&HostName::new(name.clone())).is_some());
-            let (hosts, dead) = (named(&session, hosts)?, named(&session, &known)?);
+            let (hosts, dead) = (named(&session, hosts).await?, known.into_iter().map(HostName::new).collect::<Vec<_>>());
             let all: Vec<&str> = hosts.iter().chain(&dead).map(HostName::as_str).chain(entries.iter().map(String::as_str)).collect();
             if all.is_empty() {
                 return Err(Failure::Usage("name a host, or --dead HOST".into()));
@@ -97,68 +96,62 @@ pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Fai
     }
 }
 
-fn named(session: &Session, names: &[String]) -> Result<Vec<HostName>, Failure> {
-    source::named(names, &session.spec, "HOST").map(|hosts| hosts.into_iter().collect())
+/// Hosts of the file, by their names or as nodes. The swarm is asked where a name is of no host.
+async fn named(session: &Session, names: &[String]) -> Result<Vec<HostName>, Failure> {
+    if let Ok(hosts) = source::named(names, &session.spec, "HOST") {
+        return Ok(hosts.into_iter().collect());
+    }
+    let observed = Apply::new(&session.spec, &session.fleet).observe().await;
+    let host = |name: &String| match resolved(&observed, name)? {
+        Named::Host(host) => Ok(host),
+        Named::Stranger(node) => Err(Failure::Usage(format!(
+            "{name}: node {node} is of no host of the file; write its host there first, or give it up with --dead where it is gone"
+        ))),
+    };
+    let hosts: BTreeSet<HostName> = names.iter().map(host).collect::<Result<_, Failure>>()?;
+    Ok(hosts.into_iter().collect())
 }
 
-/// Hosts that are taken out to come back: what is to be done for them to stay out is not said.
-struct ForNow<'a>(RemoveNodes<'a>);
+fn resolved(observed: &Observed, name: &str) -> Result<Named, Failure> {
+    observed.named(name).map_err(|why| Failure::Usage(format!("{name}: {why}")))
+}
 
-impl Intent for ForNow<'_> {
-    fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
-        let mut next = self.0.next(observed, so_far);
-        if let Next::Round(plan) | Next::Done(plan) = &mut next {
-            plan.notes.clear();
+/// The ids of nodes that are only looked at: of hosts of the file, and of others.
+fn looked_at(observed: &Observed, names: &[String]) -> Result<Vec<(HostName, NodeId)>, Failure> {
+    let node = |name: &String| match resolved(observed, name)? {
+        Named::Host(host) => {
+            let node = observed.hosts.get(&host).and_then(|h| h.node.as_ref().or(h.presumed.as_ref()));
+            let node = node.ok_or_else(|| Failure::Other(format!("{host} is no node of the swarm")))?;
+            Ok((host, node.id.clone()))
         }
-        next
-    }
-
-    fn verify(&self, observed: &Observed) -> Verdict {
-        self.0.verify(observed)
-    }
+        Named::Stranger(node) => Ok((HostName::new(name.clone()), node)),
+    };
+    names.iter().map(node).collect()
 }
 
 /// Takes a host out and in again under another address.
-async fn readdress(mut session: Session, name: &str, to: &AddressSelector, patience: Duration, how: How<'_>) -> Result<u8, Failure> {
-    let hosts = named(&session, &[name.to_owned()])?;
+async fn readdress(session: &Session, name: &str, to: &AddressSelector, patience: Duration, how: How<'_>) -> Result<u8, Failure> {
+    let hosts = named(session, &[name.to_owned()]).await?;
     let Some(host) = hosts.first() else { return Err(Failure::Usage("name one host".into())) };
-    let (observed, _) = session.objects(&[]).await?;
-    let node = observed.hosts.get(host).and_then(|h| h.node.as_ref());
-    // What it has is kept; where a run was cut off when it was out, what the file says of it.
-    let spec = session.spec.clone().with_host(host, |wanted| {
-        wanted.advertise = Some(to.clone());
-        if let Some(node) = node {
-            wanted.role = node.role;
-            wanted.availability = Some(node.availability);
-            wanted.labels = node.labels.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
-        }
-    });
-    let (command, format, locks, dry_run) = (how.command, how.format, how.locks, how.dry_run);
-    if node.is_some() {
-        let question = Some(format!("Take {host} out of the swarm, and in again at {to}?"));
-        let how = How { question, idle: "it is out".into(), done: format!("{host} is out; it comes back at {to}"), ..how };
-        let inner = RemoveNodes { spec: &session.spec, hosts: hosts.clone(), dead: Vec::new(), entries: Vec::new() };
-        let code = carry(&session, &Emptied { inner: ForNow(inner), patience }, how).await?;
-        if dry_run {
-            output::note(&format!("then {host} joins again at {to}, with the role, labels and availability it has"));
-        }
-        if code != 0 || dry_run {
-            return Ok(code);
-        }
+    let dry_run = how.dry_run;
+    let how = How {
+        question: Some(format!("Take {host} out of the swarm, and in again at {to}?")),
+        idle: format!("nothing to do: {host} is at {to}"),
+        done: format!("{host} is at {to}"),
+        limit: Some(BTreeSet::from([host.clone()])),
+        ..how
+    };
+    let moved = Moved { spec: &session.spec, host: host.clone(), to: to.clone(), patience };
+    let code = carry(session, &moved, how).await?;
+    if code == 0 && !dry_run {
+        output::note(&format!("write `advertise: {to}` for {host} in the file, or the next plan names the difference"));
     }
-    let limit = Some(BTreeSet::from([host.clone()]));
-    let options = PlanOptions { limit: limit.clone(), ..PlanOptions::default() };
-    session.spec = spec;
-    let intent = Converge { spec: &session.spec, options };
-    let how = How { limit, locks, dry_run, done: format!("{host} is at {to}"), ..How::new(command, format) };
-    let code = carry(&session, &intent, how).await?;
-    output::note(&format!("write `advertise: {to}` for {host} in the file, or the next plan names the difference"));
     Ok(code)
 }
 
 async fn edit(args: &NodeArgs, edit: &NodeEdit, command: &str, drains: Option<Duration>, format: Format) -> Result<u8, Failure> {
     let session = Session::open(&args.common).await?;
-    let edits = named(&session, &args.hosts)?.into_iter().map(|host| (host, edit.clone())).collect();
+    let edits = named(&session, &args.hosts).await?.into_iter().map(|host| (host, edit.clone())).collect();
     let inner = EditNodes { spec: &session.spec, edits };
     let how = How { dry_run: args.dry_run, locks: Some(args.wait.wait), ..How::new(command, format) };
     match drains {
@@ -172,13 +165,11 @@ async fn entries(args: &NodeArgs) -> Result<(Observed, Vec<(HostName, Object)>),
     let common: &Common = &args.common;
     let session = Session::open(common).await?;
     let (observed, lists) = session.objects(&[Query::all(Kind::Node)]).await?;
-    let mut found = Vec::new();
-    for host in named(&session, &args.hosts)? {
-        let node = observed.hosts.get(&host).and_then(|h| h.node.as_ref().or(h.presumed.as_ref()));
-        let node = node.ok_or_else(|| Failure::Other(format!("{host} is no node of the swarm")))?;
-        let entry = lists.iter().flatten().find(|o| o.id() == node.id.as_str());
-        found.push((host, entry.cloned().ok_or_else(|| Failure::Other(format!("no manager lists node {}", node.id)))?));
-    }
+    let entry = |(host, node): (HostName, NodeId)| {
+        let object = lists.iter().flatten().find(|o| o.id() == node.as_str()).cloned();
+        Ok((host, object.ok_or_else(|| Failure::Other(format!("no manager lists node {node}")))?))
+    };
+    let found = looked_at(&observed, &args.hosts)?.into_iter().map(entry).collect::<Result<_, Failure>>()?;
     Ok((observed, found))
 }
 
@@ -186,9 +177,9 @@ async fn ps(args: &NodeArgs, format: Format) -> Result<u8, Failure> {
     let session = Session::open(&args.common).await?;
     let (observed, lists) = session.objects(&[Query::all(Kind::Task), Query::all(Kind::Service)]).await?;
     let [tasks, services] = lists.as_slice() else { return Ok(1) };
-    let ids: Vec<&str> =
-        named(&session, &args.hosts)?.iter().filter_map(|host| observed.hosts.get(host)?.node.as_ref().map(|n| n.id.as_str())).collect();
-    let here: Vec<Object> = tasks.iter().filter(|t| t.text("/NodeID").is_some_and(|id| ids.contains(&&*id))).cloned().collect();
+    let nodes = looked_at(&observed, &args.hosts)?;
+    let here: Vec<Object> =
+        tasks.iter().filter(|t| t.text("/NodeID").is_some_and(|id| nodes.iter().any(|(_, node)| node.as_str() == id))).cloned().collect();
     let look = async || Ok((super::service::task_picture(&here, services, &observed, false, format), 0));
     watched("node ps", false, format, look).await
 }

@@ -6,10 +6,11 @@ use crate::args_swarm::RecoverArgs;
 use crate::failure::Failure;
 use crate::{output, source};
 use std::collections::BTreeSet;
-use swarm_backup::log_ends;
+use swarm_backup::{fences, log_ends};
 use swarm_core::Apply;
 use swarm_core::id::HostName;
 use swarm_core::intent::Converge;
+use swarm_core::observe::Observed;
 use swarm_core::plan::PlanOptions;
 use swarm_core::recover::Recover;
 
@@ -21,7 +22,11 @@ pub(super) async fn run(args: &RecoverArgs, format: Format) -> Result<u8, Failur
     let spec = &session.spec;
     let named: BTreeSet<HostName> = source::named(std::slice::from_ref(&args.host), spec, "HOST")?.into_iter().collect();
     let host = named.first().cloned().ok_or_else(|| Failure::Usage("name one host".into()))?;
-    let intent = Recover { spec, host: host.clone(), fenced: args.fenced.iter().cloned().collect() };
+    let observed = Apply::new(spec, &session.fleet).observe().await;
+    let seen = fences(spec, &session.fleet, &observed).await;
+    // Engines that are stopped do not come back with the others.
+    let away: Vec<String> = args.fenced.iter().cloned().chain(seen.keys().map(HostName::to_string)).collect();
+    let intent = Recover { spec, host: host.clone(), fenced: args.fenced.iter().cloned().collect(), seen };
     let how = How {
         dry_run: args.agree.dry_run,
         question: Some(format!("Make {host} the only manager? What only the others knew is lost.")),
@@ -34,7 +39,7 @@ pub(super) async fn run(args: &RecoverArgs, format: Format) -> Result<u8, Failur
     if format == Format::Text {
         output::note("without the lock of the swarm: managers give it, and there is no quorum of them; see that no one else works on it");
     }
-    let behind = knows(&session, &host, format).await;
+    let behind = knows(&session, &observed, &host, format).await;
     let how = match behind {
         Some(more) => How { question: how.question.map(|question| format!("{question} {more}")), ..how },
         None => how,
@@ -43,7 +48,7 @@ pub(super) async fn run(args: &RecoverArgs, format: Format) -> Result<u8, Failur
     if code != 0 || args.agree.dry_run {
         return Ok(code);
     }
-    let code = bring_back(&session, &args.fenced, args.agree.yes, "recover", format).await?;
+    let code = bring_back(&session, &away, args.agree.yes, "recover", format).await?;
     if format == Format::Text {
         output::note(&format!("next: look after what is lost, then `swarm apply -f {}`", args.common.file.display()));
     }
@@ -51,9 +56,8 @@ pub(super) async fn run(args: &RecoverArgs, format: Format) -> Result<u8, Failur
 }
 
 /// Says what each manager knows that answers, and what is lost with the choice; gives the latter where another one knows more.
-async fn knows(session: &Session, host: &HostName, format: Format) -> Option<String> {
-    let observed = Apply::new(&session.spec, &session.fleet).observe().await;
-    let ends = log_ends(&session.spec, &session.fleet, &observed).await;
+async fn knows(session: &Session, observed: &Observed, host: &HostName, format: Format) -> Option<String> {
+    let ends = log_ends(&session.spec, &session.fleet, observed).await;
     if format == Format::Text {
         for (name, end) in &ends {
             match end {

@@ -4,7 +4,7 @@ use crate::engine::SwarmChange;
 use crate::id::HostName;
 use crate::machine::Outcome;
 use crate::observe::{ClusterFacts, HostState, Observed};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, Step};
 use crate::report::StepReport;
 use crate::spec::ClusterSpec;
 use crate::verify::{Finding, FindingKind};
@@ -13,13 +13,21 @@ use crate::verify::{Finding, FindingKind};
 pub(super) fn undone(plan: &Plan, steps: &[StepReport], after: &Observed) -> Vec<Finding> {
     let changed = |s: &StepReport| matches!(s.outcome, Outcome::Done { changed: true });
     let by_id = plan.by_id();
-    // Of several changes that a plan makes to one node, the last one is what holds.
+    // Of several changes that a plan makes to one node, the last one is what holds; of a host that left after them, none: it may be back as
+    // another node.
     let is_node_change = |action: &Action| matches!(action, Action::Configure { .. });
     let last = |report: &&StepReport| {
         let Some(at) = plan.steps.iter().position(|s| s.id == report.id) else { return true };
         let mut later = plan.steps.iter().skip(at + 1);
-        let Some(step) = plan.steps.get(at).filter(|s| is_node_change(&s.action)) else { return true };
-        !later.any(|s| s.host == step.host && is_node_change(&s.action) && steps.iter().any(|r| r.id == s.id && changed(r)))
+        let Some(step) = plan.steps.get(at) else { return true };
+        let done = |s: &Step| s.host == step.host && steps.iter().any(|r| r.id == s.id && changed(r));
+        if later.clone().any(|s| matches!(s.action, Action::Leave { .. }) && done(s)) {
+            return false;
+        }
+        if !is_node_change(&step.action) {
+            return true;
+        }
+        !later.any(|s| is_node_change(&s.action) && done(s))
     };
     let of = |report: &StepReport| {
         let step = by_id.get(&report.id)?;

@@ -5,6 +5,7 @@ mod classify;
 mod facts;
 mod health;
 mod merge;
+mod named;
 mod objects;
 mod probe;
 
@@ -16,5 +17,6 @@ pub use facts::{
 };
 pub use health::{cannot_answer, is_unhealthy, survives_without, unhealthy};
 pub use merge::{Basis, Contradiction, Observed, ObservedCluster, ObservedHost, merge};
+pub use named::{Named, Unnamed};
 pub use objects::{Fact, ObjectFacts};
 pub use probe::{PROBE_SCRIPT, parse_probe};

@@ -1,6 +1,6 @@
 //! The state of a manager's engine, copied and put in place later, elsewhere or again.
 
-use super::host::{Certificate, Local};
+use super::host::{Certificate, EngineState, Local};
 use super::state::{Event, State};
 use super::swarm::{Copied, HostName};
 use super::{Incident, World};
@@ -43,6 +43,16 @@ impl State {
         }
         self.say(host, "got a copied state");
         self.disturb();
+        true
+    }
+}
+
+impl State {
+    /// An engine that is stopped starts in no swarm from now on.
+    pub(super) fn sets_aside(&mut self, host: &HostName) -> bool {
+        let Some(h) = self.hosts.get_mut(host).filter(|h| h.powered && h.engine == EngineState::Stopped) else { return false };
+        (h.local, h.certificate) = (Local::Inactive, None);
+        self.say(host, "its state is moved aside");
         true
     }
 }

@@ -61,6 +61,8 @@ pub enum Program {
     /// It stops the engine, gives it the state of this number ([`World::copy_state`](super::World::copy_state)), and starts it after so long,
     /// whoever waits for it.
     PlacesState(usize, Duration),
+    /// It moves the state of a stopped engine aside; an engine that runs keeps it, and the program fails.
+    SetsStateAside,
 }
 
 impl State {
@@ -125,6 +127,7 @@ impl State {
                 let status = u32::from(!self.places(host, copy, after));
                 (after + Duration::from_millis(20), status)
             }
+            Program::SetsStateAside => (Duration::from_millis(20), u32::from(!self.sets_aside(host))),
         }
     }
 
