@@ -56,7 +56,8 @@ fn fence(host: &HostName, said: Said) -> Result<Fenced, String> {
     if let Some(why) = said.runs {
         return Err(why);
     }
-    let stays = |what: &str, root: String| Ok(kept_down(what, Kept::Stays { host: host.clone(), data_root: root }, "the same", Risk::None));
+    let stays =
+        |what: &str, root: String| Ok(kept_down(what, Kept::Stays { host: host.clone(), data_root: root }, "it stays so", Risk::None));
     match (said.boot, said.root) {
         (_, Some(root)) if !said.state => stays("its engine is stopped, and has no swarm's state", root),
         (false, root) => stays("its engine is stopped, and is not started at boot", root.unwrap_or_default()),

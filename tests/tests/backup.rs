@@ -1,10 +1,12 @@
 //! Backups: taken from a manager that is stopped, whole or not at all, and put back onto fresh hosts.
 
+use std::collections::BTreeSet;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
-use swarm_backup::{Backup, Backups, Manifest, Restore, STATE};
+use swarm_backup::{Backup, Backups, LogEnd, Manifest, Restore, STATE, log_end};
 use swarm_core::engine::Payloads;
 use swarm_core::family::Families;
 use swarm_core::recover::Recover;
@@ -127,6 +129,79 @@ async fn a_swarm_is_backed_up_and_put_back_onto_fresh_hosts() {
     for ran in [&shown, &taken, &checked, &restored] {
         assert!(!format!("{ran:?}").contains(VALUE));
     }
+}
+
+/// Where the raft log of a manager ends, from its files.
+fn log_end_of(lab: &TestLab, host: &str) -> LogEnd {
+    let folder = lab.host(host).data_dir().join("swarm/raft/wal-v3-encrypted");
+    let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let last = files.filter(|path| path.extension().is_some_and(|e| e == "wal")).max().unwrap();
+    log_end(&std::fs::read(last).unwrap()).unwrap()
+}
+
+/// A backup has a manager's certificate and its peers' addresses. It is tried while that swarm lives: in a network with nothing but loopback, so
+/// that no packet arrives at any manager, and the swarm's term and index are as before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_is_tried_beside_its_living_swarm() {
+    let lab = TestLab::up(3, 0);
+    let text = lab.text(&lab.all(""));
+    converge(&text).await;
+    let file = lab.file(&text);
+    let to = lab.lab.dir.join("tried");
+    let backup = to.to_str().unwrap();
+    let taken = run(&["backup", "-f", file.to_str().unwrap(), "-o", backup, "--yes"]);
+    assert_eq!(taken.code, 0, "{taken:?}");
+    let hosts = ["m1", "m2", "m3"];
+    // Rules that count and do nothing: whatever comes from outside the swarm, by its sender.
+    let inside = |host: &str, argv: &[&str]| lab.host(host).exec(argv).unwrap();
+    for host in hosts {
+        for peer in hosts.iter().filter(|peer| **peer != host) {
+            inside(host, &["iptables", "-w", "-A", "INPUT", "-s", &lab.host(peer).address.to_string(), "-j", "ACCEPT"]);
+        }
+        inside(host, &["iptables", "-w", "-A", "INPUT", "-i", "lo", "-j", "ACCEPT"]);
+        inside(host, &["iptables", "-w", "-A", "INPUT", "-m", "comment", "--comment", "from-elsewhere"]);
+    }
+    let from_elsewhere = |host: &str| -> u64 {
+        let rules = inside(host, &["iptables", "-w", "-nvxL", "INPUT"]);
+        let rule = rules.lines().find(|l| l.contains("from-elsewhere")).unwrap();
+        rule.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    // What is counted is seen to be counted.
+    let before: Vec<u64> = hosts.iter().map(|h| from_elsewhere(h)).collect();
+    let knock = |host: &str| TcpStream::connect((lab.host(host).address, 2377)).is_ok();
+    assert!(hosts.iter().all(|h| knock(h)), "managers are reached from here");
+    eventually("what comes from here is counted", Duration::from_secs(10), || {
+        hosts.iter().zip(&before).all(|(h, before)| from_elsewhere(h) > *before)
+    })
+    .await;
+    let logs = || hosts.map(|h| log_end_of(&lab, h));
+    let mut quiet = (logs(), std::time::Instant::now());
+    eventually("the swarm has nothing to write down", Duration::from_secs(60), || {
+        let now = logs();
+        if now != quiet.0 {
+            quiet = (now, std::time::Instant::now());
+        }
+        quiet.1.elapsed() > Duration::from_secs(5)
+    })
+    .await;
+    let counted: Vec<u64> = hosts.iter().map(|h| from_elsewhere(h)).collect();
+    let mut tries = cli::command(&["backup", "verify", backup]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut links = BTreeSet::new();
+    eventually("it was tried", Duration::from_secs(90), || {
+        let seen = "for p in $(pgrep -f -- '--data-root /run/stat[e]'); do nsenter -t $p -n ip -o link; done 2>/dev/null || true";
+        links.extend(swarm_tests::lab::sh(&["sh", "-c", seen]).lines().filter_map(|l| Some(l.split(": ").nth(1)?.to_owned())));
+        tries.try_wait().unwrap().is_some()
+    })
+    .await;
+    let tried = tries.wait_with_output().unwrap();
+    assert!(tried.status.success() && String::from_utf8_lossy(&tried.stdout).contains("has the same nodes"), "{tried:?}");
+    assert!(links.contains("lo"), "the engine was seen: {links:?}");
+    // The engine makes bridges of its own in there; none of them leads out.
+    let leads_out = |link: &&String| !["lo", "docker0", "docker_gwbridge"].contains(&link.as_str()) && !link.starts_with("veth");
+    assert_eq!(links.iter().find(leads_out), None, "{links:?}");
+    assert_eq!(hosts.iter().map(|h| from_elsewhere(h)).collect::<Vec<_>>(), counted, "packets arrived");
+    assert_eq!(logs(), quiet.0, "its term and index");
+    assert_eq!(managers(&lab, "m1"), 3);
 }
 
 /// Waits until a backup has stopped an engine; gives the host.
