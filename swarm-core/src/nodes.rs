@@ -5,7 +5,7 @@ use crate::addr::{AddressSelector, ip_of};
 use crate::engine::{Force, NodeChange};
 use crate::id::{HostName, NodeId, StepId};
 use crate::intent::{Converge, Intent, Next, SoFar, not_now};
-use crate::observe::{HostState, NodeFacts, NodeState, Observed, ObservedHost};
+use crate::observe::{HostState, NodeFacts, NodeState, Observed, ObservedHost, unsteady};
 use crate::plan::{Action, Envelope, Plan, PlanOptions, PlanPurpose, Refusal, Risk, Step};
 use crate::quorum;
 use crate::spec::{Availability, ClusterSpec, Role};
@@ -197,8 +197,9 @@ impl RemoveNodes<'_> {
 
     fn plan(&self, observed: &Observed) -> Result<Vec<Step>, Vec<Refusal>> {
         let nodes = || observed.view().into_iter().flat_map(|v| &v.nodes);
-        let (mut voters, mut reachable) =
-            (nodes().filter(|n| n.manager.is_some()).count(), nodes().filter(|n| n.is_reachable_manager()).count());
+        let unsteady = unsteady(observed);
+        let counts = |n: &NodeFacts| n.is_reachable_manager() && !unsteady.contains_key(&n.id);
+        let (mut voters, mut reachable) = (nodes().filter(|n| n.manager.is_some()).count(), nodes().filter(|n| counts(n)).count());
         let (mut steps, mut refusals, mut last) = (Vec::new(), Vec::new(), Vec::new());
         // Those that are gone go first: while they count, fewer of the others can.
         for host in self.dead.iter().chain(&self.hosts) {
@@ -211,7 +212,7 @@ impl RemoveNodes<'_> {
             }
             if node.manager.is_some() {
                 voters -= 1;
-                reachable -= usize::from(node.is_reachable_manager());
+                reachable -= usize::from(counts(node));
                 if reachable < quorum::needed(voters) || voters == 0 {
                     let why = format!("without it {}, and that is no majority; add a manager first", quorum::summary(voters, reachable));
                     refusals.push(Refusal::Unfit { host: host.clone(), why });

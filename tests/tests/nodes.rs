@@ -9,12 +9,12 @@ use swarm_core::nodes::{EditNodes, NodeEdit};
 use swarm_core::observe::NodeFacts;
 use swarm_core::report::Ending;
 use swarm_core::spec::{Availability, Role};
-use swarm_sim::{HostOptions, World};
+use swarm_sim::{HostOptions, Incident, World};
 use swarm_tests::cli;
 use swarm_tests::lab::{TestLab, converge, eventually};
 use swarm_tests::sim::stories::POINTS;
 use swarm_tests::sim::workload::carry;
-use swarm_tests::sim::{THREE, cluster, cut_off, no_violations, spec};
+use swarm_tests::sim::{Drawer, THREE, Tool, cluster, cut_off, no_violations, spec};
 use swarm_workload::Moved;
 
 /// A cluster of [`THREE`] in which m3 and w1 have a second address each.
@@ -93,6 +93,45 @@ fn nodes_are_changed_from_every_cut() {
     for (host, change, holds) in cases {
         let cuts = from_every_cut(nothing, |file| Box::new(EditNodes { spec: file, edits: edit(host, change.clone()) }), host, holds);
         assert!(cuts > 3, "{host}: cut off {cuts} times");
+    }
+}
+
+/// A manager whose raft log cannot grow comes and goes: no other manager is changed meanwhile, it is taken out of nothing, and the only manager of
+/// a swarm is not taken for one of another. With room all is as it was.
+#[test]
+fn a_manager_whose_log_cannot_grow_is_left_in_peace() {
+    let said_by = |ended: &Result<swarm_core::report::Report, swarm_core::ApplyError>| match ended {
+        Ok(report) => format!("{report:?}"),
+        Err(error) => error.to_string(),
+    };
+    for (at, text) in [THREE, "name: c\nhosts:\n  m1: { address: 10.0.0.1, role: manager }\n  w1: { address: 10.0.0.4, role: worker }\n"]
+        .into_iter()
+        .enumerate()
+    {
+        // At every second of the time in which the engine says now this and now that.
+        for second in 0..8 {
+            swarm_sim::run(async {
+                let world = World::of(&spec(text), second);
+                let file = cluster(&world, text).await;
+                let host = ["m2", "m1"][at];
+                assert!(world.cause(&Incident::LogFull(host.into())));
+                tokio::time::sleep(Duration::from_secs(30 + second)).await;
+                let keys = Drawer::default();
+                let applied = Tool::new(&world, "me", &file, &keys).apply().await;
+                let said = format!("{applied:?}");
+                assert!(!applied.converged() && said.contains("MB of disk are free"), "second {second}: {said}\n{}", world.story());
+                assert!(!said.contains("ForceLeave") && !said.contains("Foreign"), "second {second}: {said}");
+                let others = if at == 0 { "m3" } else { "w1" };
+                let role = if at == 0 { Role::Worker } else { Role::Manager };
+                let changed = carry(&world, &file, &EditNodes { spec: &file, edits: edit(others, NodeEdit::Role(role)) }).await;
+                let done = changed.as_ref().is_ok_and(|report| report.steps.iter().any(|s| s.outcome.is_done()));
+                assert!(!done, "second {second}: {}\n{}", said_by(&changed), world.story());
+                world.cause(&Incident::DiskFree(host.into()));
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                assert!(Tool::new(&world, "me", &file, &keys).plan().await.unwrap().is_empty(), "{}", world.story());
+                no_violations(&world, second, "a full log");
+            });
+        }
     }
 }
 

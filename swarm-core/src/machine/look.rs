@@ -35,6 +35,13 @@ impl StepRun {
             }
             (LocalState::Inactive, Why::Doubt { error, since }) => self.not_in(error, since, now),
             (LocalState::Locked, _) => (failed("the engine is locked and waits for the unlock key".into()), Todo::Nothing),
+            // An init that fails leaves nothing, and what was answered well is a member: such an engine failed since, as one does whose log cannot
+            // grow, and it takes a leave that is not forced, for while its manager is down it does not know that it is one (moby
+            // `daemon/cluster/swarm.go`, Init and Leave).
+            (LocalState::Error, why) if why == Why::Confirm || matches!(self.step.action, Action::Init { .. }) => {
+                let said = swarm.error.as_deref().unwrap_or("the engine gives no reason");
+                (failed(format!("it is in the swarm, and its engine failed since: {said}")), Todo::Nothing)
+            }
             (LocalState::Error, _) => {
                 let message = swarm.error.clone().unwrap_or_else(|| "the engine reports an error and no reason".into());
                 let (class, reason) = classify_answer(500, &message, true);

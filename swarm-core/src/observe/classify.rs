@@ -1,6 +1,7 @@
 //! From one host's facts, and what the managers say, to one word on the host.
 
 use super::facts::{ClusterView, EngineFacts, HostReport, LocalState, NodeFacts, ReachErrorKind};
+use super::health::no_room;
 use crate::addr::ip_of;
 use crate::id::{ClusterId, NodeId};
 use crate::spec::{HostSpec, Role};
@@ -160,7 +161,11 @@ pub(super) fn classify(report: &HostReport, ours: Option<&Ours<'_>>) -> HostStat
         },
         LocalState::Locked => HostState::Locked { cluster: certificate.map(|c| c.cluster.clone()) },
         LocalState::Error => HostState::Broken {
-            error: engine.swarm.error.clone().unwrap_or_else(|| "the engine gives no reason".into()),
+            error: {
+                let said = engine.swarm.error.clone().unwrap_or_else(|| "the engine gives no reason".into());
+                let room = no_room(report).filter(|_| certificate.is_some_and(|c| c.role == Role::Manager));
+                room.map_or(said.clone(), |room| format!("{said}; {room}"))
+            },
             node: engine.swarm.node.clone(),
             cluster: certificate.map(|c| c.cluster.clone()),
         },
@@ -205,6 +210,14 @@ fn active(report: &HostReport, engine: &EngineFacts, ours: Option<&Ours<'_>>) ->
     }
     match (&engine.swarm.cluster, certificate) {
         (Some(cluster), _) => foreign(Some(cluster.clone()), role),
+        // Its manager ends as often as its engine starts it, as where its raft log cannot grow: it cannot be asked which swarm it is of, and it
+        // may be the one of the file (seen on engine 20.10 with a full disk).
+        (None, Some(c)) if c.role == Role::Manager => {
+            let room = no_room(report).map_or(String::new(), |room| format!("; {room}"));
+            HostState::Unknown {
+                why: format!("it has the certificate of a manager of swarm {}, and does not answer as one{room}", c.cluster),
+            }
+        }
         (None, Some(c)) => foreign(Some(c.cluster.clone()), c.role),
         (None, None) => {
             HostState::Unknown { why: format!("it is node {node} of a swarm that cannot be named: {}", no_certificate(report)) }

@@ -15,6 +15,7 @@ pub use facts::{
     ClusterFacts, ClusterView, EngineFacts, HostReport, LocalState, LocalSwarm, MachineFacts, ManagerFacts, NodeFacts, NodeState,
     Observation, Offers, ReachError, ReachErrorKind, Reachability, RemoteManager,
 };
+pub(crate) use health::{MANAGER_DISK, no_room, unsteady};
 pub use health::{cannot_answer, is_unhealthy, survives_without, unhealthy};
 pub use merge::{Basis, Contradiction, Observed, ObservedCluster, ObservedHost, merge};
 pub use named::{Named, Unnamed};

@@ -8,7 +8,7 @@ use crate::addr::AddressSelector;
 use crate::advice::Advice;
 use crate::engine::SwarmChange;
 use crate::id::{HostName, StepId};
-use crate::observe::{ClusterView, HostState, NodeFacts, Observed, ObservedCluster, ObservedHost, cannot_answer};
+use crate::observe::{ClusterView, HostState, NodeFacts, Observed, ObservedCluster, ObservedHost, cannot_answer, unsteady};
 use crate::quorum;
 use crate::spec::{ClusterSpec, HostSpec, NAME_LABEL, Role, SwarmSettings};
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,6 +142,8 @@ impl<'a> Builder<'a> {
             self.refusals.push(Refusal::NoLeader { managers, members: raft.total(), gone: Vec::new(), lost: false });
             return;
         }
+        // There is a leader; on those that come and go no change of managers counts.
+        raft = raft.unsteady(unsteady(self.observed));
         self.swarm_object(view, live);
         // A voter that is gone goes first: while it counts, every other change of managers is nearer to the edge.
         let mut chain = self.strangers(&mut raft);
@@ -179,8 +181,11 @@ impl<'a> Builder<'a> {
                         continue;
                     }
                     let manager = host.role == Role::Manager;
+                    let before = raft.clone();
                     let entry = self.dead_entry_of(host, seen, view, &mut raft);
                     if manager && !self.may_change(host, seen, &raft, 1) {
+                        // It stays in, with its vote.
+                        raft = before;
                         continue;
                     }
                     let needs = if manager { chain.clone() } else { Vec::new() };

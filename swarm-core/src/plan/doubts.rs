@@ -3,7 +3,7 @@
 use crate::addr::{AddressSelector, ip_of};
 use crate::advice::Advice;
 use crate::id::{HostName, NodeId};
-use crate::observe::{ClusterView, HostState, NodeFacts, NodeState, Observed, ObservedHost};
+use crate::observe::{ClusterView, HostState, MANAGER_DISK, NodeFacts, NodeState, Observed, ObservedHost};
 use crate::spec::{ClusterSpec, HostSpec};
 
 /// What keeps hosts from joining while the swarm's root certificate is being replaced: a token would name the old root, and the new
@@ -23,9 +23,6 @@ pub(super) fn rotation(view: &ClusterView) -> Option<String> {
     };
     Some(format!("the swarm's root certificate is being replaced, and no host can join before that has ended; {waits}"))
 }
-
-/// What a manager needs on its disk at least: raft writes its log in pieces of 64 MB, with the next one made beforehand (etcd `wal.go`).
-const MANAGER_DISK: u64 = 256 << 20;
 
 /// Why a host cannot become a manager, if its disk has no room for that.
 pub(super) fn disk_too_full(host: &HostSpec, seen: &ObservedHost) -> Option<String> {

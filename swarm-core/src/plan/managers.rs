@@ -29,6 +29,11 @@ impl<'a> Builder<'a> {
     /// No change of managers begins while one is not healthy.
     pub(super) fn waits_for_unhealthy(&mut self, host: &HostSpec, raft: &Raft) -> bool {
         let Some(node) = raft.unhealthy() else { return false };
+        if let Some(said) = raft.said_of(node) {
+            let why = format!("managers are changed only while all others are healthy, and one may end at any moment: {said}");
+            self.blocked.push(Blocked { host: host.name.clone(), why });
+            return true;
+        }
         let listed = self.observed.view().and_then(|v| v.nodes.iter().find(|n| n.id == *node));
         let shown = listed.map_or(String::new(), |n| {
             let at = n.manager.as_ref().map_or(n.address.as_str(), |m| m.address.as_str());

@@ -12,14 +12,24 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Raft {
     voters: BTreeMap<NodeId, bool>,
     joined: usize,
+    /// What is said of voters that come and go.
+    unsteady: BTreeMap<NodeId, String>,
 }
 
 impl Raft {
-    /// `mute` are members that the others reach and that cannot answer.
+    /// `mute` are members that the others reach and that cannot be counted on all the same.
     pub(super) fn of(view: &ClusterView, mute: &BTreeSet<&NodeId>) -> Self {
         let voters =
             view.nodes.iter().filter(|n| n.manager.is_some()).map(|n| (n.id.clone(), !is_unhealthy(n) && !mute.contains(&n.id))).collect();
-        Self { voters, joined: 0 }
+        Self { voters, joined: 0, unsteady: BTreeMap::new() }
+    }
+
+    /// The same, where some of them come and go.
+    pub(super) fn unsteady(mut self, unsteady: BTreeMap<NodeId, String>) -> Self {
+        for (node, healthy) in &mut self.voters {
+            *healthy &= !unsteady.contains_key(node);
+        }
+        Self { unsteady, ..self }
     }
 
     pub(super) fn total(&self) -> usize {
@@ -43,6 +53,11 @@ impl Raft {
     /// Whether a node is no voter, or one that is reached.
     pub(super) fn is_healthy(&self, node: &NodeId) -> bool {
         self.voters.get(node).copied().unwrap_or(true)
+    }
+
+    /// What is said of a voter that comes and goes.
+    pub(super) fn said_of(&self, node: &NodeId) -> Option<&String> {
+        self.unsteady.get(node)
     }
 
     pub(super) fn grow(&mut self) {
@@ -72,7 +87,11 @@ impl Raft {
             "{total} managers, {healthy} reachable; afterwards {after}, which need {}, and {left} would surely be there",
             quorum::needed(after)
         );
-        let unhealthy = self.voters.iter().filter(|(_, healthy)| !**healthy).map(|(id, _)| id.clone()).collect();
+        // Those are put right on their hosts, and not taken out.
+        let said = self.voters.keys().filter_map(|id| self.unsteady.get(id)).map(|why| format!("; {why}"));
+        let numbers = said.fold(numbers, |numbers, why| numbers + &why);
+        let lost = self.voters.iter().filter(|(id, healthy)| !**healthy && !self.unsteady.contains_key(*id));
+        let unhealthy = lost.map(|(id, _)| id.clone()).collect();
         Refusal::QuorumAtRisk { host: host.name.clone(), numbers, unhealthy }
     }
 }

@@ -3,7 +3,7 @@
 use crate::advice::Advice;
 use crate::condition::Condition;
 use crate::id::HostName;
-use crate::observe::{HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost, address_matches, cannot_answer};
+use crate::observe::{HostState, NodeFacts, NodeState, Observed, ObservedCluster, ObservedHost, address_matches, cannot_answer, no_room};
 use crate::quorum;
 use crate::spec::{ClusterSpec, HostSpec, NAME_LABEL, Role};
 use serde::Serialize;
@@ -265,7 +265,9 @@ impl Judge {
         }
         let local_manager = seen.report.engine.as_ref().is_ok_and(|e| e.swarm.control_available);
         if local_manager != (host.role == Role::Manager) && node.role == host.role {
-            self.say(Some(host), FindingKind::Role, format!("managers call it a {}, and its own engine does not answer as one", host.role));
+            let room = no_room(&seen.report).filter(|_| host.role == Role::Manager).map_or(String::new(), |room| format!("; {room}"));
+            let message = format!("managers call it a {}, and its own engine does not answer as one{room}", host.role);
+            self.say(Some(host), FindingKind::Role, message);
         }
     }
 }

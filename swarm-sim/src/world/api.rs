@@ -97,6 +97,11 @@ impl State {
 
     pub(crate) fn engine_facts(&self, host: &Host) -> Said<EngineFacts> {
         let (state, node, control, error) = match &host.local {
+            // Between two starts of its manager the engine says that it is in error, and during one that it is active.
+            Local::Active { .. } if host.is_stuck() && self.now.as_secs() % 8 < 3 => {
+                (LocalState::Error, None, false, Some(words::log_cannot_grow().text))
+            }
+            Local::Active { node, .. } if host.is_stuck() => (LocalState::Active, Some(node.clone()), false, None),
             Local::Inactive => (LocalState::Inactive, None, false, None),
             Local::Pending => (LocalState::Pending, None, false, None),
             // It keeps the word until it is restarted, and names no reason.
@@ -165,7 +170,7 @@ impl State {
             machine_id: Some(format!("machine-{}", host.daemon)),
             boot_id: Some(format!("boot-{}-{}", host.daemon, host.life)),
             engine_installed: host.engine != EngineState::Missing,
-            disk_free: Some(if host.disk_full { 0 } else { 20 << 30 }),
+            disk_free: Some(if host.disk_full || host.log_full { 0 } else { 20 << 30 }),
         }
     }
 
@@ -275,6 +280,7 @@ impl State {
         };
         let others: Vec<NodeId> =
             self.swarms.get(swarm).map(|s| s.raft.keys().filter(|v| **v != node).cloned().collect()).unwrap_or_default();
+        // One that is stuck lives: it is a manager again once it has room.
         let living = others.iter().filter(|v| self.lives(swarm, v)).filter_map(|v| self.host_of(swarm, v)).next();
         if let Some(other) = living {
             let what = format!("{host} becomes the only manager of its swarm while {other} is one too");

@@ -193,9 +193,21 @@ impl State {
             }
             Incident::DiskFull(host) => self.change(host, |h| !std::mem::replace(&mut h.disk_full, true)),
             Incident::DiskLow(host) => self.change(host, |h| !std::mem::replace(&mut h.disk_low, true)),
+            Incident::LogFull(host) => {
+                let stuck = self.change(host, |h| {
+                    let manages = matches!(h.local, Local::Active { control: true, .. });
+                    manages && !std::mem::replace(&mut h.log_full, true)
+                });
+                if stuck {
+                    self.change(host, |h| !std::mem::replace(&mut h.disk_low, true));
+                    self.disturb();
+                }
+                stuck
+            }
             Incident::DiskFree(host) => self.change(host, |h| {
                 h.started_on_low = false;
-                std::mem::replace(&mut h.disk_full, false) | std::mem::replace(&mut h.disk_low, false)
+                h.stumbled |= h.is_stuck();
+                std::mem::take(&mut h.log_full) | std::mem::take(&mut h.disk_full) | std::mem::take(&mut h.disk_low)
             }),
             Incident::Slow(host, by) => self.change(host, |h| std::mem::replace(&mut h.slow, *by) != *by),
             Incident::ClockSkew(host, seconds) => self.change(host, |h| std::mem::replace(&mut h.skew, *seconds) != *seconds),

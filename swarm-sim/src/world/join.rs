@@ -107,6 +107,8 @@ impl State {
             h.local = local;
             h.waking = false;
             h.stumbled = false;
+            // What has no log has none that is full; another one finds no room.
+            h.log_full &= matches!(h.local, Local::Active { control: true, .. });
         }
     }
 

@@ -67,6 +67,8 @@ pub enum Incident {
     DiskFull(HostName),
     /// The disk has room for a certificate and none for a raft log: a join as a manager fails after the leader has taken the host in.
     DiskLow(HostName),
+    /// The disk of a manager fills up, and its raft log cannot grow any more.
+    LogFull(HostName),
     /// There is room again.
     DiskFree(HostName),
     /// Every call takes so much longer.
@@ -144,6 +146,7 @@ impl World {
                 slow: Duration::ZERO,
                 disk_full: false,
                 disk_low: false,
+                log_full: false,
                 started_on_low: false,
                 joined_through: None,
                 skew: 0,

@@ -83,6 +83,11 @@ pub(crate) fn no_room_for_raft() -> Words {
     words(500, "manager stopped: can't initialize raft node: failed to create WAL: no space left on device")
 }
 
+/// What an engine says whose manager's log cannot grow, between two starts of that manager.
+pub(crate) fn log_cannot_grow() -> Words {
+    words(500, "manager stopped: can't initialize raft node: WAL error cannot be repaired: unexpected EOF")
+}
+
 /// What a promoted engine says whose first manager is one no more.
 pub(crate) fn old_manager_gone(remote: &str) -> String {
     format!("manager stopped: can't initialize raft node: {}", refused(remote).text)

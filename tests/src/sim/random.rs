@@ -304,6 +304,7 @@ impl Schedule {
             14 => Incident::PortClosed(a),
             15 => Incident::PortTaken(a),
             16 if self.one_in(2) => Incident::DiskLow(a),
+            16 if self.one_in(2) => Incident::LogFull(a),
             16 => Incident::DiskFull(a),
             17 => Incident::Slow(a, Duration::from_millis(self.rng.u64(50..4000))),
             18 => Incident::ClockSkew(a, [-4000, -60, 60, 4000][self.rng.usize(0..4)]),
@@ -393,7 +394,7 @@ fn cure(what: &Incident) -> Option<Incident> {
         | Incident::SocketForbidden(host) => Incident::DoorOpens(host),
         Incident::OneWayCut(..) | Incident::Cut(..) | Incident::Isolated(_) => Incident::Heal,
         Incident::PortClosed(host) | Incident::PortTaken(host) => Incident::PortFree(host),
-        Incident::DiskFull(host) | Incident::DiskLow(host) => Incident::DiskFree(host),
+        Incident::DiskFull(host) | Incident::DiskLow(host) | Incident::LogFull(host) => Incident::DiskFree(host),
         _ => return None,
     })
 }
