@@ -7,7 +7,7 @@ use crate::addr::ip_of;
 use crate::advice::Advice;
 use crate::engine::{ErrorClass, Reason};
 use crate::id::NodeId;
-use crate::observe::NodeFacts;
+use crate::observe::{NodeFacts, NodeState};
 use crate::spec::JOIN_LABEL;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -47,6 +47,14 @@ impl Claim {
         })
     }
 
+    /// The manager at the host's own address that reports and that the others hear: a join that had ended well.
+    fn live_member<'a>(&self, all: &'a BTreeMap<NodeId, NodeFacts>) -> Option<&'a NodeFacts> {
+        all.values().find(|node| {
+            let here = node.manager.as_ref().is_some_and(|m| self.address.is_some() && ip_of(&m.address) == self.address);
+            here && node.is_reachable_manager() && node.state == NodeState::Ready && !node.hostname.is_empty()
+        })
+    }
+
     /// The entry that came while the join was under way and has no host name, no place in raft and no mark: where it is the only one.
     fn nameless<'a>(&self, all: &'a BTreeMap<NodeId, NodeFacts>) -> Option<&'a NodeFacts> {
         let is_new = |n: &&NodeFacts| !self.before.contains(&n.id) && !self.listed.contains(&n.id);
@@ -65,11 +73,25 @@ pub(super) enum After {
     End(Outcome),
     /// A promotion goes on as a join.
     Rejoin,
+    /// The host leaves, unless managers hear it as one of them.
+    Leave {
+        /// What its engine says.
+        message: String,
+    },
 }
 
 impl StepRun {
     /// The managers' list is there: what this step left in raft is taken out.
     pub(super) fn claimed(&mut self, after: After, all: &BTreeMap<NodeId, NodeFacts>, now: Duration) -> (Stage, Todo) {
+        if let After::Leave { message } = after {
+            return match self.claim.live_member(all) {
+                // A leave that is not forced takes it, for while its manager is down its engine does not know that it is one.
+                Some(node) => {
+                    (failed(format!("it is in the swarm, as node {}, and its engine failed since: {message}", node.id)), Todo::Nothing)
+                }
+                None => (Stage::Leaving { message }, Todo::Leave),
+            };
+        }
         match self.claim.dead_member(all) {
             None => self.after_clearing(after, now),
             Some(node) => {
@@ -146,13 +168,16 @@ impl StepRun {
             }
             After::End(outcome) => (Stage::Ended(outcome), Todo::Nothing),
             After::Rejoin => self.joins_again(),
+            After::Leave { message } => (Stage::Leaving { message }, Todo::Leave),
         }
     }
 
     /// Something of ours is left in raft: nothing is tried again.
     pub(super) fn not_cleared(&mut self, after: After, why: String) -> (Stage, Todo) {
         let message = match after {
-            After::End(Outcome::Failed { message } | Outcome::InDoubt { message }) => format!("{message}; {why}"),
+            After::End(Outcome::Failed { message } | Outcome::InDoubt { message }) | After::Leave { message } => {
+                format!("{message}; {why}")
+            }
             _ => format!("not tried again: {why}"),
         };
         (failed(message), Todo::Nothing)

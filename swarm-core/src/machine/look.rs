@@ -46,6 +46,9 @@ impl StepRun {
                 let message = swarm.error.clone().unwrap_or_else(|| "the engine reports an error and no reason".into());
                 let (class, reason) = classify_answer(500, &message, true);
                 let message = self.explain(&EngineError { doing: "joining the swarm", class, reason, message });
+                if self.joins_as_manager() {
+                    return (Stage::Claiming { since: now, after: After::Leave { message } }, Todo::Nothing);
+                }
                 (Stage::Leaving { message }, Todo::Leave)
             }
             (LocalState::Pending, why) => {
