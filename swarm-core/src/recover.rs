@@ -43,7 +43,7 @@ enum Fence {
     /// It is reached, and leaves.
     Leaves,
     /// Its host says so.
-    Seen(Fenced),
+    Seen(Box<Fenced>),
     /// The operator says so.
     Said,
     /// It is not, and why.
@@ -66,7 +66,7 @@ impl Recover<'_> {
             HostState::ForeignSwarm { .. } => Fence::Open("nothing proves that the swarm it is in is another one".into()),
             HostState::Unreachable { why } | HostState::NoEngine { why } | HostState::EngineDown { why } => match self.seen.get(name) {
                 _ if self.fenced.contains(name.as_str()) => Fence::Said,
-                Some(Ok(fenced)) => Fence::Seen(fenced.clone()),
+                Some(Ok(fenced)) => Fence::Seen(Box::new(fenced.clone())),
                 Some(Err(reason)) => Fence::Open(reason.clone()),
                 None => Fence::Open(format!("{}: {why}", seen.state.word())),
             },
@@ -139,9 +139,9 @@ impl Recover<'_> {
             let Some(seen) = observed.hosts.get(&name) else { continue };
             match self.fence(observed, &name, seen) {
                 Fence::Out => notes.push(format!("{name} is in no swarm that could be this one")),
-                Fence::Seen(Fenced { what, step }) => {
-                    notes.push(format!("{name}: {what}"));
-                    steps.push(step);
+                Fence::Seen(fenced) => {
+                    notes.push(format!("{name}: {}", fenced.what));
+                    steps.push(fenced.step);
                 }
                 Fence::Said => notes.push(format!("{name} is not reached; you say that it will not come back as what it was")),
                 Fence::Open(why) => refusals.push(Refusal::Unfit {

@@ -82,11 +82,11 @@ impl Moved<'_> {
     }
 
     /// What brings the host in, and makes it what it was.
-    fn back(&self, spec: &ClusterSpec, observed: &Observed, so_far: SoFar) -> Result<Vec<Step>, Next> {
+    fn back(&self, spec: &ClusterSpec, observed: &Observed, so_far: SoFar) -> Result<Vec<Step>, Box<Next>> {
         let options = PlanOptions { limit: Some([self.host.clone()].into()), ..PlanOptions::default() };
         let plan = match (Converge { spec, options }).next(observed, so_far) {
             Next::Done(plan) | Next::Round(plan) => plan,
-            other => return Err(other),
+            other => return Err(Box::new(other)),
         };
         let brings = |s: &Step| matches!(s.action, Action::Join { .. } | Action::Configure { .. } | Action::Promote { .. });
         let mut steps: Vec<Step> = plan.steps.into_iter().filter(|s| s.host.as_ref() == Some(&self.host) && brings(s)).collect();
@@ -96,12 +96,12 @@ impl Moved<'_> {
     }
 
     /// What takes the host out; its entry stays, with what it was.
-    fn out(&self, observed: &Observed, node: &NodeFacts, so_far: SoFar) -> Result<Vec<Step>, Next> {
+    fn out(&self, observed: &Observed, node: &NodeFacts, so_far: SoFar) -> Result<Vec<Step>, Box<Next>> {
         let remove =
             RemoveNodes { spec: self.spec, hosts: vec![self.host.clone()], dead: Vec::new(), entries: Vec::new() }.next(observed, so_far);
         let mut steps = match remove {
             Next::Done(plan) | Next::Round(plan) => plan.steps,
-            other => return Err(other),
+            other => return Err(Box::new(other)),
         };
         steps.retain(|s| !matches!(s.action, Action::RemoveNode { .. }));
         // A run that was cut off may have drained and demoted it: what it was is on the label then.
@@ -153,8 +153,8 @@ impl Moved<'_> {
         if plan.is_empty() { Next::Done(plan) } else { Next::Round(plan) }
     }
 
-    fn plan(&self, observed: &Observed, so_far: SoFar) -> Result<Next, Next> {
-        let Some(seen) = observed.hosts.get(&self.host) else { return Err(self.unfit("it is not in the file".into())) };
+    fn plan(&self, observed: &Observed, so_far: SoFar) -> Result<Next, Box<Next>> {
+        let Some(seen) = observed.hosts.get(&self.host) else { return Err(Box::new(self.unfit("it is not in the file".into()))) };
         match (&seen.state, &seen.node) {
             (HostState::Member { .. }, Some(node)) if !self.is_there(seen, node) => {
                 let own = was(node, &self.host).unwrap_or((node.role, node.availability));
@@ -195,7 +195,7 @@ impl Moved<'_> {
             }
             (state, _) => {
                 let why = state.detail().map_or(state.word().to_owned(), |d| format!("{}: {d}", state.word()));
-                Err(self.unfit(format!("it is no node of the swarm that answers ({why})")))
+                Err(Box::new(self.unfit(format!("it is no node of the swarm that answers ({why})"))))
             }
         }
     }
@@ -229,7 +229,7 @@ impl Intent for Moved<'_> {
         if let Some(next) = not_now(self.spec, observed, so_far) {
             return next;
         }
-        self.plan(observed, so_far).unwrap_or_else(|refused| refused)
+        self.plan(observed, so_far).unwrap_or_else(|refused| *refused)
     }
 
     /// Between its rounds, that the host is out is as it is to be: the next round brings it in, or the run says that this is left to do.

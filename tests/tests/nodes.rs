@@ -84,7 +84,8 @@ fn from_every_cut(
 fn nodes_are_changed_from_every_cut() {
     let nothing = async |_: &World, _: &ClusterSpec| {};
     let labels: BTreeMap<String, Option<String>> = [("zone".to_owned(), Some("b".to_owned())), ("rack".to_owned(), None)].into();
-    let cases: [(&str, NodeEdit, &dyn Fn(&NodeFacts) -> bool); 4] = [
+    type Case<'a> = (&'a str, NodeEdit, &'a dyn Fn(&NodeFacts) -> bool);
+    let cases: [Case<'_>; 4] = [
         ("w1", NodeEdit::Role(Role::Manager), &|n| n.role == Role::Manager && n.is_reachable_manager()),
         ("m3", NodeEdit::Role(Role::Worker), &|n| n.role == Role::Worker && n.manager.is_none()),
         ("w2", NodeEdit::Labels(labels), &|n| n.labels == [("zone".to_owned(), "b".to_owned())].into()),
