@@ -122,7 +122,10 @@ async fn the_engines_answers_are_classed_as_the_table_says() {
     is(e2.nodes().await, ErrorClass::Refused, Reason::Locked);
     is(e2.unlock(&Secret::new("no key")).await, ErrorClass::Refused, Reason::Other);
     is(e2.unlock(&Secret::new(format!("SWMKEY-1-{}", "A".repeat(43)))).await, ErrorClass::Refused, Reason::Locked);
-    e2.unlock(&key).await.unwrap();
+    // It answers when there is a leader again: on a busy machine that was later than a call waits. Whether it took the key is seen below.
+    if let Err(late) = e2.unlock(&key).await {
+        assert_eq!(late.class, ErrorClass::Unknown, "{late}");
+    }
     // Both elect a leader: raft gives each try 10 to 20 s, and two that try at the same time try again (swarmkit `manager/state/raft`).
     eventually("m2 is back", Duration::from_secs(60), || lab.nodes("m1").contains(&"m2 manager Ready Active".to_owned())).await;
 

@@ -3,9 +3,10 @@
 
 use super::Purpose;
 use super::watch::{Found, Watch};
-use crate::world::host::Local;
+use crate::world::host::{Door, Host, Local};
 use crate::world::state::State;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use swarm_core::id::{HostName, NodeId};
 use swarm_core::observe::{NodeFacts, NodeState};
 use swarm_core::spec::Role;
@@ -67,11 +68,28 @@ impl Watch {
             if healthy < left / 2 + 1 {
                 found.push(("I3", format!("{healthy} of {left} managers would be left after the demotion of {id}")));
             }
+            self.counts_on_none_that_ends(&id, state, found);
             if left == 0 && self.purpose != Purpose::Destroy {
                 found.push(("I4", "the last manager is demoted".into()));
             }
         }
         self.open = Some((host.clone(), role, id));
+    }
+
+    /// I3, by the truth: a majority is left of managers whose logs can grow. A host whose log is full says so to whoever looks at it.
+    fn counts_on_none_that_ends(&self, id: &NodeId, state: &State, found: &mut Found) {
+        let swarm = state.swarms.iter().enumerate().rev().find(|(_, s)| s.raft.contains_key(id));
+        let Some((swarm, books)) = swarm else { return };
+        let ends = |v: &&NodeId| {
+            let host = state.host_of(swarm, v).and_then(|h| state.host(&h));
+            let since = host.filter(|h| h.powered && h.door == Door::Open).and_then(Host::stuck_since);
+            since.is_some_and(|since| state.now > since + Duration::from_secs(20))
+        };
+        let left = books.raft.keys().filter(|v| *v != id).count();
+        let lasting = books.raft.keys().filter(|v| *v != id && !ends(v)).count();
+        if lasting < left / 2 + 1 && self.purpose != Purpose::Destroy {
+            found.push(("I3", format!("{lasting} of {left} managers whose logs can grow would be left after the demotion of {id}")));
+        }
     }
 }
 

@@ -98,10 +98,10 @@ impl State {
     pub(crate) fn engine_facts(&self, host: &Host) -> Said<EngineFacts> {
         let (state, node, control, error) = match &host.local {
             // Between two starts of its manager the engine says that it is in error, and during one that it is active.
-            Local::Active { .. } if host.is_stuck() && self.now.as_secs() % 8 < 3 => {
+            Local::Active { .. } if host.is_stuck(self.now) && self.now.as_secs() % 8 < 3 => {
                 (LocalState::Error, None, false, Some(words::log_cannot_grow().text))
             }
-            Local::Active { node, .. } if host.is_stuck() => (LocalState::Active, Some(node.clone()), false, None),
+            Local::Active { node, .. } if host.is_stuck(self.now) => (LocalState::Active, Some(node.clone()), false, None),
             Local::Inactive => (LocalState::Inactive, None, false, None),
             Local::Pending => (LocalState::Pending, None, false, None),
             // It keeps the word until it is restarted, and names no reason.
@@ -170,7 +170,7 @@ impl State {
             machine_id: Some(format!("machine-{}", host.daemon)),
             boot_id: Some(format!("boot-{}-{}", host.daemon, host.life)),
             engine_installed: host.engine != EngineState::Missing,
-            disk_free: Some(if host.disk_full || host.log_full { 0 } else { 20 << 30 }),
+            disk_free: Some(if host.disk_full || host.log_full.is_some() { 0 } else { 20 << 30 }),
         }
     }
 

@@ -92,9 +92,9 @@ pub(crate) struct Host {
     pub(crate) disk_full: bool,
     /// There is room for a certificate and none for a raft log.
     pub(crate) disk_low: bool,
-    /// It is a manager whose raft log cannot grow: its engine starts the manager again and again, and each time it ends, so it neither hears
-    /// nor answers as one, while its node goes on. Once there is room it is a manager again (seen on engine 20.10).
-    pub(crate) log_full: bool,
+    /// Since when it is a manager whose raft log cannot grow: its engine starts the manager again and again, and each time it ends: for a moment it hears
+    /// and answers as one, and then no more, while its node goes on. Once there is room it is a manager again (seen on engine 20.10).
+    pub(crate) log_full: Option<Duration>,
     /// Its engine was started since: a join as a manager then gets as far as its host name before it fails (seen on engine 20.10).
     pub(crate) started_on_low: bool,
     /// The manager its engine joined through: a promotion dials it again (moby `daemon/cluster/noderunner.go`, JoinAddr).
@@ -127,9 +127,14 @@ impl Host {
         self.mute.is_some() && self.mute.as_ref() == self.node().map(|(_, node)| node)
     }
 
-    /// Whether it is a manager whose log cannot grow.
-    pub(crate) fn is_stuck(&self) -> bool {
-        self.log_full && matches!(self.local, Local::Active { control: true, .. })
+    /// Since when it is a manager whose log cannot grow.
+    pub(crate) fn stuck_since(&self) -> Option<Duration> {
+        self.log_full.filter(|_| matches!(self.local, Local::Active { control: true, .. }))
+    }
+
+    /// Whether it is such a manager, and its engine has not just started it.
+    pub(crate) fn is_stuck(&self, now: Duration) -> bool {
+        self.stuck_since().is_some() && now.as_secs() % 8 != 5
     }
 
     /// The node it is now, if it is one.

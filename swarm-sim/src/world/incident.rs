@@ -194,9 +194,10 @@ impl State {
             Incident::DiskFull(host) => self.change(host, |h| !std::mem::replace(&mut h.disk_full, true)),
             Incident::DiskLow(host) => self.change(host, |h| !std::mem::replace(&mut h.disk_low, true)),
             Incident::LogFull(host) => {
+                let now = self.now;
                 let stuck = self.change(host, |h| {
                     let manages = matches!(h.local, Local::Active { control: true, .. });
-                    manages && !std::mem::replace(&mut h.log_full, true)
+                    manages && h.log_full.replace(now).is_none()
                 });
                 if stuck {
                     self.change(host, |h| !std::mem::replace(&mut h.disk_low, true));
@@ -206,8 +207,8 @@ impl State {
             }
             Incident::DiskFree(host) => self.change(host, |h| {
                 h.started_on_low = false;
-                h.stumbled |= h.is_stuck();
-                std::mem::take(&mut h.log_full) | std::mem::take(&mut h.disk_full) | std::mem::take(&mut h.disk_low)
+                h.stumbled |= h.stuck_since().is_some();
+                h.log_full.take().is_some() | std::mem::take(&mut h.disk_full) | std::mem::take(&mut h.disk_low)
             }),
             Incident::Slow(host, by) => self.change(host, |h| std::mem::replace(&mut h.slow, *by) != *by),
             Incident::ClockSkew(host, seconds) => self.change(host, |h| std::mem::replace(&mut h.skew, *seconds) != *seconds),

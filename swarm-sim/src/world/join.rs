@@ -108,7 +108,7 @@ impl State {
             h.waking = false;
             h.stumbled = false;
             // What has no log has none that is full; another one finds no room.
-            h.log_full &= matches!(h.local, Local::Active { control: true, .. });
+            h.log_full = h.stuck_since();
         }
     }
 

@@ -186,7 +186,7 @@ impl State {
         match (self.host_of(swarm, a), self.host_of(swarm, b)) {
             (Some(x), Some(y)) => {
                 let answers = |h: &HostName| !self.hosts.get(h).is_some_and(Host::is_mute);
-                let stuck = |h: &HostName| self.hosts.get(h).is_some_and(Host::is_stuck);
+                let stuck = |h: &HostName| self.hosts.get(h).is_some_and(|h| h.is_stuck(self.now));
                 let both = !stuck(&x) && !stuck(&y) && (x == y || answers(&x) && answers(&y));
                 self.lives(swarm, a) && self.lives(swarm, b) && self.linked(&x, &y) && both
             }
@@ -221,7 +221,7 @@ impl State {
                 let wanted = self.swarms.get(*swarm).and_then(|s| s.nodes.get(node)).map(|n| n.role);
                 Control::No(if wanted == Some(Role::Manager) { words::being_prepared() } else { words::worker_asked() })
             }
-            Local::Active { .. } if found.is_stuck() => Control::No(words::being_prepared()),
+            Local::Active { .. } if found.is_stuck(self.now) => Control::No(words::being_prepared()),
             Local::Active { swarm, node, control: true } => {
                 let Some(books) = self.swarms.get(*swarm) else { return Control::No(words::not_in_swarm()) };
                 match (&books.leader, self.leads(*swarm)) {

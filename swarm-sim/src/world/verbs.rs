@@ -146,7 +146,7 @@ impl World {
                 slow: Duration::ZERO,
                 disk_full: false,
                 disk_low: false,
-                log_full: false,
+                log_full: None,
                 started_on_low: false,
                 joined_through: None,
                 skew: 0,
