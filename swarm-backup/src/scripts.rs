@@ -102,13 +102,13 @@ flags=$(cat /etc/default/docker /etc/conf.d/docker /etc/sysconfig/docker 2>/dev/
 if [ -d /run/systemd/system ]; then
   flags="$flags $(systemctl cat docker.service 2>/dev/null | grep -v '^[[:space:]]*#')"
   case "$(systemctl is-active docker.service 2>/dev/null)" in
-    inactive|failed|unknown|"") ;;
+    inactive|failed|unknown) ;;
     *) runs="its engine is being started" ;;
   esac
   boot=no
   [ "$(systemctl is-active docker.socket 2>/dev/null)" = active ] && boot=yes
   for unit in docker.service docker.socket; do
-    case "$(systemctl is-enabled "$unit" 2>/dev/null)" in disabled|masked|not-found|"") ;; *) boot=yes ;; esac
+    case "$(systemctl is-enabled "$unit" 2>/dev/null)" in disabled|masked|not-found) ;; *) boot=yes ;; esac
   done
 elif [ -d /run/openrc ] && [ -d /etc/runlevels ]; then
   boot=no

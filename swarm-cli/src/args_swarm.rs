@@ -285,8 +285,7 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
     pub(crate) host: Option<String>,
     /// Another manager that is not reached, and of which you say that it will not come back as what it was. By its name, or by its address
-    /// where the file does not name it. Once for each. Not needed where a host is reached and its engine is stopped: if the engine is not
-    /// started at boot it stays as it is, and if it is, its state is moved aside.
+    /// where the file does not name it. Once for each.
     #[arg(long, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
     pub(crate) fenced: Vec<String>,
     #[command(flatten)]

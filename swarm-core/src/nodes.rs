@@ -41,7 +41,7 @@ fn hosts_not_now<'h>(spec: &ClusterSpec, observed: &Observed, so_far: SoFar, hos
         let seen = observed.hosts.get(host)?;
         let why = match &seen.state {
             HostState::Member { .. } => return None,
-            state => state.detail().map_or(state.word().to_owned(), |d| format!("{}: {d}", state.word())),
+            state => state.in_full(),
         };
         Some(Refusal::Unfit { host: host.clone(), why: format!("it is no node of the swarm that answers ({why})") })
     });

@@ -124,7 +124,7 @@ impl Maintain<'_> {
                 (HostState::Member { .. }, Some(node)) if node.manager.is_some() => managers.push((host, node)),
                 (HostState::Member { .. }, Some(node)) => workers.push((host, node)),
                 (state, _) => {
-                    let why = state.detail().map_or(state.word().to_owned(), |d| format!("{}: {d}", state.word()));
+                    let why = state.in_full();
                     refusals.push(Refusal::Unfit { host: host.clone(), why: format!("it is no node of the swarm that answers ({why})") });
                 }
             }

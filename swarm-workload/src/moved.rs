@@ -194,7 +194,7 @@ impl Moved<'_> {
                 Ok(next)
             }
             (state, _) => {
-                let why = state.detail().map_or(state.word().to_owned(), |d| format!("{}: {d}", state.word()));
+                let why = state.in_full();
                 Err(Box::new(self.unfit(format!("it is no node of the swarm that answers ({why})"))))
             }
         }

@@ -16,18 +16,15 @@ use swarm_tests::lab::{TestLab, converge, eventually};
 use swarm_tests::sim::stories::POINTS;
 use swarm_tests::sim::{Drawer, THREE, Tool, cluster, cut_off, no_violations, spec};
 
+/// What hosts say of engines that do not answer.
+type Seen = BTreeMap<HostName, Result<Fenced, String>>;
+
 async fn recover(world: &World, wanted: &ClusterSpec, host: &str, fenced: &[&str]) -> Result<Report, Vec<Refusal>> {
     recover_seen(world, wanted, host, fenced, BTreeMap::new()).await
 }
 
 /// The same, where hosts said what keeps their engines down.
-async fn recover_seen(
-    world: &World,
-    wanted: &ClusterSpec,
-    host: &str,
-    fenced: &[&str],
-    seen: BTreeMap<HostName, Result<Fenced, String>>,
-) -> Result<Report, Vec<Refusal>> {
+async fn recover_seen(world: &World, wanted: &ClusterSpec, host: &str, fenced: &[&str], seen: Seen) -> Result<Report, Vec<Refusal>> {
     let fleet = world.fleet("me");
     let intent = Recover { spec: wanted, host: host.into(), fenced: fenced.iter().map(|f| (*f).to_owned()).collect(), seen };
     let apply = Apply::new(wanted, &fleet).families(Families(&[&Backups]));
@@ -51,28 +48,30 @@ async fn all_are_back(world: &World, wanted: &ClusterSpec, call: u64) {
     no_violations(world, call, "recovering");
 }
 
-/// Two of three are gone. Wherever the run is cut off, the next one ends it, and the hosts that come back empty join again.
-#[test]
-fn one_of_three_goes_on_wherever_the_run_is_cut_off() {
+/// Two of three managers go in a way, and one recovers, cut off at every call; the next run ends it, and the hosts that come back join again.
+fn goes_on_from_every_cut(gone: fn(HostName) -> Incident, fenced: &[&str], seen: &dyn Fn() -> Seen, back: &[fn(HostName) -> Incident]) {
     let mut cuts = 0;
     for point in POINTS {
-        for call in 1..40 {
+        for call in 1..60 {
             cuts += u32::from(swarm_sim::run(async {
                 let world = World::of(&spec(THREE), call);
                 let wanted = cluster(&world, THREE).await;
-                world.cause(&Incident::PowerCut("m2".into()));
-                world.cause(&Incident::PowerCut("m3".into()));
+                world.has_program("swarm-fence", Program::SetsStateAside);
+                for host in ["m2", "m3"] {
+                    world.cause(&gone(host.into()));
+                }
                 tokio::time::sleep(Duration::from_secs(30)).await;
-                let ended = cut_off(&world, call, point, recover(&world, &wanted, "m1", &["m2", "m3"])).await;
-                let cut = ended.map(Result::unwrap).is_none();
-                match recover(&world, &wanted, "m1", &["m2", "m3"]).await {
-                    Ok(report) => assert_eq!(report.ending, Ending::Converged, "call {call}, {point:?}: {report:#?}"),
+                let run = || recover_seen(&world, &wanted, "m1", fenced, seen());
+                let cut = cut_off(&world, call, point, run()).await.map(Result::unwrap).is_none();
+                match run().await {
+                    Ok(report) => assert_eq!(report.ending, Ending::Converged, "call {call}, {point:?}: {report:#?}\n{}", world.story()),
                     // It was done already.
                     Err(refusals) => assert!(format!("{refusals:?}").contains("nothing to recover"), "call {call}: {refusals:?}"),
                 }
                 for host in ["m2", "m3"] {
-                    world.cause(&Incident::PowerOn(host.into()));
-                    world.cause(&Incident::StateLost(host.into()));
+                    for comes in back {
+                        world.cause(&comes(host.into()));
+                    }
                 }
                 tokio::time::sleep(Duration::from_secs(30)).await;
                 all_are_back(&world, &wanted, call).await;
@@ -83,39 +82,17 @@ fn one_of_three_goes_on_wherever_the_run_is_cut_off() {
     assert!(cuts > 30, "cut off at {cuts} calls");
 }
 
-/// Hosts that are reached and whose engines are stopped: their states are moved aside first. Wherever the run is cut off, the next one ends it,
-/// and the engines that are started again join as fresh ones.
+/// They have no power, and come back with nothing.
+#[test]
+fn one_of_three_goes_on_wherever_the_run_is_cut_off() {
+    goes_on_from_every_cut(Incident::PowerCut, &["m2", "m3"], &Seen::new, &[Incident::PowerOn, Incident::StateLost]);
+}
+
+/// Their hosts are reached, and their engines are stopped: their states are moved aside first, and the engines are started again.
 #[test]
 fn engines_that_are_stopped_are_kept_down_wherever_the_run_is_cut_off() {
-    let mut cuts = 0;
-    for point in POINTS {
-        for call in 1..60 {
-            cuts += u32::from(swarm_sim::run(async {
-                let world = World::of(&spec(THREE), call);
-                let wanted = cluster(&world, THREE).await;
-                world.has_program("swarm-fence", Program::SetsStateAside);
-                for host in ["m2", "m3"] {
-                    world.cause(&Incident::EngineStops(host.into()));
-                }
-                tokio::time::sleep(Duration::from_secs(30)).await;
-                let seen = || ["m2", "m3"].map(|h| (h.into(), Ok(set_aside(&h.into(), "/var/lib/docker".into())))).into();
-                let run = || recover_seen(&world, &wanted, "m1", &[], seen());
-                let ended = cut_off(&world, call, point, run()).await;
-                let cut = ended.map(Result::unwrap).is_none();
-                match run().await {
-                    Ok(report) => assert_eq!(report.ending, Ending::Converged, "call {call}, {point:?}: {report:#?}\n{}", world.story()),
-                    Err(refusals) => assert!(format!("{refusals:?}").contains("nothing to recover"), "call {call}: {refusals:?}"),
-                }
-                for host in ["m2", "m3"] {
-                    world.cause(&Incident::EngineStarts(host.into()));
-                }
-                tokio::time::sleep(Duration::from_secs(30)).await;
-                all_are_back(&world, &wanted, call).await;
-                cut
-            }));
-        }
-    }
-    assert!(cuts > 30, "cut off at {cuts} calls");
+    let seen = || ["m2", "m3"].map(|h| (h.into(), Ok(set_aside(&h.into(), "/var/lib/docker".into())))).into();
+    goes_on_from_every_cut(Incident::EngineStops, &[], &seen, &[Incident::EngineStarts]);
 }
 
 /// What its host says of an engine counts only where the host is reached, and an engine that runs is none that is stopped: the step sees it.

@@ -159,7 +159,7 @@ async fn ask(args: &AdoptArgs, named: &[Named], ssh: &AdoptedSsh) -> Result<(Str
 fn no_manager(observed: &Observed, named: &[Named]) -> String {
     let of = |(index, host): (usize, &Named)| {
         let seen = observed.hosts.get(&HostName::new(format!("h{index}")))?;
-        let why = seen.state.detail().map_or(seen.state.word().to_owned(), |d| format!("{}: {d}", seen.state.word()));
+        let why = seen.state.in_full();
         Some(format!("{}: {why}", host.address))
     };
     let each: Vec<String> = named.iter().enumerate().filter_map(of).collect();

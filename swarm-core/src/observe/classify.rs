@@ -92,6 +92,11 @@ impl HostState {
         }
     }
 
+    /// The word, and what is behind it.
+    pub fn in_full(&self) -> String {
+        self.detail().map_or(self.word().to_owned(), |detail| format!("{}: {detail}", self.word()))
+    }
+
     /// Whether no engine answers there, so that nothing is known of the host's swarm.
     pub fn is_silent(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::NoEngine { .. } | Self::EngineDown { .. })

@@ -455,7 +455,7 @@ fn unknown_or_none(spec: &ClusterSpec, observation: &Observation) -> ObservedClu
             None => Some("it was not looked at".to_owned()),
             Some(report) => match (&report.engine, classify(report, None)) {
                 (_, HostState::Standalone | HostState::ForeignSwarm { .. }) => None,
-                (_, state) => Some(state.detail().map_or(state.word().to_owned(), |d| format!("{}: {d}", state.word()))),
+                (_, state) => Some(state.in_full()),
             },
         };
         doubts.extend(doubt.map(|why| (host.name.clone(), why)));

@@ -337,7 +337,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn block(&mut self, host: &HostSpec, state: &HostState) {
-        let mut why = state.detail().map_or(state.word().to_owned(), |d| format!("{}: {d}", state.word()));
+        let mut why = state.in_full();
         if let HostState::Locked { .. } = state {
             let advice = Advice::Unlock { hosts: vec![host.name.clone()], key_file: self.key_file() };
             why = format!("{why}; {advice}");

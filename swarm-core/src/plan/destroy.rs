@@ -164,7 +164,7 @@ impl<'a> Destroy<'a> {
             if worked_on || seen.state == HostState::Standalone {
                 continue;
             }
-            let why = seen.state.detail().map_or(seen.state.word().to_owned(), |d| format!("{}: {d}", seen.state.word()));
+            let why = seen.state.in_full();
             self.blocked.push(Blocked { host: host.name.clone(), why });
         }
     }

@@ -51,7 +51,7 @@ impl State {
     /// An engine that is stopped starts in no swarm from now on.
     pub(super) fn sets_aside(&mut self, host: &HostName) -> bool {
         let Some(h) = self.hosts.get_mut(host).filter(|h| h.powered && h.engine == EngineState::Stopped) else { return false };
-        (h.local, h.certificate) = (Local::Inactive, None);
+        (h.local, h.certificate, h.joined_through) = (Local::Inactive, None, None);
         self.say(host, "its state is moved aside");
         true
     }

@@ -92,8 +92,9 @@ pub(crate) struct Host {
     pub(crate) disk_full: bool,
     /// There is room for a certificate and none for a raft log.
     pub(crate) disk_low: bool,
-    /// Since when it is a manager whose raft log cannot grow: its engine starts the manager again and again, and each time it ends: for a moment it hears
-    /// and answers as one, and then no more, while its node goes on. Once there is room it is a manager again (seen on engine 20.10).
+    /// Since when it is a manager whose raft log cannot grow: its engine starts the manager again and again, and each time it ends. For a
+    /// moment it hears and answers as one, and then no more, while its node goes on. Once there is room it is a manager again (seen on
+    /// engine 20.10).
     pub(crate) log_full: Option<Duration>,
     /// Its engine was started since: a join as a manager then gets as far as its host name before it fails (seen on engine 20.10).
     pub(crate) started_on_low: bool,
