@@ -3,14 +3,16 @@
 use crate::args::{Common, LimitArgs};
 use crate::failure::Failure;
 use crate::output;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use swarm_core::ClusterSpec;
 use swarm_core::id::HostName;
-use swarm_core::spec::{Entry, HostSpec, Node, Problem, Role, Severity, Value};
-use swarm_machines::{Exec, Missing, Provisioner};
+use swarm_core::spec::{Connection, Entry, HostSpec, Machines, Node, Problem, Role, Severity, Value};
+use swarm_ec2::{Around, Ec2};
+use swarm_fleet::{Vouched, keep};
+use swarm_machines::{Exec, HostKey, Missing, Provisioner};
 use swarm_sim::Description;
 
 /// Reads a file, or standard input for `-`, up to a bound.
@@ -57,12 +59,53 @@ pub(crate) fn taken() -> Vec<String> {
 pub(crate) fn cluster(common: &Common) -> Result<ClusterSpec, Failure> {
     let bytes = read_cluster(&common.file)?;
     let spec = parsed(&common.file, &bytes, &[])?;
-    let Some(exec) = provisioner(&spec, &common.file).filter(|_| common.simulate.is_none()) else { return Ok(spec) };
-    let listed = exec.list().map_err(|e| Failure::Other(format!("it is not known what machines there are: {e}")))?;
+    let Some(maker) = provisioner(&spec, &common.file, false).filter(|_| common.simulate.is_none()) else { return Ok(spec) };
+    let listed = maker.list().map_err(|e| Failure::Other(format!("it is not known what machines there are: {e}")))?;
     if let Ok(mut missing) = MISSING.lock() {
         *missing = listed.missing;
     }
-    parsed(&common.file, &bytes, &listed.hosts)
+    let spec = parsed(&common.file, &bytes, &listed.hosts)?;
+    keep_keys(&spec, &listed.host_keys);
+    Ok(spec)
+}
+
+/// The known_hosts file that holds what is known of a host.
+fn known_hosts(host: &HostSpec) -> Option<PathBuf> {
+    let Connection::Ssh(ssh) = &host.connection else { return None };
+    Some(home(ssh.known_hosts.as_deref().unwrap_or(Path::new("~/.ssh/known_hosts"))))
+}
+
+/// Writes down the host keys that a provider vouches for, and takes away those of machines that are gone.
+pub(crate) fn keep_keys(spec: &ClusterSpec, keys: &[HostKey]) {
+    let mut files: BTreeMap<PathBuf, Vec<Vouched>> = BTreeMap::new();
+    for key in keys {
+        let Some(file) = spec.host(&HostName::new(key.host.clone())).and_then(known_hosts) else { continue };
+        let vouched = Vouched { name: key.address.clone(), key: key.key.clone(), mark: format!("{}/{}", key.host, key.id) };
+        files.entry(file).or_default().push(vouched);
+    }
+    for (file, keys) in files {
+        if let Err(why) = keep(&file, &format!("swarm:{}", spec.name()), &keys) {
+            output::note(&format!("warning: host keys are not written to {}: {why}", file.display()));
+        }
+    }
+}
+
+/// Takes the host keys away that were written down for the hosts of a cluster.
+pub(crate) fn forget_keys(spec: &ClusterSpec) {
+    let files: BTreeSet<PathBuf> = spec.hosts().filter_map(known_hosts).collect();
+    for file in files.into_iter().filter(|file| file.exists()) {
+        if let Err(why) = keep(&file, &format!("swarm:{}", spec.name()), &[]) {
+            output::note(&format!("warning: host keys stay in {}: {why}", file.display()));
+        }
+    }
+}
+
+/// A path with the home directory for `~`.
+fn home(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::var_os("HOME")) {
+        (Ok(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => path.to_owned(),
+    }
 }
 
 /// Machines that are to be created, as the program said that was asked last.
@@ -73,10 +116,23 @@ pub(crate) fn missing() -> Vec<Missing> {
     MISSING.lock().map(|missing| missing.clone()).unwrap_or_default()
 }
 
-/// Who makes the machines of a file.
-pub(crate) fn provisioner(spec: &ClusterSpec, file: &Path) -> Option<Exec> {
+/// Who makes the machines of a file. `esp` says whether an encrypted network is declared.
+pub(crate) fn provisioner(spec: &ClusterSpec, file: &Path, esp: bool) -> Option<Box<dyn Provisioner>> {
     let folder = file.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    spec.machines().map(|of| Exec::new(&of.command, spec.name(), folder, taken()))
+    match spec.machines()? {
+        Machines::Exec { command } => Some(Box::new(Exec::new(command, spec.name(), folder, taken()))),
+        Machines::Aws(aws) => {
+            let identity = home(&aws.key);
+            let mut public = identity.clone().into_os_string();
+            public.push(".pub");
+            let read = std::fs::read_to_string(&public).map(|text| text.trim().to_owned());
+            let public_key = read.map_err(|e| format!("machines.aws.key: {}: {e}; `ssh-keygen -y` prints it", Path::new(&public).display()));
+            let data_path_port = spec.init().data_path_port.unwrap_or(4789);
+            Some(Box::new(Ec2::new(spec.name(), aws, Around { data_path_port, esp, identity, public_key })))
+        }
+        // Kinds that this program does not know yet.
+        _ => None,
+    }
 }
 
 /// Reads a cluster file, with every problem it has. Nothing but files of this machine is looked at.
@@ -119,11 +175,10 @@ fn missing_files(text: &str) -> Vec<Problem> {
         for entry in entries {
             let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
             match &entry.node.value {
-                Value::Text(file) if matches!(entry.key.as_str(), "identity_file" | "tls_ca" | "tls_cert" | "tls_key") => {
-                    let at = match (file.strip_prefix("~/"), std::env::var_os("HOME")) {
-                        (Some(rest), Some(home)) => Path::new(&home).join(rest),
-                        _ => Path::new(file).to_owned(),
-                    };
+                Value::Text(file)
+                    if matches!(entry.key.as_str(), "identity_file" | "tls_ca" | "tls_cert" | "tls_key") || path == "machines.aws.key" =>
+                {
+                    let at = home(Path::new(file));
                     // A value from the environment is looked at where it is used.
                     if !file.contains("${") && !file.contains('%') && !at.exists() {
                         let message = format!("there is no file {file}");

@@ -9,7 +9,7 @@ mod local;
 pub use key_command::KeyCommand;
 pub use key_file::KeyFile;
 pub use local::LocalHost;
-pub use swarm_ssh::{Ask, NoPrompt, arguments as ssh_arguments, client_options as ssh_options};
+pub use swarm_ssh::{Ask, NoPrompt, Vouched, arguments as ssh_arguments, client_options as ssh_options, keep};
 
 use async_trait::async_trait;
 use std::collections::HashMap;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
+use swarm_core::Stop;
 use swarm_core::secret::clean;
 
 /// How long the program may take to list machines, and to create or destroy them.
@@ -30,7 +31,7 @@ impl Exec {
         Self { argv: argv.to_vec(), cluster: cluster.to_owned(), folder: folder.to_owned(), hidden }
     }
 
-    fn run(&self, verb: &str, patience: Duration, say: Say<'_>) -> Result<String, ProvisionError> {
+    fn run(&self, verb: &str, patience: Duration, say: Say<'_>, stop: &Stop) -> Result<String, ProvisionError> {
         let name = format!("`{} {verb}`", self.argv.join(" "));
         let failed = |what: String| ProvisionError(format!("{name} {what}"));
         let Some((program, arguments)) = self.argv.split_first() else { return Err(failed("names no program".into())) };
@@ -64,6 +65,7 @@ impl Exec {
         std::thread::spawn(move || ended.send(child.wait()));
         let began = std::time::Instant::now();
         let mut last = String::new();
+        let mut asked = false;
         let mut hear = |text: String| {
             let text = clean(&text, 300);
             if !text.is_empty() {
@@ -78,6 +80,11 @@ impl Exec {
             match end.try_recv() {
                 Ok(Ok(status)) => break status,
                 Ok(Err(error)) => return Err(failed(format!("was lost: {error}"))),
+                // It is asked to end, once, and waited for: what it does then is its own.
+                Err(_) if stop.is_stopped() && !asked => {
+                    asked = true;
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+                }
                 Err(_) if began.elapsed() > patience => {
                     // It was not waited for to its end: the number is still its own.
                     let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
@@ -102,16 +109,16 @@ impl Exec {
 
 impl Provisioner for Exec {
     fn list(&self) -> Result<Listed, ProvisionError> {
-        let printed = self.run("list", LISTING, &|_| {})?;
+        let printed = self.run("list", LISTING, &|_| {}, &Stop::default())?;
         parse_list(&printed).map_err(|e| ProvisionError(format!("`{} list`: {e}", self.argv.join(" "))))
     }
 
-    fn create(&self, say: Say<'_>) -> Result<(), ProvisionError> {
-        self.run("create", MAKING, say).map(drop)
+    fn create(&self, say: Say<'_>, stop: &Stop) -> Result<(), ProvisionError> {
+        self.run("create", MAKING, say, stop).map(drop)
     }
 
-    fn destroy(&self, say: Say<'_>) -> Result<(), ProvisionError> {
-        self.run("destroy", MAKING, say).map(drop)
+    fn destroy(&self, say: Say<'_>, stop: &Stop) -> Result<(), ProvisionError> {
+        self.run("destroy", MAKING, say, stop).map(drop)
     }
 }
 
@@ -130,11 +137,15 @@ mod tests {
         assert_eq!(exec.list().unwrap().missing.len(), 1);
         let said = Mutex::new(Vec::new());
         let say = |line: &str| said.lock().unwrap().push(line.to_owned());
-        shell("echo one >&2; echo; printf 'two\\033[31m\\n' >&2").create(&say).unwrap();
+        shell("echo one >&2; echo; printf 'two\\033[31m\\n' >&2").create(&say, &Stop::default()).unwrap();
         assert_eq!(*said.lock().unwrap(), ["one", "two [31m"]);
-        let failed = shell("echo no quota >&2; exit 7").destroy(&|_| {}).unwrap_err().to_string();
+        let failed = shell("echo no quota >&2; exit 7").destroy(&|_| {}, &Stop::default()).unwrap_err().to_string();
         assert!(failed.contains("ended with status 7: no quota"), "{failed}");
         assert!(shell("echo nothing").list().unwrap_err().to_string().contains("list`: what it printed"));
+        let stopped = Stop::default();
+        stopped.stop();
+        let asked = shell("trap 'echo going >&2; exit 9' TERM; while :; do sleep 0.1; done").create(&|_| {}, &stopped).unwrap_err().to_string();
+        assert!(asked.contains("ended with"), "{asked}");
         let none = Exec::new(&["./nowhere".into()], "x", Path::new("/tmp"), Vec::new());
         assert!(none.list().unwrap_err().to_string().contains("could not be run"));
     }

@@ -1,11 +1,12 @@
 //! Machines that become hosts of a swarm: a [`Provisioner`] lists those that are there, creates those that are missing, and destroys all.
 //!
-//! [`Exec`] is one by a program, whose contract is in docs/machines.md: with some hundred lines a cloud, a hypervisor or Terraform is behind it.
+//! EC2 is in a crate of its own, swarm-ec2. [`Exec`] is one by a program, whose contract is in docs/machines.md: with some hundred lines a cloud, a hypervisor or Terraform is behind it.
 
 mod exec;
 
 pub use exec::Exec;
 
+use swarm_core::Stop;
 use swarm_core::spec::{Entry, Node, Value};
 use thiserror::Error;
 
@@ -18,6 +19,19 @@ pub struct Missing {
     pub what: String,
 }
 
+/// An SSH host key that the provider vouches for, so that the first connection need not trust what answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostKey {
+    /// The host's name.
+    pub host: String,
+    /// The address that SSH goes to.
+    pub address: String,
+    /// The key as known_hosts has it: its kind and the key, with a blank between them.
+    pub key: String,
+    /// The provider's id of the machine: another one at the same address has another key.
+    pub id: String,
+}
+
 /// What machines there are.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Listed {
@@ -25,6 +39,8 @@ pub struct Listed {
     pub hosts: Vec<Entry>,
     /// Those that are to be created.
     pub missing: Vec<Missing>,
+    /// Host keys of those that are there, as far as the provider has them.
+    pub host_keys: Vec<HostKey>,
 }
 
 /// Why machines are not known, or not what they are to be.
@@ -46,14 +62,14 @@ pub trait Provisioner: Send + Sync {
     /// Creates what is missing. Machines that are there already stay as they are.
     ///
     /// # Errors
-    /// Some may be there now and others not: [`Provisioner::list`] says which.
-    fn create(&self, say: Say<'_>) -> Result<(), ProvisionError>;
+    /// Some may be there now and others not: [`Provisioner::list`] says which. Also where it was stopped.
+    fn create(&self, say: Say<'_>, stop: &Stop) -> Result<(), ProvisionError>;
 
     /// Destroys all of them, and what was made for them. Where there are none, that is well.
     ///
     /// # Errors
-    /// Some may be left: [`Provisioner::list`] says which.
-    fn destroy(&self, say: Say<'_>) -> Result<(), ProvisionError>;
+    /// Some may be left: [`Provisioner::list`] says which. Also where it was stopped.
+    fn destroy(&self, say: Say<'_>, stop: &Stop) -> Result<(), ProvisionError>;
 }
 
 /// JSON as a document's tree.
@@ -101,7 +117,7 @@ pub fn parse_list(output: &str) -> Result<Listed, ProvisionError> {
         }
         missing.push(Missing { name, what });
     }
-    Ok(Listed { hosts, missing })
+    Ok(Listed { hosts, missing, host_keys: Vec::new() })
 }
 
 #[cfg(test)]

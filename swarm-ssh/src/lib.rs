@@ -34,7 +34,7 @@ pub use host_key::{HostKeyVerdict, Trust};
 pub use keywords::{Handling, KEYWORDS, handling};
 pub use known_hosts::{KnownHosts, fingerprint};
 pub use openssh::{arguments, client_options};
-pub use record::{Names, append};
+pub use record::{Names, Vouched, append, keep};
 pub use revoked::Revoked;
 pub use swarm_core::host::{BoxStream, ByteStream, Command, Host, HostError, HostRead, Output};
 pub use swarm_core::spec::{HostKeyPolicy, Jump, SshClient, SshSpec};

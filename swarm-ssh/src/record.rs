@@ -42,6 +42,88 @@ pub fn append(file: &Path, name: &str, names: Names, algorithm: &str, key: &[u8]
     open.write_all(text.as_bytes()).and_then(|()| open.sync_data()).map_err(|e| e.to_string())
 }
 
+/// A host key that someone vouches for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vouched {
+    /// The name or address, as it is connected to on port 22.
+    pub name: String,
+    /// Kind and key as known_hosts has them, with a blank between them.
+    pub key: String,
+    /// What the machine is, without blanks: another machine of the same address has another mark.
+    pub mark: String,
+}
+
+/// Makes a file hold exactly these keys of an owner, whose lines end with `OWNER/MARK`. A line of any owner of this kind (`swarm:…`) for one of
+/// these names goes: the address has another machine now. All other lines stay as they are. Says whether anything was written.
+///
+/// # Errors
+/// Why it is not written; the file is then as it was.
+pub fn keep(file: &Path, owner: &str, keys: &[Vouched]) -> Result<bool, String> {
+    if !keys.is_empty() || file.exists() {
+        let mut old = open(file)?;
+        check(&mut old, file)?;
+    }
+    let text = match std::fs::read(file) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error.to_string()),
+    };
+    let mut wanted = Vec::new();
+    for Vouched { name, key, mark } in keys {
+        let line = format!("{name} {key} {owner}/{mark}");
+        let plain = name.parse::<std::net::IpAddr>().is_ok() || (name.contains('.') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)));
+        if !plain || line.contains(['\n', '\r']) || !matches!(parse_line(line.as_bytes()), Line::Key(_)) {
+            return Err(format!("{line:?} is no line of known_hosts"));
+        }
+        wanted.push(line);
+    }
+    let lines: Vec<&[u8]> = text.split(|b| *b == b'\n').collect();
+    let (mut kept, mut there): (Vec<&[u8]>, Vec<&str>) = (Vec::new(), Vec::new());
+    for line in lines {
+        // Lines that are not text are none of ours.
+        let words: Vec<&str> = std::str::from_utf8(line).map(|l| l.split(' ').collect()).unwrap_or_default();
+        let ours = match words.as_slice() {
+            [name, _, _, mark] if mark.starts_with("swarm:") => mark.split_once('/').is_some_and(|(of, _)| of == owner) || keys.iter().any(|k| k.name == *name),
+            _ => false,
+        };
+        match std::str::from_utf8(line) {
+            Ok(line) if ours && wanted.iter().any(|w| w == line) && !there.contains(&line) => there.push(line),
+            _ if ours => {}
+            _ => kept.push(line),
+        }
+    }
+    let same = there.len() == wanted.len() && kept.len() + there.len() == text.split(|b| *b == b'\n').count();
+    if same {
+        return Ok(false);
+    }
+    let mut new = kept.join(&b'\n');
+    if new.last().is_some_and(|last| *last != b'\n') {
+        new.push(b'\n');
+    }
+    for line in &wanted {
+        new.extend(line.bytes());
+        new.push(b'\n');
+    }
+    // Another name first: a reader sees the old file or the new one.
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    let beside = Path::new(&beside);
+    let written = rustix::fs::open(beside, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))
+        .map_err(std::io::Error::from)
+        .and_then(|fd| {
+            let mut made = File::from(fd);
+            let mode = std::fs::metadata(file)?.permissions();
+            made.set_permissions(mode)?;
+            made.write_all(&new)?;
+            made.sync_data()?;
+            std::fs::rename(beside, file)
+        });
+    written.map(|()| true).map_err(|error| {
+        let _ = std::fs::remove_file(beside);
+        error.to_string()
+    })
+}
+
 fn salt() -> Result<[u8; 20], String> {
     let mut salt = [0; 20];
     File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut salt)).map_err(|e| format!("/dev/urandom: {e}"))?;
@@ -157,6 +239,31 @@ mod tests {
             assert!(add(&at("good"), name).is_err(), "{name:?}");
         }
         assert_eq!(std::fs::read(at("good")).unwrap(), b"");
+    }
+
+    #[test]
+    fn keys_of_machines_replace_those_of_earlier_ones_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("known_hosts");
+        let line = STANDARD.encode(key());
+        let of = |name: &str, mark: &str| Vouched { name: name.into(), key: format!("ssh-ed25519 {line}"), mark: mark.into() };
+        assert!(!keep(&file, "swarm:prod", &[]).unwrap() && !file.exists(), "nothing to write, nothing written");
+        assert!(keep(&file, "swarm:prod", &[of("10.0.0.1", "m1/i-1"), of("10.0.0.2", "m2/i-2")]).unwrap());
+        let mine = format!("10.0.0.1 ssh-ed25519 {line}\n# mine\n10.0.0.9 ssh-ed25519 {line} swarm:other/m1/i-9");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("{mine}\n{text}")).unwrap();
+        assert!(!keep(&file, "swarm:prod", &[of("10.0.0.2", "m2/i-2"), of("10.0.0.1", "m1/i-1")]).unwrap(), "it is so already");
+        // m1 is another machine, at the address that one of another cluster had.
+        assert!(keep(&file, "swarm:prod", &[of("10.0.0.9", "m1/i-3")]).unwrap());
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(text, format!("10.0.0.1 ssh-ed25519 {line}\n# mine\n10.0.0.9 ssh-ed25519 {line} swarm:prod/m1/i-3\n"));
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(keep(&file, "swarm:prod", &[]).unwrap());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("10.0.0.1 ssh-ed25519 {line}\n# mine\n"));
+        for wrong in [of("10.0.0.1\n*", "x"), of("*", "x"), of("10.0.0.1", "a\nb"), Vouched { key: "none".into(), ..of("10.0.0.1", "x") }] {
+            assert!(keep(&file, "swarm:prod", &[wrong]).unwrap_err().contains("no line of known_hosts"));
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     /// `pty` and a key would be a login in an authorized_keys file.

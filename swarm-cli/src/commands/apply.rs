@@ -314,7 +314,9 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
 pub(super) async fn destroy(args: &DestroyArgs, format: Format) -> Result<u8, Failure> {
     let spec = source::cluster(&args.common)?;
     if args.machines && spec.hosts().len() == 0 {
-        super::machines::destroy(&spec, &args.common, args.yes).await?;
+        let stop = Stop::default();
+        listen(&stop);
+        super::machines::destroy(&spec, &args.common, args.yes, &stop).await?;
         return Ok(0);
     }
     let (fleet, _) = fleet::open(&args.common, &spec).await?;
@@ -345,9 +347,9 @@ pub(super) async fn destroy(args: &DestroyArgs, format: Format) -> Result<u8, Fa
     if args.machines {
         match report.ending {
             Ending::Interrupted => {}
-            Ending::Converged => super::machines::destroy(&spec, &args.common, args.yes).await?,
+            Ending::Converged => super::machines::destroy(&spec, &args.common, args.yes, &stop).await?,
             _ if args.force => {
-                super::machines::destroy(&spec, &args.common, args.yes).await?;
+                super::machines::destroy(&spec, &args.common, args.yes, &stop).await?;
                 return Ok(0);
             }
             _ => output::note("the machines stay, because not every host is out of the swarm; --force destroys them all the same"),

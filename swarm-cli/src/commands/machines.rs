@@ -1,6 +1,7 @@
-//! Machines that a program makes: what is missing is shown by `plan`, created by `apply`, and all of it destroyed by `destroy --machines`.
+//! Machines that are made: what is missing is shown by `plan`, created by `apply`, and all of it destroyed by `destroy --machines`.
 
 use super::agreed::{agree, unless_stopped};
+use super::stack;
 use crate::args::{Common, Format};
 use crate::failure::Failure;
 use crate::{fleet, output, source};
@@ -11,15 +12,22 @@ use std::time::Duration;
 use swarm_core::fleet::Fleet;
 use swarm_core::id::HostName;
 use swarm_core::{ClusterSpec, Stop};
-use swarm_machines::{Exec, Missing, Provisioner};
+use swarm_machines::{Missing, Provisioner};
 use tokio::time::Instant;
 
 /// How long new machines may take to let us in.
 const BOOTS: Duration = Duration::from_secs(300);
 const AGAIN: Duration = Duration::from_secs(1);
 
-fn line(missing: &Missing) -> String {
-    if missing.what.is_empty() { missing.name.clone() } else { format!("{} ({})", missing.name, missing.what) }
+/// Those of one kind together: `m1, m2 (t3.small)`.
+fn line(missing: &[Missing]) -> String {
+    let kinds = missing.chunk_by(|a, b| a.what == b.what).map(|of| {
+        let names = of.iter().map(|m| m.name.as_str()).collect::<Vec<_>>().join(", ");
+        let each = if of.len() > 1 { "each " } else { "" };
+        let what = of.first().map(|m| m.what.as_str()).unwrap_or_default();
+        if what.is_empty() { names } else { format!("{names} ({each}{what})") }
+    });
+    kinds.collect::<Vec<_>>().join(", ")
 }
 
 /// Shows what machines are to be created; whether there is nothing else that could be planned: no host is there yet. A document says it where it
@@ -30,15 +38,15 @@ pub(super) fn planned(spec: &ClusterSpec, format: Format, answer: bool) -> bool 
         return false;
     }
     let alone = spec.hosts().len() == 0;
-    let names: Vec<String> = missing.iter().map(line).collect();
+    let names = line(&missing);
     let then = if alone { "; what is done on them is planned when they are there" } else { "" };
     match format {
-        Format::Text => output::data(&format!("machines to create: {}{then}", names.join(", "))),
+        Format::Text => output::data(&format!("machines to create: {names}{then}")),
         _ if alone && answer => {
             let of = |m: &Missing| json!({ "name": m.name, "what": m.what });
             output::json("plan", &json!({ "machines": { "create": missing.iter().map(of).collect::<Vec<_>>() } }));
         }
-        _ => output::note(&format!("machines to create: {}", names.join(", "))),
+        _ => output::note(&format!("machines to create: {names}")),
     }
     alone
 }
@@ -47,8 +55,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work).await.map_err(|e| Failure::Other(e.to_string()))
 }
 
-fn provisioner(spec: &ClusterSpec, common: &Common) -> Result<Exec, Failure> {
-    source::provisioner(spec, &common.file).ok_or_else(|| Failure::Usage("the file names no `machines`".into()))
+fn provisioner(spec: &ClusterSpec, common: &Common, esp: bool) -> Result<Box<dyn Provisioner>, Failure> {
+    source::provisioner(spec, &common.file, esp).ok_or_else(|| Failure::Usage("the file names no `machines`".into()))
 }
 
 /// Creates what is missing, and gives the cluster with it. Nothing is asked where nothing is missing.
@@ -58,20 +66,26 @@ pub(super) async fn create(spec: ClusterSpec, common: &Common, yes: bool, stop: 
         return Ok(spec);
     }
     let before: BTreeSet<HostName> = spec.hosts().map(|h| h.name.clone()).collect();
-    let names: Vec<String> = missing.iter().map(line).collect();
-    agree(yes, &format!("Create {}?", names.join(", ")))?;
-    let exec = provisioner(&spec, common)?;
-    let made = blocking(move || exec.create(&|line| output::note(&format!("machines: {line}")))).await?;
+    agree(yes, &format!("Create {}?", line(&missing)))?;
+    // What is wrong with the files of stacks is said where they are planned.
+    let esp = stack::encrypts(&stack::of_cluster(&spec, &common.file, stack::Commands::Leave).unwrap_or_default());
+    let maker = provisioner(&spec, common, esp)?;
+    let until = stop.clone();
+    let made = blocking(move || maker.create(&|line| output::note(&format!("machines: {line}")), &until)).await?;
+    if made.is_err() && stop.is_stopped() {
+        output::note("machines may have been made; run again: what is there is found");
+        return Err(Failure::Stopped);
+    }
     let spec = source::cluster(common)?;
-    let left: Vec<String> = source::missing().iter().map(line).collect();
+    let left = line(&source::missing());
     match made {
         Err(error) if spec.hosts().len() == before.len() => return Err(Failure::Other(format!("no machine was created: {error}"))),
         Err(error) => {
-            let why = format!("{error}; missing are {}; run again: what is there stays", left.join(", "));
+            let why = format!("{error}; missing are {}; run again: what is there stays", left);
             return Err(Failure::Other(why));
         }
         Ok(()) if !left.is_empty() => {
-            return Err(Failure::Other(format!("the program ended well, and {} is still missing; run again", left.join(", "))));
+            return Err(Failure::Other(format!("all was done, and {} is still missing; run again", left)));
         }
         Ok(()) => {}
     }
@@ -106,13 +120,19 @@ async fn let_in(spec: &ClusterSpec, common: &Common, new: Vec<HostName>) -> Resu
 }
 
 /// Destroys all machines of the file.
-pub(super) async fn destroy(spec: &ClusterSpec, common: &Common, yes: bool) -> Result<(), Failure> {
-    let exec = provisioner(spec, common)?;
+pub(super) async fn destroy(spec: &ClusterSpec, common: &Common, yes: bool, stop: &Stop) -> Result<(), Failure> {
+    let maker = provisioner(spec, common, false)?;
     let hosts: Vec<&str> = spec.hosts().map(|h| h.name.as_str()).collect();
     let of = if hosts.is_empty() { "none is listed".to_owned() } else { format!("hosts of the file: {}", hosts.join(", ")) };
     agree(yes, &format!("Destroy all machines of cluster `{}` for good ({of})?", spec.name()))?;
-    let gone = blocking(move || exec.destroy(&|line| output::note(&format!("machines: {line}")))).await?;
+    let until = stop.clone();
+    let gone = blocking(move || maker.destroy(&|line| output::note(&format!("machines: {line}")), &until)).await?;
+    if gone.is_err() && stop.is_stopped() {
+        output::note("machines may be left; run again");
+        return Err(Failure::Stopped);
+    }
     gone.map_err(|e| Failure::Other(format!("machines may be left: {e}; run again")))?;
+    source::forget_keys(spec);
     output::note("the machines are gone");
     Ok(())
 }

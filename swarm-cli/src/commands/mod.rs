@@ -47,6 +47,7 @@ use crate::failure::Failure;
 use crate::{output, source};
 use clap::CommandFactory;
 use std::sync::atomic::{AtomicBool, Ordering};
+use swarm_core::spec::Machines;
 use swarm_core::engine::Kind;
 
 /// Whether a signal stops a run in order.
@@ -86,7 +87,12 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
             let (hosts, managers) = (spec.hosts().len(), spec.managers().count());
             let stacks = stack::of_cluster(&spec, &args.file, stack::Commands::Leave)?.len();
             let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-            let more = if stacks == 0 { String::new() } else { format!(", {}", counted(stacks, "stack")) };
+            let mut more = if stacks == 0 { String::new() } else { format!(", {}", counted(stacks, "stack")) };
+            match spec.machines() {
+                None => {}
+                Some(Machines::Aws(aws)) => more += &format!(", {} at AWS", counted(aws.hosts().len(), "machine")),
+                Some(_) => more += ", and those that its program makes",
+            }
             match format {
                 Format::Json => output::json(
                     "validate",

@@ -103,6 +103,7 @@ impl Reader {
         for item in items {
             match &item.value {
                 Value::Text(text) => texts.push((text.clone(), item.at)),
+                Value::Int(number) => texts.push((number.to_string(), item.at)),
                 other => self.error(fields.path_of(key), item.at, format!("this is {}", other.kind()), "write a text"),
             }
         }

@@ -81,6 +81,12 @@ pub(super) const CLIENTS: &[&str] = &["auto", "native", "openssh"];
 
 /// Words of `install`.
 pub(super) const INSTALLS: &[&str] = &["none", "distro", "docker-ce", "offline"];
+/// Words of `connect` of machines.
+pub(super) const CONNECTS: &[&str] = &["public", "private"];
+/// Words of `spread` of machines.
+pub(super) const SPREADS: &[&str] = &["zones", "none"];
+/// Words of `host_keys` of machines.
+pub(super) const HOST_KEYS_FROM: &[&str] = &["console", "ssh"];
 /// Words of `firewall`.
 pub(super) const FIREWALLS: &[&str] = &["check", "open", "none"];
 
@@ -223,7 +229,41 @@ const SECTIONS: &[Section] = &[
     },
     Section {
         name: "machines",
-        keys: &[key("exec", Kind::Section("exec"), "A program that lists, creates and destroys them; docs/machines.md says how it is asked.")],
+        keys: &[
+            key("exec", Kind::Section("exec"), "A program that lists, creates and destroys them; docs/machines.md says how it is asked."),
+            key("aws", Kind::Section("aws"), "Instances of Amazon EC2. Credentials are found as the AWS CLI finds them."),
+        ],
+    },
+    Section {
+        name: "aws",
+        keys: &[
+            required("region", Kind::Text, "The region, such as us-west-1.").shown("us-west-1"),
+            required("type", Kind::Text, "The instance type, such as t3.small.").shown("t3.small"),
+            required(
+                "image",
+                Kind::Text,
+                "debian-13, debian-12, ubuntu-24.04 or ubuntu-22.04 (the newest of its publisher, for the type's architecture), or an id: ami-…",
+            )
+            .shown("debian-13"),
+            key("user", Kind::Text, "The login of the image. Default: admin for Debian, ubuntu for Ubuntu.").shown("admin"),
+            key("managers", Kind::Int(1, 99), "How many managers: m1, m2, …").shown("1"),
+            key("workers", Kind::Int(0, 999), "How many workers: w1, w2, …").shown("0"),
+            required("key", Kind::Text, "The private key that logs in. Its public half is beside it, with .pub.").shown("~/.ssh/id_ed25519"),
+            key("vpc", Kind::Text, "The VPC's id, or default.").shown("default"),
+            key("subnets", Kind::TextList, "Ids of subnets of that VPC. Default: all of them."),
+            key("security_group", Kind::Text, "The id of a group that is there already, used as it is. Default: one is made for the cluster."),
+            key("ssh_from", Kind::TextList, "Networks from which that group lets SSH in.").shown("[203.0.113.7/32]"),
+            key("open", Kind::TextList, "Ports that it lets in from everywhere, for what the swarm publishes.").shown("[80, 443/tcp]"),
+            key("connect", Kind::Word(CONNECTS), "Whether SSH goes to an instance's public (default) or private address.").shown("public"),
+            key("spread", Kind::Word(SPREADS), "zones (default) goes round the zones of the subnets; none takes the first subnet.").shown("zones"),
+            key("disk", Kind::Int(1, 16384), "GiB of the root volume. Default: what the image has.").shown("20"),
+            key(
+                "host_keys",
+                Kind::Word(HOST_KEYS_FROM),
+                "console (default) takes an instance's SSH host keys from what it printed at its first start; ssh checks them as `ssh` of the file says.",
+            )
+            .shown("console"),
+        ],
     },
     Section {
         name: "exec",

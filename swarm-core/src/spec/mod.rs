@@ -17,7 +17,7 @@ mod values;
 pub use builder::{ClusterBuilder, HostBuilder, SshBuilder};
 pub use fields::nearest_word;
 pub use keys::{Key, Kind, OWN_OBJECTS, Section, sections};
-pub use machines::Machines;
+pub use machines::{Aws, Machines};
 pub use prepare::{Firewall, Install, Preparation, Proxy};
 pub use problem::{Problem, Problems, Severity};
 pub use read::{ReadSpec, read};

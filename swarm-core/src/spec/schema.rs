@@ -31,7 +31,7 @@ fn property(key: &Key) -> Value {
         Kind::Bool => json!({ "type": "boolean" }),
         Kind::Int(low, high) => json!({ "type": "integer", "minimum": low, "maximum": high }),
         Kind::Duration => json!({ "type": "string", "pattern": "^([0-9.]+(ms|s|m|h|d))+$" }),
-        Kind::TextList => json!({ "type": "array", "items": { "type": "string" } }),
+        Kind::TextList => json!({ "type": "array", "items": { "type": ["string", "integer"] } }),
         Kind::Elsewhere => json!({ "type": ["object", "null"] }),
         Kind::Labels => json!({ "type": "object", "additionalProperties": { "type": ["string", "number", "boolean", "null"] } }),
         Kind::Section(name) => json!({ "$ref": format!("#/$defs/{name}") }),
