@@ -46,6 +46,8 @@ pub(crate) enum Failure {
     Declined(&'static str),
     #[error("stopped before anything was changed")]
     Stopped,
+    #[error("stopped: {0}")]
+    StoppedMaking(&'static str),
     #[error("{0}")]
     Other(String),
 }
@@ -92,7 +94,7 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => USAGE,
-            Self::Stopped => Ending::Interrupted.exit_code(),
+            Self::Stopped | Self::StoppedMaking(_) => Ending::Interrupted.exit_code(),
             _ => 1,
         }
     }

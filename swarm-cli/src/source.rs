@@ -126,7 +126,8 @@ pub(crate) fn provisioner(spec: &ClusterSpec, file: &Path, esp: bool) -> Option<
             let mut public = identity.clone().into_os_string();
             public.push(".pub");
             let read = std::fs::read_to_string(&public).map(|text| text.trim().to_owned());
-            let public_key = read.map_err(|e| format!("machines.aws.key: {}: {e}; `ssh-keygen -y` prints it", Path::new(&public).display()));
+            let public_key =
+                read.map_err(|e| format!("machines.aws.key: {}: {e}; `ssh-keygen -y` prints it", Path::new(&public).display()));
             let data_path_port = spec.init().data_path_port.unwrap_or(4789);
             Some(Box::new(Ec2::new(spec.name(), aws, Around { data_path_port, esp, identity, public_key })))
         }

@@ -265,7 +265,9 @@ mod tests {
         let instance = &read_one.reservation_set.item[0].instances_set.item[0];
         assert_eq!((instance.tag("swarm.host"), instance.tag("e"), instance.instance_state.name.as_str()), (Some("m1"), None, "pending"));
         assert!(read_one.next_token.is_empty() && instance.ip_address.is_empty());
-        let refused: Errors = read("<Response><Errors><Error><Code>A</Code><Message>b</Message></Error></Errors><RequestID>x</RequestID></Response>").unwrap();
+        let refused: Errors =
+            read("<Response><Errors><Error><Code>A</Code><Message>b</Message></Error></Errors><RequestID>x</RequestID></Response>")
+                .unwrap();
         assert_eq!(refused.errors.error[0].code, "A");
         assert!(read::<Instances>("<html>").is_err());
     }

@@ -105,7 +105,9 @@ impl Ec2 {
             let Some(host) = instance.tag(HOST) else { continue };
             if let Some(other) = by_host.insert(host, instance) {
                 let (one, two) = (&other.instance_id, &instance.instance_id);
-                return Err(failed(format!("{one} and {two} both have the tag {HOST}={host}; terminate the one that is not a node of the swarm")));
+                return Err(failed(format!(
+                    "{one} and {two} both have the tag {HOST}={host}; terminate the one that is not a node of the swarm"
+                )));
             }
         }
         Ok(by_host)
@@ -121,7 +123,9 @@ impl Ec2 {
                 let kind = if self.aws.private { "private" } else { "public" };
                 Some(format!("{id} has no {kind} address"))
             }
-            "running" if self.aws.console_keys && instance.tag(HOST_KEY).is_none() => Some(format!("the SSH host keys of {id} are not known yet")),
+            "running" if self.aws.console_keys && instance.tag(HOST_KEY).is_none() => {
+                Some(format!("the SSH host keys of {id} are not known yet"))
+            }
             "running" => None,
             state => Some(format!("{id} is {state}")),
         }
@@ -165,7 +169,9 @@ impl Ec2 {
                         listed.host_keys.push(HostKey { host: (*host).to_owned(), address, key, id });
                     }
                 }
-                Some(what) if wanted.iter().any(|(name, _)| name == host) => listed.missing.push(Missing { name: (*host).to_owned(), what }),
+                Some(what) if wanted.iter().any(|(name, _)| name == host) => {
+                    listed.missing.push(Missing { name: (*host).to_owned(), what })
+                }
                 Some(_) => {}
             }
         }

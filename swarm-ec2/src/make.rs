@@ -46,8 +46,9 @@ async fn parts(ec2: &Ec2, region: &Region) -> Result<Parts, ProvisionError> {
     // i386 is listed first for some types.
     let arch = of_type.max_by_key(|arch| (arch == "arm64", arch == "x86_64"));
     let arch = arch.ok_or_else(|| failed(format!("machines.aws.type: {} is no instance type of {}", aws.instance_type, aws.region)))?;
-    let call = image_call(&aws.image, &arch)
-        .ok_or_else(|| failed(format!("machines.aws.image: `{}` is not known; write one of {}, or ami-…", aws.image, images().join(", "))))?;
+    let call = image_call(&aws.image, &arch).ok_or_else(|| {
+        failed(format!("machines.aws.image: `{}` is not known; write one of {}, or ami-…", aws.image, images().join(", ")))
+    })?;
     let found: Images = region.call(&call).await.map_err(said)?;
     let newest = found.images_set.item.into_iter().max_by(|a, b| a.creation_date.cmp(&b.creation_date));
     let image = newest.ok_or_else(|| failed(format!("machines.aws.image: {} has no image {} for {arch}", aws.region, aws.image)))?;
@@ -153,7 +154,9 @@ async fn group(ec2: &Ec2, region: &Region, vpc: &str) -> Result<String, Provisio
     for call in rule_calls(&rules(&ec2.aws, ec2.around.data_path_port, ec2.around.esp), &group) {
         loop {
             match region.call::<Nothing>(&call).await {
-                Err(refused) if refused.is(&["InvalidGroup.NotFound", "InvalidGroupId.NotFound"]) && Instant::now() < until => sleep(AGAIN).await,
+                Err(refused) if refused.is(&["InvalidGroup.NotFound", "InvalidGroupId.NotFound"]) && Instant::now() < until => {
+                    sleep(AGAIN).await
+                }
                 Err(refused) if !refused.is(&["InvalidPermission.Duplicate", "InvalidPermission.NotFound"]) => return Err(said(refused)),
                 _ => break,
             }

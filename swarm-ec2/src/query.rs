@@ -131,7 +131,9 @@ impl Region {
         let mut waits = WAITS.iter();
         loop {
             let failed = match tokio::time::timeout(PATIENCE, self.once(call)).await {
-                Ok(Ok(answer)) => return read(&answer).map_err(|e| Refused::silent(call.action, &format!("the answer cannot be read: {e}"))),
+                Ok(Ok(answer)) => {
+                    return read(&answer).map_err(|e| Refused::silent(call.action, &format!("the answer cannot be read: {e}")));
+                }
                 Ok(Err((refused, later))) if !later => return Err(refused),
                 Ok(Err((refused, _))) => refused,
                 Err(_) => Refused::silent(call.action, &format!("{} did not answer within {} s", self.endpoint, PATIENCE.as_secs())),

@@ -248,7 +248,12 @@ mod tests {
         assert_eq!(rule_calls(&wanted, &group).len(), 8);
         group.ip_permissions.item = vec![
             // An old address of the operator, one that someone else added, and one that someone else made as we would.
-            permission("tcp", Some(22), vec![range("198.51.100.1/32", OURS), range("192.0.2.1/32", "office"), range("203.0.113.7/32", "me")], vec![]),
+            permission(
+                "tcp",
+                Some(22),
+                vec![range("198.51.100.1/32", OURS), range("192.0.2.1/32", "office"), range("203.0.113.7/32", "me")],
+                vec![],
+            ),
             permission("tcp", Some(2377), vec![], members.clone()),
             permission("50", None, vec![], members),
             permission("tcp", Some(5432), vec![range("10.0.0.0/8", "")], vec![]),

@@ -144,7 +144,8 @@ mod tests {
         assert!(shell("echo nothing").list().unwrap_err().to_string().contains("list`: what it printed"));
         let stopped = Stop::default();
         stopped.stop();
-        let asked = shell("trap 'echo going >&2; exit 9' TERM; while :; do sleep 0.1; done").create(&|_| {}, &stopped).unwrap_err().to_string();
+        let asked =
+            shell("trap 'echo going >&2; exit 9' TERM; while :; do sleep 0.1; done").create(&|_| {}, &stopped).unwrap_err().to_string();
         assert!(asked.contains("ended with"), "{asked}");
         let none = Exec::new(&["./nowhere".into()], "x", Path::new("/tmp"), Vec::new());
         assert!(none.list().unwrap_err().to_string().contains("could not be run"));

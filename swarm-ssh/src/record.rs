@@ -71,7 +71,8 @@ pub fn keep(file: &Path, owner: &str, keys: &[Vouched]) -> Result<bool, String> 
     let mut wanted = Vec::new();
     for Vouched { name, key, mark } in keys {
         let line = format!("{name} {key} {owner}/{mark}");
-        let plain = name.parse::<std::net::IpAddr>().is_ok() || (name.contains('.') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)));
+        let plain = name.parse::<std::net::IpAddr>().is_ok()
+            || (name.contains('.') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)));
         if !plain || line.contains(['\n', '\r']) || !matches!(parse_line(line.as_bytes()), Line::Key(_)) {
             return Err(format!("{line:?} is no line of known_hosts"));
         }
@@ -83,7 +84,9 @@ pub fn keep(file: &Path, owner: &str, keys: &[Vouched]) -> Result<bool, String> 
         // Lines that are not text are none of ours.
         let words: Vec<&str> = std::str::from_utf8(line).map(|l| l.split(' ').collect()).unwrap_or_default();
         let ours = match words.as_slice() {
-            [name, _, _, mark] if mark.starts_with("swarm:") => mark.split_once('/').is_some_and(|(of, _)| of == owner) || keys.iter().any(|k| k.name == *name),
+            [name, _, _, mark] if mark.starts_with("swarm:") => {
+                mark.split_once('/').is_some_and(|(of, _)| of == owner) || keys.iter().any(|k| k.name == *name)
+            }
             _ => false,
         };
         match std::str::from_utf8(line) {

@@ -10,6 +10,7 @@
 pub mod beds;
 pub mod circles;
 pub mod cli;
+pub mod cloud;
 pub mod composes;
 pub mod differ;
 pub mod engines;

@@ -14,6 +14,7 @@ const CRATES: &[&str] = &[
     "swarm-docker",
     "swarm-fleet",
     "swarm-machines",
+    "swarm-ec2",
     "swarm-prepare",
     "swarm-backup",
     "swarm-workload",

@@ -16,6 +16,7 @@ mod credentials;
 mod deploys;
 mod differ;
 mod drift;
+mod ec2;
 mod endure;
 mod engine;
 mod explains;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const CRATES: &[&str] = &[
     "swarm-core/src",
     "swarm-machines/src",
+    "swarm-ec2/src",
     "swarm-prepare/src",
     "swarm-probe/src",
     "swarm-backup/src",
@@ -168,6 +169,7 @@ fn manifests_name_only_whom_they_may() {
         ("swarm-lab", &[]),
         ("swarm-sim", &["swarm-core", "swarm-file"]),
         ("swarm-machines", &["swarm-core"]),
+        ("swarm-ec2", &["swarm-core", "swarm-machines"]),
         ("swarm-probe", &[]),
         ("swarm-prepare", &["swarm-core", "swarm-probe", "swarm-file"]),
         ("swarm-backup", &["swarm-core", "swarm-file"]),
@@ -183,6 +185,7 @@ fn manifests_name_only_whom_they_may() {
                 "swarm-lab",
                 "swarm-sim",
                 "swarm-machines",
+                "swarm-ec2",
                 "swarm-prepare",
                 "swarm-probe",
                 "swarm-backup",

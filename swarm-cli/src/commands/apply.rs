@@ -192,7 +192,9 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
     let creates = !args.dry_run && args.plan.is_none() && !source::missing().is_empty();
     if creates {
         listen(&stop);
-        spec = super::machines::create(spec, &args.common, args.yes, &stop).await?;
+        // What is wrong with the files of stacks is said where they are planned.
+        let esp = stack::encrypts(&stack::of_cluster(&spec, &args.common.file, stack::Commands::Leave).unwrap_or_default());
+        spec = super::machines::create(spec, &args.common, args.yes, esp, &stop).await?;
     }
     let (fleet, keys) = fleet::open(&args.common, &spec).await?;
     if !creates {

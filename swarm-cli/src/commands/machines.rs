@@ -1,7 +1,6 @@
 //! Machines that are made: what is missing is shown by `plan`, created by `apply`, and all of it destroyed by `destroy --machines`.
 
 use super::agreed::{agree, unless_stopped};
-use super::stack;
 use crate::args::{Common, Format};
 use crate::failure::Failure;
 use crate::{fleet, output, source};
@@ -18,6 +17,8 @@ use tokio::time::Instant;
 /// How long new machines may take to let us in.
 const BOOTS: Duration = Duration::from_secs(300);
 const AGAIN: Duration = Duration::from_secs(1);
+/// After how long it is said what keeps a machine.
+const PATIENT: Duration = Duration::from_secs(20);
 
 /// Those of one kind together: `m1, m2 (t3.small)`.
 fn line(missing: &[Missing]) -> String {
@@ -59,22 +60,19 @@ fn provisioner(spec: &ClusterSpec, common: &Common, esp: bool) -> Result<Box<dyn
     source::provisioner(spec, &common.file, esp).ok_or_else(|| Failure::Usage("the file names no `machines`".into()))
 }
 
-/// Creates what is missing, and gives the cluster with it. Nothing is asked where nothing is missing.
-pub(super) async fn create(spec: ClusterSpec, common: &Common, yes: bool, stop: &Stop) -> Result<ClusterSpec, Failure> {
+/// Creates what is missing, and gives the cluster with it. Nothing is asked where nothing is missing. `esp` says whether an encrypted network is declared.
+pub(super) async fn create(spec: ClusterSpec, common: &Common, yes: bool, esp: bool, stop: &Stop) -> Result<ClusterSpec, Failure> {
     let missing = source::missing();
     if missing.is_empty() {
         return Ok(spec);
     }
     let before: BTreeSet<HostName> = spec.hosts().map(|h| h.name.clone()).collect();
     agree(yes, &format!("Create {}?", line(&missing)))?;
-    // What is wrong with the files of stacks is said where they are planned.
-    let esp = stack::encrypts(&stack::of_cluster(&spec, &common.file, stack::Commands::Leave).unwrap_or_default());
     let maker = provisioner(&spec, common, esp)?;
     let until = stop.clone();
     let made = blocking(move || maker.create(&|line| output::note(&format!("machines: {line}")), &until)).await?;
     if made.is_err() && stop.is_stopped() {
-        output::note("machines may have been made; run again: what is there is found");
-        return Err(Failure::Stopped);
+        return Err(Failure::StoppedMaking("machines may have been made; run again, what is there is found"));
     }
     let spec = source::cluster(common)?;
     let left = line(&source::missing());
@@ -90,21 +88,29 @@ pub(super) async fn create(spec: ClusterSpec, common: &Common, yes: bool, stop: 
         Ok(()) => {}
     }
     let new = spec.hosts().filter(|h| !before.contains(&h.name));
-    unless_stopped(stop, let_in(&spec, common, new.map(|h| h.name.clone()).collect())).await?;
-    Ok(spec)
+    match unless_stopped(stop, let_in(&spec, common, new.map(|h| h.name.clone()).collect())).await {
+        Err(Failure::Stopped) => Err(Failure::StoppedMaking("the machines are there, and not all of them let us in yet; run again")),
+        other => other.map(|()| spec),
+    }
 }
 
 /// Waits until new machines let us in.
 async fn let_in(spec: &ClusterSpec, common: &Common, new: Vec<HostName>) -> Result<(), Failure> {
     let (fleet, _) = fleet::open(common, spec).await?;
     output::note(&format!("waiting for SSH on {}", new.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")));
-    let until = Instant::now() + BOOTS;
+    let (until, said) = (Instant::now() + BOOTS, Instant::now() + PATIENT);
     let waits = new.iter().filter_map(|name| spec.host(name)).map(|host| {
         let fleet = &fleet;
         async move {
+            let mut silent = true;
             loop {
                 match fleet.visit(host).await {
                     Ok(_) => return None,
+                    // What does not mend itself is seen before the time is up.
+                    Err(error) if silent && Instant::now() > said => {
+                        silent = false;
+                        output::note(&format!("still waiting for {}: {}", host.name, error.message));
+                    }
                     Err(error) if Instant::now() > until => return Some(format!("{}: {}", host.name, error.message)),
                     Err(_) => tokio::time::sleep(AGAIN).await,
                 }
@@ -128,8 +134,7 @@ pub(super) async fn destroy(spec: &ClusterSpec, common: &Common, yes: bool, stop
     let until = stop.clone();
     let gone = blocking(move || maker.destroy(&|line| output::note(&format!("machines: {line}")), &until)).await?;
     if gone.is_err() && stop.is_stopped() {
-        output::note("machines may be left; run again");
-        return Err(Failure::Stopped);
+        return Err(Failure::StoppedMaking("machines may be left; run again"));
     }
     gone.map_err(|e| Failure::Other(format!("machines may be left: {e}; run again")))?;
     source::forget_keys(spec);

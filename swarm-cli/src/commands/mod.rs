@@ -47,8 +47,8 @@ use crate::failure::Failure;
 use crate::{output, source};
 use clap::CommandFactory;
 use std::sync::atomic::{AtomicBool, Ordering};
-use swarm_core::spec::Machines;
 use swarm_core::engine::Kind;
+use swarm_core::spec::Machines;
 
 /// Whether a signal stops a run in order.
 static STOPS_IN_ORDER: AtomicBool = AtomicBool::new(false);

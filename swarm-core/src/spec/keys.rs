@@ -242,12 +242,12 @@ const SECTIONS: &[Section] = &[
             required(
                 "image",
                 Kind::Text,
-                "debian-13, debian-12, ubuntu-24.04 or ubuntu-22.04 (the newest of its publisher, for the type's architecture), or an id: ami-…",
+                "debian-13, debian-12, ubuntu-24.04 or ubuntu-22.04 (the newest of its publisher, for the type's architecture), or an id (ami-…).",
             )
             .shown("debian-13"),
             key("user", Kind::Text, "The login of the image. Default: admin for Debian, ubuntu for Ubuntu.").shown("admin"),
-            key("managers", Kind::Int(1, 99), "How many managers: m1, m2, …").shown("1"),
-            key("workers", Kind::Int(0, 999), "How many workers: w1, w2, …").shown("0"),
+            key("managers", Kind::Int(1, 99), "How many managers (m1, m2, …).").shown("1"),
+            key("workers", Kind::Int(0, 999), "How many workers (w1, w2, …).").shown("0"),
             required("key", Kind::Text, "The private key that logs in. Its public half is beside it, with .pub.").shown("~/.ssh/id_ed25519"),
             key("vpc", Kind::Text, "The VPC's id, or default.").shown("default"),
             key("subnets", Kind::TextList, "Ids of subnets of that VPC. Default: all of them."),

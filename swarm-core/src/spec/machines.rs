@@ -91,7 +91,9 @@ impl Reader {
                 }
                 Some(Machines::Exec { command })
             }
-            (None, Some(aws)) => self.fields("machines.aws", "aws", aws).and_then(|fields| self.aws(&fields)).map(Box::new).map(Machines::Aws),
+            (None, Some(aws)) => {
+                self.fields("machines.aws", "aws", aws).and_then(|fields| self.aws(&fields)).map(Box::new).map(Machines::Aws)
+            }
             (Some(_), Some(aws)) => {
                 self.error("machines.aws", aws.at, "machines are made by `exec` already", "keep one of the two");
                 None
@@ -141,7 +143,12 @@ impl Reader {
         self.groups(fields, security_group.is_some(), ssh_from.is_empty());
         if let Some(image) = image.as_deref().filter(|image| image.starts_with("ami-") && user.is_none()) {
             let at = fields.node("image").and_then(|n| n.at);
-            self.error("machines.aws.user", at, format!("who logs in to {image} is not known"), "write `user`, for example admin, ubuntu or ec2-user");
+            self.error(
+                "machines.aws.user",
+                at,
+                format!("who logs in to {image} is not known"),
+                "write `user`, for example admin, ubuntu or ec2-user",
+            );
         }
         let (region, instance_type, image, key) = (region?, instance_type?, image?, key?);
         Some(Aws {

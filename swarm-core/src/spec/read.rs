@@ -69,7 +69,9 @@ impl Reader {
         let stacks = self.stacks(&fields);
         let own_objects = self.own_objects(&fields);
         let ignored_checks = self.ignored_checks(&fields);
-        self.useless_of_cluster(&fields, &ssh, hosts.iter().flatten().map(|(_, host)| host));
+        // Machines are hosts that are reached by SSH, and are not known here.
+        let ssh_node = if machines.is_none() { fields.node("ssh") } else { None };
+        self.useless_of_cluster(ssh_node, &ssh, hosts.iter().flatten().map(|(_, host)| host));
         let (name, mut hosts) = (name?, hosts?);
         if policy.prune == Prune::Owned {
             for host in hosts.values_mut().filter(|h| !h.absent) {

@@ -2,7 +2,7 @@
 
 use super::fields::{Fields, Reader};
 use super::problem::Severity;
-use super::tree::Location;
+use super::tree::{Location, Node};
 use super::{Connection, HostSpec};
 
 impl Reader {
@@ -32,9 +32,9 @@ impl Reader {
     }
 
     /// Keys of the whole file.
-    pub(super) fn useless_of_cluster<'a>(&mut self, fields: &Fields<'_>, ssh: &Fields<'_>, hosts: impl Iterator<Item = &'a HostSpec>) {
+    pub(super) fn useless_of_cluster<'a>(&mut self, given: Option<&Node>, ssh: &Fields<'_>, hosts: impl Iterator<Item = &'a HostSpec>) {
         let logins: Vec<_> = hosts.filter_map(|h| if let Connection::Ssh(ssh) = &h.connection { Some(ssh) } else { None }).collect();
-        if let Some(node) = fields.node("ssh").filter(|_| logins.is_empty()) {
+        if let Some(node) = given.filter(|_| logins.is_empty()) {
             self.useless("ssh".into(), node.at, "no host is reached by SSH", "remove it");
         }
         let all_root = !logins.is_empty() && logins.iter().all(|l| l.user.as_deref() == Some("root"));
