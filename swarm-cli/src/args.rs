@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::args_ca::CaCommand;
+use crate::args_registry::RegistryCommand;
 use crate::args_stores::{ContextCommand, EngineCommand, ImageCommand, ObjectCommand, RebootArgs, ResetArgs, VolumeCommand};
 use crate::args_swarm::{
     AdoptArgs, BackupArgs, CertsArgs, CheckArgs, DockerArgs, EnvArgs, EventsArgs, ExecArgs, ExplainArgs, HistoryArgs, HostsArgs,
@@ -101,6 +102,9 @@ pub(crate) enum Command {
     /// Images of all hosts.
     #[command(subcommand)]
     Image(ImageCommand),
+    /// A registry that runs in the swarm.
+    #[command(subcommand)]
+    Registry(RegistryCommand),
     /// Spread the tasks of replicated services over the nodes that may have them, without taking one away before another runs.
     Rebalance(RebalanceArgs),
     /// Run a command on all hosts at once, each line of output with its host.

@@ -2,6 +2,7 @@
 
 mod args;
 mod args_ca;
+mod args_registry;
 mod args_stores;
 mod args_swarm;
 mod args_work;

@@ -36,6 +36,7 @@ mod networks;
 mod nodes;
 mod openssh;
 mod operators;
+mod own_registry;
 mod prepared;
 mod pushes;
 mod quiet;

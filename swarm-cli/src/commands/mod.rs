@@ -26,6 +26,7 @@ mod new;
 mod node;
 mod objects;
 mod operators;
+mod own_registry;
 mod preflight;
 mod push;
 mod reach;
@@ -140,6 +141,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Engine(EngineCommand::Upgrade(args)) => wait(&args.common, upgrade::run(&args, format)),
         Command::Volume(command) => wait(volume_file(&command), stores::volume(&command, format)),
         Command::Image(command) => wait(image_file(&command), stores::image(&command, format)),
+        Command::Registry(command) => wait(command.common(), own_registry::run(&command, format)),
         Command::Rebalance(args) => wait(&args.common, service::rebalance(&args, format)),
         Command::Maintain(args) => wait(&args.common, hosts::maintain(&args, format)),
         Command::Exec(args) => wait(&args.common, hosts::exec(&args, format)),

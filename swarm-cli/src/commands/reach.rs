@@ -20,7 +20,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
 
-fn one<'s>(spec: &'s swarm_core::ClusterSpec, name: &str) -> Result<&'s HostSpec, Failure> {
+pub(super) fn one<'s>(spec: &'s swarm_core::ClusterSpec, name: &str) -> Result<&'s HostSpec, Failure> {
     let found = source::named(&[name.to_owned()], spec, "HOST")?;
     found.iter().find_map(|name| spec.host(name)).ok_or_else(|| Failure::Usage(format!("{name} is not in the file")))
 }

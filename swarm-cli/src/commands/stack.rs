@@ -95,14 +95,15 @@ pub(super) fn resolve(how: ResolveImage) -> Resolve {
     }
 }
 
-struct Going {
-    dry_run: bool,
-    detach: bool,
-    timeout: Option<Duration>,
-    yes: bool,
+/// How a deploy goes on.
+pub(super) struct Going {
+    pub(super) dry_run: bool,
+    pub(super) detach: bool,
+    pub(super) timeout: Option<Duration>,
+    pub(super) yes: bool,
 }
 
-async fn deploy(session: &Session, read: &ReadStack, how: &DeployHow, format: Format, going: Going) -> Result<u8, Failure> {
+pub(super) async fn deploy(session: &Session, read: &ReadStack, how: &DeployHow, format: Format, going: Going) -> Result<u8, Failure> {
     let stack = &read.stack;
     let images = stack.services.iter().map(ServiceWanted::image).collect();
     let none = how.resolve_image == ResolveImage::Never && !how.with_registry_auth;
@@ -272,6 +273,21 @@ fn limited(from: impl Read, limit: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     from.take(limit + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
     if bytes.len() as u64 > limit { Err(format!("it is larger than {} KiB", limit >> 10)) } else { Ok(bytes) }
+}
+
+/// A Compose file that is not in the file system, with the files that it refers to.
+pub(super) struct ReadIn<'a> {
+    pub(super) name: &'a str,
+    pub(super) text: String,
+    pub(super) file: &'a dyn Fn(&Path) -> Result<Vec<u8>, String>,
+}
+
+/// Reads one.
+pub(super) fn read_text(of: &ReadIn<'_>) -> Result<ReadStack, Failure> {
+    let context =
+        Context { variable: &|_| None, file: of.file, command: &|_| Err("no program is run".into()), folder: std::path::PathBuf::new() };
+    let sources = [Source { name: of.name.to_owned(), text: of.text.clone() }];
+    swarm_compose::read(of.name, &sources, &context).map_err(|problems| Failure::File(problems.to_string()))
 }
 
 /// Reads Compose files with what they refer to.
