@@ -4,6 +4,7 @@
 mod access;
 mod adopt;
 mod advice;
+mod application;
 mod architecture;
 mod backup;
 mod bootstrap;

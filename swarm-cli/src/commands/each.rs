@@ -10,7 +10,7 @@ use swarm_core::ClusterSpec;
 use swarm_core::engine::Engine;
 use swarm_core::fleet::Fleet;
 use swarm_core::id::HostName;
-use swarm_core::observe::{NodeState, Observed};
+use swarm_core::observe::{HostState, NodeState, Observed};
 use swarm_core::spec::{Availability, HostSpec};
 
 /// How many engines pull or remove at the same time.
@@ -52,9 +52,14 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
-fn gets_tasks(observed: &Observed, host: &HostName) -> bool {
-    let node = observed.hosts.get(host).and_then(|h| h.node.as_ref());
-    node.is_some_and(|node| node.state == NodeState::Ready && node.availability == Availability::Active)
+/// Whether a host gets tasks, or will once it is a node: images may be there before the swarm is.
+fn gets_tasks(observed: &Observed, host: &HostSpec) -> bool {
+    let Some(seen) = observed.hosts.get(&host.name) else { return false };
+    let will = !host.absent && host.availability.is_none_or(|a| a == Availability::Active);
+    match &seen.node {
+        Some(node) => node.state == NodeState::Ready && node.availability == Availability::Active,
+        None => seen.state == HostState::Standalone && will,
+    }
 }
 
 /// Does the same on every node that may get tasks, some at once; those that may not are named. A line is printed for each that it was done on.
@@ -67,9 +72,12 @@ pub(super) async fn on_nodes_with_tasks<T>(
 ) -> Result<(Vec<(HostName, T)>, Vec<Failed>), Failure> {
     let (observed, _) = session.objects(&[]).await?;
     let (able, away): (Vec<&HostSpec>, Vec<&HostSpec>) =
-        hosts(&session.spec, limit)?.into_iter().partition(|host| gets_tasks(&observed, &host.name));
+        hosts(&session.spec, limit)?.into_iter().partition(|host| gets_tasks(&observed, host));
     for host in &away {
         output::note(&format!("{}: left out, for it gets no tasks now", host.name));
+    }
+    if able.is_empty() {
+        return Err(Failure::Other("nothing was done: no host gets tasks".into()));
     }
     let work = &work;
     let one = |host: HostSpec| async move {
