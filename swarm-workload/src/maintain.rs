@@ -87,7 +87,7 @@ impl Maintain<'_> {
             last = vec![drain.id.clone()];
             steps.push(drain);
         }
-        let wait = Drained { host: host.to_string(), node: node.id.to_string(), patience: millis(self.drain) };
+        let wait = Drained { host: host.to_string(), node: node.id.to_string(), patience: millis(self.drain), stranger: false };
         let mut wait = Data::Drained(wait).work().step("its tasks run", "no task runs there", "its tasks move to other nodes", Risk::Tasks);
         wait.needs = last;
         let served = Served {

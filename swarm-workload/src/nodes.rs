@@ -43,7 +43,7 @@ pub(crate) fn with_waits(mut plan: Plan, observed: &Observed, patience: Duration
 fn wait(host: &HostName, observed: &Observed, after: &StepId, patience: Duration) -> Option<Step> {
     let node = observed.hosts.get(host)?.node.as_ref()?;
     let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
-    let data = Drained { host: host.to_string(), node: node.id.to_string(), patience };
+    let data = Drained { host: host.to_string(), node: node.id.to_string(), patience, stranger: false };
     let work = Data::Drained(data).work();
     let mut step = work.step("its tasks run", "no task runs there", "its tasks move to other nodes", Risk::Tasks);
     step.needs = vec![after.clone()];

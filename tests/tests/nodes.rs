@@ -16,7 +16,7 @@ use swarm_tests::lab::{TestLab, converge, eventually};
 use swarm_tests::sim::stories::POINTS;
 use swarm_tests::sim::workload::carry;
 use swarm_tests::sim::{Drawer, THREE, Tool, cluster, cut_off, no_violations, spec};
-use swarm_workload::Moved;
+use swarm_workload::{EditStrangers, Moved};
 
 /// A cluster of [`THREE`] in which m3 and w1 have a second address each.
 async fn with_addresses(seed: u64) -> (World, ClusterSpec) {
@@ -95,6 +95,24 @@ fn nodes_are_changed_from_every_cut() {
     for (host, change, holds) in cases {
         let cuts = from_every_cut(nothing, |file| Box::new(EditNodes { spec: file, edits: edit(host, change.clone()) }), host, holds);
         assert!(cuts > 3, "{host}: cut off {cuts} times");
+    }
+    // The same through the managers alone, as for a node of no host of the file.
+    let id = std::cell::RefCell::new(None);
+    let look = async |world: &World, _: &ClusterSpec| {
+        let found = listed(world, "w2").await.into_iter().next().map(|n| n.id);
+        *id.borrow_mut() = found;
+    };
+    for (change, holds) in [
+        (
+            NodeEdit::Labels([("zone".to_owned(), Some("c".to_owned()))].into()),
+            (&|n: &NodeFacts| n.labels["zone"] == "c") as &dyn Fn(&NodeFacts) -> bool,
+        ),
+        (NodeEdit::Availability(Availability::Drain), &|n| n.availability == Availability::Drain),
+    ] {
+        let edits = || BTreeMap::from([(id.borrow().clone().unwrap(), change.clone())]);
+        let patience = Some(Duration::from_secs(60));
+        let cuts = from_every_cut(&look, |file| Box::new(EditStrangers { spec: file, edits: edits(), patience }), "w2", holds);
+        assert!(cuts > 3, "{change:?}: cut off {cuts} times");
     }
 }
 
@@ -269,11 +287,35 @@ async fn nodes_of_hosts_that_the_file_no_longer_has() {
     let run = |args: &[&str]| cli::run(&[args, &["-f", file.to_str().unwrap()]].concat());
     let alive = run(&["node", "rm", "--dead", "w1", "--yes"]);
     assert!(alive.code == 1 && alive.err.contains("role: none"), "{alive:?}");
-    // Nodes of no host of the file are shown, and not changed.
+    // Nodes of no host of the file, as of machines that joined by themselves, are shown, and changed through the managers; what takes a look at their
+    // hosts is refused.
     let shown = run(&["node", "inspect", "w1"]);
     assert!(shown.code == 0 && shown.out.contains("\"Hostname\": \"w1\""), "{shown:?}");
-    let changed = run(&["node", "drain", "w1"]);
-    assert!(changed.code == 64 && changed.err.contains("of no host of the file"), "{changed:?}");
+    crate::deploys::images(&lab, &["app:1"]);
+    let create =
+        ["service", "create", "--detach", "--name", "web", "--mode", "global", "--endpoint-mode", "dnsrr", "app:1", "sleep", "100000"];
+    lab.docker("m1", &create);
+    let runs = || lab.docker("w1", &["ps", "-q"]).lines().count();
+    eventually("w1 has a task", Duration::from_secs(30), || runs() == 1).await;
+    let id = lab.docker("m1", &["node", "inspect", "w1", "--format", "{{.ID}}"]).trim().to_owned();
+    let state =
+        || lab.docker("m1", &["node", "inspect", "w1", "--format", "{{.Spec.Availability}} {{json .Spec.Labels}}"]).trim().to_owned();
+    let owned = state().split_once(' ').unwrap().1.to_owned();
+    let drained = run(&["node", "drain", &id[..10]]);
+    assert!(drained.code == 0 && runs() == 0 && state() == format!("drain {owned}"), "{drained:?}");
+    let again = run(&["node", "drain", "w1"]);
+    assert!(again.code == 0 && again.out.contains("Nothing to do"), "{again:?}");
+    assert_eq!(run(&["node", "activate", "w1"]).code, 0);
+    assert_eq!(run(&["node", "label", "w1", "rack=a"]).code, 0);
+    assert!(state().starts_with("active") && state().contains(r#""rack":"a""#), "{}", state());
+    assert_eq!(run(&["node", "label", "w1", "rack-"]).code, 0);
+    assert_eq!(state(), format!("active {owned}"));
+    let mixed = run(&["node", "pause", "w1", "m1"]);
+    assert!(mixed.code == 64 && mixed.err.contains("in two runs"), "{mixed:?}");
+    let promoted = run(&["node", "promote", "w1"]);
+    assert!(promoted.code == 1 && promoted.err.contains("write the host there first"), "{promoted:?}");
+    let rest = run(&["node", "rm", "w1", "--yes"]);
+    assert!(rest.code == 64 && rest.err.contains("of no host of the file"), "{rest:?}");
     let left = run(&["apply", "--prune", "--yes"]);
     assert!(left.code == 0 && left.out.contains("role: none") && lab.nodes("m1").len() == 4, "{left:?}");
 

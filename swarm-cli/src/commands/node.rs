@@ -14,7 +14,7 @@ use swarm_core::id::{HostName, NodeId};
 use swarm_core::nodes::{EditNodes, NodeEdit, RemoveNodes};
 use swarm_core::observe::{Named, Observed};
 use swarm_core::spec::{Availability, Role};
-use swarm_workload::{Emptied, Moved, QuietDrain};
+use swarm_workload::{EditStrangers, Emptied, Moved, QuietDrain};
 
 pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Failure> {
     let availability = |availability| NodeEdit::Availability(availability);
@@ -58,10 +58,8 @@ pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Fai
                 };
             }
             let session = Session::open(common).await?;
-            let hosts = named(&session, std::slice::from_ref(host)).await?;
-            let edits = hosts.into_iter().map(|h| (h, NodeEdit::Labels(wanted.clone()))).collect();
-            let intent = EditNodes { spec: &session.spec, edits };
-            carry(&session, &intent, How { dry_run: *dry_run, locks: Some(wait.wait), ..How::new("node label", format) }).await
+            let how = How { dry_run: *dry_run, locks: Some(wait.wait), ..How::new("node label", format) };
+            change(&session, std::slice::from_ref(host), &NodeEdit::Labels(wanted), None, how).await
         }
         NodeCommand::Move { common, host, advertise, out } => {
             let session = Session::open(common).await?;
@@ -96,20 +94,31 @@ pub(super) async fn run(command: &NodeCommand, format: Format) -> Result<u8, Fai
     }
 }
 
-/// Hosts of the file, by their names or as nodes. The swarm is asked where a name is of no host.
-async fn named(session: &Session, names: &[String]) -> Result<Vec<HostName>, Failure> {
+/// Hosts of the file by their names or as nodes, and nodes of none. The swarm is asked where a name is of no host.
+async fn known(session: &Session, names: &[String]) -> Result<(BTreeSet<HostName>, BTreeSet<NodeId>), Failure> {
     if let Ok(hosts) = source::named(names, &session.spec, "HOST") {
-        return Ok(hosts.into_iter().collect());
+        return Ok((hosts, BTreeSet::new()));
     }
     let observed = Apply::new(&session.spec, &session.fleet).observe().await;
-    let host = |name: &String| match resolved(&observed, name)? {
-        Named::Host(host) => Ok(host),
-        Named::Stranger(node) => Err(Failure::Usage(format!(
-            "{name}: node {node} is of no host of the file; write its host there first, or give it up with --dead where it is gone"
+    let (mut hosts, mut strangers) = (BTreeSet::new(), BTreeSet::new());
+    for name in names {
+        match resolved(&observed, name)? {
+            Named::Host(host) => drop(hosts.insert(host)),
+            Named::Stranger(node) => drop(strangers.insert(node)),
+        }
+    }
+    Ok((hosts, strangers))
+}
+
+/// The same where the host itself takes part.
+async fn named(session: &Session, names: &[String]) -> Result<Vec<HostName>, Failure> {
+    let (hosts, strangers) = known(session, names).await?;
+    match strangers.first() {
+        None => Ok(hosts.into_iter().collect()),
+        Some(node) => Err(Failure::Usage(format!(
+            "node {node} is of no host of the file; write its host there first, or give it up with --dead where it is gone"
         ))),
-    };
-    let hosts: BTreeSet<HostName> = names.iter().map(host).collect::<Result<_, Failure>>()?;
-    Ok(hosts.into_iter().collect())
+    }
 }
 
 fn resolved(observed: &Observed, name: &str) -> Result<Named, Failure> {
@@ -151,12 +160,26 @@ async fn readdress(session: &Session, name: &str, to: &AddressSelector, patience
 
 async fn edit(args: &NodeArgs, edit: &NodeEdit, command: &str, drains: Option<Duration>, format: Format) -> Result<u8, Failure> {
     let session = Session::open(&args.common).await?;
-    let edits = named(&session, &args.hosts).await?.into_iter().map(|host| (host, edit.clone())).collect();
-    let inner = EditNodes { spec: &session.spec, edits };
     let how = How { dry_run: args.dry_run, locks: Some(args.wait.wait), ..How::new(command, format) };
+    change(&session, &args.hosts, edit, drains, how).await
+}
+
+/// Changes nodes: those of hosts of the file, or those of none.
+async fn change(session: &Session, names: &[String], edit: &NodeEdit, drains: Option<Duration>, how: How<'_>) -> Result<u8, Failure> {
+    let (hosts, strangers) = known(session, names).await?;
+    if !strangers.is_empty() && !hosts.is_empty() {
+        let why = "these are hosts of the file and others; change them in two runs";
+        return Err(Failure::Usage(format!("{}: {why}", names.join(", "))));
+    }
+    if !strangers.is_empty() {
+        let edits = strangers.into_iter().map(|node| (node, edit.clone())).collect();
+        return carry(session, &EditStrangers { spec: &session.spec, edits, patience: drains }, how).await;
+    }
+    let edits = hosts.into_iter().map(|host| (host, edit.clone())).collect();
+    let inner = EditNodes { spec: &session.spec, edits };
     match drains {
-        Some(patience) => carry(&session, &Emptied { inner, patience }, how).await,
-        None => carry(&session, &inner, how).await,
+        Some(patience) => carry(session, &Emptied { inner, patience }, how).await,
+        None => carry(session, &inner, how).await,
     }
 }
 

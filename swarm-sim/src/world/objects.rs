@@ -8,8 +8,9 @@ use super::words::{self, Words};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use swarm_core::engine::{Kind, Object, Query};
+use swarm_core::engine::{Kind, NodeChange, Object, Query};
 use swarm_core::observe::{NodeFacts, NodeState};
+use swarm_core::spec::{Availability, Role};
 
 /// How long after a failed task the next one of its place is made.
 pub(super) const RESTART: Duration = Duration::from_secs(2);
@@ -215,6 +216,16 @@ impl State {
     }
 
     pub(crate) fn get_object(&self, host: &HostName, kind: Kind, id: &str) -> Said<Object> {
+        if kind == Kind::Node {
+            return match self.nodes(host) {
+                Said::Now(nodes) => match nodes.iter().find(|n| n.id.as_str() == id) {
+                    Some(node) => Said::Now(node_object(node)),
+                    None => Said::No(words::no_such_node(&NodeId::new(id))),
+                },
+                Said::No(words) => Said::No(words),
+                Said::Wait => Said::Wait,
+            };
+        }
         match self.asked(host, false, |s, _| s.objects.named(kind, id).and_then(|id| Some(s.objects.object(id, s.objects.stored.get(id)?))))
         {
             Said::Now(Some(object)) => Said::Now(object),
@@ -263,7 +274,31 @@ impl State {
         Said::Now(id)
     }
 
+    /// A node's whole specification takes the place of what it was.
+    fn replace_node(&mut self, host: &HostName, id: &str, version: u64, spec: &Value) -> Said<()> {
+        let nodes = match self.nodes(host) {
+            Said::Now(nodes) => nodes,
+            Said::No(words) => return Said::No(words),
+            Said::Wait => return Said::Wait,
+        };
+        let id = NodeId::new(id);
+        let Some(node) = nodes.iter().find(|n| n.id == id) else { return Said::No(words::no_such_node(&id)) };
+        let mut labels: BTreeMap<String, Option<String>> = node.labels.keys().map(|key| (key.clone(), None)).collect();
+        let given = spec.get("Labels").and_then(Value::as_object);
+        labels.extend(given.into_iter().flatten().map(|(key, value)| (key.clone(), value.as_str().map(str::to_owned))));
+        let availability = match text(spec, "/Availability") {
+            "drain" => Availability::Drain,
+            "pause" => Availability::Pause,
+            _ => Availability::Active,
+        };
+        let role = if text(spec, "/Role") == "manager" { Role::Manager } else { Role::Worker };
+        self.update_node(host, &id, version, &NodeChange { role: Some(role), availability: Some(availability), labels })
+    }
+
     pub(crate) fn update_object(&mut self, host: &HostName, kind: Kind, id: &str, version: u64, body: &Value, rollback: bool) -> Said<()> {
+        if kind == Kind::Node {
+            return self.replace_node(host, id, version, body);
+        }
         let index = match self.books(host) {
             Ok(index) => index,
             Err(said) => return said,

@@ -20,6 +20,9 @@ pub(crate) struct Drained {
     pub(crate) node: String,
     /// How long, in milliseconds.
     pub(crate) patience: u64,
+    /// Whether it is a node of no host of the file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) stranger: bool,
 }
 
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 mod balanced;
 mod drained;
+mod edited;
 mod object;
 mod served;
 mod service;
@@ -9,6 +10,7 @@ mod vacated;
 
 use balanced::Spread;
 use drained::WaitDrained;
+use edited::EditNode;
 use object::{CreateObject, RemoveObject};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,7 +19,7 @@ use service::PutService;
 use std::collections::BTreeSet;
 use swarm_core::engine::Kind;
 use swarm_core::family::Family;
-use swarm_core::id::{HostName, StepId};
+use swarm_core::id::{HostName, NodeId, StepId};
 use swarm_core::machine::{Outcome, Task};
 use swarm_core::observe::Observed;
 use swarm_core::plan::{Action, LintFinding, Plan, PlanPurpose, Step, Target, Work};
@@ -25,6 +27,7 @@ use vacated::Vacate;
 
 pub(crate) use balanced::{Balanced, LABEL as BALANCE_LABEL};
 pub(crate) use drained::Drained;
+pub(crate) use edited::Edited;
 pub(crate) use object::{Create, Remove};
 pub(crate) use served::Served;
 pub(crate) use service::{Live, Put};
@@ -45,6 +48,8 @@ pub(crate) enum Data {
     Remove(Remove),
     /// Wait until no task runs on a node.
     Drained(Drained),
+    /// Change a node by what managers keep of it.
+    Edited(Edited),
     /// Run a program on a drained host.
     Served(Served),
     /// Spread the tasks of a service.
@@ -61,6 +66,7 @@ impl Data {
             Self::Put(_) => "update-service".into(),
             Self::Remove(remove) => format!("remove-{}", remove.kind),
             Self::Drained(_) => "wait-drained".into(),
+            Self::Edited(_) => "edit-node".into(),
             Self::Served(_) => "run".into(),
             Self::Balanced(_) => "spread-service".into(),
             Self::Vacated(vacated) if vacated.node.is_empty() => "restore-service".into(),
@@ -75,6 +81,8 @@ impl Data {
             Self::Remove(remove) => (remove.kind, remove.name.as_str()),
             Self::Balanced(balanced) => (Kind::Service, balanced.name.as_str()),
             Self::Vacated(vacated) => (Kind::Service, vacated.name.as_str()),
+            Self::Edited(edited) => return Target::Node(NodeId::new(edited.node.clone())),
+            Self::Drained(drained) if drained.stranger => return Target::Node(NodeId::new(drained.node.clone())),
             Self::Drained(drained) => return Target::Host(HostName::new(drained.host.clone())),
             Self::Served(served) => return Target::Host(HostName::new(served.host.clone())),
         };
@@ -110,6 +118,7 @@ impl Family for Workload {
             Data::Put(put) => Box::new(PutService::new(*put)),
             Data::Remove(remove) => Box::new(RemoveObject::new(remove)),
             Data::Drained(drained) => Box::new(WaitDrained::new(drained)),
+            Data::Edited(edited) => Box::new(EditNode::new(edited)),
             Data::Served(served) => Box::new(Serve::new(served)),
             Data::Balanced(balanced) => Box::new(Spread::new(balanced)),
             Data::Vacated(vacated) => Box::new(Vacate::new(vacated)),
@@ -159,7 +168,7 @@ impl Family for Workload {
                         say(step, "removes what belongs to no stack".into());
                     }
                 }
-                Data::Create(_) | Data::Drained(_) | Data::Served(_) | Data::Balanced(_) | Data::Vacated(_) => {}
+                Data::Create(_) | Data::Drained(_) | Data::Edited(_) | Data::Served(_) | Data::Balanced(_) | Data::Vacated(_) => {}
             }
         }
         found
