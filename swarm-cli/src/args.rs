@@ -247,12 +247,16 @@ pub(crate) struct ForceArgs {
     /// Engines that `prepare` of the file changes may be restarted under running containers.
     #[arg(long)]
     pub(crate) allow_restart: bool,
+    /// Ask a manager whether each secret of the file's stacks holds what its file has, and replace those that do not. It is asked by a change that
+    /// cannot be carried out, which its log may show.
+    #[arg(long)]
+    pub(crate) compare_secrets: bool,
 }
 
 impl ForceArgs {
     /// Whether any of them was given.
     pub(crate) fn is_any(&self) -> bool {
-        !self.force_leave.is_empty() || self.prune || self.init_on.is_some()
+        !self.force_leave.is_empty() || self.prune || self.init_on.is_some() || self.compare_secrets
     }
 }
 

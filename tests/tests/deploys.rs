@@ -186,6 +186,23 @@ async fn the_life_of_a_stack() {
     assert_eq!(bed.lab.docker(host, &["exec", container, "/bin/cat", "/run/secrets/key"]), "n3w-value\n");
     assert!(bed.deploy(&["--compare-secrets"]).out.contains("Nothing to do"));
 
+    // The same by the cluster's file.
+    let stacks = format!("stacks: {{ app: {{ compose: [{}] }} }}", bed.dir.join("app.yml").display());
+    let whole = bed.lab.file(&bed.lab.text_with(&bed.lab.all(""), &stacks));
+    let by_file = |args: &[&str]| cli::run(&[args, &["-f", whole.to_str().unwrap(), "--compare-secrets"]].concat());
+    let same = by_file(&["plan"]);
+    assert_eq!(same.code, 0, "{same:?}");
+    bed.write("key", "th1rd-value\n");
+    let unseen = cli::run(&["plan", "-f", whole.to_str().unwrap()]);
+    let seen = by_file(&["plan"]);
+    assert!(unseen.code == 0 && seen.code == 2 && seen.out.contains("it holds something else than its file"), "{unseen:?} {seen:?}");
+    let before = bed.all_containers("app_web");
+    let applied = by_file(&["apply", "--yes"]);
+    assert!(applied.code == 0 && !format!("{applied:?}").contains("th1rd-value"), "{applied:?}");
+    let (host, container) = &bed.replaced("app_web", 3, &before).await[0];
+    assert_eq!(bed.lab.docker(host, &["exec", container, "/bin/cat", "/run/secrets/key"]), "th1rd-value\n");
+    assert_eq!(by_file(&["plan"]).code, 0);
+
     let scaled = bed.swarm(&["service", "scale", "app_web=2"]);
     assert!(scaled.code == 0 && scaled.out.contains("Mode.Replicated.Replicas: 3 -> 2"), "{scaled:?}");
     eventually("two tasks are left", Duration::from_secs(20), || bed.all_containers("app_web").len() == 2).await;

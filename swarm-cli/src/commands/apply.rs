@@ -52,7 +52,10 @@ pub(super) async fn plan(args: &PlanArgs, format: Format) -> Result<u8, Failure>
     let (fleet, keys) = fleet::open(&args.common, &spec).await?;
     let sink = progress::for_format(format);
     let options = options(&args.limit, &args.force, &spec)?;
-    let stacks = stacks_of(&spec, &args.common.file, &options, PlanPurpose::Converge)?;
+    let mut stacks = stacks_of(&spec, &args.common.file, &options, PlanPurpose::Converge)?;
+    if args.force.compare_secrets {
+        stack::compare(&spec, &fleet, &mut stacks).await?;
+    }
     let prepare = preparation(&spec, &fleet, &args.common.file, &args.force, &stacks).await?;
     let apply = Apply::new(&spec, &fleet).options(options).progress(sink.as_ref()).keys(keys.as_ref()).families(Families(FAMILIES));
     let (plan, observed) = apply.plan_for(&prepare.before(&spec, together(&apply, &spec, &stacks))).await?;
@@ -207,7 +210,7 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
     let options = match &saved {
         Some(_) if !args.limit.limit.is_empty() || args.force.is_any() => {
             return Err(Failure::Usage(
-                "a saved plan keeps its own options; --limit, --force-leave, --prune and --init-on are given to `swarm plan`".into(),
+                "a saved plan keeps its own options; --limit, --force-leave, --prune, --init-on and --compare-secrets are given to `swarm plan`".into(),
             ));
         }
         Some(plan) => {
@@ -217,7 +220,10 @@ pub(super) async fn apply(args: &ApplyArgs, format: Format) -> Result<u8, Failur
     };
     // What a saved plan is for was decided when it was made.
     let purpose = saved.as_ref().map_or(PlanPurpose::Converge, |plan| plan.purpose);
-    let stacks = stacks_of(&spec, &args.common.file, &options, purpose)?;
+    let mut stacks = stacks_of(&spec, &args.common.file, &options, purpose)?;
+    if args.force.compare_secrets {
+        unless_stopped(&stop, stack::compare(&spec, &fleet, &mut stacks)).await?;
+    }
     let of_stacks = stack::AllPayloads(&stacks);
     let force = ForceArgs { allow_restart: args.force.allow_restart, ..ForceArgs::default() };
     let prepare = match purpose {

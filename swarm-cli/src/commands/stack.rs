@@ -5,6 +5,7 @@ use super::work::{How, Session, carry, table, watched};
 use crate::args::Format;
 use crate::args_work::{ComposeArgs, DeployHow, ResolveImage, StackCommand};
 use crate::failure::Failure;
+use crate::fleet::AnyFleet;
 use crate::registry::{self, Logins, WithLogins};
 use crate::{output, source};
 use serde_json::{Value, json};
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use swarm_compose::{Context, ReadStack, Source};
 use swarm_core::engine::{Body, Kind, Object, Payloads, Query};
 use swarm_core::intent::Intent;
+use swarm_core::observe::{Observed, ObservedCluster};
 use swarm_core::secret::Secret;
 use swarm_core::spec::StackFiles;
 use swarm_core::{Apply, ClusterSpec};
@@ -151,10 +153,7 @@ pub(super) async fn deploy(session: &Session, read: &ReadStack, how: &DeployHow,
 /// The secrets of a stack that hold something else than their files.
 async fn compared(session: &Session, read: &ReadStack, intent: &Deploy<'_>) -> Result<BTreeSet<String>, Failure> {
     let (observed, _) = session.objects(&intent.wants()).await?;
-    let comparisons = intent.comparisons(&observed);
-    let asked: Vec<(String, Body)> = comparisons.iter().map(|c| (c.id.clone(), c.body.clone())).collect();
-    let differ = Apply::new(&session.spec, &session.fleet).payloads(&read.payloads).secrets_that_differ(&observed, &asked).await?;
-    Ok(comparisons.into_iter().filter(|c| differ.contains(&c.id)).map(|c| c.secret).collect())
+    differing(&Apply::new(&session.spec, &session.fleet).payloads(&read.payloads), intent, &observed).await
 }
 
 /// A stack of a cluster file.
@@ -162,6 +161,32 @@ pub(super) struct FileStack {
     read: ReadStack,
     files: StackFiles,
     logins: Logins,
+    /// Secrets that hold something else than their files, where that was asked.
+    differ: BTreeSet<String>,
+}
+
+/// Asks a manager which secrets of stacks hold something else than their files. A swarm that is yet to be made has none.
+pub(super) async fn compare(spec: &ClusterSpec, fleet: &AnyFleet, stacks: &mut [FileStack]) -> Result<(), Failure> {
+    let intents = deploys(spec, stacks);
+    let found = intents.iter().zip(&*stacks).map(|(intent, of)| async move {
+        let apply = Apply::new(spec, fleet).payloads(&of.read.payloads);
+        let observed = apply.observe_objects(&intent.wants()).await;
+        if matches!(observed.cluster, ObservedCluster::None) {
+            return Ok(BTreeSet::new());
+        }
+        differing(&apply, intent, &observed).await
+    });
+    let found: Vec<BTreeSet<String>> = futures_util::future::try_join_all(found).await?;
+    drop(intents);
+    stacks.iter_mut().zip(found).for_each(|(stack, differ)| stack.differ = differ);
+    Ok(())
+}
+
+async fn differing(apply: &Apply<'_, AnyFleet>, intent: &Deploy<'_>, observed: &Observed) -> Result<BTreeSet<String>, Failure> {
+    let comparisons = intent.comparisons(observed);
+    let asked: Vec<(String, Body)> = comparisons.iter().map(|c| (c.id.clone(), c.body.clone())).collect();
+    let differ = apply.secrets_that_differ(observed, &asked).await?;
+    Ok(comparisons.into_iter().filter(|c| differ.contains(&c.id)).map(|c| c.secret).collect())
 }
 
 /// Whether a network's spec encrypts it.
@@ -180,7 +205,7 @@ pub(super) fn of_cluster(spec: &ClusterSpec, file: &Path, commands: Commands) ->
     let here = |paths: &[std::path::PathBuf]| paths.iter().map(|path| folder.join(path)).collect();
     let of = |(name, files): (&String, &StackFiles)| {
         let args = ComposeArgs { compose_file: here(&files.compose), env: Vec::new(), env_file: here(&files.env_file) };
-        Ok(FileStack { read: read(&args, name, commands)?, files: files.clone(), logins: Logins::default() })
+        Ok(FileStack { read: read(&args, name, commands)?, files: files.clone(), logins: Logins::default(), differ: BTreeSet::new() })
     };
     // What stacks refer to comes before them.
     let mut all = Vec::new();
@@ -191,7 +216,12 @@ pub(super) fn of_cluster(spec: &ClusterSpec, file: &Path, commands: Commands) ->
         }
         let args = ComposeArgs { compose_file: vec![file.to_owned()], env: Vec::new(), env_file: Vec::new() };
         let files = StackFiles { compose: args.compose_file.clone(), env_file: Vec::new(), prune: false, with_registry_auth: false };
-        all.push(FileStack { read: read_with(&args, spec.name(), commands, true)?, files, logins: Logins::default() });
+        all.push(FileStack {
+            read: read_with(&args, spec.name(), commands, true)?,
+            files,
+            logins: Logins::default(),
+            differ: BTreeSet::new(),
+        });
     }
     let stacks: Result<Vec<FileStack>, Failure> = spec.stacks().iter().map(of).collect();
     all.extend(stacks?);
@@ -221,7 +251,11 @@ impl Payloads for AllPayloads<'_> {
 pub(super) fn deploys<'a>(spec: &'a ClusterSpec, stacks: &'a [FileStack]) -> Vec<Deploy<'a>> {
     let of = |of: &'a FileStack| {
         let (prune, send_logins, logins) = (of.files.prune, of.files.with_registry_auth, of.logins.of.clone());
-        Deploy { spec, stack: &of.read.stack, options: DeployOptions { prune, send_logins, logins, ..DeployOptions::default() } }
+        Deploy {
+            spec,
+            stack: &of.read.stack,
+            options: DeployOptions { prune, send_logins, logins, differ: of.differ.clone(), ..DeployOptions::default() },
+        }
     };
     stacks.iter().map(of).collect()
 }
