@@ -111,7 +111,7 @@ fn nodes_are_changed_from_every_cut() {
     ] {
         let edits = || BTreeMap::from([(id.borrow().clone().unwrap(), change.clone())]);
         let patience = Some(Duration::from_secs(60));
-        let cuts = from_every_cut(&look, |file| Box::new(EditStrangers { spec: file, edits: edits(), patience }), "w2", holds);
+        let cuts = from_every_cut(look, |file| Box::new(EditStrangers { spec: file, edits: edits(), patience }), "w2", holds);
         assert!(cuts > 3, "{change:?}: cut off {cuts} times");
     }
 }

@@ -121,7 +121,7 @@ async fn put_up(args: &RegistryDeployArgs, format: Format) -> Result<u8, Failure
             let address = address.ok_or_else(|| {
                 Failure::Other(format!("the registry's node {on} is not in the swarm; remove the stack {} and deploy it again", args.name))
             })?;
-            output::note(&format!("the registry is there already; the stack's other options stay as they are"));
+            output::note("the registry is there already; the stack's other options stay as they are");
             (authority(&address.to_string(), u16::try_from(port).unwrap_or(5000)), root)
         }
         _ => {
