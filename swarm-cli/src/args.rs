@@ -1,8 +1,9 @@
 //! The command line.
 
 use crate::args_ca::CaCommand;
-use crate::args_registry::RegistryCommand;
-use crate::args_stores::{ContextCommand, EngineCommand, ImageCommand, ObjectCommand, RebootArgs, ResetArgs, VolumeCommand};
+use crate::args_stores::{
+    ContextCommand, EngineCommand, ImageCommand, ObjectCommand, RebootArgs, RegistryCommand, ResetArgs, VolumeCommand,
+};
 use crate::args_swarm::{
     AdoptArgs, BackupArgs, CertsArgs, CheckArgs, DockerArgs, EnvArgs, EventsArgs, ExecArgs, ExplainArgs, HistoryArgs, HostsArgs,
     HostsCommand, LockCommand, MaintainArgs, RebalanceArgs, RecoverArgs, RestoreArgs, ScpArgs, SshArgs, SupportArgs, TokenCommand,

@@ -2,7 +2,6 @@
 
 mod args;
 mod args_ca;
-mod args_registry;
 mod args_stores;
 mod args_swarm;
 mod args_work;
