@@ -303,6 +303,19 @@ fn set_concurrent(spec: &mut Value, text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The kernel's range (proc(5), `oom_score_adj`). Without a value an engine has 0.
+fn set_oom(spec: &mut Value, text: &str) -> Result<(), String> {
+    const PLACE: &str = "/TaskTemplate/ContainerSpec";
+    let number = text.parse::<i64>().ok().filter(|n| (-1000..=1000).contains(n)).ok_or("write a whole number from -1000 to 1000")?;
+    let here = slot(spec, PLACE);
+    if let (0, Some(map)) = (number, here.as_object_mut()) {
+        map.remove("OomScoreAdj");
+        return Ok(());
+    }
+    *slot(spec, &format!("{PLACE}/OomScoreAdj")) = json!(number);
+    Ok(())
+}
+
 fn preference(text: &str) -> Result<Value, String> {
     match text.split_once('=') {
         Some(("spread", label)) if !label.is_empty() => Ok(json!({ "Spread": { "SpreadDescriptor": label } })),

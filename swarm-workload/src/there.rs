@@ -83,7 +83,8 @@ pub(crate) fn is_going(network: &Object) -> bool {
 }
 
 /// Fields that engines before a major version take without a word and do not keep.
-const NEWER: &[(&str, &str, u32)] = &[("/TaskTemplate/ContainerSpec/Healthcheck", "StartInterval", 25)];
+const NEWER: &[(&str, &str, u32)] =
+    &[("/TaskTemplate/ContainerSpec/Healthcheck", "StartInterval", 25), ("/TaskTemplate/ContainerSpec", "OomScoreAdj", 27)];
 
 /// A specification without what the engine does not keep, and what that is, each with the version that does.
 pub(crate) fn kept_by(engine: u32, spec: &Value) -> (Value, Vec<(String, u32)>) {

@@ -4,6 +4,7 @@
 mod access;
 mod adopt;
 mod advice;
+mod api_fields;
 mod application;
 mod architecture;
 mod backup;

@@ -103,6 +103,12 @@ pub const FLAGS: &[Flag] = &[
     switch("tty", at!("TTY"), "Give the program a terminal"),
     switch("read-only", at!("ReadOnly"), "Mount the container's root filesystem read only"),
     switch("init", at!("Init"), "Run an init in each container that forwards signals and reaps processes"),
+    one(
+        "oom-score-adj",
+        "SCORE",
+        Put::Other(set_oom),
+        "How soon the kernel ends its processes for want of memory, -1000 to 1000 (engine 27)",
+    ),
     one("isolation", "MODE", Put::Text(at!("Isolation")), "Isolation of the containers"),
     one("stop-signal", "SIGNAL", Put::Text(at!("StopSignal")), "Signal that stops the program"),
     one("stop-grace-period", "DURATION", Put::Time(at!("StopGracePeriod")), "How long it has to stop before it is killed"),

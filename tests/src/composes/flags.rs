@@ -19,6 +19,7 @@ pub const VALUES: &[(&str, &str)] = &[
     ("read-only", "true"),
     ("init", "true"),
     ("isolation", "default"),
+    ("oom-score-adj", "-5"),
     ("stop-signal", "SIGINT"),
     ("stop-grace-period", "1m30s"),
     ("cap-add", "net_admin"),
