@@ -322,7 +322,7 @@ pub(crate) struct DestroyArgs {
     /// Take a swarm down that has no leader, or of which no manager answers: each host that is reached leaves it by force.
     #[arg(long)]
     pub(crate) force: bool,
-    /// Also destroy the machines that the program of `machines` in the file made. With --force also where hosts are not out of the swarm.
+    /// Also destroy the machines that were made for `machines` in the file. With --force also where hosts are not out of the swarm.
     #[arg(long)]
     pub(crate) machines: bool,
     /// Do not ask.
