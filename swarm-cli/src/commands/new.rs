@@ -84,7 +84,7 @@ fn put(command: &str, text: &str, hosts: usize, path: &Path, format: Format) -> 
     let shown = path.display();
     match format {
         Format::Json => output::json(command, &serde_json::json!({ "file": path, "hosts": hosts })),
-        _ => output::note(&format!("wrote {shown} with {hosts} hosts; next: swarm plan -f {shown}")),
+        _ => output::note(&format!("wrote {shown} with {hosts} host{}; next: swarm plan -f {shown}", if hosts == 1 { "" } else { "s" })),
     }
     Ok(0)
 }
