@@ -212,8 +212,15 @@ async fn the_life_of_nodes() {
     let tasks = |host: &str| lab.docker(host, &["ps", "-q", "--filter", "label=com.docker.swarm.service.name=web"]).lines().count();
     eventually("every host has a task", Duration::from_secs(30), || ["m1", "m2", "m3", "w1"].iter().all(|h| tasks(h) == 1)).await;
 
+    // One that may run nowhere else, with a volume.
+    let bound = ["--constraint", "node.hostname==w1", "--mount", "type=volume,source=kept,target=/kept", "app:1", "sleep", "100000"];
+    lab.docker("m1", &[&["service", "create", "--detach", "--name", "bound", "--endpoint-mode", "dnsrr"], &bound[..]].concat());
+    eventually("w1 has both", Duration::from_secs(30), || lab.docker("w1", &["ps", "-q"]).lines().count() == 2).await;
     let drained = swarm(&["node", "drain", "w1"]);
     assert!(drained.code == 0 && tasks("w1") == 0, "{drained:?}");
+    let named = ["bound has no place elsewhere: no suitable node", "volumes that stay on w1: kept"];
+    assert!(named.iter().all(|line| drained.err.contains(line)) && !drained.err.contains("web has no place"), "{drained:?}");
+    lab.docker("m1", &["service", "rm", "bound"]);
     assert!(drained.out.contains("wait-drained"), "{drained:?}");
     let again = swarm(&["node", "drain", "w1"]);
     assert!(again.code == 0 && again.out.contains("Nothing to do"), "{again:?}");
