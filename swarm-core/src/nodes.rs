@@ -1,7 +1,7 @@
 //! Work on single nodes beside what the file says: roles, availability, labels, and taking a node out for good. Each is an intent like any
 //! other: the same planner, quorum rules, lint and verification as for a whole file.
 
-use crate::addr::{AddressSelector, ip_of};
+use crate::addr::AddressSelector;
 use crate::engine::{Force, NodeChange};
 use crate::id::{HostName, NodeId, StepId};
 use crate::intent::{Converge, Intent, Next, SoFar, not_now};
@@ -191,8 +191,7 @@ impl RemoveNodes<'_> {
             Some(AddressSelector::Ip(ip)) => Some(ip),
             _ => None,
         };
-        let seen_at = |n: &NodeFacts| ip_of(n.manager.as_ref().map_or(n.address.as_str(), |m| m.address.as_str()));
-        observed.strangers.iter().find(|n| n.hostname == engine.hostname && (at.is_none() || seen_at(n) == at))
+        observed.strangers.iter().find(|n| n.hostname == engine.hostname && (at.is_none() || n.advertised() == at))
     }
 
     fn plan(&self, observed: &Observed) -> Result<Vec<Step>, Vec<Refusal>> {

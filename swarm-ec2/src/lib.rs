@@ -12,7 +12,6 @@ mod wanted;
 use answers::{Instance, Instances};
 use query::{Call, Region};
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use swarm_core::Stop;
 use swarm_core::spec::{Aws, Entry, Node, Value};
@@ -61,13 +60,13 @@ impl Ec2 {
     }
 
     /// Does work that waits, from a caller that may be anywhere. It may be stopped anywhere: every call can be made again.
-    fn block<T: Send>(&self, stop: &Stop, work: impl AsyncFnOnceSend<T>) -> Result<T, ProvisionError> {
+    fn block<T: Send>(&self, stop: &Stop, work: impl AsyncFnOnce(Region) -> Result<T, ProvisionError> + Send) -> Result<T, ProvisionError> {
         let run = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| failed(e.to_string()))?;
             runtime.block_on(async {
                 let region = Region::open(&self.aws.region).await.map_err(failed)?;
                 tokio::select! {
-                    result = work.run(region) => result,
+                    result = work(region) => result,
                     () = stop.stopped() => Err(failed("it was stopped")),
                 }
             })
@@ -189,21 +188,6 @@ impl Ec2 {
 
 fn path(path: &Path) -> String {
     path.display().to_string()
-}
-
-/// Work on a region.
-trait AsyncFnOnceSend<T>: Send {
-    fn run(self, region: Region) -> impl Future<Output = Result<T, ProvisionError>>;
-}
-
-impl<T, F, W> AsyncFnOnceSend<T> for W
-where
-    W: FnOnce(Region) -> F + Send,
-    F: Future<Output = Result<T, ProvisionError>>,
-{
-    fn run(self, region: Region) -> impl Future<Output = Result<T, ProvisionError>> {
-        self(region)
-    }
 }
 
 impl Provisioner for Ec2 {

@@ -3,7 +3,7 @@
 use crate::nodes::with_waits;
 use std::time::Duration;
 use swarm_core::ClusterSpec;
-use swarm_core::addr::{AddressSelector, ip_of};
+use swarm_core::addr::AddressSelector;
 use swarm_core::condition::Condition;
 use swarm_core::engine::NodeChange;
 use swarm_core::id::{HostName, NodeId, StepId};
@@ -53,7 +53,7 @@ impl Moved<'_> {
 
     /// Whether a node has the new address.
     fn is_there(&self, seen: &ObservedHost, node: &NodeFacts) -> bool {
-        let at = ip_of(node.manager.as_ref().map_or(node.address.as_str(), |m| m.address.as_str()));
+        let at = node.advertised();
         let wanted = match (&self.to, &seen.report.machine) {
             (AddressSelector::Ip(ip), _) => Some(*ip),
             (selector, Some(Ok(machine))) => selector.resolve(&machine.addresses).ok(),

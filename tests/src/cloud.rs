@@ -141,6 +141,15 @@ impl Cloud {
 
     /// Makes a call of moto itself.
     pub fn ask(&self, account: &str, parameters: &[(&str, &str)]) -> String {
+        Self::call(self.moto_port, account, parameters)
+    }
+
+    /// Makes a call as someone else with the account's credentials, who is counted as they are.
+    pub fn by_hand(&self, account: &str, parameters: &[(&str, &str)]) -> String {
+        Self::call(self.port, account, parameters)
+    }
+
+    fn call(port: u16, account: &str, parameters: &[(&str, &str)]) -> String {
         let body: Vec<String> = [("Version", "2016-11-15")].iter().chain(parameters).map(|(k, v)| format!("{k}={}", escape(v))).collect();
         let body = body.join("&");
         let head = format!(
@@ -148,7 +157,7 @@ impl Cloud {
              Authorization: AWS4-HMAC-SHA256 Credential={account}/20261128/us-west-1/ec2/aws4_request, SignedHeaders=host, Signature=0\r\n",
             body.len()
         );
-        let (status, text) = forward(self.moto_port, &head, account, &body).unwrap();
+        let (status, text) = forward(port, &head, account, &body).unwrap();
         assert!(status.starts_with("200"), "{status} {text}");
         text
     }
@@ -247,7 +256,12 @@ fn message(stream: &mut impl Read) -> Option<(String, String)> {
 /// The same call at moto.
 fn forward(port: u16, head: &str, account: &str, body: &str) -> Option<(String, String)> {
     let mut moto = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    let kept: Vec<&str> = head.split("\r\n").filter(|l| !l.is_empty() && !l.to_ascii_lowercase().starts_with("content-length:")).collect();
+    // What this sets itself is not there twice.
+    let own = |line: &&str| {
+        let line = line.to_ascii_lowercase();
+        line.is_empty() || ["content-length:", "connection:", "x-moto-account-id:"].iter().any(|name| line.starts_with(name))
+    };
+    let kept: Vec<&str> = head.split("\r\n").filter(|line| !own(line)).collect();
     let request = format!(
         "{}\r\nContent-Length: {}\r\nx-moto-account-id: {account}\r\nConnection: close\r\n\r\n{body}",
         kept.join("\r\n"),

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use swarm_tests::cli::{self, Ran};
-use swarm_tests::lab::TestLab;
+use swarm_tests::lab::{TestLab, eventually};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("examples/application")
@@ -29,16 +29,8 @@ fn ask(lab: &TestLab, host: &str, what: &str) -> Option<String> {
     lab.host("m1").exec(&["timeout", "5", "busybox", "wget", "-qO-", &address]).ok()
 }
 
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-#[test]
-fn an_application_of_five_services_comes_up_is_updated_drained_and_removed() {
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_of_five_services_comes_up_is_updated_drained_and_removed() {
     let lab = TestLab::up(1, 2);
     let stacks = format!("stacks: {{ shop: {{ compose: [{}] }} }}", folder().join("compose.yaml").display());
     let text = lab.text_with(&[("m1", "manager", ""), ("w1", "worker", "labels: { orders: \"yes\" }"), ("w2", "worker", "")], &stacks);
@@ -56,7 +48,8 @@ fn an_application_of_five_services_comes_up_is_updated_drained_and_removed() {
     for host in ["m1", "w1", "w2"] {
         assert_eq!(ask(&lab, host, "order").as_deref(), Some("welcome\nordered\n"), "{host}");
     }
-    until("the orders never came to the database", || ask(&lab, "w2", "").as_deref() == Some("welcome\nversion 1, 3 orders\n"));
+    let long = Duration::from_secs(60);
+    eventually("the orders are in the database", long, || ask(&lab, "w2", "").as_deref() == Some("welcome\nversion 1, 3 orders\n")).await;
     // The front is in no network of the database.
     let front = lab.docker("w1", &["ps", "-q", "--filter", "label=com.docker.swarm.service.name=shop_front"]);
     assert!(lab.host("w1").exec(&["docker", "exec", front.trim(), "timeout", "3", "wget", "-qO-", "http://database:6379"]).is_err());
@@ -82,8 +75,8 @@ fn an_application_of_five_services_comes_up_is_updated_drained_and_removed() {
     // A worker is emptied: what ran there runs elsewhere, and the application serves on.
     let drained = swarm("2", &["node", "drain", "-f", file, "w2"]);
     assert_eq!(drained.code, 0, "{drained:?}");
-    until("the application does not answer after the drain", || ask(&lab, "w1", "order").as_deref() == Some("welcome\nordered\n"));
-    until("the order never came to the database", || ask(&lab, "w1", "").is_some_and(|a| a.contains("4 orders")));
+    eventually("the application answers after the drain", long, || ask(&lab, "w1", "order").as_deref() == Some("welcome\nordered\n")).await;
+    eventually("the order is in the database", long, || ask(&lab, "w1", "").is_some_and(|a| a.contains("4 orders"))).await;
     assert_eq!(swarm("2", &["node", "activate", "-f", file, "w2"]).code, 0);
 
     // Gone but for its volume; the password was in nothing that was printed.

@@ -4,10 +4,10 @@ use crate::deploys::images;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use swarm_tests::cli::{self, Ran};
 use swarm_tests::cloud::{Account, Cloud, Cut};
-use swarm_tests::lab::{TestLab, sh};
+use swarm_tests::lab::{TestLab, eventually, sh};
 
 const ACCOUNT: &str = "100000000000";
 
@@ -61,8 +61,8 @@ fn key(folder: &Path) -> String {
     key.display().to_string()
 }
 
-#[test]
-fn from_an_account_to_a_service_and_back() {
+#[tokio::test(flavor = "multi_thread")]
+async fn from_an_account_to_a_service_and_back() {
     let lab = std::sync::Arc::new(TestLab::up(3, 1));
     images(&lab, &["app:1"]);
     let cloud = Cloud::start();
@@ -99,6 +99,9 @@ fn from_an_account_to_a_service_and_back() {
             && plan.out.contains("machines to create: m1, m2, m3, w1 (each t3.small of debian-13 in us-west-1, 20 GiB, which AWS bills)"),
         "{plan:?}"
     );
+    // Nothing of the credentials is in any log.
+    let loud = swarm(&cloud, &file, &["plan", "-vvv"]);
+    assert!(loud.code == 2 && !format!("{loud:?}").contains("wJalrXUtnFEMI"), "{loud:?}");
     let unasked = swarm(&cloud, &file, &["apply"]);
     assert!(unasked.code != 0 && unasked.err.contains("--yes") && cloud.left(ACCOUNT).is_empty(), "{unasked:?}");
 
@@ -106,11 +109,11 @@ fn from_an_account_to_a_service_and_back() {
     let right = cloud.with(ACCOUNT, |of| of.consoles.insert("w1".into(), console(&lab, "m1"))).unwrap();
     let wrong = cli::command(&["apply", "-f", file.to_str().unwrap(), "--yes"]).envs(cloud.environment(ACCOUNT)).spawn();
     let mut wrong = wrong.unwrap();
-    let until = Instant::now() + Duration::from_secs(60);
-    while !std::fs::read_to_string(&known).unwrap_or_default().contains("/w1/") {
-        assert!(Instant::now() < until && wrong.try_wait().unwrap().is_none(), "w1's key was never written down");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    eventually("w1's key is written down", Duration::from_secs(60), || {
+        assert!(wrong.try_wait().unwrap().is_none(), "it ended before that");
+        std::fs::read_to_string(&known).unwrap_or_default().contains("/w1/")
+    })
+    .await;
     sh(&["kill", "-INT", &wrong.id().to_string()]);
     assert_eq!(wrong.wait().unwrap().code(), Some(130));
     let refused = swarm(&cloud, &file, &["ssh", "w1", "--", "true"]);
@@ -277,20 +280,8 @@ fn what_aws_refuses_is_said_and_what_passes_is_waited_out() {
     // An instance that someone terminated is made anew: its token stands for one that is gone.
     let of_w1 = cloud.ask(ACCOUNT, &[("Action", "DescribeInstances"), ("Filter.1.Name", "tag:swarm.host"), ("Filter.1.Value.1", "w1")]);
     let id = of_w1.split_once("<instanceId>").unwrap().1.split_once('<').unwrap().0.to_owned();
-    let environment = cloud.environment(ACCOUNT);
-    let endpoint = environment[0].1.trim_start_matches("http://").to_owned();
-    let body = format!("Action=TerminateInstances&Version=2016-11-15&InstanceId.1={id}");
-    let request = format!(
-        "POST / HTTP/1.1\r\nHost: ec2\r\nContent-Type: application/x-www-form-urlencoded\r\nAuthorization: AWS4-HMAC-SHA256 \
-         Credential={ACCOUNT}/20261128/us-west-1/ec2/aws4_request, SignedHeaders=host, Signature=0\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
     cloud.with(ACCOUNT, |of| of.throttled = 0);
-    let mut stream = std::net::TcpStream::connect(&endpoint).unwrap();
-    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
-    let mut answer = [0; 12];
-    std::io::Read::read_exact(&mut stream, &mut answer).unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 200");
+    cloud.by_hand(ACCOUNT, &[("Action", "TerminateInstances"), ("InstanceId.1", &id)]);
     assert_eq!(cloud.left(ACCOUNT), ["group", "key", "m1"]);
     let anew = run("create");
     assert!(anew.status.success(), "{}", text(&anew));

@@ -134,9 +134,7 @@ async fn ask(args: &AdoptArgs, named: &[Named], ssh: &AdoptedSsh) -> Result<(Str
             continue;
         }
         let given = by_node.iter().find(|(id, _)| id.as_ref() == Some(&node.id)).map(|(_, host)| *host);
-        let at = node.manager.as_ref().map_or(node.address.as_str(), |m| m.address.as_str());
-        let at =
-            swarm_core::addr::ip_of(at).ok_or_else(|| Failure::Other(format!("{}: the swarm has no address for it", node.hostname)))?;
+        let at = node.advertised().ok_or_else(|| Failure::Other(format!("{}: the swarm has no address for it", node.hostname)))?;
         let address = given.map_or_else(|| at.to_string(), |host| host.address.clone());
         let name = given.and_then(|host| host.name.clone()).unwrap_or_else(|| adopted_name(&node.hostname, &names));
         names.push(name.clone());

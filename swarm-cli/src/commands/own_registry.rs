@@ -13,11 +13,10 @@ use rcgen::{
     date_time_ymd,
 };
 use std::path::Path;
-use swarm_core::addr::ip_of;
 use swarm_core::engine::{Kind, Query};
 use swarm_core::fleet::Fleet;
 use swarm_core::host::Command;
-use swarm_core::observe::Observed;
+use swarm_core::observe::{NodeFacts, Observed};
 use swarm_core::spec::{Availability, HostSpec, Role};
 
 /// How long its certificates are valid, in years: there is no one who renews them.
@@ -42,8 +41,7 @@ fn place<'s>(session: &'s Session, observed: &Observed, args: &RegistryDeployArg
     };
     let host = host.ok_or_else(|| Failure::Other("no host of the file is a node that may get tasks".into()))?;
     let node = node(host).ok_or_else(|| Failure::Other(format!("{} is no node of the swarm that answers", host.name)))?;
-    let address = node.manager.as_ref().map_or(ip_of(&node.address), |m| ip_of(&m.address));
-    let address = address.ok_or_else(|| Failure::Other(format!("the address of {} is not known", host.name)))?;
+    let address = node.advertised().ok_or_else(|| Failure::Other(format!("the address of {} is not known", host.name)))?;
     Ok((host, node.id.to_string(), address.to_string()))
 }
 
@@ -117,7 +115,7 @@ async fn put_up(args: &RegistryDeployArgs, format: Format) -> Result<u8, Failure
                 .and_then(|c| c.as_str()?.strip_prefix("node.id=="))
                 .unwrap_or_default();
             let node = observed.view().into_iter().flat_map(|v| &v.nodes).find(|n| n.id.as_str() == on);
-            let address = node.and_then(|n| n.manager.as_ref().map_or(ip_of(&n.address), |m| ip_of(&m.address)));
+            let address = node.and_then(NodeFacts::advertised);
             let address = address.ok_or_else(|| {
                 Failure::Other(format!("the registry's node {on} is not in the swarm; remove the stack {} and deploy it again", args.name))
             })?;

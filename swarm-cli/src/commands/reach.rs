@@ -14,6 +14,7 @@ use swarm_core::ClusterSpec;
 use swarm_core::addr::ip_of;
 use swarm_core::fleet::Fleet;
 use swarm_core::host::Host;
+use swarm_core::observe::NodeFacts;
 use swarm_core::spec::{Connection, EngineEndpoint, HostSpec};
 use swarm_fleet::{ssh_arguments, ssh_options};
 use tokio::io::copy_bidirectional;
@@ -117,7 +118,7 @@ pub(super) async fn ip(args: &HostsArgs, format: Format) -> Result<u8, Failure> 
     let address = |host: &HostSpec| {
         let seen = observed.hosts.get(&host.name);
         let node = seen.and_then(|h| h.node.as_ref().or(h.presumed.as_ref()));
-        let known = node.and_then(|n| n.manager.as_ref().map_or(ip_of(&n.address), |m| ip_of(&m.address)));
+        let known = node.and_then(NodeFacts::advertised);
         let own = seen.and_then(|h| ip_of(h.report.engine.as_ref().ok()?.swarm.address.as_deref()?));
         known.or(own).map_or_else(|| host.address.to_string(), |ip| ip.to_string())
     };

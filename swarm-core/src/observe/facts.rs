@@ -1,13 +1,14 @@
 //! What engines and hosts answered, before anyone judges it.
 
 use super::certificate::NodeIdentity;
-use crate::addr::InterfaceAddress;
+use crate::addr::{InterfaceAddress, ip_of};
 use crate::credential::Part;
 use crate::id::{ClusterId, DaemonId, HostName, NodeId};
 use crate::spec::{Availability, InitSettings, Role, SwarmSettings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 /// What an engine says of its own part in a swarm (`LocalNodeState`, moby `api/types/swarm/node.go`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -235,6 +236,11 @@ impl NodeFacts {
     /// Whether it is a manager that the others reach.
     pub fn is_reachable_manager(&self) -> bool {
         self.manager.as_ref().is_some_and(|m| m.reachability == Reachability::Reachable)
+    }
+
+    /// The address that it advertises, as the managers have it: a manager's own, else where they see it. `None` where that is no IP address.
+    pub fn advertised(&self) -> Option<IpAddr> {
+        ip_of(self.manager.as_ref().map_or(self.address.as_str(), |m| m.address.as_str()))
     }
 
     /// Whether it leads the managers.
