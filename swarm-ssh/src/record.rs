@@ -59,13 +59,9 @@ pub struct Vouched {
 /// # Errors
 /// Why it is not written; the file is then as it was.
 pub fn keep(file: &Path, owner: &str, keys: &[Vouched]) -> Result<bool, String> {
-    if !keys.is_empty() || file.exists() {
-        let mut old = open(file)?;
-        check(&mut old, file)?;
-    }
     let text = match std::fs::read(file) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error.to_string()),
     };
     let mut wanted = Vec::new();
@@ -99,6 +95,8 @@ pub fn keep(file: &Path, owner: &str, keys: &[Vouched]) -> Result<bool, String> 
     if same {
         return Ok(false);
     }
+    // What it is matters where it is written to.
+    check(&mut open(file)?, file)?;
     let mut new = kept.join(&b'\n');
     if new.last().is_some_and(|last| *last != b'\n') {
         new.push(b'\n');
@@ -267,6 +265,11 @@ mod tests {
             assert!(keep(&file, "swarm:prod", &[wrong]).unwrap_err().contains("no line of known_hosts"));
         }
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        // A file that is not written to may be what it likes; one that would be is looked at first.
+        let link = dir.path().join("link");
+        symlink(&file, &link).unwrap();
+        assert!(!keep(&link, "swarm:prod", &[]).unwrap());
+        assert!(keep(&link, "swarm:prod", &[of("10.0.0.1", "m1/i-1")]).unwrap_err().contains("symbolic link"));
     }
 
     /// `pty` and a key would be a login in an authorized_keys file.
