@@ -40,8 +40,8 @@ units: setup
 	$(CARGO) test --locked --workspace --lib --bins --examples
 	$(CARGO) test --locked --workspace --doc
 
-# Mutants of the pure core against its unit tests and the simulator: one shard, `make mutants SHARD=0/100`.
-SHARD ?= 0/100
+# Mutants of swarm-core against unit tests and the simulator: one shard, `make mutants SHARD=0/4`; `0/1` is all of them.
+SHARD ?= 0/4
 mutants:
 	scripts/mutants $(SHARD)
 

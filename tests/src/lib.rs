@@ -18,4 +18,5 @@ pub mod lab;
 pub mod messages;
 pub mod openssh;
 pub mod proxy;
+pub mod schemata;
 pub mod sim;
