@@ -273,15 +273,23 @@ mod tests {
     fn a_mistyped_address_is_not_a_host_name() {
         assert_eq!("10.0.0.11".parse(), Ok(HostAddress::Ip("10.0.0.11".parse().unwrap())));
         assert_eq!("Web-1.Example.org".parse(), Ok(HostAddress::Name("web-1.example.org".into())));
-        for wrong in ["", "300.1.2.3", "a b", "-oProxyCommand=x", "$(id)", "a..b", "10.0.0"] {
+        let (label, name) = ("a".repeat(64), "abcdefghi.".repeat(25));
+        let wrong = ["", "300.1.2.3", "a b", "-oProxyCommand=x", "$(id)", "a..b", "10.0.0", "a-", "a.-b.c", &label, &format!("{name}abcd")];
+        for wrong in wrong {
             assert!(wrong.parse::<HostAddress>().is_err(), "{wrong}");
+        }
+        for right in ["a_b", "a-b", "1a", &"a".repeat(63), &format!("{name}abc")] {
+            assert_eq!(right.parse::<HostAddress>().map(|a| a.to_string()), Ok(right.to_owned()));
         }
     }
 
     #[test]
     fn addresses_nobody_can_reach_are_refused() {
-        for wrong in ["0.0.0.0", "127.0.0.1", "169.254.1.1", "fe80::1", "::", "10.0.0.1/8", "eth 0", ""] {
+        for wrong in ["0.0.0.0", "127.0.0.1", "169.254.1.1", "fe80::1", "::", "10.0.0.1/8", "eth 0", "", "0eth", "e$", "abcdefghijklmnop"] {
             assert!(wrong.parse::<AddressSelector>().is_err(), "{wrong}");
+        }
+        for right in ["10.0.0.1", "10.0.0.0/8", "fd00::/8", "eth0", "en-p_0.1@x", "abcdefghijklmno"] {
+            assert_eq!(right.parse::<AddressSelector>().map(|a| a.to_string()), Ok(right.to_owned()));
         }
     }
 
@@ -305,7 +313,7 @@ mod tests {
         assert_eq!(shown("[fd00::1]:2400"), Ok("[fd00::1]:2400".into()));
         assert_eq!(shown("fd00::1"), Ok("[fd00::1]:2377".into()));
         assert_eq!(shown("eth0:2400"), Ok("eth0:2400".into()));
-        for wrong in ["0.0.0.0:0", "0.0.0.0:99999", "x y", ""] {
+        for wrong in ["0.0.0.0:0", "0.0.0.0:99999", "x y", "", "eth0:0", "eth0:99999", "10.0.0.0/8:2377"] {
             assert!(shown(wrong).is_err(), "{wrong}");
         }
     }

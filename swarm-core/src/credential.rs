@@ -92,9 +92,19 @@ mod tests {
     }
 
     #[test]
-    fn digests_have_fifty_characters_or_more() {
-        for text in ["", "a", "b", "c"] {
-            assert!(root_digest(text).len() >= 50);
-        }
+    fn digests_have_fifty_characters() {
+        let digests: Vec<String> = (0..40).map(|text| root_digest(&text.to_string())).collect();
+        assert!(digests.iter().all(|d| d.len() == 50), "{digests:?}");
+        assert!(digests.iter().any(|d| d.starts_with('0')), "small numbers are filled up: {digests:?}");
+    }
+
+    #[test]
+    fn parts_and_roots_are_named() {
+        let part = |part: Part| part.to_string();
+        assert_eq!([part(Part::token(Role::Worker)), part(Part::token(Role::Manager))], ["worker token", "manager token"]);
+        assert_eq!([part(Part::UnlockKey), part(Part::Root)], ["unlock key", "root certificate"]);
+        assert_eq!(root_fingerprint(" key\n"), root_fingerprint("key"));
+        assert_ne!(root_fingerprint("key"), root_fingerprint("another"));
+        assert!(root_fingerprint("key").len() == 16 && root_fingerprint("key").chars().all(|c| c.is_ascii_hexdigit()));
     }
 }
