@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use swarm_core::engine::{EngineError, Force, NodeChange, SwarmChange};
-use swarm_core::observe::{LocalState, NodeFacts};
+use swarm_core::observe::{LocalState, NodeFacts, NodeState};
 use swarm_core::spec::{Role, SwarmSettings};
 use swarm_sim::conformance::{Bed, init_request, join_request};
 use tokio::time::{Instant, sleep, timeout};
@@ -187,6 +187,10 @@ impl<'a> Run<'a> {
                         let raft = n.manager.as_ref().map_or("-".to_owned(), |m| {
                             if m.leader { "leader".to_owned() } else { format!("{:?}", m.reachability).to_lowercase() }
                         });
+                        // Whether a manager whose join failed has said its name is chance (both seen in plays of one seed).
+                        if n.state != NodeState::Ready && raft == "unreachable" {
+                            return "dead manager".to_owned();
+                        }
                         let named = if n.hostname.is_empty() { "nameless" } else { "named" };
                         format!("{named} {} {:?} {raft}", n.role, n.state).to_lowercase()
                     })

@@ -61,6 +61,7 @@ impl Bed for Simulated {
                 Incident::PortFree(host.clone()),
                 Incident::DiskFree(host.clone()),
                 Incident::Slow(host.clone(), std::time::Duration::ZERO),
+                Incident::Lossy(host.clone(), false),
                 Incident::EngineThaws(host),
             ] {
                 self.world.cause(&undone);
@@ -72,8 +73,9 @@ impl Bed for Simulated {
         self.world.cause(&Incident::EngineFreezes(host.into()));
     }
 
-    /// TCP repeats what is lost: slower, and no more than that.
+    /// TCP repeats what is lost.
     async fn lose(&self, host: &str) {
+        self.world.cause(&Incident::Lossy(host.into(), true));
         self.world.cause(&Incident::Slow(host.into(), std::time::Duration::from_millis(200)));
     }
 

@@ -89,6 +89,8 @@ pub(crate) struct Host {
     /// and a join that has ended is not made again (swarmkit `manager/state/raft/raft.go`, JoinAndStart; seen on engines 20.10).
     pub(crate) mute: Option<NodeId>,
     pub(crate) slow: Duration,
+    /// A fifth of its packets are lost.
+    pub(crate) lossy: bool,
     pub(crate) disk_full: bool,
     /// There is room for a certificate and none for a raft log.
     pub(crate) disk_low: bool,
@@ -100,6 +102,8 @@ pub(crate) struct Host {
     pub(crate) started_on_low: bool,
     /// The manager its engine joined through: a promotion dials it again (moby `daemon/cluster/noderunner.go`, JoinAddr).
     pub(crate) joined_through: Option<IpAddr>,
+    /// Until when it waits for an answer of that one.
+    pub(crate) dials_until: Option<Duration>,
     /// Seconds its clock is ahead of ours.
     pub(crate) skew: i64,
     /// Someone else listens on 2377.

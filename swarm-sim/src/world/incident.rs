@@ -211,6 +211,7 @@ impl State {
                 h.log_full.take().is_some() | std::mem::take(&mut h.disk_full) | std::mem::take(&mut h.disk_low)
             }),
             Incident::Slow(host, by) => self.change(host, |h| std::mem::replace(&mut h.slow, *by) != *by),
+            Incident::Lossy(host, on) => self.change(host, |h| std::mem::replace(&mut h.lossy, *on) != *on),
             Incident::ClockSkew(host, seconds) => self.change(host, |h| std::mem::replace(&mut h.skew, *seconds) != *seconds),
             Incident::LiveRestore(host, on) => {
                 self.change(host, |h| (!on || h.local == Local::Inactive) && std::mem::replace(&mut h.live_restore, *on) != *on)

@@ -14,6 +14,8 @@ use swarm_core::spec::Role;
 /// Five tries, two seconds apart (swarmkit `ca/config.go`, DownloadRootCA).
 const REMOTE_TRIES: u32 = 5;
 const REMOTE_PAUSE: Duration = Duration::from_secs(2);
+/// When managers have agreed on a new member that lose the packets to one another: later than a join waits.
+const AGREED_LATE: Duration = Duration::from_secs(22);
 /// When a join that no one answers ends in an error.
 const JOIN_GIVES_UP: Duration = Duration::from_secs(26);
 
@@ -433,12 +435,30 @@ impl State {
             self.disturb();
             return self.join_failed(id, &op.host, words::no_dial_back(), waited);
         }
+        if self.agrees_late(swarm) && waited < AGREED_LATE {
+            return self.wake(id, Duration::from_secs(1));
+        }
         self.insert_voter(swarm, node);
-        if !self.hosts.get(&op.host).is_some_and(|h| h.disk_low && !h.started_on_low) {
+        // Without room for a log the node may come to report before its join ends, and may not (both seen on engine 20.10).
+        let started_on_low = self.hosts.get(&op.host).filter(|h| h.disk_low).map(|h| h.started_on_low);
+        if started_on_low.is_none_or(|so| so || self.rng.bool()) {
             self.register(swarm, node);
         }
         let after = 400 + self.rng.u64(0..80);
         self.wake(id, Duration::from_millis(after));
+    }
+
+    fn is_lossy(&self, host: &HostName) -> bool {
+        self.hosts.get(host).is_some_and(|h| h.lossy)
+    }
+
+    /// Whether the leader loses packets, and so do so many other members that it has no majority without them: what is lost on the way there
+    /// and on the way back adds up, and a new member is agreed on late (seen on engine 20.10).
+    fn agrees_late(&self, swarm: usize) -> bool {
+        let Some((leader, books)) = self.leads(swarm).zip(self.swarms.get(swarm)) else { return false };
+        let loses = |node: &NodeId| self.host_of(swarm, node).is_some_and(|host| self.is_lossy(&host));
+        let good = books.raft.keys().filter(|node| !loses(node)).count();
+        loses(&leader) && good < books.raft.len() / 2
     }
 
     pub(super) fn insert_voter(&mut self, swarm: usize, node: &NodeId) {

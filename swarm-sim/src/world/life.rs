@@ -1,6 +1,6 @@
 //! What swarms do by themselves while time passes: elections, heartbeats, changes of role and of the root.
 
-use super::host::Local;
+use super::host::{EngineState, Local};
 use super::join::Op;
 use super::state::{Event, State};
 use super::swarm::{HostName, NodeId, Swarm};
@@ -14,6 +14,8 @@ const DOWN_AFTER: Duration = Duration::from_millis(15_500);
 const UNREACHABLE_AFTER: Duration = Duration::from_secs(2);
 /// How long a leader without a majority still believes that it leads (raft's quorum check).
 const LEADER_HOLDS: Duration = Duration::from_secs(10);
+/// How long a promoted engine waits for an answer of the manager that it joined through.
+const DIALS: Duration = Duration::from_secs(20);
 /// The grain of what happens by itself.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -301,7 +303,19 @@ impl State {
         if self.by_address.get(&through).is_some_and(manages) {
             return false;
         }
-        if !h.version.starts_with("20.") {
+        // One that is silent is waited for (seen on engine 20.10: 20 s).
+        let silent = self.by_address.get(&through).is_none_or(|name| {
+            self.hosts.get(name).is_none_or(|m| !m.powered || m.engine == EngineState::Frozen || !self.linked(&host, name))
+        });
+        let (until, gives_up) = (h.dials_until.unwrap_or(self.now + DIALS), h.version.starts_with("20."));
+        if let Some(h) = self.hosts.get_mut(&host) {
+            h.dials_until = (silent && self.now < until).then_some(until);
+        }
+        if silent && self.now < until {
+            self.again(index, id, Some(until - self.now));
+            return true;
+        }
+        if !gives_up {
             if let Some(h) = self.hosts.get_mut(&host) {
                 (h.stumbled, h.joined_through) = (true, None);
             }

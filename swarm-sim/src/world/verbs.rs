@@ -73,6 +73,8 @@ pub enum Incident {
     DiskFree(HostName),
     /// Every call takes so much longer.
     Slow(HostName, Duration),
+    /// A fifth of the packets from and to it are lost, or no more.
+    Lossy(HostName, bool),
     /// The clock is off by so many seconds.
     ClockSkew(HostName, i64),
     /// The engine is set up with `live-restore`.
@@ -144,6 +146,8 @@ impl World {
                 log_from: Duration::ZERO,
                 mute: None,
                 slow: Duration::ZERO,
+                lossy: false,
+                dials_until: None,
                 disk_full: false,
                 disk_low: false,
                 log_full: None,
@@ -304,6 +308,7 @@ impl World {
             self.cause(&Incident::PortFree(host.clone()));
             self.cause(&Incident::DiskFree(host.clone()));
             self.cause(&Incident::Slow(host.clone(), Duration::ZERO));
+            self.cause(&Incident::Lossy(host.clone(), false));
             self.cause(&Incident::ClockSkew(host.clone(), 0));
             self.cause(&Incident::LiveRestore(host, false));
         }

@@ -306,6 +306,7 @@ impl Schedule {
             16 if self.one_in(2) => Incident::DiskLow(a),
             16 if self.one_in(2) => Incident::LogFull(a),
             16 => Incident::DiskFull(a),
+            17 if self.one_in(2) => Incident::Lossy(a, true),
             17 => Incident::Slow(a, Duration::from_millis(self.rng.u64(50..4000))),
             18 => Incident::ClockSkew(a, [-4000, -60, 60, 4000][self.rng.usize(0..4)]),
             19 => Incident::LiveRestore(a, true),
