@@ -307,6 +307,17 @@ pub(crate) enum ServiceCommand {
         #[arg(long, value_name = "TEXT")]
         grep: Option<String>,
     },
+    /// End a running update of services where it stands; at most one more task is replaced. Any later change of the service goes on with it.
+    StopUpdate {
+        #[command(flatten)]
+        common: Common,
+        /// Names of services.
+        #[arg(required = true)]
+        services: Vec<String>,
+        /// Print the plan and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Put the specification before the present one back.
     Rollback {
         #[command(flatten)]

@@ -47,7 +47,8 @@ impl Objects for SimHost {
     }
 
     async fn update(&self, kind: Kind, id: &str, version: u64, body: &Sealed, rollback: bool) -> Result<(), EngineError> {
-        let asked = Asked { kind: CallKind::UpdateObject, doing: "changing an object", sent: Sent::UpdateObject { kind, id, version } };
+        let sent = Sent::UpdateObject { kind, id, version, spec: body.expose() };
+        let asked = Asked { kind: CallKind::UpdateObject, doing: "changing an object", sent };
         self.call(asked, |state| state.update_object(&self.name, kind, id, version, body.expose(), rollback)).await
     }
 

@@ -8,6 +8,7 @@ use crate::placement::nowhere;
 use crate::show::{effect, summary};
 use crate::spec::{IMAGE_LABEL, NAMESPACE_LABEL, ServiceWanted, Stack, StartAfter};
 use crate::steps::{Create, Data, Put, Remove};
+use crate::stopped::harm;
 use crate::there::{There, belongs, find, is_rotation_of, kept_by, wants};
 use crate::verify;
 use crate::verify::lacks_tasks;
@@ -254,6 +255,10 @@ impl<'a> Planner<'a> {
                     &wanted.name,
                     "a service of this name is there and does not belong to the stack; remove it, or name another stack",
                 );
+                continue;
+            }
+            if let Some(why) = harm(&spec) {
+                self.refuse(Kind::Service, &wanted.name, why);
                 continue;
             }
             let Some(mut step) = self.service(wanted, spec, live) else { continue };

@@ -1,6 +1,7 @@
 //! What differs between two specifications, field by field, and what a change of it causes.
 
 use crate::normal::normal;
+use crate::spec::STOPPED_LABEL;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -138,7 +139,12 @@ pub fn without_secrets(document: Value) -> Value {
     match document {
         Value::Object(map) => Value::Object(
             map.into_iter()
-                .map(|(key, value)| if key == "Env" { (key, shown_list(value)) } else { (key, without_secrets(value)) })
+                .map(|(key, value)| match key.as_str() {
+                    "Env" => (key, shown_list(value)),
+                    // It holds a whole specification, with its variables.
+                    STOPPED_LABEL => (key, Value::String("***".into())),
+                    _ => (key, without_secrets(value)),
+                })
                 .collect(),
         ),
         Value::Array(items) => Value::Array(items.into_iter().map(without_secrets).collect()),

@@ -1,12 +1,13 @@
-//! To change services that are there: scale, restart, roll back. Everything else of them stays, also what this program does not know.
+//! To change services that are there: scale, restart, roll back, stop an update. Everything else of them stays, also what this program does not know.
 
 use crate::deploy::{Resolve, there_now};
 use crate::diff::{Change, differences};
 use crate::flags::{Given, apply_flags};
 use crate::show::effect;
-use crate::spec::image_of;
+use crate::spec::{STOPPED_LABEL, image_of};
 use crate::steps::{Data, Live, Put};
-use crate::there::{There, find, wants};
+use crate::stopped::{Back, at_rest, back, harm, resumed, shares, stopped};
+use crate::there::{There, find, tasks, wants, wants_tasks};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use swarm_core::ClusterSpec;
@@ -25,6 +26,8 @@ pub enum Edit {
     Restart,
     /// The specification before the present one is put back.
     Rollback,
+    /// An update of it that is under way ends where it stands; at most one more task is replaced.
+    StopUpdate,
     /// What flags of `docker service update` say.
     Flags {
         /// The flags, each with its value.
@@ -73,6 +76,7 @@ fn named(mut spec: Value, names: &BTreeMap<String, String>) -> Value {
 impl EditServices<'_> {
     fn step(&self, service: &Object, edit: &Edit, first: bool, names: &BTreeMap<String, String>) -> Result<Option<Step>, String> {
         let mut spec = service.spec();
+        let was_stopped = service.label(STOPPED_LABEL).is_some();
         let live = Live { id: service.id().to_owned(), version: service.version() };
         let put = |spec: Value, force: bool, rollback: bool| {
             let put = Put { detach: self.detach, rollback, force, ..Put::new(spec, Some(live.clone())) };
@@ -91,7 +95,7 @@ impl EditServices<'_> {
                 let after: Vec<String> = changes.iter().map(Change::to_string).collect();
                 Ok(Some(put(spec, false, false).step("there", after.join("\n"), "its scale was asked for", Risk::Tasks)))
             }
-            Edit::Restart => Ok(Some(put(spec, true, false).step(
+            Edit::Restart => Ok(Some(put(resumed(spec), true, false).step(
                 "there",
                 "every task is replaced by a new one",
                 "a restart was asked for",
@@ -99,8 +103,11 @@ impl EditServices<'_> {
             ))),
             Edit::Flags { given, force } => {
                 let before = service.spec();
-                spec = named(spec, names);
+                spec = named(if first { resumed(spec) } else { spec }, names);
                 apply_flags(&mut spec, given).map_err(|wrong| wrong.join("; "))?;
+                if let Some(why) = harm(&spec) {
+                    return Err(why);
+                }
                 let changes = differences(&before, &spec, names);
                 let force = *force && first;
                 if changes.is_empty() && !force {
@@ -114,6 +121,9 @@ impl EditServices<'_> {
                 } else {
                     effect(&changes, &spec, service)
                 });
+                if was_stopped {
+                    after.push("the update that was stopped goes on".into());
+                }
                 let risk = if force || changes.iter().any(Change::replaces_tasks) { Risk::Tasks } else { Risk::None };
                 let put = Put {
                     resolve: self.images.resolve.asks(moved),
@@ -126,13 +136,25 @@ impl EditServices<'_> {
                 let work = Data::Put(Box::new(put)).work();
                 Ok(Some(work.step("there", after.join("\n"), "an update was asked for", risk)))
             }
+            Edit::StopUpdate => {
+                if at_rest(service).is_some() {
+                    return Ok(None);
+                }
+                let put = Put { detach: true, exact: true, ..Put::new(stopped(service), Some(live)) };
+                let after = "the update stops; at most one more task is replaced, and what is new stays";
+                Ok(Some(Data::Put(Box::new(put)).work().step("an update goes on", after, "it was asked for", Risk::Tasks)))
+            }
             Edit::Rollback => {
-                let Some(previous) = service.part("/PreviousSpec") else {
-                    return Err("it has no specification before the present one".into());
+                let (previous, work) = match back(service).ok_or("it has no specification before the present one")? {
+                    Back::Previous(previous) => (previous, put(spec, false, true)),
+                    Back::Kept(kept) => {
+                        let put = Put { detach: self.detach, exact: true, ..Put::new(kept.clone(), Some(live.clone())) };
+                        (kept, Data::Put(Box::new(put)).work())
+                    }
                 };
                 let changes = differences(&service.spec(), &previous, names);
                 let after: Vec<String> = changes.iter().map(Change::to_string).collect();
-                Ok(Some(put(spec, false, true).step("there", after.join("\n"), "a rollback was asked for", Risk::Tasks)))
+                Ok(Some(work.step("there", after.join("\n"), "a rollback was asked for", Risk::Tasks)))
             }
         }
     }
@@ -144,11 +166,14 @@ impl Intent for EditServices<'_> {
             Ok(there) => there,
             Err(next) => return *next,
         };
-        let (mut steps, mut refusals) = (Vec::new(), Vec::new());
+        let (mut steps, mut refusals, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         for (name, edit) in &self.edits {
             // A restart or a rollback is done once.
             if so_far.rounds > 0 && matches!(edit, Edit::Restart | Edit::Rollback) {
                 continue;
+            }
+            if let (Edit::StopUpdate, Some(why)) = (edit, find(&there.services, name).and_then(at_rest)) {
+                notes.push(format!("service {name}: {why}"));
             }
             let step = match find(&there.services, name) {
                 Some(service) => self.step(service, edit, so_far.rounds == 0, &there.names),
@@ -164,7 +189,7 @@ impl Intent for EditServices<'_> {
         if !refusals.is_empty() {
             return Next::Refused(refusals);
         }
-        let plan = Plan::of_work(self.spec, observed, steps, Vec::new());
+        let plan = Plan::of_work(self.spec, observed, steps, if so_far.rounds == 0 { notes } else { Vec::new() });
         if plan.is_empty() { Next::Done(plan) } else { Next::Round(plan) }
     }
 
@@ -189,6 +214,12 @@ impl Intent for EditServices<'_> {
                 findings.push(say(format!("service {name}: it has {} replicas, not {wanted}", replicas.unwrap_or(0))));
             }
             let (running, wanted) = (count("RunningTasks"), count("DesiredTasks"));
+            if *edit == Edit::StopUpdate {
+                if let Ok(tasks) = tasks(observed) {
+                    notes.push(format!("{name}: {}", shares(service, tasks)));
+                }
+                continue;
+            }
             if running < wanted && !self.detach {
                 findings.push(say(format!("service {name}: {running} of {wanted} tasks run")));
             }
@@ -198,6 +229,6 @@ impl Intent for EditServices<'_> {
     }
 
     fn wants(&self) -> Vec<Query> {
-        wants()
+        if self.edits.values().any(|edit| *edit == Edit::StopUpdate) { wants_tasks() } else { wants() }
     }
 }

@@ -29,6 +29,7 @@ mod show;
 mod single;
 mod spec;
 mod steps;
+mod stopped;
 mod stores;
 mod strangers;
 mod tasks;

@@ -4,6 +4,7 @@
 //! The defaults are swarmkit's (`api/defaults/service.go`) and the engine's (moby `daemon/cluster/convert/service.go`).
 
 use crate::names::{image_with_tag, without_digest};
+use crate::spec::STOPPED_LABEL;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -39,6 +40,10 @@ pub fn normal(spec: &Value, networks: &BTreeMap<String, String>) -> Value {
                 ("Monitor", json!(5_000_000_000u64)),
             ],
         );
+    }
+    // What a stopped update left is no part of what is wanted.
+    if let Some(labels) = spec.get_mut("Labels").and_then(Value::as_object_mut) {
+        labels.remove(STOPPED_LABEL);
     }
     drop_defaults(&mut spec, "/TaskTemplate/RestartPolicy", &[("Condition", json!("any")), ("Delay", json!(5_000_000_000u64))]);
     drop_defaults(&mut spec, "/TaskTemplate", &[("Runtime", json!("container"))]);

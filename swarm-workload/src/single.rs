@@ -7,6 +7,7 @@ use crate::remove::users_of;
 use crate::show::summary;
 use crate::spec::image_of;
 use crate::steps::{Create, Data, Put};
+use crate::stopped::harm;
 use crate::there::{There, find, wants};
 use crate::verify::lacks_tasks;
 use serde_json::Value;
@@ -137,6 +138,7 @@ impl Intent for MakeService<'_> {
                 let why = "it is there already; change it with `service update`, or use another name";
                 refusals.push(refusal(Kind::Service, self.name(), why));
             }
+            refusals.extend(harm(&self.service).map(|why| refusal(Kind::Service, self.name(), why)));
             if !refusals.is_empty() {
                 return Next::Refused(refusals);
             }

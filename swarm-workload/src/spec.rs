@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const NAMESPACE_LABEL: &str = "com.docker.stack.namespace";
 /// The label that keeps a service's image as the file has it.
 pub const IMAGE_LABEL: &str = "com.docker.stack.image";
+/// On a service whose update was stopped: the policy and the specification of before, for whoever goes on or goes back.
+pub(crate) const STOPPED_LABEL: &str = "swarm.update.stopped";
 
 /// A stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

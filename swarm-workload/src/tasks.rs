@@ -1,5 +1,6 @@
 //! What a service's tasks say: how many run, what fails, and whether the service stands as it is wanted. Pure; from one look.
 
+use crate::spec::STOPPED_LABEL;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -63,12 +64,15 @@ pub enum Standing {
     RollingBack(String),
     /// The specification before it was put back.
     RolledBack(String),
+    /// It was stopped where it stood, and goes on with the next change of the service.
+    Stopped,
 }
 
 /// Where the last update of a service stands.
 pub fn standing(service: &Object) -> Standing {
     let message = || text(service, "/UpdateStatus/Message").into_owned();
     match service.text("/UpdateStatus/State").as_deref() {
+        Some("updating") if service.label(STOPPED_LABEL).is_some() => Standing::Stopped,
         Some("updating") => Standing::Going,
         Some("paused" | "rollback_paused") => Standing::Paused(message()),
         Some("rollback_started") => Standing::RollingBack(message()),
@@ -154,7 +158,7 @@ impl Progress {
         if self.job {
             self.completed >= self.wanted
         } else {
-            self.running + self.completed >= self.wanted && self.update == Standing::Settled
+            self.running + self.completed >= self.wanted && matches!(self.update, Standing::Settled | Standing::Stopped)
         }
     }
 
@@ -173,6 +177,7 @@ impl Progress {
             Standing::Paused(message) => Some(format!("paused: {message}")),
             Standing::RollingBack(message) => Some(format!("rolling back: {message}")),
             Standing::RolledBack(message) => Some(format!("rolled back: {message}")),
+            Standing::Stopped => Some("its update was stopped".to_owned()),
         };
         for more in update.into_iter().chain(self.troubles.first().map(ToString::to_string)) {
             line = format!("{line}; {more}");

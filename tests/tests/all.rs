@@ -57,6 +57,7 @@ mod services;
 mod simulator;
 mod ssh;
 mod stacks;
+mod stopped;
 mod versions;
 mod workload_faults;
 mod workloads;

@@ -143,6 +143,10 @@ fn every_rule_about_objects_can_be_broken() {
         let theirs = engine.create(Kind::Service, &body(json!({ "Name": "theirs", "TaskTemplate": {} }))).await.unwrap();
         let _ = engine.remove(Kind::Service, &theirs).await;
         broken("W4").await;
+        let mut deadly = service("app_deadly", "web:1", 1).spec;
+        deadly["RollbackConfig"] = json!({ "Parallelism": 1u64 << 63 });
+        let _ = engine.create(Kind::Service, &body(deadly)).await;
+        broken("W5").await;
     });
 }
 

@@ -74,6 +74,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
                     ServiceCommand::Scale { .. }
                         | ServiceCommand::Restart { .. }
                         | ServiceCommand::Rollback { .. }
+                        | ServiceCommand::StopUpdate { .. }
                         | ServiceCommand::Logs { .. }
                 )
         )
@@ -252,6 +253,7 @@ fn service_file(command: &ServiceCommand) -> &Common {
         | ServiceCommand::Restart { common, .. }
         | ServiceCommand::Logs { common, .. }
         | ServiceCommand::Rm { common, .. }
+        | ServiceCommand::StopUpdate { common, .. }
         | ServiceCommand::Rollback { common, .. } => common,
         ServiceCommand::Exec(args) => &args.common,
         ServiceCommand::Cp(args) => &args.common,

@@ -79,9 +79,12 @@ pub(super) async fn run(command: &ServiceCommand, format: Format) -> Result<u8, 
             if given.is_empty() && !force {
                 return Err(Failure::Usage("say what is to change: see `swarm service update --help`".into()));
             }
-            // What a flag's value is, is known without the service.
-            let mut any = json!({ "Mode": { "Replicated": {}, "ReplicatedJob": {} } });
-            apply_flags(&mut any, &given).map_err(|wrong| Failure::Usage(wrong.join("\n")))?;
+            // What a flag's value is, is known without the service; whether that is a job is not.
+            let wrong = |mode: &str| apply_flags(&mut json!({ "Mode": { mode: {} } }), &given).err().unwrap_or_default();
+            let wrong = [wrong("Replicated"), wrong("ReplicatedJob")].into_iter().min_by_key(Vec::len).unwrap_or_default();
+            if !wrong.is_empty() {
+                return Err(Failure::Usage(wrong.join("\n")));
+            }
             let image = given.iter().find(|(name, _)| name == "image").map_or("", |(_, image)| image.as_str());
             let (images, logins) = images(image_how, image)?;
             let session = Session::open(common).await?;
@@ -120,6 +123,11 @@ pub(super) async fn run(command: &ServiceCommand, format: Format) -> Result<u8, 
             });
             let query = LogQuery { service: service.clone(), follow: *follow, tail: *tail, since };
             logs(&session, &query, grep.as_deref(), format).await
+        }
+        ServiceCommand::StopUpdate { common, services, dry_run } => {
+            let edits = services.iter().map(|name| (name.clone(), Edit::StopUpdate)).collect();
+            let how = ChangeHow { dry_run: *dry_run, detach: true, timeout: None };
+            edit(common, edits, &how, "service stop-update", format).await
         }
         ServiceCommand::Rollback { common, services, how } => {
             let edits = services.iter().map(|name| (name.clone(), Edit::Rollback)).collect();

@@ -56,7 +56,7 @@ pub(crate) enum Sent<'a> {
     UpdateNode { id: &'a NodeId, version: u64, change: &'a NodeChange },
     RemoveNode { id: &'a NodeId, force: Force },
     CreateObject { kind: Kind, spec: &'a Value },
-    UpdateObject { kind: Kind, id: &'a str, version: u64 },
+    UpdateObject { kind: Kind, id: &'a str, version: u64, spec: &'a Value },
     RemoveObject { kind: Kind, id: &'a str },
     Run { program: &'a str, stops_engine: bool },
 }
@@ -254,7 +254,7 @@ fn show(sent: &Sent<'_>) -> String {
         Sent::UpdateNode { id, change, .. } => format!("update node {id}: {change:?}"),
         Sent::RemoveNode { id, .. } => format!("remove node {id}"),
         Sent::CreateObject { kind, spec } => format!("create {kind} {}", spec.get("Name").and_then(Value::as_str).unwrap_or_default()),
-        Sent::UpdateObject { kind, id, version } => format!("update {kind} {id} from version {version}"),
+        Sent::UpdateObject { kind, id, version, .. } => format!("update {kind} {id} from version {version}"),
         Sent::RemoveObject { kind, id } => format!("remove {kind} {id}"),
         Sent::Run { program, .. } => format!("run {program}"),
     }

@@ -1,4 +1,4 @@
-//! What must never happen to objects, watched at every call: the rules W1 to W4 of `docs/failure-model.md`.
+//! What must never happen to objects, watched at every call: the rules W1 to W5 of `docs/failure-model.md`.
 
 use super::Sent;
 use crate::world::objects::refers_to;
@@ -36,6 +36,13 @@ impl StackWatch {
             stored(id).is_none_or(|o| o.spec.pointer(&format!("/Labels/{NAMESPACE}")).and_then(Value::as_str) == Some(&self.stack))
         };
         let mut found = Vec::new();
+        if let Sent::CreateObject { kind: Kind::Service, spec } | Sent::UpdateObject { kind: Kind::Service, spec, .. } = sent {
+            // The manager that leads counts its workers as a signed number, and ends where that is negative (seen on engine 20.10).
+            let most = |policy: &str| spec.pointer(&format!("/{policy}/Parallelism")).and_then(Value::as_u64);
+            if ["UpdateConfig", "RollbackConfig"].iter().filter_map(|policy| most(policy)).any(|count| i64::try_from(count).is_err()) {
+                found.push(("W5", "a service's specification ends every manager that leads".into()));
+            }
+        }
         match sent {
             // No object ever has version 0: a manager is asked to compare a secret, and changes nothing.
             Sent::UpdateObject { kind: Kind::Secret, version: 0, .. } => {}

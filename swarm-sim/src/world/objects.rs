@@ -150,6 +150,7 @@ impl Objects {
         made(&json!({
             "ID": task.id, "ServiceID": task.service, "Slot": task.slot, "NodeID": task.node.as_ref().map(NodeId::as_str).unwrap_or_default(),
             "DesiredState": task.desired, "CreatedAt": at(task.created), "Status": { "State": task.state, "Err": task.error },
+            "Spec": task.template.get(0),
         }))
     }
 
@@ -327,7 +328,9 @@ impl State {
         match kind {
             Kind::Service => {
                 let new = if rollback { stored.previous.clone().unwrap_or(spec) } else { spec };
-                let rolls = template(&new) != template(&stored.spec);
+                // Tasks of before that an earlier update had not come to are taken now (swarmkit `manager/orchestrator/update`).
+                let behind = |t: &SimTask| t.service == id && t.is_wanted() && t.template != template(&new);
+                let rolls = template(&new) != template(&stored.spec) || s.objects.tasks.iter().any(behind);
                 stored.previous = Some(std::mem::replace(&mut stored.spec, new));
                 let state = if rollback { "rollback_started" } else { "updating" };
                 stored.update = rolls.then(|| (state, "update in progress".to_owned(), now));

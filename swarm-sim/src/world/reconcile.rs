@@ -148,11 +148,12 @@ impl Objects {
             Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
             None => 1,
         };
-        let mut under_way = self
-            .tasks
-            .iter()
-            .filter(|t| t.service == id && t.is_wanted() && is_current(t, &current, nodes, spec) && t.state != "running")
-            .count();
+        // A worker of the update waits for the policy's delay after each task (swarmkit `manager/orchestrator/update`, `worker`).
+        let delay = number(spec, "/UpdateConfig/Delay").map_or(Duration::ZERO, Duration::from_nanos);
+        let began = service.update.as_ref().map_or(now, |(_, _, since)| *since);
+        let busy = |t: &&SimTask| t.state != "running" || (t.created >= began && now < t.since + delay);
+        let mut under_way =
+            self.tasks.iter().filter(|t| t.service == id && t.is_wanted() && is_current(t, &current, nodes, spec)).filter(busy).count();
         let start_first = text(spec, "/UpdateConfig/Order") == "start-first" && !global && !job;
         for (slot, on) in &slots {
             let mut beside = false;

@@ -50,6 +50,9 @@ pub(crate) struct Put {
     /// Whether its tasks are replaced though nothing else changes.
     #[serde(default)]
     pub(crate) force: bool,
+    /// Whether the specification is sent as it is, with its own image and its own count of forced updates.
+    #[serde(default)]
+    pub(crate) exact: bool,
     /// Whether it has ended only when its tasks have run to their end: another service waits for that.
     #[serde(default)]
     pub(crate) to_the_end: bool,
@@ -76,6 +79,7 @@ impl Put {
             detach: false,
             rollback: false,
             force: false,
+            exact: false,
             to_the_end: false,
         }
     }
@@ -236,6 +240,9 @@ impl PutService {
 
     /// What a new specification of a service keeps of the old one: its forced updates, and its digest where the image is the same.
     fn keep_from(&mut self, live: &Object) {
+        if self.data.exact {
+            return;
+        }
         let spec = live.spec();
         let mut keep = |at: &str, key: &str| {
             if let (Some(value), Some(map)) =
@@ -361,7 +368,7 @@ impl PutService {
         };
         let seen = progress(service, tasks);
         let before = *self.failures_before.get_or_insert(seen.failures);
-        self.updating |= seen.update != Standing::Settled;
+        self.updating |= !matches!(seen.update, Standing::Settled | Standing::Stopped);
         self.judge(&seen, before, now)
     }
 
@@ -410,7 +417,7 @@ impl PutService {
             }
         } else {
             self.steady = None;
-            let rolls_itself = self.data.live.is_some() && seen.update != Standing::Settled;
+            let rolls_itself = self.data.live.is_some() && !matches!(seen.update, Standing::Settled | Standing::Stopped);
             let nowhere = seen.troubles.iter().any(|t| t.state == "pending") && seen.troubles.iter().all(|t| t.state == "pending");
             let since = *self.stuck.get_or_insert(now);
             if seen.troubles.is_empty() {
