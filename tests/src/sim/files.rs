@@ -10,6 +10,8 @@ pub(super) struct Wanted {
     pub(super) absent: bool,
     pub(super) labels: Vec<(String, String)>,
     pub(super) availability: Option<&'static str>,
+    /// Another interface than the one that its address is on.
+    pub(super) advertise: Option<&'static str>,
 }
 
 fn address(name: &str) -> String {
@@ -31,10 +33,11 @@ pub(super) fn text(hosts: &[Wanted], options: &str) -> String {
         }
         let role = if host.manager { "manager" } else { "worker" };
         let labels: Vec<String> = host.labels.iter().map(|(k, v)| format!("{k}: {v}")).collect();
-        let availability = host.availability.map_or(String::new(), |a| format!(", availability: {a}"));
+        let word = |key: &str, word: Option<&str>| word.map_or(String::new(), |word| format!(", {key}: {word}"));
+        let (availability, advertise) = (word("availability", host.availability), word("advertise", host.advertise));
         let _ = writeln!(
             text,
-            "  {}: {{ address: {}, role: {role}{availability}, labels: {{ {} }} }}",
+            "  {}: {{ address: {}, role: {role}{availability}{advertise}, labels: {{ {} }} }}",
             host.name,
             address(&host.name),
             labels.join(", ")

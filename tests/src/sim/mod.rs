@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 use swarm_core::driver::{KeyKeeper, Progress, ProgressEvent};
+use swarm_core::engine::Force;
 use swarm_core::fleet::Fleet;
 use swarm_core::plan::{Plan, PlanOptions, Refusal};
 use swarm_core::report::{Ending, Report};
@@ -156,6 +157,28 @@ impl<'a> Tool<'a> {
         };
         self.judge(&ended, began, &heard);
         ended
+    }
+
+    /// Runs `destroy` once, and holds it against the rules.
+    pub async fn destroy(&self) -> Ended {
+        let world = self.world;
+        world.watch(self.operator, self.spec, Purpose::Destroy, &self.forced);
+        let fleet = world.fleet(self.operator);
+        let apply = Apply::new(self.spec, &fleet).keys(self.keys).stop(self.stop.clone());
+        match apply.plan_destroy(Force::No).await {
+            Err(ApplyError::Refused(refusals)) => Ended::Refused(refusals),
+            Err(error) => {
+                world.accuse("lint", error.to_string());
+                Ended::Crashed
+            }
+            Ok((plan, observed)) => {
+                self.no_secret(&format!("{plan:?}{}", serde_json::to_string(&plan).unwrap()));
+                world.shown(self.operator, &plan);
+                let report = apply.run(&plan, &observed).await;
+                self.no_secret(&format!("{report:?}"));
+                Ended::Report(Box::new(report))
+            }
+        }
     }
 
     /// Looks only, and holds that against the rules: nothing is changed.

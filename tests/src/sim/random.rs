@@ -6,6 +6,8 @@ use super::files::{Wanted, text};
 use super::{Drawer, Ended, Tool};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use swarm_core::observe::LocalState;
+use swarm_core::verify::FindingKind;
 use swarm_core::{ClusterSpec, Stop};
 use swarm_sim::{CallFault, CallKind, CrashPoint, FaultRule, Incident, World};
 use tokio::time::sleep;
@@ -37,13 +39,20 @@ pub fn play(seed: u64, reported: bool) -> Played {
 struct Schedule {
     seed: u64,
     rng: fastrand::Rng,
+    /// For what was drawn later than the rest: what a seed was before, it still is.
+    more: fastrand::Rng,
     happened: Counter,
 }
 
 impl Schedule {
     fn new(seed: u64) -> Self {
         // Not the world's own seed: what happens to it and what it is like are two things.
-        Self { seed, rng: fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xfa17), happened: Counter::new() }
+        Self {
+            seed,
+            rng: fastrand::Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xfa17),
+            more: fastrand::Rng::with_seed(seed ^ 0x006d_6f72_6521),
+            happened: Counter::new(),
+        }
     }
 
     fn one_in(&mut self, n: u32) -> bool {
@@ -63,6 +72,9 @@ impl Schedule {
             names.into_iter().map(|(name, manager)| self.dress(Wanted { name, manager, ..Wanted::default() })).collect();
         if self.seed >= WITH_ABSENT {
             self.some_go(&mut hosts);
+        }
+        for host in &mut hosts {
+            host.advertise = (self.more.u8(0..8) == 0).then_some("eth1");
         }
         hosts
     }
@@ -98,6 +110,11 @@ impl Schedule {
         }
         if self.one_in(6) {
             options.push("autolock: true, unlock_key_file: /nowhere".to_owned());
+        }
+        for option in ["dispatcher_heartbeat: 7s", "cert_expiry: 100h", "snapshot_interval: 500", "max_snapshots: 2"] {
+            if self.more.u8(0..8) == 0 {
+                options.push(option.to_owned());
+            }
         }
         options.join(", ")
     }
@@ -145,6 +162,9 @@ impl Schedule {
         }
         world.mend();
         let arrived = self.calm_runs(&world, &spec, &keys, &incidents).await;
+        if arrived && self.more.u8(0..4) == 0 {
+            self.destroyed(&world, &spec, &keys).await;
+        }
         for ((call, fault), times) in world.hits() {
             *self.happened.entry(format!("{fault:?}")).or_default() += times;
             *self.happened.entry(format!("{fault:?} at {call}")).or_default() += times;
@@ -362,7 +382,16 @@ impl Schedule {
                 let blocked: BTreeSet<&str> = report.blocked.iter().map(|b| b.host.as_str()).collect();
                 let findings = report.verdict.iter().flat_map(|v| &v.findings);
                 let explained = report.blocked.iter().all(|b| explains(&b.why, incidents))
-                    && findings.clone().all(|f| f.host.as_ref().is_none_or(|h| blocked.contains(h.as_str())));
+                    && findings.clone().all(|f| match &f.host {
+                        // Whoever made a swarm there chose the address.
+                        Some(host) if f.kind == FindingKind::Address => incidents.contains(&Incident::MakesOwnSwarm(host.clone())),
+                        Some(host) => blocked.contains(host.as_str()),
+                        // What a run that was cut off, or another's, left behind and no one can prove to be ours.
+                        None if f.kind == FindingKind::Undeclared => true,
+                        None if f.message.contains("autolock") => incidents.contains(&Incident::AutolockOn),
+                        // What is the whole swarm's waits for a host that is blocked, and for nothing else.
+                        None => !blocked.is_empty(),
+                    });
                 // A root that was made while a clock was ahead is valid only from then on.
                 // While a locked manager counts as lost, the others may be too few for what is left to do.
                 let locked = report.blocked.iter().any(|b| b.why.starts_with("locked") && explains(&b.why, incidents));
@@ -379,6 +408,23 @@ impl Schedule {
         }
         world.accuse("L2", format!("four runs in calm, and there is always something left: {last:?}"));
         false
+    }
+}
+
+impl Schedule {
+    /// What arrived is taken down again: every host is out of every swarm.
+    async fn destroyed(&mut self, world: &World, spec: &ClusterSpec, keys: &Drawer) {
+        let ended = Tool::new(world, "destroyer", spec, keys).destroy().await;
+        self.count("destroyed");
+        if !ended.converged() {
+            world.accuse("L1", format!("a calm destroy did not arrive: {ended:?}"));
+        }
+        for host in spec.hosts() {
+            let facts = world.fleet("onlooker").engine(host.name.as_str()).info().await;
+            if !facts.as_ref().is_ok_and(|f| f.swarm.reported == LocalState::Inactive) {
+                world.accuse("I23", format!("destroyed was reported, and {} is in {facts:?}", host.name));
+            }
+        }
     }
 }
 
