@@ -36,6 +36,7 @@ mod tasks;
 mod there;
 mod together;
 mod units;
+mod unplaced;
 mod verify;
 
 pub use addresses::{Addresses, addresses};

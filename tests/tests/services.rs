@@ -112,6 +112,35 @@ async fn a_service_is_made_and_changed_by_flags() {
     assert!(job.code == 0, "{job:?}");
 }
 
+/// Tasks that find no node: the reason, node by node, with who has what they want.
+#[tokio::test]
+async fn each_node_says_why_it_gets_no_task() {
+    let bed = Bed::up(1, 1).await;
+    let create = |name: &str, how: &[&str]| {
+        let service =
+            ["service", "create", "--name", name, "--endpoint-mode", "dnsrr", "--resolve-image", "never", "--stop-grace-period", "1s"];
+        let all = [&service[..], how, &["app:1", "/bin/sleep", "1000"]].concat();
+        bed.swarm_first(&all[..2], &all[2..])
+    };
+    let port = ["--publish", "mode=host,published=8080,target=80"];
+    let held = create("held", &[&["--mode", "global"], &port[..]].concat());
+    assert_eq!(held.code, 0, "{held:?}");
+    let most = std::thread::available_parallelism().unwrap().get().to_string();
+    let big = create("big", &["--constraint", "node.hostname==w1", "--reserve-cpu", &most]);
+    assert_eq!(big.code, 0, "{big:?}");
+    let (late, wide) = std::thread::scope(|scope| {
+        let late = scope.spawn(|| create("late", &port));
+        let wide = scope.spawn(|| create("wide", &["--constraint", "node.hostname==w1", "--reserve-cpu", "0.5"]));
+        (late.join().unwrap(), wide.join().unwrap())
+    });
+    let said = |ran: &swarm_tests::cli::Ran, what: &str| format!("{}{}", ran.out, ran.err).contains(what);
+    for host in ["m1", "w1"] {
+        assert!(late.code == 1 && said(&late, &format!("{host}: its port 8080/tcp is taken by held")), "{late:?}");
+    }
+    let of_all = format!("w1: {most} of its {most} CPUs are reserved, and each task reserves 0.5");
+    assert!(wide.code == 1 && said(&wide, &of_all) && said(&wide, "m1: node.hostname is m1"), "{wide:?}");
+}
+
 /// Volumes and images of all hosts: what uses them, and what nothing needs goes.
 #[tokio::test]
 async fn what_engines_keep_is_listed_and_pruned() {

@@ -6,6 +6,7 @@ use crate::names::{image_with_tag, without_digest};
 use crate::place::slot;
 use crate::spec::{IMAGE, image_of, references};
 use crate::tasks::{Progress, Standing, progress};
+use crate::unplaced::reasons;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -141,6 +142,8 @@ enum Stage {
     Doubting(EngineError),
     /// Waits for tasks.
     Watching,
+    /// Its tasks find no node: asks why, node by node. What is said of it so far.
+    Explaining(String),
 }
 
 impl PutService {
@@ -372,6 +375,15 @@ impl PutService {
         self.judge(&seen, before, now)
     }
 
+    /// Why its tasks find no node, node by node.
+    fn explained(&self, said: &str, answer: &Result<Vec<Reply>, EngineError>) -> String {
+        let Ok([Reply::Objects(nodes), Reply::Objects(services), Reply::Objects(tasks)]) = answer.as_deref() else {
+            return said.to_owned();
+        };
+        let reasons = reasons(&self.ready, nodes, services, tasks);
+        if reasons.is_empty() { said.to_owned() } else { format!("{said}; {}", reasons.join("; ")) }
+    }
+
     /// Whether its tasks are not started again when they end well.
     fn ends_by_itself(&self) -> bool {
         let condition = self.data.spec.pointer("/TaskTemplate/RestartPolicy/Condition").and_then(Value::as_str);
@@ -424,7 +436,8 @@ impl PutService {
                 self.stuck = None;
             }
             if nowhere && now >= since + NO_PLACE {
-                return Move::End(failed(said("its tasks find no node")));
+                self.stage = Stage::Explaining(said("its tasks find no node"));
+                return Move::Ask([Kind::Node, Kind::Service, Kind::Task].map(|kind| Ask::List(Query::all(kind))).into());
             }
             if !rolls_itself && seen.failures >= before.min(1) + FAILURES && !seen.troubles.is_empty() {
                 return Move::End(failed(said("its tasks fail again and again")));
@@ -465,6 +478,8 @@ impl Task for PutService {
                 message: format!("the service is changed, and its tasks could not be asked for: {}", error.message),
             }),
             (Stage::Watching, Event::Time) => self.look(),
+            (Stage::Explaining(said), Event::Answer(answer)) => Move::End(failed(self.explained(&said, answer))),
+            (Stage::Explaining(said), Event::Time) => Move::End(failed(said)),
             (Stage::Gathering | Stage::Resolving, Event::Time) => self.gather(),
         }
     }
