@@ -133,6 +133,18 @@ fn shown_variable(name: &str, value: &str) -> String {
     if is_secret(name) { "***".to_owned() } else { without_login(value) }
 }
 
+/// The labels that an object lacks or has too many; empty where it has exactly the wanted ones.
+pub(crate) fn label_changes(have: &Value, want: &Value) -> BTreeMap<String, Option<String>> {
+    let labels = |spec: &Value| -> BTreeMap<String, String> {
+        let map = spec.get("Labels").and_then(Value::as_object).into_iter().flatten();
+        map.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+    };
+    let (have, want) = (labels(have), labels(want));
+    let gone = have.keys().filter(|key| !want.contains_key(*key)).map(|key| (key.clone(), None));
+    let new = want.iter().filter(|(key, value)| have.get(*key) != Some(value)).map(|(key, value)| (key.clone(), Some(value.clone())));
+    gone.chain(new).collect()
+}
+
 /// A document as it may be shown: without the values of variables that are secrets by their names, and without logins in addresses. What is
 /// carried out, or saved to be, keeps them.
 pub fn without_secrets(document: Value) -> Value {
@@ -248,5 +260,15 @@ mod tests {
             let spec = |env: Vec<String>| json!({ "TaskTemplate": { "ContainerSpec": { "Image": image, "Env": env } }, "Mode": { "Replicated": { "Replicas": replicas } } });
             proptest::prop_assert!(of(spec(env), spec(reversed)).is_empty());
         }
+    }
+
+    #[test]
+    fn labels_become_exactly_the_wanted_ones() {
+        let changes = |have: Value, want: Value| label_changes(&json!({ "Labels": have }), &json!({ "Labels": want }));
+        assert_eq!(changes(json!({ "a": "1" }), json!({ "a": "1" })), [].into());
+        assert_eq!(changes(Value::Null, json!({})), [].into());
+        let (gone, new) = (("a".to_owned(), None), ("c".to_owned(), Some("3".to_owned())));
+        assert_eq!(changes(json!({ "a": "1", "b": "2" }), json!({ "b": "2", "c": "3" })), [gone, new].into());
+        assert_eq!(changes(json!({ "a": "1" }), json!({ "a": "2" })), [("a".to_owned(), Some("2".to_owned()))].into());
     }
 }

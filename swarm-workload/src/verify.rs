@@ -1,6 +1,6 @@
 //! What of a stack does not hold, from a fresh look. It shares the comparison with the planner, and nothing else.
 
-use crate::diff::differences;
+use crate::diff::{differences, label_changes};
 use crate::names::rename;
 use crate::spec::Stack;
 use crate::there::{There, belongs, config_name, current_secret, find, kept_by};
@@ -28,6 +28,7 @@ pub(crate) fn deployed(stack: &Stack, detach: bool, observed: &Observed) -> Verd
     for wanted in &stack.secrets {
         match current_secret(&wanted.name, &there, &stack.name) {
             Some(secret) => {
+                findings.extend(other_labels("secret", secret, &wanted.spec));
                 secrets.insert(wanted.name.clone(), secret.name().to_owned());
             }
             None => findings.push(say(format!("secret {} is not there", wanted.name))),
@@ -36,8 +37,9 @@ pub(crate) fn deployed(stack: &Stack, detach: bool, observed: &Observed) -> Verd
     let mut configs = BTreeMap::new();
     for wanted in &stack.configs {
         let name = config_name(&wanted.name, &wanted.digest, &there, &stack.name);
-        if find(&there.configs, &name).is_none() {
-            findings.push(say(format!("config {} is not there with this content", wanted.name)));
+        match find(&there.configs, &name) {
+            Some(config) => findings.extend(other_labels("config", config, &wanted.spec)),
+            None => findings.push(say(format!("config {} is not there with this content", wanted.name))),
         }
         configs.insert(wanted.name.clone(), name);
     }
@@ -65,6 +67,11 @@ pub(crate) fn deployed(stack: &Stack, detach: bool, observed: &Observed) -> Verd
     let s = if stack.services.len() == 1 { "" } else { "s" };
     let notes = vec![format!("{} service{s}, {running} of {wanted_tasks} tasks run", stack.services.len())];
     Verdict::of(findings, notes)
+}
+
+fn other_labels(kind: &str, there: &Object, wanted: &Value) -> Option<Finding> {
+    let labels: Vec<String> = label_changes(&there.spec(), wanted).into_keys().collect();
+    (!labels.is_empty()).then(|| say(format!("{kind} {}: its labels differ from the file: {}", there.name(), labels.join(", "))))
 }
 
 /// Whether fewer of its tasks run than are to.

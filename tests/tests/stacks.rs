@@ -323,3 +323,40 @@ async fn what_docker_refuses_is_refused() {
     assert!(count >= 40, "{count}");
     assert!(wrong.is_empty(), "{} differences\n{}", wrong.len(), wrong.join("\n"));
 }
+
+/// Labels of a secret and a config that are there follow the file, and then neither program has anything to do.
+#[tokio::test]
+async fn labels_of_secrets_and_configs_follow_the_file() {
+    if docker_cli().is_none() {
+        return;
+    }
+    let lab = TestLab::up(1, 0);
+    let file = alone(&lab, "m1");
+    let dir = lab.lab.dir.join("labels");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("data"), "content\n").unwrap();
+    let compose = dir.join("app.yml");
+    let text = |team: &str| {
+        format!(
+            "version: '3.8'\nservices:\n  web: {{ image: busybox, deploy: {{ replicas: 0 }}, secrets: [key], configs: [conf] }}\n\
+             secrets:\n  key: {{ file: ./data, labels: {{ {team} }} }}\nconfigs:\n  conf: {{ file: ./data, labels: {{ {team} }} }}\n"
+        )
+    };
+    let (path, cluster) = (compose.to_str().unwrap(), file.to_str().unwrap());
+    let ours = || swarm(&["stack", "deploy", "-f", cluster, "-c", path, "app", "--resolve-image", "never"]);
+    let labels = |kind: &str, name: &str| lab.docker("m1", &[kind, "inspect", "-f", "{{json .Spec.Labels}} {{.Version.Index}}", name]);
+    for (team, shown) in [("team: a", "\"team\":\"a\""), ("team: b", "\"team\":\"b\""), ("", "{\"com.docker.stack.namespace\":\"app\"}")] {
+        std::fs::write(&compose, text(team)).unwrap();
+        let deployed = ours();
+        assert_eq!(deployed.code, 0, "{deployed:?}");
+        for (kind, name) in [("secret", "app_key"), ("config", "app_conf")] {
+            assert!(labels(kind, name).contains(shown), "{}", labels(kind, name));
+        }
+        let before = (labels("secret", "app_key"), labels("config", "app_conf"));
+        let again = ours();
+        assert!(again.code == 0 && (labels("secret", "app_key"), labels("config", "app_conf")) == before, "{again:?}");
+        docker(&lab, "m1", &["stack", "deploy", "--resolve-image", "never", "-c", path, "app"]).unwrap();
+        let after_docker = labels("secret", "app_key");
+        assert_eq!(after_docker.split(' ').next(), before.0.split(' ').next());
+    }
+}

@@ -211,6 +211,35 @@ fn a_secret_is_rotated_and_the_old_ones_go() {
     });
 }
 
+/// Labels of secrets and configs become those of the file, and nothing else of them changes.
+#[test]
+fn labels_of_what_is_there_follow_the_file() {
+    swarm_sim::run(async {
+        let file = spec(FILE);
+        let world = ready(&file, 9).await;
+        let mut wanted = stack(vec![service("app_web", "web:1", 1)]);
+        deploy(&world, &file, &wanted, DeployOptions::default()).await;
+        let engine = world.fleet("onlooker").engine("m1");
+        for team in ["a", "b"] {
+            wanted.secrets[0].spec["Labels"]["team"] = json!(team);
+            wanted.configs[0].spec["Labels"]["team"] = json!(team);
+            let report = deploy(&world, &file, &wanted, DeployOptions::default()).await;
+            assert_eq!((report.ending, report.steps.len()), (Ending::Converged, 2), "{report:?}\n{}", world.story());
+        }
+        wanted.secrets[0].spec["Labels"].as_object_mut().unwrap().remove("team");
+        let intent = Deploy { spec: &file, stack: &wanted, options: DeployOptions::default() };
+        let fleet = world.fleet("me");
+        let observed = apply(&file, &fleet, &NoProgress).observe_objects(&intent.wants()).await;
+        assert!(intent.verify(&observed).findings.iter().any(|f| f.message.contains("its labels differ from the file: team")));
+        deploy(&world, &file, &wanted, DeployOptions::default()).await;
+        let (secret, config) = (engine.get(Kind::Secret, "app_key").await.unwrap(), engine.get(Kind::Config, "app_conf").await.unwrap());
+        assert_eq!((secret.label("team"), config.label("team").as_deref()), (None, Some("b")));
+        assert_eq!(config.text("/Spec/Data").as_deref(), Some(CONTENT));
+        assert_eq!(deploy(&world, &file, &wanted, DeployOptions::default()).await.steps.len(), 0);
+        quiet(&world);
+    });
+}
+
 /// What a secret holds can be read nowhere, and a manager can be asked whether it is the same.
 #[test]
 fn a_manager_compares_a_secret_and_changes_nothing() {

@@ -1,10 +1,13 @@
 //! Secrets and configs of a stack: which object holds what the file has, and what is made.
 
 use super::{Deploy, Planner};
+use crate::diff::label_changes;
+use crate::steps::{Data, Labelled};
 use crate::there::{There, belongs, config_name, current_secret, find};
 use serde_json::Value;
-use swarm_core::engine::{Body, Kind};
+use swarm_core::engine::{Body, Kind, Object};
 use swarm_core::observe::Observed;
+use swarm_core::plan::Risk;
 
 /// A secret that is there, and what its file has, for a manager that compares them ([`swarm_core::Apply::secrets_that_differ`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +36,22 @@ impl Deploy<'_> {
 }
 
 impl Planner<'_> {
+    /// The labels of an object that is there become those of the file, as with the docker CLI.
+    fn labels(&mut self, kind: Kind, there: &Object, wanted: &Value) {
+        let labels = label_changes(&there.spec(), wanted);
+        if labels.is_empty() {
+            return;
+        }
+        let lines = labels.iter().map(|(key, value)| match value {
+            Some(value) => format!("label {key}={value}"),
+            None => format!("without label {key}"),
+        });
+        let after = lines.collect::<Vec<_>>().join("\n");
+        let work =
+            Data::Labelled(Labelled { kind, id: there.id().to_owned(), name: there.name().to_owned(), labels: labels.clone() }).work();
+        self.steps.push(work.step("there", after, "its labels in the file are others", Risk::None));
+    }
+
     pub(super) fn secrets(&mut self) {
         let stack = self.deploy.stack;
         for wanted in &stack.secrets {
@@ -51,6 +70,7 @@ impl Planner<'_> {
                     continue;
                 }
                 (Some(there), None) if !rotate => {
+                    self.labels(Kind::Secret, there, &wanted.spec);
                     self.secret_names.insert(wanted.name.clone(), there.name().to_owned());
                     continue;
                 }
@@ -97,7 +117,9 @@ impl Planner<'_> {
                 continue;
             }
             let name = config_name(&wanted.name, &wanted.digest, self.there, self.stack());
-            if find(&self.there.configs, &name).is_none() {
+            if let Some(there) = find(&self.there.configs, &name) {
+                self.labels(Kind::Config, there, &wanted.spec);
+            } else {
                 let mut spec = wanted.spec.clone();
                 if let Some(map) = spec.as_object_mut() {
                     map.insert("Name".into(), Value::String(name.clone()));

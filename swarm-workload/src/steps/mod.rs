@@ -10,7 +10,7 @@ mod vacated;
 
 use balanced::Spread;
 use drained::WaitDrained;
-use edited::EditNode;
+use edited::EditObject;
 use object::{CreateObject, RemoveObject};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,7 +27,7 @@ use vacated::Vacate;
 
 pub(crate) use balanced::{Balanced, LABEL as BALANCE_LABEL};
 pub(crate) use drained::Drained;
-pub(crate) use edited::Edited;
+pub(crate) use edited::{Edited, Labelled};
 pub(crate) use object::{Create, Remove};
 pub(crate) use served::Served;
 pub(crate) use service::{Live, Put};
@@ -50,6 +50,8 @@ pub(crate) enum Data {
     Drained(Drained),
     /// Change a node by what managers keep of it.
     Edited(Edited),
+    /// Change the labels of a secret or a config.
+    Labelled(Labelled),
     /// Run a program on a drained host.
     Served(Served),
     /// Spread the tasks of a service.
@@ -67,6 +69,7 @@ impl Data {
             Self::Remove(remove) => format!("remove-{}", remove.kind),
             Self::Drained(_) => "wait-drained".into(),
             Self::Edited(_) => "edit-node".into(),
+            Self::Labelled(labelled) => format!("label-{}", labelled.kind),
             Self::Served(_) => "run".into(),
             Self::Balanced(_) => "spread-service".into(),
             Self::Vacated(vacated) if vacated.node.is_empty() => "restore-service".into(),
@@ -81,6 +84,7 @@ impl Data {
             Self::Remove(remove) => (remove.kind, remove.name.as_str()),
             Self::Balanced(balanced) => (Kind::Service, balanced.name.as_str()),
             Self::Vacated(vacated) => (Kind::Service, vacated.name.as_str()),
+            Self::Labelled(labelled) => (labelled.kind, labelled.name.as_str()),
             Self::Edited(edited) => return Target::Node(NodeId::new(edited.node.clone())),
             Self::Drained(drained) if drained.stranger => return Target::Node(NodeId::new(drained.node.clone())),
             Self::Drained(drained) => return Target::Host(HostName::new(drained.host.clone())),
@@ -118,7 +122,8 @@ impl Family for Workload {
             Data::Put(put) => Box::new(PutService::new(*put)),
             Data::Remove(remove) => Box::new(RemoveObject::new(remove)),
             Data::Drained(drained) => Box::new(WaitDrained::new(drained)),
-            Data::Edited(edited) => Box::new(EditNode::new(edited)),
+            Data::Edited(edited) => Box::new(EditObject::node(edited)),
+            Data::Labelled(labelled) => Box::new(EditObject::labels(labelled)),
             Data::Served(served) => Box::new(Serve::new(served)),
             Data::Balanced(balanced) => Box::new(Spread::new(balanced)),
             Data::Vacated(vacated) => Box::new(Vacate::new(vacated)),
@@ -168,7 +173,8 @@ impl Family for Workload {
                         say(step, "removes what belongs to no stack".into());
                     }
                 }
-                Data::Create(_) | Data::Drained(_) | Data::Edited(_) | Data::Served(_) | Data::Balanced(_) | Data::Vacated(_) => {}
+                Data::Create(_) | Data::Drained(_) | Data::Edited(_) | Data::Labelled(_) => {}
+                Data::Served(_) | Data::Balanced(_) | Data::Vacated(_) => {}
             }
         }
         found
