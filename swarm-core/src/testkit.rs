@@ -10,11 +10,11 @@ use crate::spec::{Availability, ClusterSpec, Entry, InitSettings, NAME_LABEL, No
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-fn text(value: &str) -> Node {
+pub(crate) fn text(value: &str) -> Node {
     Node { value: Value::Text(value.into()), at: None }
 }
 
-fn map(entries: Vec<(&str, Node)>) -> Node {
+pub(crate) fn map(entries: Vec<(&str, Node)>) -> Node {
     Node { value: Value::Map(entries.into_iter().map(|(k, node)| Entry { key: k.into(), at: None, node }).collect()), at: None }
 }
 

@@ -1,0 +1,277 @@
+//! What the planner and the verifier make of many drawn clusters, written down in `tests/data/plans.txt`: a change of any decision shows there, and
+//! in review. `BLESS=1 cargo test -p swarm-core` writes the file again.
+
+use super::*;
+use crate::addr::InterfaceAddress;
+use crate::engine::Force;
+use crate::id::{ClusterId, HostName, NodeId};
+use crate::observe::{NodeState, Observation, Observed, RemoteManager, merge};
+use crate::spec::{Availability, ClusterSpec, Node, Role, Value, read};
+use crate::testkit::{Is, address, map, node, text, world};
+use crate::verify::{verify, verify_key};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+const WORLDS: u64 = 250;
+
+/// Numbers that depend on a seed and on nothing else (Knuth's multiplier).
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+
+    fn one_in(&mut self, many: u64) -> bool {
+        self.below(many) == 0
+    }
+
+    fn of<T: Clone>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len() as u64) as usize].clone()
+    }
+}
+
+fn plain(value: Value) -> Node {
+    Node { value, at: None }
+}
+
+/// A file of these hosts, and what it says in short.
+fn file(draw: &mut Draw, names: &[&str]) -> (ClusterSpec, String) {
+    let mut said = String::new();
+    let mut hosts = Vec::new();
+    for name in names {
+        let usual = if name.starts_with('m') { "manager" } else { "worker" };
+        let role = if draw.one_in(6) { draw.of(&["manager", "worker", "none"]) } else { usual };
+        let role = if *name == "m1" { "manager" } else { role };
+        let mut keys = vec![("address", text(&address(name))), ("role", text(role))];
+        let _ = write!(said, " {name}={role}");
+        let mut add = |keys: &mut Vec<(&str, Node)>, key: &'static str, value: String| {
+            let _ = write!(said, ",{key}={value}");
+            keys.push((key, text(&value)));
+        };
+        if role != "none" {
+            if draw.one_in(5) {
+                add(&mut keys, "availability", draw.of(&["active", "pause", "drain"]).to_owned());
+            }
+            if draw.one_in(6) {
+                let ip = address(name);
+                add(&mut keys, "advertise", draw.of(&["eth0", "eth9", "10.0.0.0/8", "10.7.7.7", ip.as_str()]).to_owned());
+            }
+            if draw.one_in(8) {
+                add(&mut keys, "data_path", draw.of(&["eth0", "eth9", "10.7.7.7"]).to_owned());
+            }
+            if draw.one_in(4) {
+                let _ = write!(said, ",labels");
+                keys.push(("labels", map(vec![("rack", text(draw.of(&["a", "b"]))), ("old", plain(Value::Null))])));
+            }
+        }
+        hosts.push((*name, map(keys)));
+    }
+    let mut swarm = Vec::new();
+    if draw.one_in(4) {
+        swarm.push(("task_history_limit", plain(Value::Int(draw.of(&[5, 7])))));
+    }
+    if draw.one_in(8) {
+        swarm.push(("data_path_port", plain(Value::Int(4790))));
+    }
+    if draw.one_in(3) {
+        swarm.push(("autolock", plain(Value::Bool(draw.one_in(2)))));
+        swarm.push(("unlock_key_file", text("/keys/c")));
+    }
+    let _ = write!(said, " {:?}", swarm.iter().map(|(key, node)| (key, &node.value)).collect::<Vec<_>>());
+    (read(&map(vec![("name", text("c")), ("swarm", map(swarm)), ("hosts", map(hosts))])).unwrap().spec, said)
+}
+
+/// What happened to a look at such hosts besides.
+fn trouble(draw: &mut Draw, look: &mut Observation, said: &mut String) {
+    let with_seed = draw.below(u64::MAX >> 34);
+    let mut say = |what: &str| {
+        let _ = write!(said, " {what}");
+    };
+    for (name, report) in &mut look.hosts {
+        if let Ok(engine) = &mut report.engine {
+            if draw.one_in(20) {
+                engine.live_restore = true;
+                say(&format!("{name}:live-restore"));
+            }
+            if draw.one_in(20) {
+                engine.rootless = true;
+                say(&format!("{name}:rootless"));
+            }
+            if draw.one_in(8) {
+                engine.running_containers = 3;
+                say(&format!("{name}:containers"));
+            }
+            if draw.one_in(6) {
+                let node = NodeId::new(draw.of(&["node-m1", "node-other"]));
+                engine.swarm.remotes = vec![RemoteManager { node, address: draw.of(&["10.0.1.1:2377", "10.9.9.9:2377"]).into() }];
+                say(&format!("{name}:remote"));
+            }
+        }
+        match draw.below(12) {
+            0 => report.machine = None,
+            1 => report.machine = Some(Err("no answer".into())),
+            2 => {
+                if let Some(Ok(machine)) = &mut report.machine {
+                    machine.disk_free = Some(1 << 20);
+                    say(&format!("{name}:disk"));
+                }
+            }
+            3 => {
+                if let Some(Ok(machine)) = &mut report.machine {
+                    machine.addresses = vec![InterfaceAddress { interface: "eth9".into(), address: "10.7.7.7".parse().unwrap() }];
+                    say(&format!("{name}:moved"));
+                }
+            }
+            _ => {}
+        }
+    }
+    // Every manager says the same of the swarm.
+    let drawn = Draw(with_seed).0;
+    for report in look.hosts.values_mut() {
+        let Some(Ok(view)) = &mut report.view else { continue };
+        let mut draw = Draw(drawn);
+        for node in &mut view.nodes {
+            if draw.one_in(6) {
+                node.availability = draw.of(&[Availability::Drain, Availability::Pause]);
+            }
+            if draw.one_in(5) {
+                node.labels = [("rack".to_owned(), draw.of(&["a", "b"]).to_owned()), ("old".to_owned(), "1".to_owned())].into();
+            }
+            if draw.one_in(10) {
+                node.state = draw.of(&[NodeState::Down, NodeState::Unknown]);
+            }
+            if draw.one_in(12) {
+                node.address = "10.9.9.9".into();
+            }
+            if draw.one_in(12) {
+                node.role = if node.role == Role::Manager { Role::Worker } else { Role::Manager };
+            }
+        }
+        if draw.one_in(4) {
+            let mut stranger = node("x1", draw.of(&[Role::Manager, Role::Worker]), draw.of(&[NodeState::Down, NodeState::Ready]), false);
+            if draw.one_in(2) {
+                stranger.hostname = String::new();
+            }
+            view.nodes.push(stranger);
+        }
+        if draw.one_in(6) {
+            // An entry that a host had before it came in again.
+            let mut old = node("w1", Role::Worker, NodeState::Down, false);
+            old.id = NodeId::new("node-old");
+            view.nodes.push(old);
+        }
+        view.cluster.root_rotation_in_progress = draw.one_in(10);
+        if draw.one_in(6) {
+            view.cluster.labels.clear();
+        }
+        if draw.one_in(4) {
+            view.cluster.settings.autolock = Some(true);
+            view.unlock_key = draw.of(&[Some("key-1"), Some("key-2"), None]).map(str::to_owned);
+        }
+        if draw.one_in(6) {
+            view.cluster.settings.dispatcher_heartbeat = Some(Duration::from_secs(9));
+        }
+        view.services = draw.below(3) as usize;
+        if draw.one_in(12) {
+            view.cluster.id = ClusterId::new("another");
+        }
+    }
+}
+
+fn written(planned: &Planned, out: &mut String) {
+    match planned {
+        Planned::Refused(refusals) => refusals.iter().for_each(|r| {
+            let _ = writeln!(out, "    refused: {r}");
+        }),
+        Planned::Plan(plan) => {
+            for s in &plan.steps {
+                let needs: Vec<&str> = s.needs.iter().map(StepId::as_str).collect();
+                let _ = writeln!(
+                    out,
+                    "    {} <- {needs:?}: {} -> {} [{}] {:?} {:?} {:?}",
+                    s.id, s.before, s.after, s.because, s.risk, s.expect, s.action
+                );
+            }
+            plan.notes.iter().for_each(|note| {
+                let _ = writeln!(out, "    note: {note}");
+            });
+            plan.blocked.iter().for_each(|b| {
+                let _ = writeln!(out, "    blocked: {}: {}", b.host, b.why);
+            });
+        }
+    }
+}
+
+fn one(seed: u64) -> String {
+    let mut draw = Draw(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 77);
+    let names = &["m1", "m2", "m3", "w1", "w2"][..1 + draw.below(5) as usize];
+    let grown = draw.one_in(4);
+    let hosts: Vec<(&str, Is)> = names
+        .iter()
+        .map(|name| {
+            let usual = match (grown, name.starts_with('m')) {
+                (true, _) => Is::Alone,
+                (_, true) => Is::Manager,
+                (_, false) => Is::Worker,
+            };
+            let all = [Is::Alone, Is::Manager, Is::LostManager, Is::Worker, Is::Removed, Is::Foreign, Is::Gone, Is::Joining, Is::Locked];
+            (*name, if draw.one_in(3) { draw.of(&all) } else { usual })
+        })
+        .collect();
+    let (spec, said) = file(&mut draw, names);
+    let mut out = format!("{seed}: {hosts:?}\n  file:{said}\n  besides:");
+    let mut look = world(&hosts);
+    trouble(&mut draw, &mut look, &mut out);
+    let some = |draw: &mut Draw, many: u64| -> Option<HostName> { draw.one_in(many).then(|| HostName::new(draw.of(names))) };
+    let options = PlanOptions {
+        force_leave: some(&mut draw, 4).into_iter().collect(),
+        prune: draw.one_in(6),
+        limit: some(&mut draw, 8).map(|host| [host].into()),
+        init_on: some(&mut draw, 8),
+        stored_key: draw.one_in(3).then(|| "key-1".to_owned()),
+        no_key_place: draw.one_in(8).then(|| "no folder".to_owned()),
+    };
+    let _ = writeln!(out, "\n  {options:?}");
+    let observed: Observed = merge(&spec, &look, &BTreeSet::new());
+    let planned = build(&spec, &observed, &options);
+    if let Planned::Plan(plan) = &planned {
+        assert_eq!(lint(plan, &spec, &observed, &options.force_leave), [], "{out}{plan:#?}");
+        assert!(
+            plan.fingerprint.len() == 64 && plan.fingerprint != fingerprint(&spec, &crate::observe::Basis(Default::default())).unwrap(),
+            "{out}"
+        );
+    }
+    written(&planned, &mut out);
+    let verdict = verify(&spec, &observed, options.limit.as_ref());
+    for finding in verdict.findings.iter().chain(&verify_key(&spec, &observed, options.stored_key.as_deref())) {
+        let _ = writeln!(out, "  verify: {:?} {:?} {}", finding.host, finding.kind, finding.message);
+    }
+    verdict.notes.iter().for_each(|note| {
+        let _ = writeln!(out, "  verify notes: {note}");
+    });
+    let (ending, by_force) = (build_destroy(&spec, &observed, Force::No), build_destroy(&spec, &observed, Force::Yes));
+    let _ = writeln!(out, "  destroy:");
+    written(&ending, &mut out);
+    if by_force != ending {
+        let _ = writeln!(out, "  destroy by force:");
+        written(&by_force, &mut out);
+    }
+    out
+}
+
+#[test]
+fn the_decisions_about_many_clusters_are_as_written_down() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/plans.txt");
+    let now: String = (0..WORLDS).map(one).collect();
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &now).unwrap();
+    }
+    let then = std::fs::read_to_string(&path).unwrap_or_default();
+    let differs = then.lines().zip(now.lines()).position(|(a, b)| a != b);
+    let at = differs.unwrap_or_else(|| then.lines().count().min(now.lines().count()));
+    let line = |text: &str| text.lines().nth(at).unwrap_or("nothing").to_owned();
+    assert!(then == now, "line {}: now\n{}\nwritten down is\n{}\nBLESS=1 writes the file again", at + 1, line(&now), line(&then));
+}
