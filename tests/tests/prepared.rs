@@ -309,4 +309,16 @@ async fn a_login_with_sudo_installs_an_engine() {
     let done = swarm(&file, &["apply"], &["--yes"]);
     assert!(done.code == 0, "{done:?}");
     assert_eq!(swarm(&file, &["verify"], &[]).code, 0);
+    // With the group it needs no sudo for the engine; what was done is undone.
+    let groups = || lab.host("m1").exec(&["id", "-nG", "op"]).unwrap();
+    assert!(!groups().contains("docker"), "{}", groups());
+    let grouped = lab.file(&text(", sudo: true").replace("install: distro", "install: distro, docker_group: true"));
+    let done = swarm(&grouped, &["apply"], &["--yes"]);
+    assert!(done.code == 0 && done.out.contains("op is not in the group docker") && groups().contains("docker"), "{done:?}");
+    let again = swarm(&grouped, &["plan"], &[]);
+    assert_eq!(again.code, 0, "{again:?}");
+    assert_eq!(swarm(&lab.file(&text("")), &["status"], &[]).code, 0);
+    assert_eq!(swarm(&grouped, &["destroy"], &["--yes"]).code, 0);
+    let reset = swarm(&grouped, &["reset", "m1"], &["--yes"]);
+    assert!(reset.code == 0 && reset.out.contains("op is not in the group docker any more") && !groups().contains("docker"), "{reset:?}");
 }

@@ -301,6 +301,12 @@ const SECTIONS: &[Section] = &[
                 "check (default) tries before a join what the swarm needs; open lets exactly that in, from the other hosts of the file; none does neither.",
             )
             .shown("check"),
+            key(
+                "docker_group",
+                Kind::Bool,
+                "Whether the login becomes a member of the group docker, who may do on the host what root may. Default: false.",
+            )
+            .shown("false"),
             key("hooks", Kind::Section("hooks"), "Programs of the host's shell, run as root where something else is done on the host."),
         ],
     },

@@ -103,6 +103,8 @@ pub struct Preparation {
     pub proxy: Proxy,
     /// What is done about packet filters.
     pub firewall: Firewall,
+    /// Whether the login becomes a member of the group `docker`, which may do as root on the host.
+    pub docker_group: bool,
     /// A program of the host's shell that runs before anything else is done there.
     pub before: Option<String>,
     /// The same after everything else, before the host joins.
@@ -112,7 +114,11 @@ pub struct Preparation {
 impl Preparation {
     /// Whether there is nothing that could be done.
     pub fn is_nothing(&self) -> bool {
-        self.install == Install::None && self.daemon.is_empty() && self.proxy.is_empty() && self.firewall != Firewall::Open
+        self.install == Install::None
+            && self.daemon.is_empty()
+            && self.proxy.is_empty()
+            && self.firewall != Firewall::Open
+            && !self.docker_group
     }
 
     /// The repository's address without a slash at its end.
@@ -194,6 +200,7 @@ impl Reader {
             daemon,
             proxy: self.proxy(&fields, &base.proxy),
             firewall: firewall.unwrap_or(base.firewall),
+            docker_group: self.boolean(&fields, "docker_group").unwrap_or(base.docker_group),
             before,
             after,
         };

@@ -25,6 +25,10 @@ pub type Looked = BTreeMap<HostName, Result<Ready, String>>;
 pub struct Ready {
     /// The user that the script ran as.
     pub uid: u32,
+    /// The user that was logged in to; empty where that is not known.
+    pub login: String,
+    /// Whether that one is in the group `docker`.
+    pub in_group: bool,
     /// The system: its name, its version, its release's name and its variant, as `os-release` has them; `-` where it does not.
     pub os: [String; 4],
     /// Whether nothing can be installed on it: the system is replaced as a whole.
@@ -57,6 +61,8 @@ impl Default for Ready {
     fn default() -> Self {
         Self {
             uid: 0,
+            login: String::new(),
+            in_group: false,
             os: Default::default(),
             immutable: false,
             packages: String::new(),
@@ -88,6 +94,8 @@ pub fn parse_ready(output: &str) -> Result<Ready, String> {
             ["swarm-prepare-end"] => return Ok(ready),
             ["os", id, version, codename, variant] => ready.os = [*id, *version, *codename, *variant].map(str::to_owned),
             ["uid", uid] => ready.uid = uid.parse().map_err(|_| "its user is not known".to_owned())?,
+            ["login", name] => ready.login = (*name).to_owned(),
+            ["in-group"] => ready.in_group = true,
             ["immutable"] => ready.immutable = true,
             ["packages", name] => ready.packages = (*name).to_owned(),
             ["services", name] => ready.services = (*name).to_owned(),

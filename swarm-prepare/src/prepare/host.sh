@@ -79,6 +79,9 @@ case $mode in
 look)
   echo swarm-prepare-begin
   echo "uid $(id -u)"
+  login=${SUDO_USER:-$(id -un)}
+  echo "login $login"
+  case " $(id -nG "$login" 2>/dev/null) " in *' docker '*) echo in-group;; esac
   if [ -r /etc/os-release ]; then (. /etc/os-release; echo "os ${ID:-unknown} ${VERSION_ID:--} ${VERSION_CODENAME:--} ${VARIANT_ID:--}"); fi
   [ ! -e /run/ostree-booted ] || echo immutable
   echo "packages $(packages)"
@@ -322,6 +325,14 @@ start)
   [ -n "$(pid)" ] || service start
   wait_up || { last_words; fail "the engine does not start"; };;
 
+# The login.
+group)
+  record
+  getent group docker >/dev/null 2>&1 || grep -q '^docker:' /etc/group || { if has groupadd; then groupadd -r docker; else addgroup -S docker; fi; } >&2 ||
+    fail "the group docker could not be made"
+  { if has usermod; then usermod -aG docker "$1"; else addgroup "$1" docker; fi; } >&2 || fail "$1 could not be put into the group docker"
+  echo "$1" >>"$home/group";;
+
 # The chain, and the digest of its rules, which come on standard input: `4` or `6` and the rule.
 firewall)
   chain=$1 sum=$2
@@ -397,6 +408,13 @@ reset)
       if [ -e "$home/$file.before" ]; then sed '/^# swarm-prepare: begin$/,/^# swarm-prepare: end$/d' "$home/$file.before" >"/etc/$file/docker"; fi
     done
     changed=
+  fi
+  if [ -e "$home/group" ]; then
+    # The group may have gone with the packages.
+    sort -u "$home/group" | while read -r login; do
+      { if has gpasswd; then gpasswd -d "$login" docker; else delgroup "$login" docker; fi; } >/dev/null 2>&1 || true
+      echo "$login is not in the group docker any more"
+    done
   fi
   if [ -e "$home/files" ]; then
     sort -u "$home/files" | while read -r file; do rm -f "$file"; echo "removed: $file"; done

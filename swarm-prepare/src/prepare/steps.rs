@@ -191,6 +191,15 @@ impl OfHost<'_> {
         Ok(())
     }
 
+    /// The login's group; root needs none.
+    fn group(&mut self) {
+        let login = self.ready.login.clone();
+        if self.host.prepare.docker_group && !self.ready.in_group && !login.is_empty() && login != "root" {
+            let before = format!("{login} is not in the group docker");
+            self.step(Does::Group { login }, &before, "it is, from its next login on".into(), "the file says so", Risk::None);
+        }
+    }
+
     fn firewall(&mut self, spec: &ClusterSpec, options: Options) -> Result<(), Refusal> {
         let rules = rules(spec, self.host, options.encrypted).map_err(|unknown| {
             let names = unknown.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ");
@@ -263,6 +272,7 @@ pub fn wanted(spec: &ClusterSpec, looked: &Looked, observed: &Observed, given: &
                 }
                 None => {}
             }
+            of.group();
             if host.prepare.firewall == Firewall::Open {
                 of.firewall(spec, options)?;
             }

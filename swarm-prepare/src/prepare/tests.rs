@@ -80,6 +80,17 @@ fn a_bare_host_is_made_ready_before_it_joins() {
 }
 
 #[test]
+fn a_login_is_put_into_the_group_once() {
+    let spec = spec("{ docker_group: true }");
+    let there = Ready { engine: Some("28.5.2".into()), running: true, login: "op".into(), ..bare() };
+    let of = |ready: &Ready| verbs(&spec, ready, Options::default());
+    assert_eq!(of(&there), Ok(vec!["join-group".to_owned()]));
+    assert_eq!(of(&Ready { in_group: true, ..there.clone() }), Ok(Vec::new()));
+    assert_eq!(of(&Ready { login: "root".into(), ..there.clone() }), Ok(Vec::new()));
+    assert!(of(&Ready { uid: 1000, ..there }).unwrap_err().contains("sudo: true"));
+}
+
+#[test]
 fn what_is_there_already_is_left_alone() {
     let spec = spec("{ install: distro, version: \"20.10\", daemon: { log-driver: local } }");
     let there = Ready {
@@ -190,6 +201,8 @@ fn what_a_host_says_is_read() {
     let ready = parse_ready(text).unwrap();
     assert_eq!((ready.engine.as_deref(), ready.running, ready.state, ready.prepared), (Some("20.10.24+dfsg1"), true, true, true));
     assert_eq!(parse_ready(&text.replace("-begin\n", "-begin\nuid 1000\n")).unwrap().uid, 1000);
+    let op = parse_ready(&text.replace("-begin\n", "-begin\nlogin op\nin-group\n")).unwrap();
+    assert_eq!((op.login.as_str(), op.in_group, ready.in_group), ("op", true, false));
     assert_eq!((ready.config.as_str(), ready.daemon.unwrap()["debug"].as_bool()), ("abc", Some(true)));
     assert_eq!((ready.proxy.as_deref(), ready.firewall["SWARM-prod"].as_str()), (Some("def"), "123"));
     assert!(parse_ready("swarm-prepare-begin\nrunning\n").is_err());

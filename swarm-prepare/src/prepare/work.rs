@@ -51,6 +51,11 @@ pub(super) enum Does {
     },
     /// The engine that is there is started.
     Start,
+    /// The login becomes a member of the group `docker`.
+    Group {
+        /// The login.
+        login: String,
+    },
     /// What the swarm needs is let in.
     Firewall {
         /// The chain.
@@ -75,6 +80,7 @@ impl Data {
             Does::Configure { .. } => "configure-engine".into(),
             Does::Install { .. } => "install-engine".into(),
             Does::Start => "start-engine".into(),
+            Does::Group { .. } => "join-group".into(),
             Does::Firewall { .. } => "open-firewall".into(),
         }
     }
@@ -101,6 +107,7 @@ impl Data {
                 (all, minutes(20), input)
             }
             Does::Start => (vec!["start".into()], minutes(3), None),
+            Does::Group { login } => (vec!["group".into(), login.clone()], minutes(1), None),
             Does::Firewall { chain, rules } => (vec!["firewall".into(), chain.clone(), rules.clone()], minutes(2), Some("rules")),
         };
         let input = input.map(|what| name(&self.host, what));
