@@ -15,6 +15,8 @@ pub mod addr;
 pub mod advice;
 pub mod condition;
 pub mod credential;
+#[cfg(test)]
+mod decisions;
 pub mod driver;
 pub mod engine;
 pub mod family;

@@ -301,6 +301,4 @@ pub fn fingerprint(spec: &crate::spec::ClusterSpec, basis: &Basis) -> Result<Str
 }
 
 #[cfg(test)]
-mod many;
-#[cfg(test)]
 mod tests;

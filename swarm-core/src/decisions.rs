@@ -1,11 +1,11 @@
 //! What the planner and the verifier make of many drawn clusters, written down in `tests/data/plans.txt`: a change of any decision shows there, and
 //! in review. `BLESS=1 cargo test -p swarm-core` writes the file again.
 
-use super::*;
 use crate::addr::InterfaceAddress;
 use crate::engine::Force;
-use crate::id::{ClusterId, HostName, NodeId};
+use crate::id::{ClusterId, HostName, NodeId, StepId};
 use crate::observe::{NodeState, Observation, Observed, RemoteManager, merge};
+use crate::plan::{PlanOptions, Planned, build, build_destroy, lint};
 use crate::spec::{Availability, ClusterSpec, Node, Role, Value, read};
 use crate::testkit::{Is, address, map, node, text, world};
 use crate::verify::{verify, verify_key};
@@ -205,7 +205,7 @@ fn written(planned: &Planned, out: &mut String) {
     }
 }
 
-fn one(seed: u64) -> String {
+fn one(seed: u64, seen: &mut BTreeSet<String>) -> String {
     let mut draw = Draw(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 77);
     let names = &["m1", "m2", "m3", "w1", "w2"][..1 + draw.below(5) as usize];
     let grown = draw.one_in(4);
@@ -239,10 +239,7 @@ fn one(seed: u64) -> String {
     let planned = build(&spec, &observed, &options);
     if let Planned::Plan(plan) = &planned {
         assert_eq!(lint(plan, &spec, &observed, &options.force_leave), [], "{out}{plan:#?}");
-        assert!(
-            plan.fingerprint.len() == 64 && plan.fingerprint != fingerprint(&spec, &crate::observe::Basis(Default::default())).unwrap(),
-            "{out}"
-        );
+        assert!(plan.fingerprint.len() == 64 && seen.insert(plan.fingerprint.clone()), "{out}");
     }
     written(&planned, &mut out);
     let verdict = verify(&spec, &observed, options.limit.as_ref());
@@ -265,7 +262,9 @@ fn one(seed: u64) -> String {
 #[test]
 fn the_decisions_about_many_clusters_are_as_written_down() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/plans.txt");
-    let now: String = (0..WORLDS).map(one).collect();
+    // Two worlds that differ have different fingerprints.
+    let mut seen = BTreeSet::new();
+    let now: String = (0..WORLDS).map(|seed| one(seed, &mut seen)).collect();
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, &now).unwrap();
     }
