@@ -15,8 +15,6 @@ pub mod addr;
 pub mod advice;
 pub mod condition;
 pub mod credential;
-#[cfg(test)]
-mod decisions;
 pub mod driver;
 pub mod engine;
 pub mod family;
@@ -40,6 +38,8 @@ pub mod spec;
 pub mod testing;
 #[cfg(test)]
 mod testkit;
+#[cfg(test)]
+mod tests;
 pub mod unlock;
 pub mod verify;
 pub mod what_if;

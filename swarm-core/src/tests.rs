@@ -1,10 +1,11 @@
 //! What the planner and the verifier make of many drawn clusters, written down in `tests/data/plans.txt`: a change of any decision shows there, and
 //! in review. `BLESS=1 cargo test -p swarm-core` writes the file again.
+#![allow(clippy::disallowed_methods, reason = "a test that keeps a file")]
 
 use crate::addr::InterfaceAddress;
 use crate::engine::Force;
 use crate::id::{ClusterId, HostName, NodeId, StepId};
-use crate::observe::{NodeState, Observation, Observed, RemoteManager, merge};
+use crate::observe::{LocalState, NodeState, Observation, Observed, RemoteManager, merge};
 use crate::plan::{PlanOptions, Planned, build, build_destroy, lint};
 use crate::spec::{Availability, ClusterSpec, Node, Role, Value, read};
 use crate::testkit::{Is, address, map, node, text, world};
@@ -57,7 +58,12 @@ fn file(draw: &mut Draw, names: &[&str]) -> (ClusterSpec, String) {
             }
             if draw.one_in(6) {
                 let ip = address(name);
-                add(&mut keys, "advertise", draw.of(&["eth0", "eth9", "10.0.0.0/8", "10.7.7.7", ip.as_str()]).to_owned());
+                let selector = draw.of(&["eth0", "eth9", "10.0.0.0/8", "10.7.7.7", ip.as_str()]).to_owned();
+                let plain = selector.parse::<std::net::IpAddr>().is_ok();
+                add(&mut keys, "advertise", selector);
+                if plain && draw.one_in(2) {
+                    keys.push(("nat", self::plain(Value::Bool(true))));
+                }
             }
             if draw.one_in(8) {
                 add(&mut keys, "data_path", draw.of(&["eth0", "eth9", "10.7.7.7"]).to_owned());
@@ -104,13 +110,25 @@ fn trouble(draw: &mut Draw, look: &mut Observation, said: &mut String) {
                 engine.running_containers = 3;
                 say(&format!("{name}:containers"));
             }
+            if draw.one_in(15) {
+                engine.swarm.reported = LocalState::Error;
+                engine.swarm.control_available = false;
+                engine.swarm.error = Some(draw.of(&["no space left on device", "certificate has expired", "manager stopped"]).into());
+                say(&format!("{name}:error"));
+            }
             if draw.one_in(6) {
                 let node = NodeId::new(draw.of(&["node-m1", "node-other"]));
                 engine.swarm.remotes = vec![RemoteManager { node, address: draw.of(&["10.0.1.1:2377", "10.9.9.9:2377"]).into() }];
                 say(&format!("{name}:remote"));
             }
         }
-        match draw.below(12) {
+        match draw.below(14) {
+            12 => {
+                if let Some(Ok(machine)) = &mut report.machine {
+                    machine.addresses = Vec::new();
+                    machine.disk_free = Some(256 << 20);
+                }
+            }
             0 => report.machine = None,
             1 => report.machine = Some(Err("no answer".into())),
             2 => {
