@@ -110,6 +110,12 @@ fn trouble(draw: &mut Draw, look: &mut Observation, said: &mut String) {
                 engine.running_containers = 3;
                 say(&format!("{name}:containers"));
             }
+            if engine.swarm.control_available && draw.one_in(10) {
+                // It answers and names no swarm: its raft log is empty.
+                engine.swarm.cluster = None;
+                report.view = Some(Err("no leader".into()));
+                say(&format!("{name}:mute"));
+            }
             if draw.one_in(15) {
                 engine.swarm.reported = LocalState::Error;
                 engine.swarm.control_available = false;
