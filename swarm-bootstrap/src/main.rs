@@ -3,11 +3,9 @@
 
 use serde_json::{Value, json};
 use std::{error::Error, process::ExitCode};
-use swarm_core::Apply;
 use swarm_core::driver::{Progress, ProgressEvent};
 use swarm_core::intent::{Converge, Intent};
-use swarm_core::plan::PlanOptions;
-use swarm_core::secret::redact;
+use swarm_core::{Apply, plan::PlanOptions, secret::redact};
 use swarm_fleet::Connections;
 
 struct Lines;
@@ -39,6 +37,7 @@ async fn main() -> ExitCode {
 
 async fn run(verb: &str, file: &str) -> Result<u8, Box<dyn Error>> {
     let spec = swarm_file::parse_bytes(&std::fs::read(file)?, &|name| std::env::var(name).ok())?.spec;
+    spec.beyond_membership().iter().for_each(|key| emit(&json!({ "event": "left-out", "key": key })));
     let fleet = Connections::default();
     let keys = swarm_fleet::keeper(&spec, Vec::new());
     let apply = Apply::new(&spec, &fleet).progress(&Lines).keys(keys.as_ref());

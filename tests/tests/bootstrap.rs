@@ -126,6 +126,16 @@ async fn the_small_program_and_the_web_service_bring_clusters_up() {
     assert!(events.iter().any(|e| e["event"] == "step-finished" && e["step"] == "w1/join"), "{events:?}");
     assert_eq!(events.last().unwrap()["report"]["ending"], "converged");
     assert_eq!((small("verify").0, small("plan").0, small("destroy").0), (0, 0, 64));
+    // What it does not do of a file, it says.
+    let left_out = |events: &[serde_json::Value]| -> Vec<String> {
+        events.iter().filter(|e| e["event"] == "left-out").map(|e| e["key"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(left_out(&small("plan").1), Vec::<String>::new());
+    let plain = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{plain}prepare: {{ firewall: open }}\nservices: {{ web: {{ image: app }} }}\n")).unwrap();
+    let (code, events) = small("plan");
+    assert_eq!((code, left_out(&events)), (0, vec!["prepare".to_owned(), "services".to_owned()]), "{events:?}");
+    std::fs::write(&file, plain).unwrap();
 
     // The web service goes on from there: a label is new.
     let web = swarm_tests::cli::example("web");

@@ -402,6 +402,19 @@ impl ClusterSpec {
         self.own_objects
     }
 
+    /// The keys of the file that ask for more than who is in the swarm and as what: `prepare`, `machines`, `stacks`, and `services` for the swarm's
+    /// own objects. Whoever only plans and applies membership leaves these out, and says so.
+    pub fn beyond_membership(&self) -> Vec<&'static str> {
+        let prepares = self.hosts().any(|host| !host.absent && !host.prepare.is_nothing());
+        let asked = [
+            ("prepare", prepares),
+            ("machines", self.machines.is_some()),
+            ("stacks", !self.stacks.is_empty()),
+            ("services", self.own_objects),
+        ];
+        asked.into_iter().filter(|(_, asked)| *asked).map(|(key, _)| key).collect()
+    }
+
     /// Who makes machines that are hosts beside those that the file names.
     pub fn machines(&self) -> Option<&Machines> {
         self.machines.as_ref()
