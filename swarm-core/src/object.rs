@@ -320,6 +320,17 @@ mod tests {
         }
         let quoted = format!("{{\"ID\":\"a\",\"x\":\"\\\"{}\"}}", "[".repeat(200));
         assert_eq!(Object::read(quoted.as_str()).unwrap().id(), "a");
+        // As deep as it may be, and one more; brackets in a text close nothing.
+        let lists = |count: usize, text: &str| format!("{{\"ID\":\"a\",\"x\":{}\"{text}\"{}}}", "[".repeat(count), "]".repeat(count));
+        assert!(Object::read(lists(DEEPEST - 1, "").as_str()).is_ok() && Object::read(lists(DEEPEST, "").as_str()).is_err());
+        assert_eq!((depth("[[\"]]\", [1]]]"), depth("[[]], [[[]]]"), depth("[]}}[[]]")), (3, 3, 2));
+    }
+
+    #[test]
+    fn kinds_have_words() {
+        let kinds = [Kind::Node, Kind::Service, Kind::Task, Kind::Network, Kind::Secret, Kind::Config];
+        assert_eq!(kinds.map(|kind| format!("{kind:>8}").trim().to_owned()), ["node", "service", "task", "network", "secret", "config"]);
+        assert_eq!(format!("{:>8}", Kind::Task), "    task");
     }
 
     proptest::proptest! {

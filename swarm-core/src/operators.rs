@@ -170,6 +170,14 @@ mod tests {
         assert_eq!((kept.len(), kept[0].at, kept[49].at), (50, 70, 119));
         assert_eq!((kept[49].verbs.len(), journal.label("team").as_deref()), (200, Some("blue")));
         assert!(journal.spec().to_string().len() < BYTES);
+        // Long words are cut, whosever they are.
+        let long = Entry { who: "w".repeat(900), from: "f".repeat(900), why: "y".repeat(900), ..entry(1) };
+        let [kept] = &runs(&stored(&journal_body(None, &long)))[..] else { panic!("one run") };
+        assert_eq!((kept.who.len(), kept.from.len(), kept.why.len(), kept.took), (200, 200, 200, 3));
+        // A run that is too long by itself is kept alone.
+        let wide = Entry { images: vec!["😀".repeat(200); 20], fingerprint: "f".repeat(BYTES), ..entry(2) };
+        let both = stored(&journal_body(Some(&stored(&journal_body(None, &entry(1)))), &wide));
+        assert_eq!(runs(&both).iter().map(|run| run.at).collect::<Vec<_>>(), [2]);
     }
 
     #[test]

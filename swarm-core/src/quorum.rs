@@ -55,6 +55,7 @@ mod tests {
 
     #[test]
     fn even_numbers_and_crowds_are_advised_against() {
+        assert_eq!(advice(0), None);
         assert_eq!((1..=9).filter(|n| advice(*n).is_some()).collect::<Vec<_>>(), [2, 4, 6, 8, 9]);
         assert!(advice(2).unwrap().contains("2 managers tolerate no failure, as 1 would, and need 2"));
     }

@@ -117,4 +117,37 @@ mod tests {
             "w1 down: quorum kept (3 of 3 managers, 2 needed); 2 tasks move; db has no task left until it is placed elsewhere"
         );
     }
+
+    #[test]
+    fn who_takes_tasks_and_who_does_not() {
+        let file = spec(&["m1", "w1", "w2", "w3"]);
+        let mut look = world(&[("m1", Is::Manager), ("w1", Is::Worker), ("w2", Is::Worker), ("w3", Is::Worker)]);
+        let Some(Ok(view)) = look.hosts.get_mut(&"m1".into()).and_then(|h| h.view.as_mut()) else { panic!("a view") };
+        for node in &mut view.nodes {
+            match node.hostname.as_str() {
+                "w2" => node.availability = Availability::Drain,
+                "w3" => node.state = NodeState::Down,
+                _ => {}
+            }
+        }
+        let observed = merge(&file, &look, &BTreeSet::new());
+        let at = |name: &str| NodeId::new(format!("node-{name}"));
+        let running = [("db".to_owned(), at("w1"))];
+        assert_eq!(loss(&observed, &running, &BTreeSet::new()).takers, 2);
+        let one = loss(&observed, &running, &[at("m1")].into());
+        assert_eq!((one.takers, one.quorum, one.tasks), (1, false, 0));
+        assert_eq!(
+            one.line(),
+            "m1 down: NO QUORUM (0 of 1 managers, 1 needed): what runs goes on, nothing can be changed and no task is replaced"
+        );
+        let both = loss(&observed, &running, &[at("m1"), at("w1")].into());
+        assert!(both.line().ends_with("; 1 task ends; db has no task left and stays down"), "{}", both.line());
+        // Kept by its managers, and no node is left that takes tasks.
+        let mut kept = loss(&observed, &running, &[at("w1")].into());
+        assert_eq!((kept.takers, kept.quorum), (1, true));
+        kept.takers = 0;
+        assert!(kept.line().ends_with("; 1 task ends; db has no task left and stays down"), "{}", kept.line());
+        // Workers on which nothing runs are worth no line.
+        assert_eq!(losses(&observed, &running).iter().map(|l| l.down.join(",")).collect::<Vec<_>>(), ["m1", "w1"]);
+    }
 }

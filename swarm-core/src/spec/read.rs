@@ -404,6 +404,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_beyond_membership_is_named() {
+        let with = |more: Vec<(&str, Node)>| {
+            let mut all = vec![("name", text("prod")), ("hosts", map([("m1", host("10.0.0.1", "manager"))]))];
+            all.extend(more);
+            let entries = all.into_iter().map(|(key, node)| crate::spec::Entry { key: key.into(), at: None, node }).collect();
+            read(&Node { value: crate::spec::Value::Map(entries), at: None }).unwrap().spec.beyond_membership()
+        };
+        assert_eq!(with(Vec::new()), Vec::<&str>::new());
+        assert_eq!(with(vec![("prepare", map([("firewall", text("open"))]))]), ["prepare"]);
+        assert_eq!(with(vec![("prepare", map([("firewall", text("check"))]))]), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn endpoints_are_shown_as_they_are_written() {
+        use crate::spec::EngineEndpoint;
+        assert_eq!(EngineEndpoint::default().to_string(), "unix:///var/run/docker.sock");
+        let tcp = EngineEndpoint::Tcp { address: "db-1".parse().unwrap(), port: 2376 };
+        assert_eq!(tcp.to_string(), "tcp://db-1:2376");
+    }
+
+    #[test]
     fn all_problems_are_told_at_once() {
         let document = map([
             ("nmae", text("prod")),
