@@ -6,7 +6,7 @@ use crate::addr::InterfaceAddress;
 use crate::engine::Force;
 use crate::id::{ClusterId, HostName, NodeId, StepId};
 use crate::observe::{LocalState, NodeState, Observation, Observed, RemoteManager, merge};
-use crate::plan::{PlanOptions, Planned, build, build_destroy, lint};
+use crate::plan::{PlanOptions, Planned, build, build_destroy, lint, render_text};
 use crate::spec::{Availability, ClusterSpec, Node, Role, Value, read};
 use crate::testkit::{Is, address, map, node, text, world};
 use crate::verify::{verify, verify_key};
@@ -86,8 +86,10 @@ fn file(draw: &mut Draw, names: &[&str]) -> (ClusterSpec, String) {
         swarm.push(("autolock", plain(Value::Bool(draw.one_in(2)))));
         swarm.push(("unlock_key_file", text("/keys/c")));
     }
-    let _ = write!(said, " {:?}", swarm.iter().map(|(key, node)| (key, &node.value)).collect::<Vec<_>>());
-    (read(&map(vec![("name", text("c")), ("swarm", map(swarm)), ("hosts", map(hosts))])).unwrap().spec, said)
+    let rotates = draw.one_in(6);
+    let policy = map(if rotates { vec![("rotate_tokens", text("after_apply"))] } else { Vec::new() });
+    let _ = write!(said, " {rotates} {:?}", swarm.iter().map(|(key, node)| (key, &node.value)).collect::<Vec<_>>());
+    (read(&map(vec![("name", text("c")), ("swarm", map(swarm)), ("policy", policy), ("hosts", map(hosts))])).unwrap().spec, said)
 }
 
 /// What happened to a look at such hosts besides.
@@ -211,20 +213,14 @@ fn written(planned: &Planned, out: &mut String) {
             let _ = writeln!(out, "    refused: {r}");
         }),
         Planned::Plan(plan) => {
+            // As people see it, and what that does not show.
+            for line in render_text(plan).lines().filter(|line| !line.is_empty()) {
+                let _ = writeln!(out, "    {line}");
+            }
             for s in &plan.steps {
                 let needs: Vec<&str> = s.needs.iter().map(StepId::as_str).collect();
-                let _ = writeln!(
-                    out,
-                    "    {} <- {needs:?}: {} -> {} [{}] {:?} {:?} {:?}",
-                    s.id, s.before, s.after, s.because, s.risk, s.expect, s.action
-                );
+                let _ = writeln!(out, "    {} <- {needs:?} {:?} {:?}", s.id, s.expect, s.action);
             }
-            plan.notes.iter().for_each(|note| {
-                let _ = writeln!(out, "    note: {note}");
-            });
-            plan.blocked.iter().for_each(|b| {
-                let _ = writeln!(out, "    blocked: {}: {}", b.host, b.why);
-            });
         }
     }
 }

@@ -235,6 +235,95 @@ async fn a_host_that_became_another_node_is_not_made_to_leave() {
     }
 }
 
+/// What a role's change is refused for, by the managers as they are when it is sent.
+#[tokio::test]
+async fn managers_change_only_while_all_others_are_healthy() {
+    use crate::observe::NodeState::{Down, Ready};
+    use Role::{Manager, Worker};
+    let m = |name: &str, state| node(name, Manager, state, name == "m1");
+    // One that is called a worker and has its vote still, and one that is called a manager and has none yet.
+    let leaving = crate::observe::NodeFacts { role: Worker, ..m("m2", Ready) };
+    let coming = crate::observe::NodeFacts { role: Manager, ..node("w1", Worker, Ready, false) };
+    let w = node("w1", Worker, Ready, false);
+    let (healthy, unhealthy) = (None, Some(Reason::Unhealthy));
+    let quorum = Some(Reason::Quorum);
+    for (what, nodes, host, role, want) in [
+        ("three healthy ones, one goes", vec![m("m1", Ready), m("m2", Ready), m("m3", Ready)], "m2", Worker, healthy),
+        ("a worker becomes one", vec![m("m1", Ready), m("m2", Ready), m("m3", Ready), w.clone()], "w1", Manager, healthy),
+        ("beside a dead one", vec![m("m1", Ready), m("m2", Ready), m("m3", Down)], "m2", Worker, unhealthy),
+        ("a worker beside a dead one", vec![m("m1", Ready), m("m2", Ready), m("m3", Down), w.clone()], "w1", Manager, unhealthy),
+        ("the dead one itself", vec![m("m1", Ready), m("m2", Ready), m("m3", Down)], "m3", Worker, healthy),
+        ("one of two dead ones", vec![m("m1", Ready), m("m2", Down), m("m3", Down)], "m3", Worker, unhealthy),
+        ("the only one", vec![m("m1", Ready), w.clone()], "m1", Worker, quorum),
+        ("one that goes already, beside a dead one", vec![m("m1", Ready), leaving, m("m3", Down)], "m2", Worker, unhealthy),
+        (
+            "one that comes already, beside a dead one",
+            vec![m("m1", Ready), m("m2", Ready), m("m3", Down), coming],
+            "w1",
+            Manager,
+            unhealthy,
+        ),
+        ("what it is already, beside a dead one", vec![m("m1", Ready), m("m2", Ready), m("m3", Down), w], "w1", Worker, healthy),
+        ("one that is not there", vec![m("m1", Ready)], "w1", Manager, Some(Reason::NotFound)),
+    ] {
+        let mut manager = MockDocker::new();
+        manager.expect_nodes().returning(move || Ok(nodes.clone()));
+        manager.expect_update_node().returning(|_, _, _| Ok(()));
+        let call = Call::UpdateNode {
+            node: NodeId::new(format!("node-{host}")),
+            change: NodeChange { role: Some(role), ..NodeChange::default() },
+        };
+        let answer = perform(&spec(&["m1"]), &Mocks::default().with("m1", manager), &effect("m1", call)).await;
+        let got = match &answer {
+            Answer::Failed(error) => Some(error.reason),
+            _ => None,
+        };
+        assert_eq!(got, want, "{what}: {answer:?}");
+    }
+}
+
+/// What a host is when it is to leave decides whether it does.
+#[tokio::test]
+async fn a_leave_is_held_against_what_the_host_is_now() {
+    use crate::observe::LocalState::{Active, Error, Inactive, Locked, Pending};
+    let (named, none, left) = (Some("node-m1"), None, None);
+    for (what, state, is, cluster, node, leaderless, refused) in [
+        ("its node", Active, named, Some("ours"), named, false, left),
+        ("another node", Active, Some("node-x"), Some("ours"), named, false, Some("is node node-x now")),
+        ("one that joins", Pending, none, none, named, false, Some("is joining a swarm now")),
+        ("one that is locked", Locked, none, none, named, false, Some("is locked now")),
+        ("one in error", Error, none, none, named, false, left),
+        ("without a leader", Active, named, none, named, true, left),
+        ("with one again", Active, named, Some("ours"), named, true, Some("hears its leader again")),
+        ("a join that failed", Error, none, none, none, false, left),
+        ("a join that ended", Active, named, none, none, false, Some("has ended meanwhile")),
+        ("one that is out", Inactive, none, none, named, false, Some("already")),
+    ] {
+        let mut engine = MockDocker::new();
+        let state = std::sync::Arc::new(state);
+        let facts = std::sync::Arc::clone(&state);
+        engine.expect_info().returning(move || {
+            let swarm = crate::observe::LocalSwarm {
+                reported: (*facts).clone(),
+                node: is.map(NodeId::new),
+                cluster: cluster.map(crate::id::ClusterId::new),
+                control_available: cluster.is_some(),
+                ..crate::observe::LocalSwarm::outside()
+            };
+            Ok(crate::observe::EngineFacts { swarm, ..crate::observe::EngineFacts::outside(crate::id::DaemonId::new("d"), "m1", "28") })
+        });
+        engine.expect_leave().times(usize::from(refused.is_none())).returning(|_| Ok(()));
+        let call = Call::Leave { force: Force::Yes, node: node.map(NodeId::new), leaderless };
+        let answer = perform(&spec(&["m1"]), &Mocks::default().with("m1", engine), &effect("m1", call)).await;
+        match (&answer, refused) {
+            (Answer::Done, None) => {}
+            (Answer::AlreadySo, Some("already")) => {}
+            (Answer::Failed(error), Some(word)) => assert!(error.message.contains(word), "{what}: {error:?}"),
+            _ => panic!("{what}: {answer:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_host_that_has_left_already_is_not_asked_to() {
     let mut engine = MockDocker::new();
