@@ -307,7 +307,8 @@ pub(crate) enum ServiceCommand {
         #[arg(long, value_name = "TEXT")]
         grep: Option<String>,
     },
-    /// End a running update of services where it stands; at most one more task is replaced. Any later change of the service goes on with it.
+    /// End a running update of services where it stands; at most one more task is replaced. `service update` goes on with it, `service rollback`
+    /// goes back; the docker CLI's update needs --update-delay then.
     StopUpdate {
         #[command(flatten)]
         common: Common,

@@ -64,4 +64,12 @@ mod tests {
             proptest::prop_assert_eq!(parse_duration(&show_duration(duration)), Some(duration));
         }
     }
+
+    #[test]
+    fn endpoints_are_shown_as_they_are_written() {
+        use crate::spec::EngineEndpoint;
+        assert_eq!(EngineEndpoint::default().to_string(), "unix:///var/run/docker.sock");
+        let tcp = EngineEndpoint::Tcp { address: "db-1".parse().unwrap(), port: 2376 };
+        assert_eq!(tcp.to_string(), "tcp://db-1:2376");
+    }
 }

@@ -411,6 +411,10 @@ impl Watch {
         self.looked_into(&Object::Host(host.clone()), found);
         let reported = self.infos.get(host);
         let proven = reported.and_then(|i| i.node.as_ref()).is_some_and(|n| self.listed(n).is_none()) && !self.lists.is_empty();
+        // An engine in error names no node; its certificate does.
+        let broken = state.host(host).filter(|h| matches!(h.local, Local::Error { .. }));
+        let certified = broken.and_then(|h| h.certificate.as_ref()).is_some_and(|c| self.listed(&c.node).is_none());
+        let proven = proven || (certified && !self.lists.is_empty());
         // One that has no log is a member in name only; one that is in no swarm has nothing to lose.
         let proven = proven || state.host(host).is_some_and(|h| h.is_mute() || h.local == Local::Inactive);
         if force == Force::Yes && !self.forced.contains(host) && self.purpose != Purpose::Destroy && !proven {

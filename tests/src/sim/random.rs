@@ -74,7 +74,8 @@ impl Schedule {
             self.some_go(&mut hosts);
         }
         for host in &mut hosts {
-            host.advertise = (self.more.u8(0..8) == 0).then_some("eth1");
+            // One that is to be in no swarm has no interface to say.
+            host.advertise = (self.more.u8(0..8) == 0 && !host.absent).then_some("eth1");
         }
         hosts
     }
@@ -162,7 +163,8 @@ impl Schedule {
         }
         world.mend();
         let arrived = self.calm_runs(&world, &spec, &keys, &incidents).await;
-        if arrived && self.more.u8(0..4) == 0 {
+        // One that is to be in no swarm may be in someone else's, and is left there.
+        if arrived && self.more.u8(0..4) == 0 && spec.hosts().all(|h| !h.absent) {
             self.destroyed(&world, &spec, &keys).await;
         }
         for ((call, fault), times) in world.hits() {
