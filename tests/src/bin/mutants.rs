@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use swarm_tests::schemata::{CHOICE, Merged, Mutant, merge, read};
 
 /// Modules of the stories that need nothing but the simulator.
-const SIMULATED: [&str; 7] = ["advice::", "families::", "kinds::", "rules::", "simulator::", "workload_faults::", "workloads::"];
+const SIMULATED: [&str; 5] = ["advice::", "rules::", "simulator::", "workload_faults::", "workloads::"];
 /// A test that takes longer than this is left out: random schedules stand for it.
 const CHEAP: Duration = Duration::from_secs(4);
 /// Of the tests that reach a mutant, the cheap ones are run until they took so long together.
