@@ -94,7 +94,6 @@ fn file(draw: &mut Draw, names: &[&str]) -> (ClusterSpec, String) {
 
 /// What happened to a look at such hosts besides.
 fn trouble(draw: &mut Draw, look: &mut Observation, said: &mut String) {
-    let with_seed = draw.below(u64::MAX >> 34);
     let mut say = |what: &str| {
         let _ = write!(said, " {what}");
     };
@@ -155,7 +154,7 @@ fn trouble(draw: &mut Draw, look: &mut Observation, said: &mut String) {
         }
     }
     // Every manager says the same of the swarm.
-    let drawn = Draw(with_seed).0;
+    let drawn = draw.0;
     for report in look.hosts.values_mut() {
         let Some(Ok(view)) = &mut report.view else { continue };
         let mut draw = Draw(drawn);

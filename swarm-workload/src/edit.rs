@@ -4,7 +4,7 @@ use crate::deploy::{Resolve, there_now};
 use crate::diff::{Change, differences};
 use crate::flags::{Given, apply_flags};
 use crate::show::effect;
-use crate::spec::{STOPPED_LABEL, image_of};
+use crate::spec::{image_of, is_stopped};
 use crate::steps::{Data, Live, Put};
 use crate::stopped::{Back, at_rest, back, harm, resumed, shares, stopped};
 use crate::there::{There, find, tasks, wants, wants_tasks};
@@ -76,7 +76,7 @@ fn named(mut spec: Value, names: &BTreeMap<String, String>) -> Value {
 impl EditServices<'_> {
     fn step(&self, service: &Object, edit: &Edit, first: bool, names: &BTreeMap<String, String>) -> Result<Option<Step>, String> {
         let mut spec = service.spec();
-        let was_stopped = service.label(STOPPED_LABEL).is_some();
+        let was_stopped = is_stopped(&spec);
         let live = Live { id: service.id().to_owned(), version: service.version() };
         let put = |spec: Value, force: bool, rollback: bool| {
             let put = Put { detach: self.detach, rollback, force, ..Put::new(spec, Some(live.clone())) };
@@ -92,7 +92,10 @@ impl EditServices<'_> {
                 if changes.is_empty() {
                     return Ok(None);
                 }
-                let after: Vec<String> = changes.iter().map(Change::to_string).collect();
+                let mut after: Vec<String> = changes.iter().map(Change::to_string).collect();
+                if was_stopped {
+                    after.push("its update was stopped: a change of the scale takes one task more".into());
+                }
                 Ok(Some(put(spec, false, false).step("there", after.join("\n"), "its scale was asked for", Risk::Tasks)))
             }
             Edit::Restart => Ok(Some(put(resumed(spec), true, false).step(

@@ -2,6 +2,7 @@
 
 use crate::deploy::there_now;
 use crate::placement::misfit;
+use crate::spec::is_stopped;
 use crate::steps::{BALANCE_LABEL, Balanced, Data};
 use crate::tasks::{Standing, standing};
 use crate::there::{There, find, tasks, wants_tasks};
@@ -51,7 +52,7 @@ pub(crate) fn stays(spec: &Value) -> Option<&'static str> {
     if list("/TaskTemplate/ContainerSpec/Mounts").any(|m| matches!(m.get("Type").and_then(Value::as_str), Some("volume" | "bind"))) {
         return Some("it has data on its nodes");
     }
-    None
+    is_stopped(spec).then_some("its update was stopped, and until that goes on its tasks stay")
 }
 
 /// Why a service is not spread evenly over the nodes.
@@ -229,6 +230,10 @@ mod tests {
         assert!(spec(json!({ "TaskTemplate": { "ContainerSpec": { "Mounts": [{ "Type": "volume" }] } } })).is_some());
         assert_eq!(spec(json!({ "TaskTemplate": { "ContainerSpec": { "Mounts": [{ "Type": "tmpfs" }] } } })), None);
         assert!(spec(json!({ "TaskTemplate": { "Placement": { "Preferences": [{}] } } })).is_some());
+        // One whose update was stopped, but not one whose policy someone has set since.
+        let stopped = |delay: u64| spec(json!({ "Labels": { "swarm.update.stopped": "{}" }, "UpdateConfig": { "Delay": delay } }));
+        assert!(stopped(crate::spec::NEVER).unwrap().contains("stopped"));
+        assert_eq!(stopped(0), None);
     }
 
     proptest::proptest! {

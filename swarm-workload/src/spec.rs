@@ -10,6 +10,14 @@ pub const NAMESPACE_LABEL: &str = "com.docker.stack.namespace";
 pub const IMAGE_LABEL: &str = "com.docker.stack.image";
 /// On a service whose update was stopped: the policy and the specification of before, for whoever goes on or goes back.
 pub(crate) const STOPPED_LABEL: &str = "swarm.update.stopped";
+/// What the policy of a stopped update waits between one task and the next: ten years, in nanoseconds.
+pub(crate) const NEVER: u64 = 10 * 365 * 24 * 3600 * 1_000_000_000;
+
+/// Whether a service's update was stopped, and no one has set another policy since: the docker CLI keeps the label.
+pub(crate) fn is_stopped(spec: &Value) -> bool {
+    let labelled = spec.get("Labels").and_then(|labels| labels.get(STOPPED_LABEL)).is_some();
+    labelled && spec.pointer("/UpdateConfig/Delay").and_then(Value::as_u64) == Some(NEVER)
+}
 
 /// A stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,25 +6,29 @@
 //! (seen on engine 20.10).
 
 use crate::normal::normal;
-use crate::spec::STOPPED_LABEL;
+use crate::spec::{NEVER, STOPPED_LABEL, is_stopped};
 use crate::tasks::{Standing, standing};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use swarm_core::engine::Object;
 
-/// Between one task and the next: ten years, in nanoseconds.
-const NEVER: u64 = 10 * 365 * 24 * 3600 * 1_000_000_000;
 /// The largest parallelism that is sent: the manager that leads starts a worker for each.
 const MOST_WORKERS: u64 = 1_000_000;
 
+/// What the label keeps, where it still counts.
 fn kept(spec: &Value) -> Option<Value> {
+    if !is_stopped(spec) {
+        return None;
+    }
     serde_json::from_str(spec.get("Labels")?.get(STOPPED_LABEL)?.as_str()?).ok()
 }
 
 /// The specification with which an update stops.
 pub(crate) fn stopped(service: &Object) -> Value {
     let mut spec = service.spec();
-    let kept = json!({ "UpdateConfig": spec.get("UpdateConfig"), "Before": service.part("/PreviousSpec").map(resumed) });
+    // An update that was stopped before may have gone on since, by another policy alone.
+    let before = back(service).map(|(Back::Previous(spec) | Back::Kept(spec))| resumed(spec));
+    let kept = json!({ "UpdateConfig": spec.get("UpdateConfig"), "Before": before });
     if let Some(map) = spec.as_object_mut() {
         let policy = map.entry("UpdateConfig").or_insert_with(|| json!({}));
         if let Some(policy) = policy.as_object_mut() {
@@ -41,13 +45,14 @@ pub(crate) fn stopped(service: &Object) -> Value {
     spec
 }
 
-/// A specification with the policy that it had before its update was stopped; any other stays as it is.
+/// A specification with the policy that it had before its update was stopped. A policy that someone has set since stays.
 pub(crate) fn resumed(mut spec: Value) -> Value {
-    let Some(kept) = kept(&spec) else { return spec };
+    let kept = kept(&spec);
     if let Some(map) = spec.as_object_mut() {
-        match kept.get("UpdateConfig").filter(|policy| !policy.is_null()) {
-            Some(policy) => map.insert("UpdateConfig".into(), policy.clone()),
-            None => map.remove("UpdateConfig"),
+        match kept.map(|kept| kept.get("UpdateConfig").filter(|policy| !policy.is_null()).cloned()) {
+            Some(Some(policy)) => map.insert("UpdateConfig".into(), policy),
+            Some(None) => map.remove("UpdateConfig"),
+            None => None,
         };
         if let Some(labels) = map.get_mut("Labels").and_then(Value::as_object_mut) {
             labels.remove(STOPPED_LABEL);
@@ -111,13 +116,11 @@ pub(crate) fn shares(service: &Object, tasks: &[Object]) -> String {
 
 /// Why there is nothing to stop; `None` where an update goes on.
 pub(crate) fn at_rest(service: &Object) -> Option<String> {
-    if service.label(STOPPED_LABEL).is_some() {
-        return Some("its update was stopped already".into());
-    }
     match standing(service) {
         Standing::Going | Standing::RollingBack(_) => None,
         Standing::Paused(message) => Some(format!("its update is paused already: {message}")),
-        Standing::Settled | Standing::Stopped | Standing::RolledBack(_) => Some("no update of it is under way".into()),
+        Standing::Stopped => Some("its update was stopped already".into()),
+        Standing::Settled | Standing::RolledBack(_) => Some("no update of it is under way".into()),
     }
 }
 
@@ -188,6 +191,11 @@ mod tests {
         assert_eq!(of(third.clone(), still.clone()), Some(Back::Kept(resumed(still.clone()))));
         let again = Object::of(&json!({ "ID": "s", "Spec": third, "PreviousSpec": still })).unwrap();
         assert_eq!(of(stopped(&again), third), Some(Back::Kept(resumed(still.clone()))));
+        // Gone on by the docker CLI with another policy, and stopped again.
+        let mut gone_on = still.clone();
+        gone_on["UpdateConfig"]["Delay"] = json!(0);
+        let again = Object::of(&json!({ "ID": "s", "Spec": gone_on, "PreviousSpec": still })).unwrap();
+        assert_eq!(of(stopped(&again), gone_on), Some(Back::Kept(first.clone())));
         // The first specification that it ever had.
         let new = Object::of(&json!({ "ID": "s", "Spec": live.spec() })).unwrap();
         assert_eq!(back(&new), None);
@@ -209,7 +217,13 @@ mod tests {
             assert_eq!(said.is_none(), rest.is_none(), "{state}");
             assert!(rest.is_none_or(|rest| said.unwrap().contains(rest)), "{state}");
         }
-        assert!(at_rest(&with(&stopped(&service("updating", Value::Null)))).unwrap().contains("stopped already"));
+        let mut spec = stopped(&service("updating", Value::Null));
+        assert!(at_rest(&with(&spec)).unwrap().contains("stopped already"));
+        // Someone has set another policy since, with the docker CLI, which keeps the label: it goes on, by that policy.
+        spec["UpdateConfig"]["Delay"] = json!(0);
+        assert_eq!(at_rest(&with(&spec)), None);
+        let gone_on = resumed(spec.clone());
+        assert_eq!((gone_on["Labels"].clone(), gone_on["UpdateConfig"].clone()), (json!({}), spec["UpdateConfig"].clone()));
     }
 
     #[test]

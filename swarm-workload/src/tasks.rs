@@ -1,6 +1,6 @@
 //! What a service's tasks say: how many run, what fails, and whether the service stands as it is wanted. Pure; from one look.
 
-use crate::spec::STOPPED_LABEL;
+use crate::spec::is_stopped;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -72,7 +72,7 @@ pub enum Standing {
 pub fn standing(service: &Object) -> Standing {
     let message = || text(service, "/UpdateStatus/Message").into_owned();
     match service.text("/UpdateStatus/State").as_deref() {
-        Some("updating") if service.label(STOPPED_LABEL).is_some() => Standing::Stopped,
+        Some("updating") if is_stopped(&service.spec()) => Standing::Stopped,
         Some("updating") => Standing::Going,
         Some("paused" | "rollback_paused") => Standing::Paused(message()),
         Some("rollback_started") => Standing::RollingBack(message()),

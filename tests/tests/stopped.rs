@@ -140,7 +140,11 @@ async fn an_update_is_stopped_and_goes_on_or_back() {
     let on = swarm(&["service", "update", "--update-parallelism", "3", "--update-delay", "0s", "web"]);
     assert!(on.code == 0 && tasks("app:2") == 6, "{on:?}");
 
+    // The docker CLI keeps the label and sets another policy: then an update goes on, and can be stopped again.
     update("app:3").await;
+    let stopped = swarm(&["service", "stop-update", "web"]);
+    assert_eq!(stopped.code, 0, "{stopped:?}");
+    bed.lab.docker("m1", &["service", "update", "--detach", "--update-delay", "3s", "web"]);
     stop("app:2", "app:3").await;
     // What it keeps for a rollback may hold what variables hold, and is not shown.
     let shown = bed.swarm_first(&["service", "inspect"], &["--format", "json", "web"]);

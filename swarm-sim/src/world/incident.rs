@@ -34,6 +34,7 @@ impl State {
         if let Some(h) = self.hosts.get_mut(host) {
             h.life += 1;
             h.stumbled = false;
+            h.dials_until = None;
             if let (Local::Active { node, control: true, .. }, true) = (&h.local, now < h.log_from) {
                 h.mute = Some(node.clone());
             }

@@ -301,6 +301,9 @@ impl State {
             })
         };
         if self.by_address.get(&through).is_some_and(manages) {
+            if let Some(h) = self.hosts.get_mut(&host) {
+                h.dials_until = None;
+            }
             return false;
         }
         // One that is silent is waited for (seen on engine 20.10: 20 s).
