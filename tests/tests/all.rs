@@ -52,6 +52,7 @@ mod rolling;
 mod roots;
 mod rules;
 mod safety;
+mod schedules;
 mod servers;
 mod services;
 mod simulator;

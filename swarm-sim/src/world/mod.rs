@@ -141,6 +141,11 @@ impl World {
         self.with(|state| state.trace.on = true);
     }
 
+    /// Writes down what someone says, where things are written down.
+    pub fn remark(&self, who: &str, what: String) {
+        self.with(|state| state.trace.add(state.now, who, what));
+    }
+
     /// What happened, line by line.
     pub fn story(&self) -> String {
         self.with(|state| state.trace.tell())

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a testing program")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
@@ -14,7 +16,7 @@ use std::time::{Duration, Instant};
 use swarm_tests::schemata::{CHOICE, Merged, Mutant, merge, read};
 
 /// Modules of the stories that need nothing but the simulator.
-const SIMULATED: [&str; 5] = ["advice::", "rules::", "simulator::", "workload_faults::", "workloads::"];
+const SIMULATED: [&str; 6] = ["advice::", "rules::", "schedules::", "simulator::", "workload_faults::", "workloads::"];
 /// A test that takes longer than this is left out: random schedules stand for it.
 const CHEAP: Duration = Duration::from_secs(4);
 /// Of the tests that reach a mutant, the cheap ones are run until they took so long together.
@@ -48,12 +50,16 @@ fn main() -> ExitCode {
     }
     let (next, results) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let began = Instant::now();
+    let written = list.with_extension("results");
+    std::fs::write(&written, "").expect("the results");
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(mutant) = wanted.get(next.fetch_add(1, Ordering::SeqCst)) {
                     let became = if unbuilt.contains(&mutant.id) { "does not build".to_owned() } else { try_one(mutant, &tests, &explore) };
                     let mut results = results.lock().unwrap();
+                    let line = format!("{became}\t{}\n", mutant.name);
+                    File::options().append(true).open(&written).and_then(|mut f| f.write_all(line.as_bytes())).expect("the results");
                     results.insert(mutant.id, (became.clone(), mutant.name.clone()));
                     if became.starts_with("survived") || results.len() % 100 == 0 {
                         println!(
@@ -69,8 +75,6 @@ fn main() -> ExitCode {
         }
     });
     let results = results.into_inner().unwrap();
-    let lines: String = results.values().map(|(became, name)| format!("{became}\t{name}\n")).collect();
-    std::fs::write(list.with_extension("results"), lines).expect("the results");
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (became, _) in results.values() {
         *counts.entry(became.split(':').next().unwrap_or_default()).or_default() += 1;
@@ -260,20 +264,31 @@ fn schedules_end_well(explore: &Path, choice: &str) -> bool {
     ends_well(explore, &schedules, explore.parent().expect("a folder"), choice, Duration::from_secs(90))
 }
 
+/// The tests of one program that reach a mutant run in one process, and the programs after one another, the cheap ones first.
 fn try_one(mutant: &Mutant, tests: &[Test], explore: &Path) -> String {
     let choice = mutant.id.to_string();
-    let reaching: Vec<&Test> = tests.iter().filter(|t| t.reaches.contains(&mutant.id)).collect();
-    let mut took = Duration::ZERO;
-    for test in reaching.iter().take_while(|t| {
-        took += t.took;
-        took < TESTS
-    }) {
-        if !ends_well(&test.program, &["--exact", &test.name], &test.folder, &choice, test.took * 5 + Duration::from_secs(5)) {
-            return format!("caught: {}", test.name);
+    let mut programs: BTreeMap<&Path, Vec<&Test>> = BTreeMap::new();
+    for test in tests.iter().filter(|t| t.reaches.contains(&mutant.id)) {
+        let chosen = programs.entry(&test.program).or_default();
+        if chosen.iter().map(|t| t.took).sum::<Duration>() < TESTS {
+            chosen.push(test);
+        }
+    }
+    let mut programs: Vec<(Duration, Vec<&Test>)> = programs.into_values().map(|p| (p.iter().map(|t| t.took).sum(), p)).collect();
+    programs.sort_by_key(|(took, _)| *took);
+    for (took, tests) in &programs {
+        let names = tests.iter().map(|t| t.name.as_str());
+        let args: Vec<&str> = ["--exact", "--test-threads", "2"].into_iter().chain(names).collect();
+        if !ends_well(&tests[0].program, &args, &tests[0].folder, &choice, *took * 5 + Duration::from_secs(5)) {
+            let program = tests[0].program.file_stem().and_then(|n| n.to_str()).unwrap_or_default();
+            return format!("caught: {}", program.rsplit_once('-').map_or(program, |(name, _)| name));
         }
     }
     if !schedules_end_well(explore, &choice) {
         return "caught: random schedules".to_owned();
     }
-    if reaching.is_empty() { "survived, reached by no test".to_owned() } else { format!("survived {} tests", reaching.len()) }
+    match programs.iter().map(|(_, tests)| tests.len()).sum::<usize>() {
+        0 => "survived, reached by no test".to_owned(),
+        count => format!("survived {count} tests"),
+    }
 }

@@ -40,6 +40,23 @@ impl Ended {
     pub fn converged(&self) -> bool {
         matches!(self, Self::Report(report) if report.ending == Ending::Converged)
     }
+
+    /// What its reader sees besides the steps.
+    fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Report(report) => {
+                let mut lines = vec![format!("ended: {:?}", report.ending)];
+                lines.extend(report.blocked.iter().map(|b| format!("left out: {}: {}", b.host, b.why)));
+                lines.extend(
+                    report.verdict.iter().flat_map(|v| &v.findings).map(|f| format!("finding: {:?} {:?} {}", f.host, f.kind, f.message)),
+                );
+                lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
+                lines
+            }
+            Self::Refused(refusals) => refusals.iter().map(|r| format!("refused: {r}")).collect(),
+            Self::Crashed => vec!["cut off".to_owned()],
+        }
+    }
 }
 
 /// A place for the unlock key that outlives the tool.
@@ -61,6 +78,14 @@ impl KeyKeeper for Drawer {
     }
 }
 
+/// An event in a line: its name, and what it says.
+fn short(event: &ProgressEvent) -> String {
+    let event = serde_json::to_value(event).unwrap();
+    let words = event.as_object().into_iter().flatten().filter(|(key, _)| *key != "event" && *key != "host");
+    let words = words.map(|(key, value)| format!(" {key}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
+    format!("{}{}", event["event"].as_str().unwrap_or_default(), words.collect::<String>())
+}
+
 /// Everything that onlookers hear.
 #[derive(Debug, Default)]
 struct Heard {
@@ -72,6 +97,9 @@ struct Heard {
 impl Progress for Heard {
     fn report(&self, event: &ProgressEvent) {
         self.text.lock().unwrap().push_str(&format!("{event:?}\n"));
+        if let (Some(world), false) = (&self.clock, matches!(event, ProgressEvent::HostInspected { error: None, .. })) {
+            world.remark("tool", short(event));
+        }
         if let (ProgressEvent::VerifyStarted, Some(world)) = (event, &self.clock) {
             *self.verified_from.lock().unwrap() = Some(world.now());
         }
@@ -156,6 +184,7 @@ impl<'a> Tool<'a> {
             ended = run => ended,
         };
         self.judge(&ended, began, &heard);
+        ended.lines().into_iter().for_each(|line| world.remark(self.operator, line));
         ended
     }
 
@@ -174,9 +203,10 @@ impl<'a> Tool<'a> {
             Ok((plan, observed)) => {
                 self.no_secret(&format!("{plan:?}{}", serde_json::to_string(&plan).unwrap()));
                 world.shown(self.operator, &plan);
-                let report = apply.run(&plan, &observed).await;
-                self.no_secret(&format!("{report:?}"));
-                Ended::Report(Box::new(report))
+                let ended = Ended::Report(Box::new(apply.run(&plan, &observed).await));
+                self.no_secret(&format!("{ended:?}"));
+                ended.lines().into_iter().for_each(|line| world.remark(self.operator, line));
+                ended
             }
         }
     }

@@ -171,14 +171,20 @@ impl Story {
 
     /// Cuts the tool off at these calls, one run each, and lets it run again: it must arrive, and then have nothing to do.
     pub fn cut_off(&self, seed: u64, cuts: &[(u64, CrashPoint)]) {
-        let broken = swarm_sim::run(self.play(seed, cuts, false));
-        if broken.is_some() {
-            let story = swarm_sim::run(self.play(seed, cuts, true)).unwrap_or_default();
-            panic!("{}, seed {seed}, cut off at {cuts:?}:\n{story}", self.name);
+        let (broken, _) = swarm_sim::run(self.play(seed, cuts, false));
+        if !broken.is_empty() {
+            let (broken, story) = swarm_sim::run(self.play(seed, cuts, true));
+            panic!("{}, seed {seed}, cut off at {cuts:?}:\n{}\n{story}", self.name, broken.join("\n"));
         }
     }
 
-    async fn play(&self, seed: u64, cuts: &[(u64, CrashPoint)], reported: bool) -> Option<String> {
+    /// What happens in it, line by line, with these cuts.
+    pub fn happens(&self, seed: u64, cuts: &[(u64, CrashPoint)]) -> String {
+        swarm_sim::run(self.play(seed, cuts, true)).1
+    }
+
+    /// Which rules were broken, and what happened.
+    async fn play(&self, seed: u64, cuts: &[(u64, CrashPoint)], reported: bool) -> (Vec<String>, String) {
         let keys = Drawer::default();
         let world = self.world(seed, &keys, reported).await;
         let wanted = self.spec();
@@ -208,10 +214,6 @@ impl Story {
                 world.accuse("L2", format!("there is always something left to do: {last:?}"));
             }
         }
-        let violations = world.violations();
-        (!violations.is_empty()).then(|| {
-            let lines: Vec<String> = violations.iter().map(|v| format!("- {v}")).collect();
-            format!("{}\n{}", lines.join("\n"), world.story())
-        })
+        (world.violations().iter().map(|v| format!("- {v}")).collect(), world.story())
     }
 }
