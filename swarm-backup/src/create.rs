@@ -78,7 +78,7 @@ pub type Spared<'o> = (&'o HostName, &'o ObservedHost, &'o NodeFacts);
 
 /// The manager that is asked for, or one that answers, is healthy, and does not lead.
 pub(crate) fn spared<'o>(observed: &'o Observed, asked: Option<&HostName>) -> Result<Spared<'o>, Refusal> {
-    let answers = |h: &ObservedHost| matches!(h.state, HostState::Member { .. }) && matches!(h.report.view, Some(Ok(_)));
+    let answers = |h: &ObservedHost| matches!(h.state, HostState::Member { .. }) && h.report.view.is_known();
     let managers = observed.hosts.iter().filter_map(|(name, host)| {
         let node = host.node.as_ref().filter(|n| answers(host) && n.is_reachable_manager())?;
         Some((name, host, node))
@@ -178,7 +178,7 @@ impl Backup<'_> {
         let engine = seen.report.engine.as_ref().ok()?;
         let node = seen.node.as_ref()?;
         let names = |kind| match observed.objects_of(&Query::all(kind)) {
-            Fact::Known(objects) => Names::of(objects),
+            Fact::Known(objects, _) => Names::of(objects),
             Fact::Unknown(_) | Fact::NotAsked => Vec::new(),
         };
         let mut nodes: Vec<String> = view.nodes.iter().map(|n| n.hostname.clone()).collect();
@@ -217,7 +217,7 @@ impl Intent for Backup<'_> {
     }
 
     fn verify(&self, observed: &Observed) -> Verdict {
-        let silent = |name: &HostName| observed.hosts.get(name).filter(|h| !matches!(h.report.view, Some(Ok(_))));
+        let silent = |name: &HostName| observed.hosts.get(name).filter(|h| !h.report.view.is_known());
         let finding = self.from.as_ref().and_then(|name| {
             let host = silent(name)?;
             let detail = host.state.detail().map_or(String::new(), |d| format!(": {d}"));

@@ -84,7 +84,7 @@ impl Intent for Drill<'_> {
             let host = observed.hosts.get(name)?;
             let message = match &host.state {
                 HostState::Locked { .. } => "it is still locked: the key that is kept does not open it".to_owned(),
-                _ if matches!(host.report.view, Some(Ok(_))) => return None,
+                _ if host.report.view.is_known() => return None,
                 state => format!("it is {}, and does not answer as a manager", state.word()),
             };
             Some(Finding { host: Some(name.clone()), kind: FindingKind::NotReady, message })

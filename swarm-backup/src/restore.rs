@@ -171,9 +171,9 @@ impl Restore<'_> {
 
 /// The address that a host advertises, as the file or its interfaces say.
 fn address_of(host: &HostSpec, seen: &ObservedHost) -> Option<IpAddr> {
-    match (host.advertise_selector()?, &seen.report.machine) {
+    match (host.advertise_selector()?, seen.report.machine.known()) {
         (AddressSelector::Ip(ip), _) => Some(ip),
-        (selector, Some(Ok(machine))) => selector.resolve(&machine.addresses).ok(),
+        (selector, Some(machine)) => selector.resolve(&machine.addresses).ok(),
         _ => None,
     }
 }

@@ -126,7 +126,7 @@ impl Intent for EditNodes<'_> {
                 NodeEdit::Availability(availability) => (FindingKind::Availability, Condition::Availability(*availability)),
                 NodeEdit::Labels(labels) => (FindingKind::Labels, Condition::Labels(labels.clone())),
             };
-            findings.extend(condition.unmet(node).map(|message| Finding { host: Some(name.clone()), kind, message }));
+            findings.extend(condition.unmet(node).map(|unmet| Finding { host: Some(name.clone()), kind, message: unmet.to_string() }));
         }
         Verdict::of(findings, quorum_note(observed))
     }

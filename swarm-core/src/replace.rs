@@ -40,7 +40,7 @@ pub fn fingerprint_of(view: &ClusterView, part: Part) -> Option<&String> {
 
 /// The swarm as each manager that answers sees it.
 fn views(observed: &Observed) -> impl Iterator<Item = (&HostName, &ClusterView)> {
-    observed.hosts.iter().filter_map(|(name, seen)| Some((name, seen.report.view.as_ref()?.as_ref().ok()?)))
+    observed.hosts.iter().filter_map(|(name, seen)| Some((name, seen.report.view.known()?)))
 }
 
 impl<'a> Replace<'a> {

@@ -3,8 +3,8 @@
 use crate::addr::InterfaceAddress;
 use crate::id::{ClusterId, DaemonId, HostName, NodeId};
 use crate::observe::{
-    ClusterFacts, ClusterView, EngineFacts, HostReport, LocalState, LocalSwarm, MachineFacts, ManagerFacts, NodeFacts, NodeIdentity,
-    NodeState, Observation, ReachError, ReachErrorKind, Reachability,
+    ClusterFacts, ClusterView, EngineFacts, Fact, HostReport, LocalState, LocalSwarm, MachineFacts, ManagerFacts, NodeFacts, NodeIdentity,
+    NodeState, Observation, ReachError, ReachErrorKind, Reachability, SeenAt,
 };
 use crate::spec::{Availability, ClusterSpec, Entry, InitSettings, NAME_LABEL, Node, Role, SwarmSettings, Value, read};
 use std::collections::BTreeMap;
@@ -130,26 +130,29 @@ pub(crate) fn world(hosts: &[(&str, Is)]) -> Observation {
             addresses: vec![InterfaceAddress { interface: "eth0".into(), address: address(name).parse().unwrap() }],
             ..MachineFacts::default()
         };
-        let plain = |engine| HostReport { engine: Ok(engine), machine: Some(Ok(machine.clone())), identity: None, view: None };
+        let plain = |engine| HostReport { machine: Fact::Known(machine.clone(), SeenAt::default()), ..HostReport::of(Ok(engine)) };
         match is {
             Is::Alone => plain(engine(name, LocalState::Inactive, false, false, None)),
-            Is::Manager => HostReport { view: Some(Ok(view.clone())), ..plain(engine(name, LocalState::Active, true, true, Some("ours"))) },
+            Is::Manager => HostReport {
+                view: Fact::Known(view.clone(), SeenAt::default()),
+                ..plain(engine(name, LocalState::Active, true, true, Some("ours")))
+            },
             Is::Worker => plain(engine(name, LocalState::Active, true, false, None)),
-            Is::Removed => {
-                HostReport { identity: Some(Ok(identity(name, "ours"))), ..plain(engine(name, LocalState::Active, true, false, None)) }
-            }
-            Is::Foreign => {
-                HostReport { identity: Some(Ok(identity(name, "theirs"))), ..plain(engine(name, LocalState::Active, true, false, None)) }
-            }
+            Is::Removed => HostReport {
+                identity: Fact::Known(identity(name, "ours"), SeenAt::default()),
+                ..plain(engine(name, LocalState::Active, true, false, None))
+            },
+            Is::Foreign => HostReport {
+                identity: Fact::Known(identity(name, "theirs"), SeenAt::default()),
+                ..plain(engine(name, LocalState::Active, true, false, None))
+            },
             Is::Joining => plain(engine(name, LocalState::Pending, false, false, None)),
             Is::Locked => plain(engine(name, LocalState::Locked, false, false, None)),
-            Is::Gone | Is::LostManager => HostReport {
-                engine: Err(ReachError { kind: ReachErrorKind::Unreachable, message: "no answer".into() }),
-                machine: None,
-                identity: None,
-                view: None,
-            },
+            Is::Gone | Is::LostManager => {
+                HostReport::of(Err(ReachError { kind: ReachErrorKind::Unreachable, message: "no answer".into() }))
+            }
         }
     };
-    Observation { hosts: hosts.iter().map(|(name, is)| (HostName::new(*name), report(name, *is))).collect() }
+    let hosts = hosts.iter().map(|(name, is)| (HostName::new(*name), report(name, *is))).collect();
+    Observation { at: SeenAt::default(), hosts }
 }

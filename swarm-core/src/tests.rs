@@ -5,7 +5,7 @@
 use crate::addr::InterfaceAddress;
 use crate::engine::Force;
 use crate::id::{ClusterId, HostName, NodeId, StepId};
-use crate::observe::{LocalState, NodeState, Observation, Observed, RemoteManager, merge};
+use crate::observe::{Fact, LocalState, NodeState, Observation, Observed, RemoteManager, merge};
 use crate::plan::{PlanOptions, Planned, build, build_destroy, lint, render_text};
 use crate::spec::{Availability, ClusterSpec, Node, Role, Value, read};
 use crate::testkit::{Is, address, map, node, text, world};
@@ -114,7 +114,7 @@ fn trouble(draw: &mut Draw, look: &mut Observation, said: &mut String) {
             if engine.swarm.control_available && draw.one_in(10) {
                 // It answers and names no swarm: its raft log is empty.
                 engine.swarm.cluster = None;
-                report.view = Some(Err("no leader".into()));
+                report.view = Fact::Unknown("no leader".into());
                 say(&format!("{name}:mute"));
             }
             if draw.one_in(15) {
@@ -131,21 +131,21 @@ fn trouble(draw: &mut Draw, look: &mut Observation, said: &mut String) {
         }
         match draw.below(14) {
             12 => {
-                if let Some(Ok(machine)) = &mut report.machine {
+                if let Fact::Known(machine, _) = &mut report.machine {
                     machine.addresses = Vec::new();
                     machine.disk_free = Some(256 << 20);
                 }
             }
-            0 => report.machine = None,
-            1 => report.machine = Some(Err("no answer".into())),
+            0 => report.machine = Fact::NotAsked,
+            1 => report.machine = Fact::Unknown("no answer".into()),
             2 => {
-                if let Some(Ok(machine)) = &mut report.machine {
+                if let Fact::Known(machine, _) = &mut report.machine {
                     machine.disk_free = Some(1 << 20);
                     say(&format!("{name}:disk"));
                 }
             }
             3 => {
-                if let Some(Ok(machine)) = &mut report.machine {
+                if let Fact::Known(machine, _) = &mut report.machine {
                     machine.addresses = vec![InterfaceAddress { interface: "eth9".into(), address: "10.7.7.7".parse().unwrap() }];
                     say(&format!("{name}:moved"));
                 }
@@ -156,7 +156,7 @@ fn trouble(draw: &mut Draw, look: &mut Observation, said: &mut String) {
     // Every manager says the same of the swarm.
     let drawn = draw.0;
     for report in look.hosts.values_mut() {
-        let Some(Ok(view)) = &mut report.view else { continue };
+        let Fact::Known(view, _) = &mut report.view else { continue };
         let mut draw = Draw(drawn);
         for node in &mut view.nodes {
             if draw.one_in(6) {
@@ -224,6 +224,14 @@ fn written(planned: &Planned, out: &mut String) {
     }
 }
 
+/// What is decided is decided in the same way from a look that was kept as a document.
+fn read_again(observed: &Observed) -> Observed {
+    let kept = serde_json::to_value(observed).unwrap();
+    let read: Observed = serde_json::from_value(kept.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), kept);
+    read
+}
+
 fn one(seed: u64, seen: &mut BTreeSet<String>) -> String {
     let mut draw = Draw(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 77);
     let names = &["m1", "m2", "m3", "w1", "w2"][..1 + draw.below(5) as usize];
@@ -254,7 +262,7 @@ fn one(seed: u64, seen: &mut BTreeSet<String>) -> String {
         no_key_place: draw.one_in(8).then(|| "no folder".to_owned()),
     };
     let _ = writeln!(out, "\n  {options:?}");
-    let observed: Observed = merge(&spec, &look, &BTreeSet::new());
+    let observed = read_again(&merge(&spec, &look, &BTreeSet::new()));
     let planned = build(&spec, &observed, &options);
     if let Planned::Plan(plan) = &planned {
         assert_eq!(lint(plan, &spec, &observed, &options.force_leave), [], "{out}{plan:#?}");

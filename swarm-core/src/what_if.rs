@@ -122,7 +122,7 @@ mod tests {
     fn who_takes_tasks_and_who_does_not() {
         let file = spec(&["m1", "w1", "w2", "w3"]);
         let mut look = world(&[("m1", Is::Manager), ("w1", Is::Worker), ("w2", Is::Worker), ("w3", Is::Worker)]);
-        let Some(Ok(view)) = look.hosts.get_mut(&"m1".into()).and_then(|h| h.view.as_mut()) else { panic!("a view") };
+        let Some(view) = look.hosts.get_mut(&"m1".into()).and_then(|h| h.view.known_mut()) else { panic!("a view") };
         for node in &mut view.nodes {
             match node.hostname.as_str() {
                 "w2" => node.availability = Availability::Drain,

@@ -134,7 +134,7 @@ impl<'a> Seen<'a> {
     }
 
     fn addresses(&self, host: &HostSpec) -> Option<&'a [swarm_core::addr::InterfaceAddress]> {
-        let machine = self.observed.hosts.get(&host.name)?.report.machine.as_ref()?.as_ref().ok()?;
+        let machine = self.observed.hosts.get(&host.name)?.report.machine.known()?;
         (!machine.addresses.is_empty()).then_some(machine.addresses.as_slice())
     }
 
@@ -282,7 +282,7 @@ checks! {
     "same-machine-id" Warning
         "hosts made from one image share a machine id, and what goes by it: DHCP leases, logs"
         "empty /etc/machine-id and run systemd-machine-id-setup"
-        |s, h| s.same(h, |s, h| s.observed.hosts.get(&h.name)?.report.machine.as_ref()?.as_ref().ok()?.machine_id.clone()).map(|(_, others)| format!("the machine id of {others}"));
+        |s, h| s.same(h, |s, h| s.observed.hosts.get(&h.name)?.report.machine.known()?.machine_id.clone()).map(|(_, others)| format!("the machine id of {others}"));
     "same-engine-id" Error
         "engines that were copied with their id are one to a swarm"
         "remove /etc/docker/key.json and /var/lib/docker/engine-id, then restart the engine"

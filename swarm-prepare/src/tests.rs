@@ -5,7 +5,8 @@ use crate::ports::{Matrix, Outcome, Passage, Protocol};
 use std::collections::{BTreeMap, BTreeSet};
 use swarm_core::id::{DaemonId, HostName, NodeId};
 use swarm_core::observe::{
-    Certificate, EngineFacts, HostReport, LocalState, MachineFacts, NodeIdentity, Observation, ReachError, ReachErrorKind, merge,
+    Certificate, EngineFacts, Fact, HostReport, LocalState, MachineFacts, NodeIdentity, Observation, ReachError, ReachErrorKind, SeenAt,
+    merge,
 };
 use swarm_core::spec::Role;
 
@@ -36,7 +37,7 @@ fn good() -> World {
         let engine = EngineFacts::outside(DaemonId::new(format!("daemon-{name}")), *name, "28.5.2");
         let interface = swarm_core::addr::InterfaceAddress { interface: "eth0".into(), address: address.parse().unwrap() };
         let machine = MachineFacts { addresses: vec![interface], machine_id: Some(format!("id-{name}")), ..MachineFacts::default() };
-        let report = HostReport { engine: Ok(engine), machine: Some(Ok(machine)), identity: None, view: None };
+        let report = HostReport { machine: Fact::Known(machine, SeenAt::default()), ..HostReport::of(Ok(engine)) };
         world.hosts.insert(HostName::new(*name), report);
         let yes = |names: &[&str]| names.iter().map(|n| ((*n).to_owned(), true)).collect();
         let machine = Machine {
@@ -97,7 +98,7 @@ impl World {
     }
 
     fn facts(&mut self) -> &mut MachineFacts {
-        self.hosts.get_mut(&HostName::new("m1")).unwrap().machine.as_mut().unwrap().as_mut().unwrap()
+        self.hosts.get_mut(&HostName::new("m1")).unwrap().machine.known_mut().unwrap()
     }
 
     fn unreached(&mut self, kind: ReachErrorKind) {
@@ -114,7 +115,7 @@ impl World {
 
     fn found(&self) -> Vec<Found> {
         let spec = swarm_file::parse(&self.text, &|_| None).unwrap().spec;
-        let observed = merge(&spec, &Observation { hosts: self.hosts.clone() }, &BTreeSet::new());
+        let observed = merge(&spec, &Observation { hosts: self.hosts.clone(), ..Observation::default() }, &BTreeSet::new());
         check(&Seen {
             spec: &spec,
             observed: &observed,
@@ -184,7 +185,7 @@ const BREAKS: &[(&str, Break)] = &[
         let swarm = &mut w.engine().swarm;
         (swarm.reported, swarm.node) = (LocalState::Active, Some(NodeId::new("n1")));
         let identity = NodeIdentity { cluster: "theirs".into(), node: NodeId::new("n1"), role: Role::Worker };
-        w.hosts.get_mut(&HostName::new("m1")).unwrap().identity = Some(Ok(identity));
+        w.hosts.get_mut(&HostName::new("m1")).unwrap().identity = Fact::Known(identity, SeenAt::default());
     }),
     ("architectures", |w| {
         w.machines.get_mut(&HostName::new("w1")).unwrap().as_mut().unwrap().arch = Some("aarch64".into());
@@ -251,7 +252,7 @@ fn the_document_is_the_table() {
 fn an_upgrade_that_breaks_what_is_in_use_is_refused() {
     let of = |world: &World, to: &str, encrypted: bool| {
         let spec = swarm_file::parse(&world.text, &|_| None).unwrap().spec;
-        let observed = merge(&spec, &Observation { hosts: world.hosts.clone() }, &BTreeSet::new());
+        let observed = merge(&spec, &Observation { hosts: world.hosts.clone(), ..Observation::default() }, &BTreeSet::new());
         let hosts: Vec<HostName> = spec.hosts().map(|h| h.name.clone()).collect();
         upgrade_of(&spec, &observed, &hosts, to, encrypted)
     };

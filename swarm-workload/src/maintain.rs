@@ -165,14 +165,14 @@ impl Intent for Maintain<'_> {
             let node = observed.hosts.get(host).and_then(|h| h.node.as_ref());
             let none = Condition::Labels([(WAS_LABEL.to_owned(), None)].into());
             for (kind, condition) in [(FindingKind::NotReady, Condition::Ready), (FindingKind::Availability, none)] {
-                findings.extend(condition.unmet(node).map(|message| Finding { host: Some(host.clone()), kind, message }));
+                findings.extend(condition.unmet(node).map(|unmet| Finding { host: Some(host.clone()), kind, message: unmet.to_string() }));
             }
         }
         // After another manager took over, nodes are unknown until they have reported to it.
         let others = observed.hosts.iter().filter(|(name, _)| !self.hosts.contains(name));
         let unknown = others.filter(|(_, h)| h.node.as_ref().is_some_and(|n| n.state == NodeState::Unknown));
         findings.extend(unknown.filter_map(|(name, h)| {
-            let message = Condition::Ready.unmet(h.node.as_ref())?;
+            let message = Condition::Ready.unmet(h.node.as_ref())?.to_string();
             Some(Finding { host: Some(name.clone()), kind: FindingKind::NotReady, message })
         }));
         Verdict::of(findings, Vec::new())

@@ -9,7 +9,7 @@ use swarm_core::engine::NodeChange;
 use swarm_core::id::{HostName, NodeId, StepId};
 use swarm_core::intent::{Converge, Intent, Next, SoFar, not_now};
 use swarm_core::nodes::{RemoveNodes, quorum_note};
-use swarm_core::observe::{HostState, LocalSwarm, NodeFacts, Observed, ObservedCluster, ObservedHost};
+use swarm_core::observe::{Fact, HostState, LocalSwarm, NodeFacts, Observed, ObservedCluster, ObservedHost};
 use swarm_core::plan::{Action, Envelope, Plan, PlanOptions, PlanPurpose, Refusal, Risk, Step};
 use swarm_core::spec::{Availability, Role};
 use swarm_core::verify::{Finding, FindingKind, Verdict};
@@ -54,9 +54,9 @@ impl Moved<'_> {
     /// Whether a node has the new address.
     fn is_there(&self, seen: &ObservedHost, node: &NodeFacts) -> bool {
         let at = node.advertised();
-        let wanted = match (&self.to, &seen.report.machine) {
+        let wanted = match (&self.to, seen.report.machine.known()) {
             (AddressSelector::Ip(ip), _) => Some(*ip),
-            (selector, Some(Ok(machine))) => selector.resolve(&machine.addresses).ok(),
+            (selector, Some(machine)) => selector.resolve(&machine.addresses).ok(),
             _ => None,
         };
         at.is_some() && at == wanted
@@ -139,7 +139,7 @@ impl Moved<'_> {
             if let Ok(engine) = &mut host.report.engine {
                 engine.swarm = LocalSwarm::outside();
             }
-            host.report.view = None;
+            host.report.view = Fact::NotAsked;
         }
         if let ObservedCluster::One { view, live, .. } = &mut observed.cluster {
             view.nodes.retain(|n| n.id != node.id);

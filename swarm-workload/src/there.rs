@@ -31,7 +31,7 @@ pub(crate) fn wants() -> Vec<Query> {
 /// Why they are not known.
 pub(crate) fn tasks(observed: &Observed) -> Result<&[Object], String> {
     match observed.objects_of(&Query::all(Kind::Task)) {
-        Fact::Known(tasks) => Ok(tasks),
+        Fact::Known(tasks, _) => Ok(tasks),
         Fact::Unknown(why) => Err(why),
         Fact::NotAsked => Err("the swarm's tasks were not asked for".into()),
     }
@@ -59,7 +59,7 @@ impl<'a> There<'a> {
         let mut lists: Vec<Vec<&Object>> = Vec::new();
         for query in wants() {
             match observed.objects_of(&query) {
-                Fact::Known(objects) => lists.push(objects.iter().collect()),
+                Fact::Known(objects, _) => lists.push(objects.iter().collect()),
                 Fact::Unknown(why) => return Err(why),
                 Fact::NotAsked => return Err("the swarm's objects were not asked for".into()),
             }

@@ -26,7 +26,9 @@ fn short(story: &str) -> String {
             let _ = writeln!(text, "    {failed} reads failed");
             failed = 0;
         }
-        let _ = writeln!(text, "{}", line.trim_start());
+        // Tenths of a second: what is asked once more moves everything after it by milliseconds.
+        let (at, rest) = line.trim_start().split_once(' ').unwrap_or((line, ""));
+        let _ = writeln!(text, "{:.1} {rest}", at.parse::<f64>().unwrap_or_default());
     }
     text
 }

@@ -108,7 +108,7 @@ async fn ask(args: &AdoptArgs, named: &[Named], ssh: &AdoptedSsh) -> Result<(Str
     let (fleet, _) = fleet::open(&common(&args.output), &question).await?;
     let observed = Apply::new(&question, &fleet).observe().await;
     // The name that the swarm carries is not the question's: any manager that answers is asked.
-    let view = observed.hosts.values().find_map(|h| h.report.view.as_ref()?.as_ref().ok());
+    let view = observed.hosts.values().find_map(|h| h.report.view.known());
     let view = view.ok_or_else(|| Failure::Other(no_manager(&observed, named)))?;
     let carried = view.cluster.labels.get(NAME_LABEL).cloned();
     if let (Some(carried), Some(wanted)) = (&carried, &args.name)

@@ -72,7 +72,7 @@ pub(super) async fn all(common: &Common, format: Format) -> Result<u8, Failure> 
     let wants = [tasks.clone(), services.clone()];
     let observed = swarm_core::Apply::new(&session.spec, &session.fleet).observe_objects(&wants).await;
     // Without a manager that answers, hosts are all there is.
-    let list = |query: &Query| if let Fact::Known(objects) = observed.objects_of(query) { objects } else { &[] };
+    let list = |query: &Query| if let Fact::Known(objects, _) = observed.objects_of(query) { objects } else { &[] };
     let found = wrong(&observed, list(&tasks), list(&services));
     match format {
         Format::Text if found.is_empty() => output::data("no host, node or task says that anything is wrong"),

@@ -74,7 +74,7 @@ pub(super) async fn run(args: &UpgradeArgs, format: Format) -> Result<u8, Failur
     let query = Query::all(Kind::Network).with("scope", "swarm");
     let observed = Apply::new(spec, &session.fleet).observe_objects(std::slice::from_ref(&query)).await;
     let encrypted = match observed.objects_of(&query) {
-        Fact::Known(networks) => networks.iter().any(|network| super::stack::is_encrypted(&network.spec())),
+        Fact::Known(networks, _) => networks.iter().any(|network| super::stack::is_encrypted(&network.spec())),
         _ => false,
     };
     let of = upgrade_of(spec, &observed, &hosts, &args.to, encrypted);

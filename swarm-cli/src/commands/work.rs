@@ -47,7 +47,7 @@ impl Session {
         let mut lists = Vec::new();
         for query in wants {
             match observed.objects_of(query) {
-                Fact::Known(objects) => lists.push(objects.to_vec()),
+                Fact::Known(objects, _) => lists.push(objects.to_vec()),
                 Fact::Unknown(why) => return Err(Failure::Other(format!("the swarm's {}s are not known: {why}", query.kind))),
                 Fact::NotAsked => lists.push(Vec::new()),
             }

@@ -5,7 +5,7 @@ use crate::addr::AddressSelector;
 use crate::engine::{EngineError, Reason};
 use crate::fleet::{FleetRead, Reader};
 use crate::id::{HostName, NodeId};
-use crate::observe::{HostReport, LocalState, Observation, ReachError, ReachErrorKind, identity_from_pem};
+use crate::observe::{Fact, HostReport, LocalState, Observation, ReachError, ReachErrorKind, SeenAt, identity_from_pem};
 use crate::spec::{ClusterSpec, HostSpec, Role};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -44,7 +44,7 @@ pub(super) async fn inspect_after(
 ) -> Observation {
     progress.report(&ProgressEvent::InspectStarted { hosts: spec.hosts().len() });
     let concurrency = spec.policy().concurrency;
-    let began = Instant::now();
+    let (at, began) = (now(), Instant::now());
     // Boxed: a future whose type names its closure cannot be spawned by an embedder (rust-lang/rust#102211).
     let looks = spec.hosts().map(|host| -> BoxFuture<'_, _> {
         Box::pin(async move {
@@ -67,7 +67,7 @@ pub(super) async fn inspect_after(
             let known = &known;
             async move {
                 if needs_certificate(&report, known) {
-                    report.identity = Some(read_identity(&report, reader.as_ref()).await);
+                    report.identity = Fact::of(read_identity(&report, reader.as_ref()).await, now());
                 }
                 (name, report)
             }
@@ -75,13 +75,19 @@ pub(super) async fn inspect_after(
         .buffer_unordered(concurrency)
         .collect()
         .await;
-    Observation { hosts }
+    Observation { at, hosts }
+}
+
+/// The time of an answer that comes in now; 0 where the clock is before 1970.
+pub(super) fn now() -> SeenAt {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    SeenAt(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 type Looked = Vec<(HostName, HostReport, Option<Reader>)>;
 
 fn listed(looked: &Looked) -> BTreeSet<NodeId> {
-    looked.iter().filter_map(|(_, r, _)| r.view.as_ref()?.as_ref().ok()).flat_map(|v| &v.nodes).map(|n| n.id.clone()).collect()
+    looked.iter().filter_map(|(_, r, _)| r.view.known()).flat_map(|v| &v.nodes).map(|n| n.id.clone()).collect()
 }
 
 /// A node that no manager lists may have joined after the managers were asked. They are asked again, so that their word is the later
@@ -99,8 +105,8 @@ async fn list_again(looked: Looked, began: Instant, concurrency: usize) -> Looke
     }
     stream::iter(looked)
         .map(|(name, mut report, reader)| async move {
-            if let (Some(Ok(_)), Some(reader)) = (&report.view, &reader) {
-                report.view = Some(view(reader).await.map_err(|e| e.to_string()));
+            if let (true, Some(reader)) = (report.view.is_known(), &reader) {
+                report.view = Fact::of(view(reader).await, now());
             }
             (name, report, reader)
         })
@@ -110,7 +116,7 @@ async fn list_again(looked: Looked, began: Instant, concurrency: usize) -> Looke
 }
 
 fn unreached(error: ReachError) -> HostReport {
-    HostReport { engine: Err(error), machine: None, identity: None, view: None }
+    HostReport::of(Err(error))
 }
 
 async fn look(host: &HostSpec, fleet: &dyn FleetRead) -> (HostReport, Option<Reader>) {
@@ -162,20 +168,20 @@ async fn ask(host: &HostSpec, reader: &Reader) -> HostReport {
                 Err(error) if error.reason == Reason::Unreadable => {
                     return unreached(ReachError { kind: ReachErrorKind::Unusable, message: error.to_string() });
                 }
-                looked => Some(looked.map_err(|e| e.to_string())),
+                looked => Fact::of(looked, now()),
             }
         }
-        (true, None) => Some(Err(swarm.error.clone().unwrap_or_else(|| "it cannot name its swarm".into()))),
-        (false, _) => None,
+        (true, None) => Fact::Unknown(swarm.error.clone().unwrap_or_else(|| "it cannot name its swarm".into())),
+        (false, _) => Fact::NotAsked,
     };
     let promoted = host.role == Role::Manager && !swarm.control_available;
     let wants_machine =
         *swarm.state() != LocalState::Active || promoted || !matches!(host.advertise_selector(), Some(AddressSelector::Ip(_)));
     let machine = match &reader.host {
-        Some(machine) if wants_machine => Some(machine.machine().await.map_err(|e| e.to_string())),
-        _ => None,
+        Some(machine) if wants_machine => Fact::of(machine.machine().await, now()),
+        _ => Fact::NotAsked,
     };
-    HostReport { engine: Ok(engine), machine, identity: None, view }
+    HostReport { machine, view, ..HostReport::of(Ok(engine)) }
 }
 
 async fn view(reader: &Reader) -> Result<crate::observe::ClusterView, EngineError> {

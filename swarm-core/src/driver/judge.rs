@@ -1,9 +1,9 @@
 //! What observations mean for a run: who may make a swarm, and what was undone.
 
-use crate::engine::SwarmChange;
+use crate::condition::{Condition, Seen};
 use crate::id::HostName;
 use crate::machine::Outcome;
-use crate::observe::{ClusterFacts, HostState, Observed};
+use crate::observe::{HostState, Observed};
 use crate::plan::{Action, Plan, Step};
 use crate::report::StepReport;
 use crate::spec::ClusterSpec;
@@ -32,9 +32,12 @@ pub(super) fn undone(plan: &Plan, steps: &[StepReport], after: &Observed) -> Vec
     let of = |report: &StepReport| {
         let step = by_id.get(&report.id)?;
         let (host, unmet) = match &step.action {
-            Action::UpdateSwarm { change } => (None, undone_settings(change, &after.view()?.cluster)?),
+            Action::UpdateSwarm { change } => {
+                let swarm = Some(&after.view()?.cluster);
+                (None, Condition::Swarm(Box::new(change.clone())).undone(Seen { node: None, swarm })?)
+            }
             _ => {
-                let node = after.hosts.get(step.host.as_ref()?)?.node.as_ref()?;
+                let node = after.hosts.get(step.host.as_ref()?)?.node.as_ref();
                 (step.host.clone(), step.expect.as_ref()?.undone(node)?)
             }
         };
@@ -43,17 +46,6 @@ pub(super) fn undone(plan: &Plan, steps: &[StepReport], after: &Observed) -> Vec
         Some(Finding { host, kind: FindingKind::Undone, message })
     };
     steps.iter().filter(|s| changed(s)).filter(last).filter_map(of).collect()
-}
-
-/// Options of the swarm that do not have the value they were given.
-fn undone_settings(change: &SwarmChange, is: &ClusterFacts) -> Option<String> {
-    let have = is.settings.entries();
-    let of = |key: &str| have.iter().find(|(k, _)| *k == key).map_or("not set", |(_, value)| value.as_str());
-    let settings = is.lacks(&change.settings).entries();
-    let settings = settings.iter().map(|(key, wanted)| format!("{key} is {}, not {wanted}", of(key)));
-    let labels = change.labels.iter().filter(|(key, value)| is.labels.get(*key) != Some(value));
-    let all: Vec<String> = settings.chain(labels.map(|(key, value)| format!("the label {key}={value} is missing"))).collect();
-    (!all.is_empty()).then(|| all.join(", "))
 }
 
 /// Declared managers that said that they are in no swarm.

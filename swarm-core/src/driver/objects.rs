@@ -28,7 +28,8 @@ pub(super) async fn add_objects(spec: &ClusterSpec, fleet: &dyn FleetRead, obser
         let answers: Vec<Result<Vec<Object>, EngineError>> = join_all(wants.iter().map(|query| reader.engine.list(query))).await;
         match answers.into_iter().collect::<Result<Vec<_>, _>>() {
             Ok(found) => {
-                observed.objects = wants.iter().cloned().zip(found.into_iter().map(Fact::Known)).collect();
+                let at = super::inspect::now();
+                observed.objects = wants.iter().cloned().zip(found.into_iter().map(|objects| Fact::Known(objects, at))).collect();
                 return;
             }
             Err(error) => why = error.to_string(),

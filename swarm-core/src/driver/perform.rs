@@ -207,6 +207,7 @@ impl Performer<'_> {
                 is_ours(&cluster?, name)?;
                 return Ok(Answer::SawCluster(nodes?));
             }
+            Call::LookSwarm => return Ok(Answer::SawSwarm(Box::new(engine.cluster().await?))),
             Call::LookCluster => {
                 let (nodes, ()) = tokio::join!(engine.nodes(), tokens.prepare(&effect.host, engine.as_ref()));
                 return Ok(Answer::SawCluster(nodes?));

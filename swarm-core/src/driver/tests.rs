@@ -406,7 +406,7 @@ async fn a_list_that_cannot_be_read_is_no_lost_quorum() {
     let wanted = spec(&["m1"]);
     let world = world(&[("m1", Is::Manager)]);
     let report = world.hosts.values().next().unwrap();
-    let (facts, view) = (report.engine.clone().unwrap(), report.view.clone().unwrap().unwrap());
+    let (facts, view) = (report.engine.clone().unwrap(), report.view.known().cloned().unwrap());
     let mut manager = MockDocker::new();
     manager.expect_info().returning(move || Ok(facts.clone()));
     manager.expect_cluster().returning(move || Ok(view.cluster.clone()));

@@ -3,7 +3,7 @@
 use super::task::{Ask, Reply};
 use crate::engine::{EngineError, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason, SwarmChange};
 use crate::id::{HostName, NodeId, StepId};
-use crate::observe::{LocalSwarm, NodeFacts};
+use crate::observe::{ClusterFacts, LocalSwarm, NodeFacts};
 use crate::spec::Role;
 use std::net::IpAddr;
 
@@ -99,6 +99,8 @@ pub enum Call {
     },
     /// Look at all nodes.
     LookCluster,
+    /// Look at the swarm object.
+    LookSwarm,
     /// What a step of a family asks for, side by side.
     Ask(Vec<Ask>),
 }
@@ -137,6 +139,8 @@ pub enum Answer {
     SawHost(LocalSwarm),
     /// All nodes.
     SawCluster(Vec<NodeFacts>),
+    /// The swarm object.
+    SawSwarm(Box<ClusterFacts>),
     /// The replies to everything that a step of a family asked for, in order.
     Replies(Vec<Reply>),
 }

@@ -170,7 +170,7 @@ impl Run {
                 }
                 Err(error.clone())
             }
-            Answer::Done | Answer::AlreadySo | Answer::SawHost(_) | Answer::SawCluster(_) => Ok(Vec::new()),
+            Answer::Done | Answer::AlreadySo | Answer::SawHost(_) | Answer::SawCluster(_) | Answer::SawSwarm(_) => Ok(Vec::new()),
         };
         if self.stopped {
             let ended = answer.is_err();

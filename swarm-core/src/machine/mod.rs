@@ -16,6 +16,7 @@ mod families;
 mod look;
 mod promote;
 mod run;
+mod shown;
 mod state;
 mod task;
 

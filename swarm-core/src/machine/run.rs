@@ -323,6 +323,13 @@ impl Run {
         }
     }
 
+    fn no_manager(&mut self, index: usize, now: Duration) -> Option<Effect> {
+        let message = "no manager is left that could be asked".to_owned();
+        self.board.change(index, |run| run.stage = Stage::Ended(Outcome::Failed { message }));
+        self.begin_what_can(now);
+        None
+    }
+
     fn effect_for(&mut self, index: usize, todo: &Todo, now: Duration) -> Option<Effect> {
         if *todo == Todo::CallElsewhere
             && let Some(last) = self.board.get(index).and_then(|run| run.via.clone())
@@ -348,18 +355,17 @@ impl Run {
                 Action::Init { request } => (host, Call::LookMade { name: request.name().to_owned() }),
                 _ => (host, Call::LookHost),
             },
+            Todo::LookSwarm => match self.manager_for(&run.step) {
+                Some(manager) => (manager, Call::LookSwarm),
+                None => return self.no_manager(index, now),
+            },
             Todo::Leave => {
                 let force = run.leave_force();
                 (host, Call::Leave { force, node: None, leaderless: false })
             }
             Todo::Call | Todo::CallElsewhere => match self.call_of(run) {
                 Some(call) => call,
-                None => {
-                    let message = "no manager is left that could be asked".to_owned();
-                    self.board.change(index, |run| run.stage = Stage::Ended(Outcome::Failed { message }));
-                    self.begin_what_can(now);
-                    return None;
-                }
+                None => return self.no_manager(index, now),
             },
         };
         if let Call::Join { request, .. } = &call {

@@ -103,6 +103,8 @@ pub(super) enum Stage {
     Searching { since: Duration, outcome: Outcome },
     /// Marks that entry.
     Marking { outcome: Outcome },
+    /// Asks a manager whether it shows the change of the swarm, at most until a time.
+    Showing { until: Duration },
     /// Has ended.
     Ended(Outcome),
 }
@@ -128,6 +130,7 @@ pub(super) enum Why {
 pub(super) enum Then {
     Call,
     Look(Why),
+    LookSwarm { until: Duration },
     Demote { node: NodeId, until: Duration, after: After },
 }
 
@@ -155,6 +158,8 @@ pub(super) enum Todo {
     CallElsewhere,
     /// Look at the host's engine.
     Look,
+    /// Look at the swarm through a manager.
+    LookSwarm,
     /// Leave without force.
     Leave,
     /// Look at the host's engine beside what the step waits for.
@@ -267,10 +272,12 @@ impl StepRun {
             (Stage::Calling, Input::Answer(Answer::Failed(error))) if waits_for_health(error) => self.wait_for_health(error, now),
             (Stage::Calling, Input::Answer(answer)) => self.called(answer, now),
             (Stage::Looking(why), Input::Answer(answer)) => self.looked(why, answer, now),
+            (Stage::Showing { until }, Input::Answer(answer)) => self.shown(until, answer, now),
             (Stage::Leaving { message }, Input::Answer(answer)) => self.left(message, answer, now),
             (Stage::Pausing { until, then }, _) if now >= until => match then {
                 Then::Call => self.call(true),
                 Then::Look(why) => (Stage::Looking(why), Todo::Look),
+                Then::LookSwarm { until } => (Stage::Showing { until }, Todo::LookSwarm),
                 Then::Demote { node, until, after } => (Stage::Demoting { node: node.clone(), until, after }, Todo::Demote(node)),
             },
             (Stage::Confirming { until }, Input::View { node, all, .. }) => {
@@ -328,7 +335,7 @@ impl StepRun {
                 self.host_call_failed(error, now)
             }
             Answer::Failed(error) => self.manager_call_failed(error, now),
-            Answer::SawHost(_) | Answer::SawCluster(_) | Answer::Replies(_) => (Stage::Calling, Todo::Nothing),
+            Answer::SawHost(_) | Answer::SawCluster(_) | Answer::SawSwarm(_) | Answer::Replies(_) => (Stage::Calling, Todo::Nothing),
         }
     }
 
@@ -350,7 +357,8 @@ impl StepRun {
             Action::Init { .. } | Action::Join { .. } | Action::Leave { .. } | Action::Recover { .. } => {
                 (Stage::Looking(Why::Confirm), Todo::Look)
             }
-            Action::UpdateSwarm { .. } | Action::StoreUnlockKey | Action::Unlock | Action::Work(_) => (self.done(), Todo::Nothing),
+            Action::UpdateSwarm { .. } => self.sent(now),
+            Action::StoreUnlockKey | Action::Unlock | Action::Work(_) => (self.done(), Todo::Nothing),
             Action::RemoveNode { demote, .. } if self.demoted || !*demote => (self.done(), Todo::Nothing),
             Action::Promote { .. } => self.promoted(now),
             Action::Configure { .. } | Action::Demote | Action::RemoveNode { .. } => {
@@ -394,7 +402,7 @@ impl StepRun {
             // Someone else removed it meanwhile.
             Action::RemoveNode { .. } if node.is_none() => return (self.done(), Todo::Nothing),
             Action::RemoveNode { .. } => node.filter(|n| n.manager.is_some()).map(|_| "it is still counted as a manager".to_owned()),
-            _ => self.expected().and_then(|c| c.unmet(node)),
+            _ => self.expected().and_then(|c| c.unmet(node)).map(|unmet| unmet.to_string()),
         };
         match unmet {
             None if matches!(self.step.action, Action::RemoveNode { stays: false, .. }) => {

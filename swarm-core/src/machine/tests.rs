@@ -5,8 +5,8 @@ use crate::engine::{EngineError, ErrorClass, NodeChange, Reason};
 use crate::id::{HostName, NodeId};
 use crate::observe::{LocalState, LocalSwarm, NodeFacts, NodeState, merge};
 use crate::plan::{Plan, PlanOptions, Planned, build};
-use crate::spec::{ClusterSpec, Role};
-use crate::testkit::{Is, node, spec, spec_with, world};
+use crate::spec::{ClusterSpec, Node, Role, Value, read};
+use crate::testkit::{Is, address, map, node, spec, spec_with, text, world};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -417,4 +417,59 @@ fn joins_that_fail_for_a_dead_manager_go_through_another_one() {
     }
     play.wait();
     assert_eq!(via(&play.effects()), ["m2", "m2"]);
+}
+
+/// A change of the swarm has ended when a manager shows it; one that lags is asked again, and one that never shows it is no success.
+#[test]
+fn a_change_of_the_swarm_ends_when_a_manager_shows_it() {
+    let file = map(vec![
+        ("name", text("c")),
+        ("swarm", map(vec![("task_history_limit", Node { value: Value::Int(7), at: None })])),
+        ("hosts", map(vec![("m1", map(vec![("address", text(&address("m1"))), ("role", text("manager"))]))])),
+    ]);
+    let spec = read(&file).unwrap().spec;
+    let swarm = |limit: i64| {
+        let look = world(&[("m1", Is::Manager)]);
+        let mut cluster = look.hosts.values().find_map(|r| r.view.known()).unwrap().cluster.clone();
+        cluster.settings.task_history_limit = Some(limit);
+        Answer::SawSwarm(Box::new(cluster))
+    };
+    let begin = || {
+        let mut play = Play::new(&spec, &[("m1", Is::Manager)]);
+        let update = play.one();
+        assert!(matches!(&update.call, Call::UpdateSwarm(change) if change.settings.task_history_limit == Some(7)));
+        play.answer(&update, Answer::Done);
+        assert_eq!(play.outcomes(), [None]);
+        play
+    };
+    let mut play = begin();
+    for answer in [swarm(5), fails(ErrorClass::Unreachable, Reason::Other), swarm(7)] {
+        let look = play.one();
+        assert_eq!((&look.call, look.host.as_str()), (&Call::LookSwarm, "m1"));
+        assert_eq!(play.outcomes(), [None]);
+        let last = answer == swarm(7);
+        play.answer(&look, answer);
+        if !last {
+            play.wait();
+        }
+    }
+    assert_eq!(play.outcomes(), [Some(Outcome::Done { changed: true })]);
+
+    for (answer, says) in [(swarm(5), "task_history_limit is 5, not 7"), (fails(ErrorClass::Unreachable, Reason::Other), "it failed")] {
+        let mut play = begin();
+        let ended = loop {
+            let look = play.one();
+            play.answer(&look, answer.clone());
+            match play.outcomes().remove(0) {
+                Some(outcome) => break outcome,
+                None => play.wait(),
+            }
+        };
+        assert!(play.now >= Duration::from_secs(20) && play.now < Duration::from_secs(21), "{:?}", play.now);
+        match ended {
+            Outcome::Failed { message } if answer == swarm(5) => assert!(message.contains(says), "{message}"),
+            Outcome::InDoubt { message } => assert!(message.contains(says), "{message}"),
+            other => panic!("{other:?}"),
+        }
+    }
 }

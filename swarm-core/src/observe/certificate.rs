@@ -5,6 +5,7 @@ use crate::id::{ClusterId, NodeId};
 use crate::spec::Role;
 use der::asn1::{AnyRef, GeneralizedTime, ObjectIdentifier, UtcTime};
 use der::{Decode, Document, Reader, SliceReader, Tag, Tagged};
+use serde::{Deserialize, Serialize};
 
 /// The attributes of a subject (RFC 4519).
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
@@ -12,7 +13,7 @@ const ORGANISATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
 const UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.11");
 
 /// What a node certificate says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeIdentity {
     /// The swarm that issued it.
     pub cluster: ClusterId,

@@ -5,12 +5,12 @@ use super::health::no_room;
 use crate::addr::ip_of;
 use crate::id::{ClusterId, NodeId};
 use crate::spec::{HostSpec, Role};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 /// What a host is, seen from the cluster of the file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum HostState {
     /// It could not be asked. It may be anything.
@@ -153,7 +153,7 @@ pub(super) fn classify(report: &HostReport, ours: Option<&Ours<'_>>) -> HostStat
             };
         }
     };
-    let certificate = report.identity.as_ref().and_then(|i| i.as_ref().ok());
+    let certificate = report.identity.known();
     match engine.swarm.state() {
         LocalState::Inactive => HostState::Standalone,
         LocalState::Pending if engine.swarm.manages() => active(report, engine, ours),
@@ -184,7 +184,7 @@ fn active(report: &HostReport, engine: &EngineFacts, ours: Option<&Ours<'_>>) ->
     let Some(node) = &engine.swarm.node else {
         return HostState::Unknown { why: "the engine is in a swarm and tells no node id".into() };
     };
-    let certificate = report.identity.as_ref().and_then(|i| i.as_ref().ok());
+    let certificate = report.identity.known();
     let managers = || engine.swarm.remotes.iter().map(|r| r.address.clone()).collect();
     let foreign = |cluster: Option<ClusterId>, role| HostState::ForeignSwarm {
         cluster,
@@ -208,7 +208,7 @@ fn active(report: &HostReport, engine: &EngineFacts, ours: Option<&Ours<'_>>) ->
         };
     }
     if engine.swarm.control_available && engine.swarm.cluster.is_none() {
-        let said = report.view.as_ref().and_then(|v| v.as_ref().err()).cloned().or(engine.swarm.error.clone());
+        let said = report.view.why().map(str::to_owned).or(engine.swarm.error.clone());
         return HostState::Unknown {
             why: format!("it is a manager that cannot name its swarm, as when the quorum is lost: {}", said.unwrap_or_default()),
         };
@@ -231,18 +231,15 @@ fn active(report: &HostReport, engine: &EngineFacts, ours: Option<&Ours<'_>>) ->
 }
 
 fn no_certificate(report: &HostReport) -> String {
-    match &report.identity {
-        Some(Err(why)) => why.clone(),
-        _ => "its node certificate was not read".into(),
-    }
+    report.identity.why().unwrap_or("its node certificate was not read").to_owned()
 }
 
 /// Whether the address managers see is the one the file wants; `None` where that is not known.
 pub fn address_matches(host: &HostSpec, report: &HostReport, node: &NodeFacts) -> Option<(IpAddr, bool)> {
     let selector = host.advertise_selector()?;
-    let wanted = match (&selector, &report.machine) {
+    let wanted = match (&selector, report.machine.known()) {
         (crate::addr::AddressSelector::Ip(ip), _) => *ip,
-        (selector, Some(Ok(machine))) => selector.resolve(&machine.addresses).ok()?,
+        (selector, Some(machine)) => selector.resolve(&machine.addresses).ok()?,
         _ => return None,
     };
     let seen = node.manager.as_ref().and_then(|m| ip_of(&m.address)).or_else(|| ip_of(&node.address))?;
@@ -252,18 +249,18 @@ pub fn address_matches(host: &HostSpec, report: &HostReport, node: &NodeFacts) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::NodeIdentity;
+    use crate::observe::{Fact, NodeIdentity, SeenAt};
     use crate::testkit::{Is, world};
 
     /// An engine that is pending with a node id: what it is hangs on its certificate and on what the managers list.
     #[test]
     fn a_pending_engine_is_a_join_an_init_or_a_node_that_was_restarted() {
         let observation = world(&[("m1", Is::Manager), ("m2", Is::Joining)]);
-        let view = observation.hosts.values().find_map(|r| r.view.clone()?.ok()).unwrap();
+        let view = observation.hosts.values().find_map(|r| r.view.known().cloned()).unwrap();
         let pending = |node: &str, cluster: &str, role: Role| {
             let mut report = observation.hosts.values().find(|r| r.engine.as_ref().is_ok_and(|e| e.hostname == "m2")).unwrap().clone();
             report.engine.as_mut().unwrap().swarm.node = Some(node.into());
-            report.identity = Some(Ok(NodeIdentity { cluster: cluster.into(), node: node.into(), role }));
+            report.identity = Fact::Known(NodeIdentity { cluster: cluster.into(), node: node.into(), role }, SeenAt::default());
             report
         };
         let ours = Ours::new(&view);

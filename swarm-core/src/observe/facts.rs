@@ -1,6 +1,7 @@
 //! What engines and hosts answered, before anyone judges it.
 
 use super::certificate::NodeIdentity;
+use super::fact::{Fact, SeenAt};
 use crate::addr::{InterfaceAddress, ip_of};
 use crate::credential::Part;
 use crate::id::{ClusterId, DaemonId, HostName, NodeId};
@@ -29,7 +30,7 @@ pub enum LocalState {
 }
 
 /// The swarm part of an engine's answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalSwarm {
     /// The word it uses for its state. What it means is [`LocalSwarm::state`].
     pub reported: LocalState,
@@ -90,7 +91,7 @@ pub struct RemoteManager {
 }
 
 /// What an engine says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineFacts {
     /// Its id.
     pub daemon: DaemonId,
@@ -174,7 +175,7 @@ impl fmt::Display for Reachability {
 }
 
 /// A node's part in raft.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManagerFacts {
     /// Whether it leads.
     pub leader: bool,
@@ -185,7 +186,7 @@ pub struct ManagerFacts {
 }
 
 /// A node as a manager lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFacts {
     /// Its id.
     pub id: NodeId,
@@ -218,7 +219,7 @@ pub struct NodeFacts {
 }
 
 /// What a node's engine offers to tasks, as it reported it; empty and 0 where it has not yet.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offers {
     /// Operating system, for example `linux`.
     pub os: String,
@@ -250,7 +251,7 @@ impl NodeFacts {
 }
 
 /// The swarm object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterFacts {
     /// Its id.
     pub id: ClusterId,
@@ -288,7 +289,7 @@ impl ClusterFacts {
 }
 
 /// What one manager says of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterView {
     /// The swarm object.
     pub cluster: ClusterFacts,
@@ -301,7 +302,7 @@ pub struct ClusterView {
 }
 
 /// What a machine says, seen without its engine.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct MachineFacts {
     /// Addresses of its interfaces.
     pub addresses: Vec<InterfaceAddress>,
@@ -316,7 +317,7 @@ pub struct MachineFacts {
 }
 
 /// What kind of thing kept us from an engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReachErrorKind {
     /// The host did not answer, or did not let us in.
@@ -332,7 +333,7 @@ pub enum ReachErrorKind {
 }
 
 /// Why an engine was not reached.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct ReachError {
     /// What kind of thing.
@@ -342,21 +343,30 @@ pub struct ReachError {
 }
 
 /// Everything one host and its engine answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostReport {
     /// The engine's word.
     pub engine: Result<EngineFacts, ReachError>,
-    /// The machine's word; `None` where no one asked.
-    pub machine: Option<Result<MachineFacts, String>>,
-    /// The node certificate's word; `None` where no one asked.
-    pub identity: Option<Result<NodeIdentity, String>>,
-    /// The cluster, if this engine is a manager; `Err` says why it could not tell.
-    pub view: Option<Result<ClusterView, String>>,
+    /// The machine's word.
+    pub machine: Fact<MachineFacts>,
+    /// The node certificate's word.
+    pub identity: Fact<NodeIdentity>,
+    /// The cluster; only managers are asked.
+    pub view: Fact<ClusterView>,
+}
+
+impl HostReport {
+    /// Of a host that said nothing but what its engine is, or why that was not reached.
+    pub fn of(engine: Result<EngineFacts, ReachError>) -> Self {
+        Self { engine, machine: Fact::NotAsked, identity: Fact::NotAsked, view: Fact::NotAsked }
+    }
 }
 
 /// One look at all hosts.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Observation {
+    /// When it began.
+    pub at: SeenAt,
     /// By host.
     pub hosts: BTreeMap<HostName, HostReport>,
 }

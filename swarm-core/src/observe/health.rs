@@ -34,7 +34,7 @@ pub(crate) const MANAGER_DISK: u64 = 256 << 20;
 pub(crate) fn no_room(report: &HostReport) -> Option<String> {
     // The probe looks below the engine's usual folder; of another one nothing is known.
     report.engine.as_ref().ok().filter(|e| e.data_root == "/var/lib/docker")?;
-    let free = report.machine.as_ref()?.as_ref().ok()?.disk_free?;
+    let free = report.machine.known()?.disk_free?;
     (free < MANAGER_DISK).then(|| {
         let (free, needed) = (free >> 20, MANAGER_DISK >> 20);
         format!("{free} MB of disk are free below /var/lib/docker, and a manager needs {needed} MB for its raft log: free some; one that ended for that comes back by itself")
@@ -46,7 +46,7 @@ pub(crate) fn no_room(report: &HostReport) -> Option<String> {
 pub(crate) fn unsteady(observed: &Observed) -> BTreeMap<NodeId, String> {
     let of = |(name, seen): (&HostName, &ObservedHost)| match (&seen.state, &seen.node) {
         (HostState::Broken { error, node, .. }, _) => {
-            let certificate = seen.report.identity.as_ref().and_then(|i| i.as_ref().ok());
+            let certificate = seen.report.identity.known();
             Some((node.clone().or_else(|| certificate.map(|c| c.node.clone()))?, format!("{name}: {error}")))
         }
         (_, Some(node)) if node.manager.is_some() => Some((node.id.clone(), format!("{name}: {}", no_room(&seen.report)?))),
@@ -68,7 +68,7 @@ pub fn cannot_answer<'a>(observed: &Observed, seen: &'a ObservedHost) -> Option<
     // A question that it did not answer proves nothing: it says itself that it names no swarm.
     let nameless = seen.report.engine.as_ref().is_ok_and(|e| e.swarm.manages() && e.swarm.cluster.is_none());
     let member = matches!(seen.state, HostState::Member { .. }) && no_room(&seen.report).is_none();
-    (member && nameless && observed.view().is_some() && matches!(seen.report.view, Some(Err(_)))).then_some(node)
+    (member && nameless && observed.view().is_some() && seen.report.view.why().is_some()).then_some(node)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! From many hosts' answers to one view of the cluster, with the contradictions written down.
 
 use super::classify::{HostState, Ours, classify};
+use super::fact::{Fact, SeenAt};
 use super::facts::{ClusterView, HostReport, LocalState, NodeFacts, Observation, ReachErrorKind, RemoteManager};
-use super::objects::{Fact, ObjectFacts};
+use super::objects::ObjectFacts;
 use crate::addr::{AddressSelector, ip_of};
 use crate::id::{ClusterId, DaemonId, HostName, NodeId};
 use crate::object::{JOURNAL, Kind, LOCK, Object, Query};
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// One host, judged.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ObservedHost {
     /// What it is.
     pub state: HostState,
@@ -26,7 +27,8 @@ pub struct ObservedHost {
 }
 
 /// Which swarm the file's cluster is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ObservedCluster {
     /// Every declared manager answered, and none is in a swarm.
     None,
@@ -72,7 +74,7 @@ pub enum ObservedCluster {
 }
 
 /// What does not fit together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "contradiction", rename_all = "kebab-case")]
 pub enum Contradiction {
     /// Two hosts answer with one engine id: one machine under two names, or a copied disk.
@@ -115,9 +117,12 @@ impl fmt::Display for Contradiction {
     }
 }
 
-/// Everything that is known after one look.
-#[derive(Debug, Clone)]
+/// Everything that is known after one look. As JSON it has what the engines answered: addresses, labels, specifications of services with
+/// what stands in them, and no token and no key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Observed {
+    /// When the look began.
+    pub at: SeenAt,
     /// By host.
     pub hosts: BTreeMap<HostName, ObservedHost>,
     /// The cluster.
@@ -127,6 +132,7 @@ pub struct Observed {
     /// Nodes of the swarm that are no host of the file.
     pub strangers: Vec<NodeFacts>,
     /// Objects of the swarm, where a run asked for them.
+    #[serde(with = "super::objects::pairs")]
     pub objects: ObjectFacts,
 }
 
@@ -194,7 +200,7 @@ impl Observed {
 
     /// A manager of the file that answers for the swarm.
     pub fn answering_manager(&self) -> Option<&HostName> {
-        let answers = |h: &ObservedHost| h.node.as_ref().is_some_and(|n| n.role == Role::Manager) && matches!(h.report.view, Some(Ok(_)));
+        let answers = |h: &ObservedHost| h.node.as_ref().is_some_and(|n| n.role == Role::Manager) && h.report.view.is_known();
         self.hosts.iter().find(|(_, h)| answers(h)).map(|(name, _)| name)
     }
 
@@ -231,7 +237,7 @@ impl Observed {
         }
         for (query, found) in &self.objects {
             // Tasks come and go by themselves.
-            let Fact::Known(objects) = found else { continue };
+            let Fact::Known(objects, _) = found else { continue };
             // Every run changes its lock and its journal.
             let own = |o: &&Object| query.kind == Kind::Config && [LOCK, JOURNAL].contains(&o.name());
             for object in objects.iter().filter(|o| query.kind != Kind::Task && !own(o)) {
@@ -249,7 +255,7 @@ impl Observed {
     /// The objects that were asked for with a query, as far as they are known.
     pub fn objects_of(&self, query: &Query) -> Fact<&[Object]> {
         match self.objects.get(query) {
-            Some(Fact::Known(objects)) => Fact::Known(objects),
+            Some(Fact::Known(objects, at)) => Fact::Known(objects, *at),
             Some(Fact::Unknown(why)) => Fact::Unknown(why.clone()),
             Some(Fact::NotAsked) | None => Fact::NotAsked,
         }
@@ -298,7 +304,7 @@ pub fn merge(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeSet<
     // An engine in error tells no node id; its certificate does.
     let node_of = |r: &'_ HostReport| -> Option<NodeId> {
         let engine = r.engine.as_ref().ok()?;
-        let certified = || r.identity.as_ref()?.as_ref().ok().map(|i| i.node.clone());
+        let certified = || r.identity.known().map(|i| i.node.clone());
         engine.swarm.node.clone().or_else(|| (*engine.swarm.state() == LocalState::Error).then(certified).flatten())
     };
     let known: BTreeSet<NodeId> = observation.hosts.values().filter_map(node_of).collect();
@@ -327,7 +333,7 @@ pub fn merge(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeSet<
     let presumed: BTreeSet<&NodeId> = hosts.values().filter_map(|h| h.presumed.as_ref()).map(|n| &n.id).collect();
     let strangers = unknown.iter().filter(|n| !presumed.contains(&n.id)).map(|n| (*n).clone()).collect();
     let contradictions = contradictions(observation, &swarms);
-    Observed { hosts, cluster, contradictions, strangers, objects: ObjectFacts::new() }
+    Observed { at: observation.at, hosts, cluster, contradictions, strangers, objects: ObjectFacts::new() }
 }
 
 /// Whether the managers see a node at the very address that the file has for a host.
@@ -354,7 +360,7 @@ impl Swarm<'_> {
 fn swarms_seen<'a>(observation: &'a Observation, given_up: &BTreeSet<HostName>) -> Vec<Swarm<'a>> {
     let mut swarms: BTreeMap<&ClusterId, Swarm<'_>> = BTreeMap::new();
     for (name, report) in observation.hosts.iter().filter(|(name, _)| !given_up.contains(*name)) {
-        let Some(Ok(view)) = &report.view else { continue };
+        let Fact::Known(view, _) = &report.view else { continue };
         let leaders = view.nodes.iter().filter(|n| n.leads()).map(|n| &n.id);
         let swarm =
             swarms.entry(&view.cluster.id).or_insert_with(|| Swarm { view, managers: Vec::new(), leaders: BTreeSet::new(), services: 0 });
@@ -398,13 +404,13 @@ fn no_candidate(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeS
     let mut named: BTreeSet<&ClusterId> = BTreeSet::new();
     for (name, report) in observation.hosts.iter().filter(|(name, _)| !given_up.contains(*name)) {
         let Ok(engine) = &report.engine else { continue };
-        if !engine.swarm.manages() || matches!(report.view, Some(Ok(_))) {
+        if !engine.swarm.manages() || report.view.is_known() {
             continue;
         }
-        let said = report.view.as_ref().and_then(|v| v.as_ref().err()).cloned().or_else(|| engine.swarm.error.clone());
+        let said = report.view.why().map(str::to_owned).or_else(|| engine.swarm.error.clone());
         silent.push((name.clone(), said.unwrap_or_else(|| "it gives no reason".into())));
         known.extend(&engine.swarm.remotes);
-        named.extend(report.identity.iter().filter_map(|i| i.as_ref().ok()).map(|i| &i.cluster));
+        named.extend(report.identity.known().into_iter().map(|i| &i.cluster));
     }
     if silent.is_empty() {
         return unknown_or_none(spec, observation);
@@ -432,9 +438,9 @@ fn proven_gone(
         let is_at = |m: &RemoteManager| matches!(at, Some(AddressSelector::Ip(ip)) if ip_of(&m.address) == Some(ip));
         let Some(counted) = known.iter().find(|m| is_at(m)) else { continue };
         let why = match &report.engine {
-            Ok(engine) => match (engine.swarm.state(), &engine.swarm.node, report.identity.as_ref()) {
+            Ok(engine) => match (engine.swarm.state(), &engine.swarm.node, report.identity.known()) {
                 (LocalState::Inactive, ..) => Some("its engine is in no swarm".to_owned()),
-                (LocalState::Active, Some(node), Some(Ok(id))) if *node != counted.node && swarm.is_some_and(|s| id.cluster != *s) => {
+                (LocalState::Active, Some(node), Some(id)) if *node != counted.node && swarm.is_some_and(|s| id.cluster != *s) => {
                     Some(format!("its engine is in swarm {}", id.cluster))
                 }
                 _ => None,
@@ -463,7 +469,7 @@ fn unknown_or_none(spec: &ClusterSpec, observation: &Observation) -> ObservedClu
     if doubts.is_empty() {
         return ObservedCluster::None;
     }
-    let identities = observation.hosts.values().filter_map(|r| r.identity.as_ref()?.as_ref().ok());
+    let identities = observation.hosts.values().filter_map(|r| r.identity.known());
     let swarms: BTreeSet<ClusterId> = identities.map(|i| i.cluster.clone()).collect();
     ObservedCluster::Unknown { doubts, swarms: swarms.into_iter().collect() }
 }

@@ -207,7 +207,7 @@ mod tests {
         let mut seen = world(&[("m1", Is::Manager), ("w1", Is::Foreign)]);
         let observed = merge(&spec, &seen, &BTreeSet::new());
         assert!(plan(&spec, &observed).is_empty() && verify(&spec, &observed, None).converged);
-        if let Some(Some(Ok(view))) = seen.hosts.get_mut(&"m1".into()).map(|h| &mut h.view) {
+        if let Some(view) = seen.hosts.get_mut(&"m1".into()).and_then(|h| h.view.known_mut()) {
             view.cluster.labels.clear();
         }
         let unnamed = merge(&spec, &seen, &BTreeSet::new());

@@ -8,7 +8,7 @@ use crate::addr::AddressSelector;
 use crate::advice::Advice;
 use crate::engine::SwarmChange;
 use crate::id::{HostName, StepId};
-use crate::observe::{ClusterView, HostState, NodeFacts, Observed, ObservedCluster, ObservedHost, cannot_answer, unsteady};
+use crate::observe::{ClusterView, Fact, HostState, NodeFacts, Observed, ObservedCluster, ObservedHost, cannot_answer, unsteady};
 use crate::quorum;
 use crate::spec::{ClusterSpec, HostSpec, NAME_LABEL, Role, SwarmSettings};
 use std::collections::{BTreeMap, BTreeSet};
@@ -389,11 +389,11 @@ impl<'a> Builder<'a> {
 fn resolve_on(selector: &AddressSelector, nat: bool, seen: &ObservedHost) -> Result<IpAddr, String> {
     match (selector, &seen.report.machine) {
         (AddressSelector::Ip(ip), _) if nat => Ok(*ip),
-        (AddressSelector::Ip(ip), Some(Ok(machine))) if machine.addresses.is_empty() => Ok(*ip),
-        (selector, Some(Ok(machine))) => selector.resolve(&machine.addresses).map_err(|e| e.to_string()),
+        (AddressSelector::Ip(ip), Fact::Known(machine, _)) if machine.addresses.is_empty() => Ok(*ip),
+        (selector, Fact::Known(machine, _)) => selector.resolve(&machine.addresses).map_err(|e| e.to_string()),
         (AddressSelector::Ip(ip), _) => Ok(*ip),
-        (_, Some(Err(why))) => Err(format!("its interfaces could not be read: {why}")),
-        (_, None) => Err("its interfaces cannot be read over this connection; write an IP address".into()),
+        (_, Fact::Unknown(why)) => Err(format!("its interfaces could not be read: {why}")),
+        (_, Fact::NotAsked) => Err("its interfaces cannot be read over this connection; write an IP address".into()),
     }
 }
 

@@ -145,7 +145,7 @@ impl<'a> Destroy<'a> {
     /// No manager can be asked: each host that is in this swarm as it reports itself leaves it.
     fn by_force(&mut self, swarm: &ClusterId) {
         for (host, seen) in self.hosts() {
-            let certificate = seen.report.identity.as_ref().and_then(|i| i.as_ref().ok());
+            let certificate = seen.report.identity.known();
             let in_it = certificate.is_some_and(|c| c.cluster == *swarm);
             let reached = seen.report.engine.is_ok() && !matches!(seen.state, HostState::Standalone);
             if in_it && reached {

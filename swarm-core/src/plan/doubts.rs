@@ -28,7 +28,7 @@ pub(super) fn rotation(view: &ClusterView) -> Option<String> {
 pub(super) fn disk_too_full(host: &HostSpec, seen: &ObservedHost) -> Option<String> {
     // The probe looks below the engine's usual folder; of another one nothing is known.
     seen.report.engine.as_ref().ok().filter(|e| e.data_root == "/var/lib/docker")?;
-    let free = seen.report.machine.as_ref()?.as_ref().ok()?.disk_free?;
+    let free = seen.report.machine.known()?.disk_free?;
     (free < MANAGER_DISK).then(|| {
         let advice = Advice::FreeDisk { host: host.name.clone() };
         format!("{} MB of disk are free, and a manager needs {} MB for its raft log; {advice}", free >> 20, MANAGER_DISK >> 20)
@@ -38,7 +38,7 @@ pub(super) fn disk_too_full(host: &HostSpec, seen: &ObservedHost) -> Option<Stri
 /// The node that an engine in error was: as it reports itself, or by its certificate.
 pub(super) fn broken_node(seen: &ObservedHost) -> Option<NodeId> {
     let HostState::Broken { node, .. } = &seen.state else { return None };
-    let certificate = seen.report.identity.as_ref().and_then(|i| i.as_ref().ok());
+    let certificate = seen.report.identity.known();
     node.clone().or_else(|| certificate.map(|c| c.node.clone()))
 }
 

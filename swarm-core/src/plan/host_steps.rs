@@ -121,7 +121,7 @@ impl<'a> Builder<'a> {
     pub(super) fn leave_first(&mut self, host: &HostSpec, seen: &ObservedHost, entry: Option<&NodeFacts>) -> Vec<StepId> {
         let ours = self.observed.view().map(|v| v.cluster.id.clone());
         let forced = self.options.force_leave.contains(&host.name);
-        let certificate = seen.report.identity.as_ref().and_then(|i| i.as_ref().ok());
+        let certificate = seen.report.identity.known();
         let was_manager =
             certificate.is_some_and(|c| c.role == Role::Manager) || seen.report.engine.as_ref().is_ok_and(|e| e.swarm.control_available);
         let force_if = |yes: bool| if yes { Force::Yes } else { Force::No };

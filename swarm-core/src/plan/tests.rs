@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::Force;
-use crate::observe::{NodeState, Observed, merge};
+use crate::observe::{Fact, NodeState, Observed, merge};
 use crate::spec::ClusterSpec;
 use crate::testkit::{Is, Wanted, node, spec, spec_with, world};
 use proptest::prelude::*;
@@ -127,7 +127,7 @@ fn an_entry_that_a_host_left_behind_is_removed_by_proof_only() {
         ghost.hostname = hostname.into();
         ghost.address = address.into();
         let report = world.hosts.get_mut(&HostName::new("m1")).unwrap();
-        report.view.as_mut().unwrap().as_mut().unwrap().nodes.push(ghost);
+        report.view.known_mut().unwrap().nodes.push(ghost);
         plan_of(&spec, &merge(&spec, &world, &BTreeSet::new())).steps.iter().map(|s| s.id.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(with_ghost(NodeState::Down, "w1", "10.0.2.1"), ["w1/remove-ghost"]);
@@ -144,7 +144,7 @@ fn a_full_disk_leaves_a_manager_out_and_another_data_folder_is_not_judged() {
     let planned = |free: u64, root: &str| {
         let mut world = world(&[("m1", Is::Manager), ("m2", Is::Alone)]);
         let report = world.hosts.get_mut(&HostName::new("m2")).unwrap();
-        report.machine.as_mut().unwrap().as_mut().unwrap().disk_free = Some(free);
+        report.machine.known_mut().unwrap().disk_free = Some(free);
         report.engine.as_mut().unwrap().data_root = root.into();
         let plan = plan_of(&spec, &merge(&spec, &world, &BTreeSet::new()));
         (plan.steps.len(), plan.blocked.len())
@@ -158,7 +158,7 @@ fn a_full_disk_leaves_a_manager_out_and_another_data_folder_is_not_judged() {
 fn a_node_at_the_address_of_a_silent_host_is_presumed_and_no_stranger() {
     let spec = spec(&["m1", "w1"]);
     let mut world = world(&[("m1", Is::Manager), ("w1", Is::Gone)]);
-    let view = world.hosts.get_mut(&HostName::new("m1")).unwrap().view.as_mut().unwrap().as_mut().unwrap();
+    let view = world.hosts.get_mut(&HostName::new("m1")).unwrap().view.known_mut().unwrap();
     view.nodes.push(node("w1", Role::Worker, NodeState::Down, false));
     let observed = merge(&spec, &world, &BTreeSet::new());
     assert_eq!(observed.hosts[&HostName::new("w1")].presumed.as_ref().map(|n| n.id.as_str()), Some("node-w1"));
@@ -173,7 +173,7 @@ fn labels_hold_a_node_back_in_a_swarm_that_runs() {
     // Also where no service is seen: the first one may come between the look and the join.
     for services in [0, 3] {
         let mut world = world(&[("m1", Is::Manager), ("w1", Is::Alone)]);
-        world.hosts.get_mut(&HostName::new("m1")).unwrap().view.as_mut().unwrap().as_mut().unwrap().services = services;
+        world.hosts.get_mut(&HostName::new("m1")).unwrap().view.known_mut().unwrap().services = services;
         let plan = plan_of(&spec, &merge(&spec, &world, &BTreeSet::new()));
         assert!(matches!(&plan.steps[0].action, Action::Join { availability: a, .. } if *a == Availability::Drain), "{plan:#?}");
         let Action::Configure { change } = &plan.steps[1].action else { panic!("{plan:#?}") };
@@ -188,7 +188,7 @@ fn labels_hold_a_node_back_in_a_swarm_that_runs() {
 fn a_drained_node_without_its_labels_is_an_interrupted_join() {
     let spec = spec_with(&[("m1", "manager", &[]), ("w1", "worker", &[("disk", "ssd")])]);
     let mut world = world(&[("m1", Is::Manager), ("w1", Is::Worker)]);
-    let view = world.hosts.get_mut(&HostName::new("m1")).unwrap().view.as_mut().unwrap().as_mut().unwrap();
+    let view = world.hosts.get_mut(&HostName::new("m1")).unwrap().view.known_mut().unwrap();
     view.nodes[1].availability = Availability::Drain;
     let plan = plan_of(&spec, &merge(&spec, &world, &BTreeSet::new()));
     let Action::Configure { change } = &plan.steps[0].action else { panic!("{plan:#?}") };
@@ -258,7 +258,7 @@ fn what_is_down_and_not_in_the_file_is_pruned_when_that_is_meant() {
     let with = |nodes: Vec<crate::observe::NodeFacts>| {
         let mut seen = world(&[("m1", Is::Manager), ("m2", Is::Manager), ("m3", Is::Manager)]);
         for report in seen.hosts.values_mut() {
-            if let Some(Ok(view)) = &mut report.view {
+            if let Fact::Known(view, _) = &mut report.view {
                 view.nodes.extend(nodes.iter().cloned());
             }
         }

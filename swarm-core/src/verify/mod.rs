@@ -240,7 +240,7 @@ impl Judge {
             checks.push((FindingKind::Address, Condition::Address(wanted)));
         }
         for (kind, condition) in checks {
-            if let Some(mut unmet) = condition.unmet(Some(node)) {
+            if let Some(mut unmet) = condition.unmet(Some(node)).map(|unmet| unmet.to_string()) {
                 if kind == FindingKind::NotReady && node.state == NodeState::Down {
                     let open = Advice::OpenPort { host: None };
                     let restart = Advice::RestartEngine { host: host.name.clone() };
@@ -249,7 +249,7 @@ impl Judge {
                 self.say(Some(host), kind, unmet);
             }
         }
-        if let Some(Err(why)) = &seen.report.view {
+        if let Some(why) = seen.report.view.why() {
             let next = match cannot_answer(observed, seen) {
                 Some(_) => "; where that lasts its raft log is lost: the next apply takes it out of the swarm and joins it again",
                 None => "",

@@ -268,9 +268,9 @@ fn of_host(host: &HostSpec, seen: &ObservedHost) -> Result<Station, String> {
 }
 
 fn resolved(selector: &AddressSelector, host: &HostSpec, seen: &ObservedHost) -> Result<IpAddr, String> {
-    match (selector, &seen.report.machine) {
+    match (selector, seen.report.machine.known()) {
         (AddressSelector::Ip(ip), _) if host.nat => Ok(*ip),
-        (selector, Some(Ok(machine))) if !machine.addresses.is_empty() => selector.resolve(&machine.addresses).map_err(|e| e.to_string()),
+        (selector, Some(machine)) if !machine.addresses.is_empty() => selector.resolve(&machine.addresses).map_err(|e| e.to_string()),
         (AddressSelector::Ip(ip), _) => Ok(*ip),
         _ => Err("its interfaces are not known".to_owned()),
     }

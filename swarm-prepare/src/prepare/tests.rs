@@ -34,10 +34,10 @@ fn looked(ready: &Ready) -> Looked {
 /// Both hosts as they are promised to be.
 fn observed(spec: &ClusterSpec, looked: &Looked) -> Observed {
     let hosts = promised(spec, looked).into_iter().map(|(name, engine)| {
-        let report = swarm_core::observe::HostReport { engine: Ok(engine), machine: None, identity: None, view: None };
+        let report = swarm_core::observe::HostReport::of(Ok(engine));
         (name, report)
     });
-    merge(spec, &Observation { hosts: hosts.collect() }, &Default::default())
+    merge(spec, &Observation { hosts: hosts.collect(), ..Observation::default() }, &Default::default())
 }
 
 fn verbs(spec: &ClusterSpec, ready: &Ready, options: Options) -> Result<Vec<String>, String> {

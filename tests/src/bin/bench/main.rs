@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use swarm_core::engine::{Force, InitRequest, JoinRequest, Membership, MembershipRead};
-use swarm_core::observe::NodeState;
+use swarm_core::observe::{Fact, NodeState, SeenAt};
 use swarm_core::spec::{Availability, InitSettings, Role, SwarmSettings};
 use swarm_docker::DockerEngine;
 use swarm_tests::lab::TestLab;
@@ -112,7 +112,7 @@ fn planner() {
     let spec = swarm_file::parse(&text, &|_| None).unwrap().spec;
     let read = began.elapsed();
     let hosts = spec.hosts().map(|h| (h.name.clone(), alone(h.name.as_str()))).collect();
-    let observation = swarm_core::observe::Observation { hosts };
+    let observation = swarm_core::observe::Observation { hosts, ..Default::default() };
     let began = Instant::now();
     let observed = swarm_core::observe::merge(&spec, &observation, &Default::default());
     let planned = swarm_core::plan::build(&spec, &observed, &Default::default());
@@ -158,7 +158,7 @@ fn simulator() {
 fn alone(name: &str) -> swarm_core::observe::HostReport {
     use swarm_core::observe::{EngineFacts, HostReport, MachineFacts};
     let engine = EngineFacts::outside(name.into(), name, "28.0.0");
-    HostReport { engine: Ok(engine), machine: Some(Ok(MachineFacts::default())), identity: None, view: None }
+    HostReport { machine: Fact::Known(MachineFacts::default(), SeenAt::default()), ..HostReport::of(Ok(engine)) }
 }
 
 #[derive(Default)]
