@@ -35,6 +35,7 @@ mod strangers;
 mod tasks;
 mod there;
 mod together;
+pub mod typed;
 mod units;
 mod unplaced;
 mod verify;

@@ -1,5 +1,6 @@
 //! What is wanted of a stack, in the engine's own terms.
 
+use crate::typed;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,7 +95,27 @@ pub struct ServiceWanted {
     pub after: BTreeMap<String, StartAfter>,
 }
 
+impl NetworkWanted {
+    /// From a typed specification.
+    pub fn of(spec: &typed::NetworkSpec) -> Self {
+        Self { name: spec.name.clone(), spec: Value::from(&typed::NetworkSpec { name: String::new(), ..spec.clone() }) }
+    }
+}
+
+impl SecretWanted {
+    /// From a typed specification; its data is the payload of this name.
+    pub fn of(spec: &typed::SecretSpec, payload: impl Into<String>) -> Self {
+        let nameless = typed::SecretSpec { name: String::new(), ..spec.clone() };
+        Self { name: spec.name.clone(), payload: spec.driver.is_none().then(|| payload.into()), spec: Value::from(&nameless) }
+    }
+}
+
 impl ServiceWanted {
+    /// From a typed specification that names networks, secrets and configs; it waits for no other service.
+    pub fn of(spec: &typed::ServiceSpec) -> Self {
+        Self { name: spec.name.clone(), spec: Value::from(spec), after: BTreeMap::new() }
+    }
+
     /// The image as the file has it.
     pub fn image(&self) -> &str {
         image_of(&self.spec)

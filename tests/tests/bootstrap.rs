@@ -87,6 +87,14 @@ async fn the_example_of_twenty_lines_makes_a_cluster() {
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && text.contains(expected), "{name}: {text}{}", String::from_utf8_lossy(&output.stderr));
     }
+    // A specification with its types, as an engine takes it and gives it back.
+    for steps in ["2 steps", "0 steps"] {
+        let output =
+            std::process::Command::new(examples.join("typed_service")).arg(lab.lab.file()).args(["nothing:1", "0"]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let expected = format!("{steps}, Converged; Some(Replicated(Replicated {{ replicas: Some(0)");
+        assert!(output.status.success() && text.contains(&expected) && text.contains("Some(StartFirst)"), "{text}{output:?}");
+    }
     let pid = lab.host("m1").pid().unwrap().to_string();
     let output = std::process::Command::new(examples.join("custom_host")).arg(pid).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("control_available: true"), "{output:?}");

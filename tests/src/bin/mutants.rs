@@ -2,6 +2,7 @@
 //! reach it, the cheap ones first, then random schedules in the simulator, until one fails.
 //!
 //! `mutants LIST TREE PACKAGE [--only TEXT,TEXT…]`: the list of `cargo mutants --list --json`, and a copy of the work tree that may be written to.
+//! With `--after FILE`, only those that the results of an earlier pass do not call caught.
 //! With `--only`, those whose names hold one of the texts, in the order of the texts. Prints what survived; all results go to `LIST.results`, a line each. Exits with 2 where a mutant survived.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a testing program")]
 
@@ -15,10 +16,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use swarm_tests::schemata::{CHOICE, Merged, Mutant, merge, read};
 
-/// Modules of the stories that need nothing but the simulator.
-const SIMULATED: [&str; 6] = ["advice::", "rules::", "schedules::", "simulator::", "workload_faults::", "workloads::"];
+/// Modules of the stories whose tests under `#[test]` need nothing but the simulator; those on real hosts stand under `#[tokio::test]`.
+const SIMULATED: [&str; 15] = [
+    "access",
+    "advice",
+    "backup",
+    "maintain",
+    "nodes",
+    "operators",
+    "quiet",
+    "rebalance",
+    "recover",
+    "rules",
+    "schedules",
+    "simulator",
+    "stopped",
+    "workload_faults",
+    "workloads",
+];
 /// A test that takes longer than this is left out: random schedules stand for it.
-const CHEAP: Duration = Duration::from_secs(4);
+const CHEAP: Duration = Duration::from_secs(12);
 /// Of the tests that reach a mutant, the cheap ones are run until they took so long together.
 const TESTS: Duration = Duration::from_secs(10);
 /// Random schedules that a mutant has to survive then, and the minutes that they may take.
@@ -43,9 +60,17 @@ fn main() -> ExitCode {
     let tests = trace(&tests(&tree), &list.with_extension("trace"));
     let explore = tree_target(&tree).join("debug/explore");
     assert!(schedules_end_well(&explore, "8191"), "random schedules fail without a mutant");
+    let earlier = args.iter().position(|a| a == "--after").map(|i| std::fs::read_to_string(&args[i + 1]).expect("results"));
+    let settled: BTreeSet<&str> = earlier
+        .iter()
+        .flat_map(|all| all.lines())
+        .filter(|l| !l.starts_with("survived"))
+        .filter_map(|l| Some(l.split_once('\t')?.1))
+        .collect();
     let mut wanted: Vec<&Mutant> = Vec::new();
     for text in only.split(',') {
-        let more: Vec<&Mutant> = mutants.iter().filter(|m| m.name.contains(text) && !wanted.contains(m)).collect();
+        let more: Vec<&Mutant> =
+            mutants.iter().filter(|m| m.name.contains(text) && !settled.contains(m.name.as_str()) && !wanted.contains(m)).collect();
         wanted.extend(more);
     }
     let (next, results) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
@@ -181,10 +206,24 @@ fn errors(messages: &str) -> Vec<(String, std::ops::Range<usize>, String)> {
     found
 }
 
+/// The stories that need nothing but the simulator.
+fn simulated(tree: &Path) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for module in SIMULATED {
+        let text = std::fs::read_to_string(tree.join(format!("tests/tests/{module}.rs"))).expect("a module of stories");
+        for story in text.split("\n#[test]\n").skip(1) {
+            let name = story.split_once("fn ").and_then(|(_, rest)| rest.split_once('(')).expect("a test").0;
+            names.insert(format!("{module}::{name}"));
+        }
+    }
+    names
+}
+
 /// Builds all tests and says which there are.
 fn tests(tree: &Path) -> Vec<Test> {
     let (built, messages) = cargo(tree, &["test", "--no-run", "--workspace", "--lib", "--bins", "--test", "all"]);
     assert!(built, "the tests do not build");
+    let simulated = simulated(tree);
     let mut tests = Vec::new();
     for line in messages.lines() {
         let Ok(line) = serde_json::from_str::<serde_json::Value>(line) else { continue };
@@ -192,7 +231,7 @@ fn tests(tree: &Path) -> Vec<Test> {
         let folder = Path::new(line["manifest_path"].as_str().unwrap_or_default()).parent().expect("a folder").to_owned();
         let out = Command::new(program).args(["--list", "--format", "terse"]).current_dir(&folder).output().expect("a list of tests");
         for name in String::from_utf8_lossy(&out.stdout).lines().filter_map(|l| l.strip_suffix(": test")) {
-            if line["target"]["name"] != "all" || SIMULATED.iter().any(|m| name.starts_with(m)) {
+            if line["target"]["name"] != "all" || simulated.contains(name) {
                 let (program, folder) = (PathBuf::from(program), folder.clone());
                 tests.push(Test { program, folder, name: name.to_owned(), took: Duration::ZERO, reaches: BTreeSet::new() });
             }

@@ -234,3 +234,25 @@ pub fn known(text: &str, why: &str) -> bool {
         _ => nonsense && why.lines().count() == 1,
     }
 }
+
+/// A document without what is zero, empty or `null`: an engine takes that for no such field. Parts that are there and empty stay, maps of it go.
+pub fn pruned(value: &Value) -> Value {
+    const MAPS: [&str; 7] = ["Labels", "Options", "Sysctls", "DriverOpts", "AuxiliaryAddresses", "Networks", "Env"];
+    let unset = |key: &str, value: &Value| match value {
+        Value::Null | Value::Bool(false) => !matches!(key, "Init" | "EnableIPv4"),
+        Value::Number(number) => number.as_f64() == Some(0.0) && !matches!(key, "Replicas" | "MemorySwappiness"),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty() && MAPS.contains(&key),
+        Value::Bool(true) => false,
+    };
+    match value {
+        Value::Object(map) => {
+            let kept =
+                map.iter().map(|(key, value)| (key.clone(), pruned(value))).filter(|(key, value)| !value.is_null() && !unset(key, value));
+            Value::Object(kept.collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(pruned).collect()),
+        other => other.clone(),
+    }
+}
