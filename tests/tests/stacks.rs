@@ -8,7 +8,7 @@ use swarm_core::engine::{Kind, Object, ObjectsRead, Query};
 use swarm_docker::DockerEngine;
 use swarm_tests::cli::{self, Ran};
 use swarm_tests::composes::generate::{Generator, UNSET};
-use swarm_tests::composes::{known, play, schema};
+use swarm_tests::composes::{Clis, known, play, schema};
 use swarm_tests::engines;
 use swarm_tests::lab::TestLab;
 
@@ -230,7 +230,9 @@ fn generated_files_mean_what_docker_makes_of_them() {
     let cases = std::env::var("COMPOSE_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(600);
     for (seed, cases, each) in [(1, cases, 1), (2, cases / 2, 2), (3, cases / 6, 3)] {
         let dir = tempfile::tempdir().unwrap();
-        let report = play(&docker_cli().unwrap(), dir.path(), seed, cases, each, &known);
+        let newest = docker_cli().unwrap();
+        let clis = Clis { newest: &newest, older: None };
+        let report = play(&clis, dir.path(), seed, cases, each, &known);
         assert!(report.differ.is_empty(), "{} of {cases} differ\n{}", report.differ.len(), report.differ.join("\n"));
         assert!(report.unset.is_empty() || each > 1, "never set twice: {}", report.unset.join(" "));
         // Half of the files have nothing odd; were many of them refused, little would be compared.
@@ -242,6 +244,26 @@ fn generated_files_mean_what_docker_makes_of_them() {
         );
         assert!(report.same * 3 > cases && report.refused > 0, "{} of {cases} are the same", report.same);
     }
+}
+
+/// Files of version 3.9, which the docker CLI of 20.10 reads too: what it sends is what the newest one and ours send, but for `extra_hosts`, where it
+/// knows neither `NAME=ADDRESS` nor brackets.
+#[test]
+fn files_of_an_older_version_mean_what_the_docker_cli_of_20_10_makes_of_them() {
+    let (Some(newest), older) = (docker_cli(), Path::new("/usr/bin/docker")) else { return };
+    let version = std::process::Command::new(older).arg("--version").output().unwrap();
+    if !String::from_utf8_lossy(&version.stdout).contains("version 20.10.") {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: the docker CLI of this machine is not of 20.10");
+        return;
+    }
+    let cases = std::env::var("COMPOSE_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(150);
+    let dir = tempfile::tempdir().unwrap();
+    let report = play(&Clis { newest: &newest, older: Some(older) }, dir.path(), 5, cases, 1, &known);
+    assert!(report.differ.is_empty(), "{}", report.differ.join("\n"));
+    let unlike: Vec<&str> =
+        report.unlike.iter().flat_map(|why| why.lines()).filter(|line| !line.contains(".ContainerSpec.Hosts: ")).collect();
+    assert!(unlike.is_empty(), "the docker CLI of 20.10 sends otherwise: {}", unlike.join("\n"));
+    assert!(report.alike * 2 > cases && report.newer * 10 < cases, "{} of {cases} alike, {} refused", report.alike, report.newer);
 }
 
 /// Two and three files over one another, as the docker CLI lays them.

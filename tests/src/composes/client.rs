@@ -18,18 +18,23 @@ pub const THERE: &[&str] = &["outer", "outside", "net-a", "net-b", "key-a", "key
 pub struct Docker {
     cli: PathBuf,
     dir: PathBuf,
+    /// Whether its `stack deploy` waits for tasks unless it is asked not to (26.0).
+    waits: bool,
 }
 
 impl Docker {
     /// One that keeps its sockets in this folder.
     pub fn new(cli: &Path, dir: &Path) -> Self {
         std::fs::create_dir_all(dir.join("config")).unwrap();
-        Self { cli: cli.to_owned(), dir: dir.to_owned() }
+        let help = Command::new(cli).args(["stack", "deploy", "--help"]).output().unwrap();
+        let waits = String::from_utf8_lossy(&help.stdout).contains("--detach");
+        Self { cli: cli.to_owned(), dir: dir.to_owned(), waits }
     }
 
     /// `docker stack deploy`: what it sends, and what it says; or why it refuses.
     pub fn deploy(&self, name: &str, files: &[PathBuf], variables: &[(String, String)]) -> Result<(Sent, String), String> {
-        let mut args: Vec<String> = ["stack", "deploy", "--detach=true", "--resolve-image", "never"].map(str::to_owned).into();
+        let mut args: Vec<String> = ["stack", "deploy", "--resolve-image", "never"].map(str::to_owned).into();
+        args.extend(self.waits.then(|| "--detach=true".to_owned()));
         args.extend(files.iter().flat_map(|file| ["-c".to_owned(), file.to_str().unwrap().to_owned()]));
         args.push("app".into());
         self.run(name, &args, variables, None)

@@ -150,6 +150,18 @@ fn difference(path: &str, a: Option<&Value>, b: Option<&Value>) -> String {
     format!("{path}: docker {} | ours {}", show(a), show(b))
 }
 
+/// The newest version of files that the docker CLI of 20.10 reads.
+const OLDER: &str = "3.9";
+
+/// The docker CLIs that ours is compared with.
+#[derive(Debug)]
+pub struct Clis<'a> {
+    /// The one that is followed.
+    pub newest: &'a Path,
+    /// An older one, asked about what the newest one and ours take alike; then all files are of the newest version that it knows.
+    pub older: Option<&'a Path>,
+}
+
 /// What came of many cases.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -161,14 +173,21 @@ pub struct Report {
     pub refusals: Vec<String>,
     /// What differs, each with its number and file.
     pub differ: Vec<String>,
+    /// Cases that an older docker CLI reads like the newest one and ours.
+    pub alike: u32,
+    /// Cases that it refuses: they have what it does not know.
+    pub newer: u32,
+    /// What it sends otherwise than the newest one.
+    pub unlike: Vec<String>,
     /// Places of the schema that no file of both sets twice.
     pub unset: Vec<String>,
 }
 
 /// Plays cases of a seed, each of so many files over one another. `known` says of a difference that it is known, with the reason.
-pub fn play(cli: &Path, dir: &Path, seed: u64, cases: u32, each: usize, known: &dyn Fn(&str, &str) -> bool) -> Report {
-    let schema = schema::of(cli);
-    let docker = Docker::new(cli, dir);
+pub fn play(clis: &Clis<'_>, dir: &Path, seed: u64, cases: u32, each: usize, known: &dyn Fn(&str, &str) -> bool) -> Report {
+    let schema = if clis.older.is_some() { schema::of_version(clis.newest, OLDER) } else { schema::of(clis.newest) };
+    let docker = Docker::new(clis.newest, dir);
+    let older = clis.older.map(|cli| Docker::new(cli, dir));
     let mut generator = Generator::new(&schema, seed);
     let mut report = Report::default();
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("compose/files");
@@ -176,6 +195,9 @@ pub fn play(cli: &Path, dir: &Path, seed: u64, cases: u32, each: usize, known: &
     for case in 0..cases {
         let mut made: Vec<Made> = (0..each).map(|index| generator.file(case % 2 == 1 && index + 1 == each)).collect();
         let mut variables: Vec<(String, String)> = VARIABLES.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        if clis.older.is_some() {
+            made.iter_mut().for_each(|file| file.tree.set("version", yaml::Yaml::Text(OLDER.to_owned())));
+        }
         if each > 1 {
             // Files of several versions are refused; one case in ten shows it.
             made.iter_mut().filter(|_| case % 10 != 0).for_each(|file| file.tree.remove("version"));
@@ -196,6 +218,14 @@ pub fn play(cli: &Path, dir: &Path, seed: u64, cases: u32, each: usize, known: &
             Outcome::Same => {
                 report.same += 1;
                 made.iter().for_each(|file| generator.taken(file));
+                if let Some(older) = &older {
+                    match compare(older, &format!("older-{case}"), &files, &variables, dir) {
+                        Outcome::Same => report.alike += 1,
+                        Outcome::Differ(why) if why.starts_with("laxer") => report.newer += 1,
+                        Outcome::Differ(why) => report.unlike.push(why),
+                        Outcome::BothRefuse(why) => panic!("what ours has taken it refuses now: {why}"),
+                    }
+                }
             }
             Outcome::BothRefuse(why) => {
                 report.refused += 1;

@@ -3,10 +3,15 @@
 use serde_json::Value;
 use std::path::Path;
 
-/// The newest schema inside a docker CLI.
+/// The schema of files of the newest version, inside a docker CLI.
 pub fn of(cli: &Path) -> Value {
+    of_version(cli, "3.13")
+}
+
+/// The schema of files of a version, inside a docker CLI that has it as plain text; the one of 20.10 has its own compressed.
+pub fn of_version(cli: &Path, version: &str) -> Value {
     let program = std::fs::read(cli).unwrap();
-    let mark = b"\"id\": \"config_schema_v3.13.json\"";
+    let mark = format!("\"id\": \"config_schema_v{version}.json\"").into_bytes();
     let at = program.windows(mark.len()).position(|part| part == mark).expect("the docker CLI carries the schema");
     let start = program.iter().take(at).rposition(|byte| *byte == b'{').unwrap();
     serde_json::Deserializer::from_slice(program.get(start..).unwrap()).into_iter().next().unwrap().unwrap()

@@ -42,6 +42,14 @@ impl Yaml {
         }
     }
 
+    /// Puts a key in, in place of one that is there.
+    pub fn set(&mut self, key: &str, value: Self) {
+        self.remove(key);
+        if let Self::Map(entries) = self {
+            entries.push((key.to_owned(), value));
+        }
+    }
+
     /// The whole file.
     pub fn file(&self) -> String {
         let mut out = String::new();
