@@ -103,13 +103,19 @@ impl Intent for EditNodes<'_> {
             match &step.action {
                 Action::Promote { .. } | Action::Demote => matches!(edit, Some(NodeEdit::Role(_))),
                 Action::Configure { .. } => edit.is_some(),
-                Action::RemoveNode { .. } => so_far.rounds > 0,
+                // What a host is goes only after that host has left, which was not asked for.
+                Action::RemoveNode { node, .. } => so_far.rounds > 0 && observed.host_of(node).is_none(),
                 _ => false,
             }
         };
         plan.steps.retain(asked);
         let kept: Vec<StepId> = plan.steps.iter().map(|s| s.id.clone()).collect();
-        plan.steps.iter_mut().for_each(|s| s.needs.retain(|need| kept.contains(need)));
+        for step in &mut plan.steps {
+            step.needs.retain(|need| kept.contains(need));
+            if !matches!(step.action, Action::RemoveNode { .. }) {
+                step.because = "it was asked for".into();
+            }
+        }
         plan.limit = None;
         plan.notes.extend(self.against_the_file());
         plan.envelope = Envelope::of(&plan.steps);

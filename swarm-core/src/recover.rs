@@ -234,7 +234,8 @@ impl Intent for Recover<'_> {
         }
         let nodes = observed.view().map_or(0, |v| v.nodes.len());
         let services = observed.view().map_or(0, |v| v.services);
-        Verdict::of(findings, vec![format!("{nodes} nodes and {services} services are known")])
+        let many = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        Verdict::of(findings, vec![format!("what is known: {}, {}", many(nodes, "node"), many(services, "service"))])
     }
 }
 

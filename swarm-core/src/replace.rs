@@ -130,8 +130,8 @@ impl<'a> Replace<'a> {
         if self.parts.contains_key(&Part::Root) {
             let away: Vec<String> = view.nodes.iter().filter(|n| n.state != NodeState::Ready).map(|n| observed.name_of(n)).collect();
             if !away.is_empty() {
-                let they = if away.len() == 1 { "it is" } else { "they are" };
-                notes.push(format!("{} do not report: the new root is in force only when {they} back or removed", away.join(", ")));
+                let (report, they) = if away.len() == 1 { ("does not report", "it is") } else { ("do not report", "they are") };
+                notes.push(format!("{} {report}: the new root is in force only when {they} back or removed", away.join(", ")));
             }
             notes.push("join tokens change with the root".into());
             let signing = view.cluster.settings.external_ca.iter().flatten().filter(|_| self.authorities.is_empty());

@@ -112,3 +112,26 @@ impl Report {
         Self { cluster: plan.cluster.clone(), ending, steps, blocked: plan.blocked.clone(), verdict, notes: plan.notes.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Ending;
+
+    /// The table of exit codes; `docs/failure-model.md` and `--help` have the same numbers.
+    #[test]
+    fn every_ending_has_its_exit_code() {
+        let all = [
+            (Ending::Converged, 0),
+            (Ending::Failed, 1),
+            (Ending::Degraded, 3),
+            (Ending::Partial, 4),
+            (Ending::InDoubt, 5),
+            (Ending::Paused, 6),
+            (Ending::RolledBack, 7),
+            (Ending::Interrupted, 130),
+        ];
+        for (ending, code) in all {
+            assert_eq!(ending.exit_code(), code, "{ending:?}");
+        }
+    }
+}

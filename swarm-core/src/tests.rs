@@ -2,6 +2,8 @@
 //! in review. `BLESS=1 cargo test -p swarm-core` writes the file again.
 #![allow(clippy::disallowed_methods, reason = "a test that keeps a file")]
 
+mod intents;
+
 use crate::addr::InterfaceAddress;
 use crate::engine::Force;
 use crate::id::{ClusterId, HostName, NodeId, StepId};
@@ -232,9 +234,14 @@ fn read_again(observed: &Observed) -> Observed {
     read
 }
 
-fn one(seed: u64, seen: &mut BTreeSet<String>) -> String {
-    let mut draw = Draw(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 77);
-    let names = &["m1", "m2", "m3", "w1", "w2"][..1 + draw.below(5) as usize];
+/// A drawn file and a look at its hosts, and what they are in words.
+fn drawn(seed: u64) -> (ClusterSpec, Observation, String) {
+    let (spec, look, out, ..) = drawn_with(&mut Draw(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 77), seed);
+    (spec, look, out)
+}
+
+fn drawn_with(draw: &mut Draw, seed: u64) -> (ClusterSpec, Observation, String, &'static [&'static str]) {
+    let names: &'static [&'static str] = &["m1", "m2", "m3", "w1", "w2"][..1 + draw.below(5) as usize];
     let grown = draw.one_in(4);
     let hosts: Vec<(&str, Is)> = names
         .iter()
@@ -248,10 +255,16 @@ fn one(seed: u64, seen: &mut BTreeSet<String>) -> String {
             (*name, if draw.one_in(3) { draw.of(&all) } else { usual })
         })
         .collect();
-    let (spec, said) = file(&mut draw, names);
+    let (spec, said) = file(draw, names);
     let mut out = format!("{seed}: {hosts:?}\n  file:{said}\n  besides:");
     let mut look = world(&hosts);
-    trouble(&mut draw, &mut look, &mut out);
+    trouble(draw, &mut look, &mut out);
+    (spec, look, out, names)
+}
+
+fn one(seed: u64, seen: &mut BTreeSet<String>) -> String {
+    let mut draw = Draw(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 77);
+    let (spec, look, mut out, names) = drawn_with(&mut draw, seed);
     let some = |draw: &mut Draw, many: u64| -> Option<HostName> { draw.one_in(many).then(|| HostName::new(draw.of(names))) };
     let options = PlanOptions {
         force_leave: some(&mut draw, 4).into_iter().collect(),
@@ -286,18 +299,22 @@ fn one(seed: u64, seen: &mut BTreeSet<String>) -> String {
     out
 }
 
-#[test]
-fn the_decisions_about_many_clusters_are_as_written_down() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/plans.txt");
-    // Two worlds that differ have different fingerprints.
-    let mut seen = BTreeSet::new();
-    let now: String = (0..WORLDS).map(|seed| one(seed, &mut seen)).collect();
+/// Holds a text against the one that is kept; `BLESS` writes it.
+fn is_written(name: &str, now: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name);
     if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&path, &now).unwrap();
+        std::fs::write(&path, now).unwrap();
     }
     let then = std::fs::read_to_string(&path).unwrap_or_default();
     let differs = then.lines().zip(now.lines()).position(|(a, b)| a != b);
     let at = differs.unwrap_or_else(|| then.lines().count().min(now.lines().count()));
     let line = |text: &str| text.lines().nth(at).unwrap_or("nothing").to_owned();
-    assert!(then == now, "line {}: now\n{}\nwritten down is\n{}\nBLESS=1 writes the file again", at + 1, line(&now), line(&then));
+    assert!(then == now, "line {}: now\n{}\nwritten down is\n{}\nBLESS=1 writes the file again", at + 1, line(now), line(&then));
+}
+
+#[test]
+fn the_decisions_about_many_clusters_are_as_written_down() {
+    // Two worlds that differ have different fingerprints.
+    let mut seen = BTreeSet::new();
+    is_written("plans.txt", &(0..WORLDS).map(|seed| one(seed, &mut seen)).collect::<String>());
 }

@@ -6,12 +6,14 @@ use std::ops::Range;
 use swarm_sim::CrashPoint;
 use swarm_tests::sim::random::{WITH_ABSENT, play};
 use swarm_tests::sim::stories::STORIES;
+use swarm_tests::sim::workload;
 
 /// Seeds that are written down: files whose hosts all stay, and files with hosts that are to be in no swarm.
 const WRITTEN: [Range<u64>; 2] = [0..60, WITH_ABSENT..WITH_ABSENT + 30];
 
 /// Calls that change nothing.
-const READS: [&str; 8] = ["cluster", "connect", "info", "join-token", "machine", "node", "nodes", "services"];
+const READS: [&str; 10] =
+    ["cluster", "connect", "get-object", "info", "join-token", "list-objects", "machine", "node", "nodes", "services"];
 
 /// A story, with calls that change nothing counted where they failed.
 fn short(story: &str) -> String {
@@ -46,6 +48,9 @@ fn what_is_done_in_many_schedules_is_as_written_down() {
         for cut in [None, Some((5, CrashPoint::AnswerLost)), Some((20, CrashPoint::AfterAnswer))] {
             let _ = write!(now, "{}, cut off at {cut:?}\n{}", story.name, short(&story.happens(1, cut.as_slice())));
         }
+    }
+    for seed in 0..25 {
+        let _ = write!(now, "deploy {seed}\n{}", short(&workload::play(seed).0));
     }
     if std::env::var_os("BLESS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

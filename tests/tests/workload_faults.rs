@@ -8,14 +8,10 @@ use swarm_core::intent::Intent;
 use swarm_core::nodes::{EditNodes, NodeEdit, RemoveNodes};
 use swarm_core::report::Ending;
 use swarm_core::spec::Role;
-use swarm_sim::{CallFault, CallKind, CrashPoint, FaultRule, Incident};
-use swarm_tests::sim::workload::{FILE, carry, deploy, quiet, ready, service, stack};
+use swarm_sim::{CallFault, CallKind, CrashPoint, Incident};
+use swarm_tests::sim::workload::{CALLS, FILE, carry, deploy, play, quiet, ready, service, stack};
 use swarm_tests::sim::{cut_off, spec};
 use swarm_workload::{Deploy, DeployOptions, Emptied, Remove};
-
-/// The calls about objects.
-const CALLS: [CallKind; 5] =
-    [CallKind::CreateObject, CallKind::UpdateObject, CallKind::RemoveObject, CallKind::ListObjects, CallKind::GetObject];
 
 /// The tool is cut off at every call of a deploy, an update and a removal; the next run finishes.
 #[test]
@@ -59,55 +55,9 @@ fn a_crash_at_any_call_and_the_next_run_goes_on() {
 #[test]
 fn random_schedules() {
     let count: u64 = std::env::var("WORKLOAD_SCHEDULES").ok().and_then(|n| n.parse().ok()).unwrap_or(5000);
-    let file = spec(FILE);
     let mut struck: BTreeSet<(CallKind, CallFault)> = BTreeSet::new();
     for seed in 0..count {
-        let hits = swarm_sim::run(async {
-            let world = ready(&file, seed).await;
-            let mut rng = fastrand::Rng::with_seed(seed);
-            let first = stack((0..rng.u64(1..4)).map(|n| service(&format!("app_s{n}"), "web:1", rng.u64(0..4))).collect());
-            if rng.bool() {
-                deploy(&world, &file, &first, DeployOptions::default()).await;
-            }
-            let second = stack(
-                (0..rng.u64(1..4)).map(|n| service(&format!("app_s{n}"), &format!("web:{}", rng.u64(1..3)), rng.u64(0..4))).collect(),
-            );
-            for _ in 0..rng.u64(0..3) {
-                world.fault_rule(FaultRule {
-                    host: None,
-                    call: Some(CALLS[rng.usize(0..CALLS.len())]),
-                    skip: rng.u32(0..4),
-                    times: rng.u32(1..3),
-                    fault: CallFault::ALL[rng.usize(0..CallFault::ALL.len())],
-                });
-            }
-            let prune = rng.bool();
-            let mut chance = fastrand::Rng::with_seed(seed ^ 0x5eed);
-            let trouble = async {
-                let rng = &mut chance;
-                tokio::time::sleep(Duration::from_millis(rng.u64(0..4000))).await;
-                match rng.u64(0..4) {
-                    0 => {
-                        world.cause(&Incident::Reboot(["m1", "m2", "m3"][rng.usize(0..3)].into()));
-                    }
-                    1 => {
-                        world.cause(&Incident::Isolated(["m1", "m2", "w1"][rng.usize(0..3)].into()));
-                    }
-                    _ => {}
-                }
-            };
-            let options = DeployOptions { prune, ..DeployOptions::default() };
-            let intent = Deploy { spec: &file, stack: &second, options };
-            let (ended, ()) = tokio::join!(carry(&world, &file, &intent), trouble);
-            world.no_more_faults();
-            world.mend();
-            tokio::time::sleep(Duration::from_secs(60)).await;
-            let report = carry(&world, &file, &intent).await.unwrap_or_else(|e| panic!("seed {seed}: {e}\n{}", world.story()));
-            assert_eq!(report.ending, Ending::Converged, "seed {seed}: {report:?}, first {ended:?}\n{}", world.story());
-            quiet(&world);
-            world.hits()
-        });
-        struck.extend(hits.into_keys());
+        struck.extend(play(seed).1.into_keys());
     }
     // Every fault struck every one of these calls: a schedule that never meets one shows nothing.
     for call in CALLS {

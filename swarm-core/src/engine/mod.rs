@@ -7,6 +7,8 @@ mod api;
 mod objects;
 mod stores;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 pub use answer::{ErrorClass, Reason, classify_answer};
 pub use api::{Api, ConfigFacts, NodeObject, Resource};

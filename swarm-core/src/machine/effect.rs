@@ -105,27 +105,6 @@ pub enum Call {
     Ask(Vec<Ask>),
 }
 
-impl Call {
-    /// Whether it changes anything.
-    pub fn is_mutating(&self) -> bool {
-        if let Self::Ask(asks) = self {
-            return asks.iter().any(Ask::is_mutating);
-        }
-        matches!(
-            self,
-            Self::Init(_)
-                | Self::Join { .. }
-                | Self::Leave { .. }
-                | Self::UpdateNode { .. }
-                | Self::TakeBack { .. }
-                | Self::UpdateSwarm(_)
-                | Self::RemoveNode { .. }
-                | Self::Unlock
-                | Self::Recover { .. }
-        )
-    }
-}
-
 /// The outcome of an effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {

@@ -119,3 +119,24 @@ pub trait Task: fmt::Debug + Send + Sync {
     /// The one function of it. It is called again only after what it asked for was answered, or the time it waited for has come.
     fn next(&mut self, event: Event<'_>, now: Duration) -> Move;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Before what changes something it is asked whether the swarm is still the one of the plan.
+    #[test]
+    fn what_changes_something_is_known() {
+        let body = || Body::of(json!({ "Name": "a" }));
+        let update = Ask::Update { kind: Kind::Service, id: "a".into(), version: 1, body: body(), rollback: false };
+        let run = Ask::Run { host: "m1".into(), argv: vec!["true".into()], patience: Duration::from_secs(1), input: None };
+        for ask in [Ask::Create(Kind::Secret, body()), update, Ask::Remove(Kind::Secret, "a".into()), run] {
+            assert!(ask.is_mutating(), "{ask:?}");
+        }
+        let distribution = Ask::Distribution { image: "a:1".into(), login: None };
+        for ask in [Ask::List(Query::all(Kind::Node)), Ask::Get(Kind::Node, "a".into()), distribution] {
+            assert!(!ask.is_mutating(), "{ask:?}");
+        }
+    }
+}

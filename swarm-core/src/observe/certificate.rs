@@ -166,3 +166,52 @@ fn names(bytes: &[u8]) -> Result<Vec<(ObjectIdentifier, String)>, der::Error> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a node `n1node` of a swarm `c1cluster`, for 90 days, as an engine's file has it; and for as long that its end is written in the other way.
+    const USUAL: &str = "-----BEGIN CERTIFICATE-----
+MIIBSzCB8QIULEbtxcVdEse/aTB6N/R//adWWa4wCgYIKoZIzj0EAwIwEzERMA8G
+A1UEAwwIc3dhcm0tY2EwHhcNMjYxMTI4MTQxMDE5WhcNMjcwMjI2MTQxMDE5WjA9
+MRIwEAYDVQQKDAljMWNsdXN0ZXIxFjAUBgNVBAsMDXN3YXJtLW1hbmFnZXIxDzAN
+BgNVBAMMBm4xbm9kZTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABLtXFWelbo4A
+JY5DSJBbzY8RvMx1nin2dSCAbiF6IAMmQQN8VzuanwB+plSeycstGyhIRpao/gbK
+iQFoJnxclmEwCgYIKoZIzj0EAwIDSQAwRgIhANF5jwkwMItYSxj9kfkHAuTp4K6V
+EE6VAxsUOU9GnNFrAiEA0lXM41d+z/ckMXdVIPGboUdacLrC3r+AQDyy635wChE=
+-----END CERTIFICATE-----\n";
+    const LONG: &str = "-----BEGIN CERTIFICATE-----
+MIIBTDCB8wIULEbtxcVdEse/aTB6N/R//adWWa8wCgYIKoZIzj0EAwIwEzERMA8G
+A1UEAwwIc3dhcm0tY2EwIBcNMjYxMTI4MTQxMDE5WhgPMjA4MTA4MzExNDEwMTla
+MD0xEjAQBgNVBAoMCWMxY2x1c3RlcjEWMBQGA1UECwwNc3dhcm0tbWFuYWdlcjEP
+MA0GA1UEAwwGbjFub2RlMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEu1cVZ6Vu
+jgAljkNIkFvNjxG8zHWeKfZ1IIBuIXogAyZBA3xXO5qfAH6mVJ7Jyy0bKEhGlqj+
+BsqJAWgmfFyWYTAKBggqhkjOPQQDAgNIADBFAiBhto/TkjRzuUfwVWZ5rlg7z8ZL
+9qa6n5favQ2MIzfiGAIhAO9WD5W+vC61kbl2Yc0+Dc4cKzTQ5Uh0ZALfPwamk8vm
+-----END CERTIFICATE-----\n";
+
+    #[test]
+    fn a_certificate_is_read_in_full() {
+        let read = certificate_from_pem(format!("a key stands before it\n{USUAL}{LONG}").as_bytes()).unwrap();
+        assert_eq!((read.identity.cluster.as_str(), read.identity.node.as_str()), ("c1cluster", "n1node"));
+        assert_eq!((read.identity.role, read.issuer.as_str()), (Role::Manager, "swarm-ca"));
+        assert_eq!((time(read.from), date(read.until)), ("2026-11-28T14:10:19Z".into(), "2027-02-26".into()));
+        assert_eq!(read.until - read.from, 90 * 24 * 3600);
+        assert_eq!(identity_from_pem(USUAL.as_bytes()).unwrap(), read.identity);
+        assert_eq!(expiry_from_pem(USUAL.as_bytes()), Ok(1_803_651_019));
+        assert_eq!(expiry_from_pem(LONG.as_bytes()).map(time).as_deref(), Ok("2081-08-31T14:10:19Z"));
+        assert_eq!((date(u64::MAX), time(u64::MAX)), ("after 9999".into(), "after 9999".into()));
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_said() {
+        let cut: String = USUAL.lines().enumerate().filter(|(i, _)| *i != 2).map(|(_, line)| format!("{line}\n")).collect();
+        for (text, says) in [("", "no certificate"), (cut.as_str(), "cannot be read"), ("-----BEGIN CERTIFICATE-----\n", "no certificate")]
+        {
+            let (one, other) = (identity_from_pem(text.as_bytes()).unwrap_err(), expiry_from_pem(text.as_bytes()).unwrap_err());
+            assert!(one.contains(says) && other.contains(says), "{one} | {other}");
+        }
+        assert!(identity_from_pem(&[0xff, 0xfe]).unwrap_err().contains("no text"));
+    }
+}

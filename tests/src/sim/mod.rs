@@ -44,19 +44,21 @@ impl Ended {
     /// What its reader sees besides the steps.
     fn lines(&self) -> Vec<String> {
         match self {
-            Self::Report(report) => {
-                let mut lines = vec![format!("ended: {:?}", report.ending)];
-                lines.extend(report.blocked.iter().map(|b| format!("left out: {}: {}", b.host, b.why)));
-                lines.extend(
-                    report.verdict.iter().flat_map(|v| &v.findings).map(|f| format!("finding: {:?} {:?} {}", f.host, f.kind, f.message)),
-                );
-                lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
-                lines
-            }
+            Self::Report(report) => report_lines(report),
             Self::Refused(refusals) => refusals.iter().map(|r| format!("refused: {r}")).collect(),
             Self::Crashed => vec!["cut off".to_owned()],
         }
     }
+}
+
+/// What the reader of a report sees besides the steps.
+fn report_lines(report: &Report) -> Vec<String> {
+    let mut lines = vec![format!("ended: {:?}", report.ending)];
+    lines.extend(report.blocked.iter().map(|b| format!("left out: {}: {}", b.host, b.why)));
+    let findings = report.verdict.iter().flat_map(|v| &v.findings);
+    lines.extend(findings.map(|f| format!("finding: {:?} {:?} {}", f.host, f.kind, f.message)));
+    lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
+    lines
 }
 
 /// A place for the unlock key that outlives the tool.

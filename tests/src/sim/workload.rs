@@ -1,18 +1,19 @@
 //! A stack on a simulated cluster, for stories about workloads.
 
-use super::cut_off;
 use super::stories::POINTS;
+use super::{cut_off, report_lines, short};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use swarm_core::driver::{NoProgress, Progress, ProgressEvent};
+use std::time::Duration;
+use swarm_core::driver::{Progress, ProgressEvent};
 use swarm_core::engine::Payloads;
 use swarm_core::family::{Families, Family};
 use swarm_core::intent::Intent;
 use swarm_core::report::{Ending, Report};
 use swarm_core::secret::Secret;
 use swarm_core::{Apply, ApplyError, ClusterSpec};
-use swarm_sim::{SimFleet, World};
+use swarm_sim::{CallFault, CallKind, FaultRule, Incident, SimFleet, World};
 use swarm_workload::{
     ConfigWanted, Deploy, DeployOptions, IMAGE_LABEL, NAMESPACE_LABEL, NetworkWanted, SecretWanted, ServiceWanted, Stack, Workload,
 };
@@ -126,10 +127,74 @@ pub fn from_every_cut(file: &ClusterSpec, begin: impl AsyncFn() -> World, intent
 /// # Errors
 /// Why nothing was done.
 pub async fn carry<'a>(world: &World, file: &'a ClusterSpec, intent: &'a dyn Intent) -> Result<Report, ApplyError> {
-    let fleet = world.fleet("me");
-    let run = apply(file, &fleet, &NoProgress);
+    let (fleet, remarks) = (world.fleet("me"), Remarks(world));
+    let run = apply(file, &fleet, &remarks);
     let (plan, observed) = run.plan_for(&intent).await?;
-    Ok(run.run_for(&intent, &plan, &observed).await)
+    let report = run.run_for(&intent, &plan, &observed).await;
+    report_lines(&report).into_iter().for_each(|line| world.remark("me", line));
+    Ok(report)
+}
+
+/// What is heard is part of the story.
+struct Remarks<'a>(&'a World);
+
+impl Progress for Remarks<'_> {
+    fn report(&self, event: &ProgressEvent) {
+        self.0.remark("tool", short(event));
+    }
+}
+
+/// The calls about objects.
+pub const CALLS: [CallKind; 5] =
+    [CallKind::CreateObject, CallKind::UpdateObject, CallKind::RemoveObject, CallKind::ListObjects, CallKind::GetObject];
+
+/// A random deploy: faults of single calls, a dead host or an election in the middle of it. Rules hold, and once all is well a run converges.
+/// Gives what happened, line by line, and which faults struck which calls.
+pub fn play(seed: u64) -> (String, BTreeMap<(CallKind, CallFault), u64>) {
+    let file = super::spec(FILE);
+    swarm_sim::run(async {
+        let world = ready(&file, seed).await;
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let first = stack((0..rng.u64(1..4)).map(|n| service(&format!("app_s{n}"), "web:1", rng.u64(0..4))).collect());
+        if rng.bool() {
+            deploy(&world, &file, &first, DeployOptions::default()).await;
+        }
+        let second =
+            stack((0..rng.u64(1..4)).map(|n| service(&format!("app_s{n}"), &format!("web:{}", rng.u64(1..3)), rng.u64(0..4))).collect());
+        for _ in 0..rng.u64(0..3) {
+            world.fault_rule(FaultRule {
+                host: None,
+                call: Some(CALLS[rng.usize(0..CALLS.len())]),
+                skip: rng.u32(0..4),
+                times: rng.u32(1..3),
+                fault: CallFault::ALL[rng.usize(0..CallFault::ALL.len())],
+            });
+        }
+        let prune = rng.bool();
+        let mut chance = fastrand::Rng::with_seed(seed ^ 0x5eed);
+        let trouble = async {
+            let rng = &mut chance;
+            tokio::time::sleep(Duration::from_millis(rng.u64(0..4000))).await;
+            match rng.u64(0..4) {
+                0 => {
+                    world.cause(&Incident::Reboot(["m1", "m2", "m3"][rng.usize(0..3)].into()));
+                }
+                1 => {
+                    world.cause(&Incident::Isolated(["m1", "m2", "w1"][rng.usize(0..3)].into()));
+                }
+                _ => {}
+            }
+        };
+        let intent = Deploy { spec: &file, stack: &second, options: DeployOptions { prune, ..DeployOptions::default() } };
+        let (ended, ()) = tokio::join!(carry(&world, &file, &intent), trouble);
+        world.no_more_faults();
+        world.mend();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let report = carry(&world, &file, &intent).await.unwrap_or_else(|e| panic!("seed {seed}: {e}\n{}", world.story()));
+        assert_eq!(report.ending, Ending::Converged, "seed {seed}: {report:?}, first {ended:?}\n{}", world.story());
+        quiet(&world);
+        (world.story(), world.hits())
+    })
 }
 
 /// Deploys a stack, as the operator `me`.

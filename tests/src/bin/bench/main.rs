@@ -9,6 +9,7 @@
 )]
 
 mod days;
+mod work;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -36,13 +37,21 @@ fn main() {
         rows.print();
         return;
     }
+    if given("--work") {
+        work::plans();
+        work::work(&mut rows, &runtime);
+        rows.print();
+        return;
+    }
     planner();
     simulator();
+    work::plans();
     if given("--without-lab") {
         return;
     }
     bare(&mut rows);
     days::days(&mut rows, &runtime);
+    work::work(&mut rows, &runtime);
     let lab = TestLab::up(3, 7);
     let file = lab.lab.file();
     let file = file.to_str().unwrap();
@@ -223,6 +232,17 @@ impl Rows {
             let of = |verb: &str| self.median(&format!("swarm {verb}, forty hosts"));
             ratio(&format!("{verb} / status, forty hosts"), of(verb).zip(of("status")).map(|(v, s)| v / s), "at most 1");
         }
+        let ours = self.median("swarm stack deploy, 20 services");
+        let beside = |name: &str| self.median(name).zip(ours);
+        let (engines, docker) = ("engines alone, 20 services until they run", "docker stack deploy, 20 services until they run");
+        ratio("20 services: swarm / docker CLI", beside(docker).map(|(d, o)| o / d), "at most 1");
+        ratio("20 services: swarm / engines alone", beside(engines).map(|(e, o)| o / e), "at most 1.1");
+        ratio("20 services: ansible docker_stack / swarm", beside("ansible docker_stack, 20 services").map(|(a, o)| a / o), "at least 8");
+        let services = "ansible docker_swarm_service, 20 services";
+        ratio("20 services: ansible docker_swarm_service / swarm", beside(services).map(|(a, o)| a / o), "at least 8");
+        ratio("50 services, nothing to do, seconds", self.median("swarm stack deploy, 50 services, nothing to do"), "at most 0.3");
+        let pushed = self.median("swarm image push, ten hosts").zip(self.median("docker save | ssh docker load, one host"));
+        ratio("image push to ten hosts / one save and load", pushed.map(|(p, l)| p / l), "at most 1.3");
         ratio("shell script / swarm, cold", self.median("shell script over ssh, cold").map(|s| s / cold), "");
         ratio("ansible / swarm, cold", self.median("ansible, cold").map(|a| a / cold), "at least 8");
         ratio("ansible / swarm, nothing to do", self.median("ansible, nothing to do").map(|a| a / again), "at least 15");

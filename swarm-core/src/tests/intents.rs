@@ -1,0 +1,117 @@
+//! The same for what is asked for day by day: nodes changed and removed, a swarm recovered, tokens and root replaced, managers unlocked; in
+//! `tests/data/intents.txt`.
+
+use super::{Draw, WORLDS, drawn, is_written, written};
+use crate::credential::Part;
+use crate::id::HostName;
+use crate::intent::{Intent, Next, SoFar};
+use crate::nodes::{EditNodes, NodeEdit, RemoveNodes, quorum_note};
+use crate::observe::{Observation, Observed, merge};
+use crate::plan::{LintFinding, Planned, lint};
+use crate::recover::Recover;
+use crate::replace::Replace;
+use crate::spec::{Availability, ClusterSpec, Role};
+use crate::unlock::Unlock;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Fingerprints of every part, and nodes with certificates of one root or another.
+fn with_parts(draw: &mut Draw, look: &mut Observation) {
+    let old = draw.one_in(4);
+    for report in look.hosts.values_mut() {
+        let Some(view) = report.view.known_mut() else { continue };
+        let parts = [(Part::WorkerToken, "worker"), (Part::ManagerToken, "manager"), (Part::Root, "root")];
+        let generation = |draw: &mut Draw| if draw.one_in(3) { 2 } else { 1 };
+        view.cluster.fingerprints = parts.map(|(part, name)| (part, format!("{name}-{}", if old { 1 } else { generation(draw) }))).into();
+        for node in &mut view.nodes {
+            node.root = format!("root-{}", generation(draw));
+        }
+    }
+}
+
+fn said(out: &mut String, what: &str, intent: &dyn Intent, spec: &ClusterSpec, look: &Observed, later: &Observed) {
+    let _ = writeln!(out, "  {what}:");
+    let so_fars =
+        [SoFar::default(), SoFar { rounds: 1, ..SoFar::default() }, SoFar { waited: Duration::from_secs(3600), ..SoFar::default() }];
+    let mut before = None;
+    for so_far in so_fars {
+        let next = intent.next(look, so_far);
+        if before.as_ref() == Some(&next) {
+            continue;
+        }
+        match &next {
+            Next::Waiting { why, budget } => {
+                let _ = writeln!(out, "    waiting: {why}, {} s", budget.as_secs());
+            }
+            Next::Refused(refusals) => written(&Planned::Refused(refusals.clone()), out),
+            Next::Done(plan) | Next::Round(plan) => {
+                let _ = writeln!(out, "    {}", if matches!(next, Next::Done(_)) { "done" } else { "round" });
+                let found: Vec<LintFinding> = lint(plan, spec, look, &BTreeSet::new());
+                assert_eq!(found, [], "{out}{plan:#?}");
+                written(&Planned::Plan(plan.clone()), out);
+            }
+        }
+        before = Some(next);
+    }
+    for (when, observed) in [("now", look), ("later", later)] {
+        let verdict = intent.verify(observed);
+        for finding in &verdict.findings {
+            let _ = writeln!(out, "    {when}: {:?} {:?} {}", finding.host, finding.kind, finding.message);
+        }
+        for note in &verdict.notes {
+            let _ = writeln!(out, "    {when}: {note}");
+        }
+    }
+}
+
+fn edit(draw: &mut Draw) -> NodeEdit {
+    match draw.below(3) {
+        0 => NodeEdit::Role(draw.of(&[Role::Manager, Role::Worker])),
+        1 => NodeEdit::Availability(draw.of(&[Availability::Active, Availability::Pause, Availability::Drain])),
+        _ => NodeEdit::Labels([("rack".to_owned(), draw.of(&[Some("a"), None]).map(str::to_owned))].into()),
+    }
+}
+
+fn one(seed: u64) -> String {
+    let (spec, mut look, mut out) = drawn(seed);
+    let mut draw = Draw(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 78);
+    with_parts(&mut draw, &mut look);
+    let mut after = look.clone();
+    with_parts(&mut draw, &mut after);
+    let (seen, later) = (merge(&spec, &look, &BTreeSet::new()), merge(&spec, &after, &BTreeSet::new()));
+    let names: Vec<HostName> = spec.hosts().map(|h| h.name.clone()).collect();
+    let some = |draw: &mut Draw| -> Vec<HostName> { names.iter().filter(|_| draw.one_in(2)).cloned().collect() };
+    let _ = writeln!(out, "\n  note: {:?}", quorum_note(&seen));
+    let edits: BTreeMap<HostName, NodeEdit> = some(&mut draw).into_iter().map(|host| (host, edit(&mut draw))).collect();
+    said(&mut out, &format!("edit {edits:?}"), &EditNodes { spec: &spec, edits: edits.clone() }, &spec, &seen, &later);
+    let (hosts, entries) = (some(&mut draw), if draw.one_in(3) { vec![draw.of(&["node-old", "w1", "w9"]).to_owned()] } else { Vec::new() });
+    let dead: Vec<HostName> = hosts.iter().filter(|_| draw.one_in(3)).cloned().collect();
+    let what = format!("remove {hosts:?}, dead {dead:?}, {entries:?}");
+    said(&mut out, &what, &RemoveNodes { spec: &spec, hosts, dead, entries }, &spec, &seen, &later);
+    let host = draw.of(&names);
+    let fenced: BTreeSet<String> = some(&mut draw).iter().map(ToString::to_string).collect();
+    let what = format!("recover {host}, fenced {fenced:?}");
+    said(&mut out, &what, &Recover { spec: &spec, host, fenced, seen: BTreeMap::new() }, &spec, &seen, &later);
+    said(&mut out, "unlock", &Unlock { spec: &spec, hosts: some(&mut draw) }, &spec, &seen, &later);
+    let all = [Part::WorkerToken, Part::ManagerToken, Part::UnlockKey, Part::Root];
+    let parts: Vec<Part> = all.into_iter().filter(|_| draw.one_in(2)).collect();
+    let stored = draw.of(&[Some("key-1"), Some("key-2"), None]).map(str::to_owned);
+    match Replace::of(&spec, &seen, &parts, &|| stored.clone()) {
+        Err(why) => {
+            let _ = writeln!(out, "  replace {parts:?}: {why}");
+        }
+        Ok(mut replace) => {
+            if draw.one_in(3) {
+                replace.settings.cert_expiry = Some(Duration::from_secs(7200));
+            }
+            said(&mut out, &format!("replace {parts:?}"), &replace, &spec, &seen, &later);
+        }
+    }
+    out
+}
+
+#[test]
+fn what_is_asked_for_day_by_day_is_as_written_down() {
+    is_written("intents.txt", &(0..WORLDS / 2).map(one).collect::<String>());
+}
