@@ -65,6 +65,11 @@ impl From<Duration> for Nanoseconds {
     }
 }
 
+/// The document of a specification. What is in one has texts for keys, so it is never refused.
+fn value<T: Serialize>(spec: &T) -> serde_json::Value {
+    serde_json::to_value(spec).unwrap_or_default()
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

@@ -117,6 +117,6 @@ fields! {
 
 impl From<&NetworkSpec> for Value {
     fn from(spec: &NetworkSpec) -> Self {
-        super::resource::value(spec)
+        super::value(spec)
     }
 }

@@ -5,16 +5,9 @@ use super::network::Network;
 use super::service::{EndpointSpec, Port, ServiceSpec};
 use super::store::{ConfigSpec, SecretSpec};
 use super::task::{GenericResource, TaskSpec};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use swarm_core::engine::{Kind, Object, Resource};
-
-/// The document of a specification. What is in one has texts for keys, so it is never refused.
-pub(super) fn value<T: Serialize>(spec: &T) -> Value {
-    serde_json::to_value(spec).unwrap_or_default()
-}
 
 fn read<T: DeserializeOwned>(object: &Object) -> Result<T, String> {
     serde_json::from_value(object.value()).map_err(|e| e.to_string())

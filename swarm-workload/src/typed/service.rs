@@ -179,6 +179,6 @@ fields! {
 
 impl From<&ServiceSpec> for Value {
     fn from(spec: &ServiceSpec) -> Self {
-        super::resource::value(spec)
+        super::value(spec)
     }
 }

@@ -35,12 +35,12 @@ fields! {
 
 impl From<&SecretSpec> for Value {
     fn from(spec: &SecretSpec) -> Self {
-        super::resource::value(spec)
+        super::value(spec)
     }
 }
 
 impl From<&ConfigSpec> for Value {
     fn from(spec: &ConfigSpec) -> Self {
-        super::resource::value(spec)
+        super::value(spec)
     }
 }
