@@ -53,6 +53,16 @@ pub struct SoFar {
     pub failed_joins: u32,
 }
 
+/// Which hosts a look is at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All of the file.
+    #[default]
+    All,
+    /// The file's managers, and what the swarm is from one of them where all that answer name the same swarm: enough for its objects.
+    Managers,
+}
+
 /// What a run is for.
 pub trait Intent: Send + Sync {
     /// What comes next.
@@ -64,6 +74,11 @@ pub trait Intent: Send + Sync {
     /// The objects of the swarm that it must know of: each look asks for them.
     fn wants(&self) -> Vec<Query> {
         Vec::new()
+    }
+
+    /// Which hosts it must know of.
+    fn scope(&self) -> Scope {
+        Scope::All
     }
 }
 
@@ -78,6 +93,10 @@ impl<T: Intent + ?Sized> Intent for &T {
 
     fn wants(&self) -> Vec<Query> {
         (**self).wants()
+    }
+
+    fn scope(&self) -> Scope {
+        (**self).scope()
     }
 }
 

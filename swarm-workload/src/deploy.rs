@@ -20,7 +20,7 @@ use std::time::Duration;
 use swarm_core::ClusterSpec;
 use swarm_core::engine::{Body, Kind, Object, Query};
 use swarm_core::id::StepId;
-use swarm_core::intent::{Intent, Next, SoFar, not_now};
+use swarm_core::intent::{Intent, Next, Scope, SoFar, not_now};
 use swarm_core::observe::{Observed, ObservedCluster};
 use swarm_core::plan::{Plan, Refusal, Risk, Step, Target};
 use swarm_core::verify::Verdict;
@@ -139,6 +139,10 @@ impl Intent for Deploy<'_> {
 
     fn verify(&self, observed: &Observed) -> Verdict {
         verify::deployed(self.stack, self.options.detach, observed)
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Managers
     }
 
     fn wants(&self) -> Vec<Query> {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use swarm_core::ClusterSpec;
 use swarm_core::engine::{Kind, Object, Query};
-use swarm_core::intent::{Intent, Next, SoFar};
+use swarm_core::intent::{Intent, Next, Scope, SoFar};
 use swarm_core::observe::Observed;
 use swarm_core::plan::{Plan, Refusal, Risk, Step, Target};
 use swarm_core::verify::{Finding, FindingKind, Verdict};
@@ -229,6 +229,10 @@ impl Intent for EditServices<'_> {
             notes.push(format!("{name}: {running} of {wanted} tasks run"));
         }
         Verdict::of(findings, vec![notes.join(", ")])
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Managers
     }
 
     fn wants(&self) -> Vec<Query> {

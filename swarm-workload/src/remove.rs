@@ -5,7 +5,7 @@ use crate::there::{There, belongs, wants};
 use swarm_core::ClusterSpec;
 use swarm_core::engine::{Kind, Object, Query};
 use swarm_core::id::StepId;
-use swarm_core::intent::{Intent, Next, SoFar};
+use swarm_core::intent::{Intent, Next, Scope, SoFar};
 use swarm_core::observe::Observed;
 use swarm_core::plan::{Plan, Refusal, Target};
 use swarm_core::verify::{Finding, FindingKind, Verdict};
@@ -76,6 +76,10 @@ impl Intent for Remove<'_> {
             Err(why) => vec![say(why)],
         };
         Verdict::of(findings, Vec::new())
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Managers
     }
 
     fn wants(&self) -> Vec<Query> {

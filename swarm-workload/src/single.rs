@@ -13,7 +13,7 @@ use crate::verify::lacks_tasks;
 use serde_json::Value;
 use swarm_core::ClusterSpec;
 use swarm_core::engine::{Body, Kind, Object, Query};
-use swarm_core::intent::{Intent, Next, SoFar};
+use swarm_core::intent::{Intent, Next, Scope, SoFar};
 use swarm_core::observe::Observed;
 use swarm_core::plan::{Plan, PlanPurpose, Refusal, Risk, Target};
 use swarm_core::verify::{Finding, FindingKind, Verdict};
@@ -78,6 +78,10 @@ impl Intent for MakeObject<'_> {
         };
         let findings: Vec<Finding> = missing.into_iter().map(finding).collect();
         Verdict::of(findings, Vec::new())
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Managers
     }
 
     fn wants(&self) -> Vec<Query> {
@@ -173,6 +177,10 @@ impl Intent for MakeService<'_> {
         Verdict::of(findings, Vec::new())
     }
 
+    fn scope(&self) -> Scope {
+        Scope::Managers
+    }
+
     fn wants(&self) -> Vec<Query> {
         wants()
     }
@@ -227,6 +235,10 @@ impl Intent for RemoveObjects<'_> {
             Err(why) => vec![finding(why)],
         };
         Verdict::of(findings, Vec::new())
+    }
+
+    fn scope(&self) -> Scope {
+        Scope::Managers
     }
 
     fn wants(&self) -> Vec<Query> {

@@ -3,7 +3,13 @@
 
 use std::fmt::Write as _;
 use std::ops::Range;
-use swarm_sim::CrashPoint;
+use std::time::Duration;
+use swarm_core::driver::{Guard, NoProgress, Operator, Taken};
+use swarm_core::engine::{Kind, Object, Query};
+use swarm_core::operators::Holder;
+use swarm_core::report::Report;
+use swarm_core::{Apply, Stop};
+use swarm_sim::{CallFault, CallKind, CrashPoint, FaultRule};
 use swarm_tests::sim::random::{WITH_ABSENT, play};
 use swarm_tests::sim::stories::STORIES;
 use swarm_tests::sim::workload;
@@ -35,6 +41,53 @@ fn short(story: &str) -> String {
     text
 }
 
+/// The calls that a lock and a journal are made of.
+const LOCKS: [CallKind; 4] = [CallKind::ListObjects, CallKind::CreateObject, CallKind::UpdateObject, CallKind::RemoveObject];
+
+/// A run takes the lock, does nothing for a minute, and ends, while calls fail: what came of it, and what is left. Whatever fails, the run after it
+/// gets the lock, at the latest when the first has been quiet for long.
+fn locked(rule: FaultRule) -> String {
+    let file = swarm_tests::sim::spec(workload::FILE);
+    swarm_sim::run(async {
+        let world = workload::ready(&file, 1).await;
+        let (fleet, began) = (world.fleet("ann"), world.now());
+        let by = |run: &str| {
+            let holder =
+                Holder { who: run.into(), from: "desk".into(), why: "apply".into(), run: run.into(), process: String::new(), since: 1 };
+            Operator { holder, wait: Duration::ZERO, is_gone: &|_| false, progress: &NoProgress }
+        };
+        let (plan, observed) = Apply::new(&file, &fleet).plan().await.unwrap();
+        world.fault_rule(rule);
+        let calls = world.calls().0;
+        let Taken::Held { lock, .. } = Guard::take(&file, &fleet, &observed, &plan, by("ann")).await else {
+            panic!("no one else holds it")
+        };
+        let (without, stop) = (lock.without.clone(), Stop::default());
+        let run = async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            Report::new(&plan, Vec::new(), None, true)
+        };
+        let (_, left) = lock.during(&plan, &stop, run).await;
+        let (calls, took) = (world.calls().0 - calls, world.now() - began);
+        world.no_more_faults();
+        let there = fleet.engine("m1").list(&Query::all(Kind::Config)).await.unwrap();
+        let there: Vec<&str> = there.iter().map(Object::name).filter(|name| name.starts_with("swarm.")).collect();
+        let said = format!(
+            "without {without:?}, left {left:?}, there {there:?}, {calls} calls, {:.0} s, stopped {}",
+            took.as_secs_f64(),
+            stop.is_stopped()
+        );
+        let ben = world.fleet("ben");
+        let Taken::Held { lock, .. } = Guard::take(&file, &ben, &observed, &plan, by("ben")).await else {
+            panic!("{said}: it is held for ever")
+        };
+        assert_eq!(lock.without, None, "{said}");
+        lock.give_back().await;
+        workload::quiet(&world);
+        said
+    })
+}
+
 #[test]
 fn what_is_done_in_many_schedules_is_as_written_down() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data/schedules.txt");
@@ -51,6 +104,14 @@ fn what_is_done_in_many_schedules_is_as_written_down() {
     }
     for seed in 0..25 {
         let _ = write!(now, "deploy {seed}\n{}", short(&workload::play(seed).0));
+    }
+    for call in LOCKS {
+        for fault in CallFault::ALL {
+            for (skip, times) in [(0, 1), (1, 1), (0, 2), (0, 9)] {
+                let rule = FaultRule { host: None, call: Some(call), skip, times, fault };
+                let _ = writeln!(now, "lock, {call}, {fault:?}, {times} after {skip}: {}", locked(rule));
+            }
+        }
     }
     if std::env::var_os("BLESS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

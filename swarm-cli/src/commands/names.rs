@@ -112,7 +112,7 @@ async fn listed(manager: &dyn Engine, kind: Kind) -> Result<Vec<Object>, Failure
 
 /// Asks on every node.
 pub(super) async fn ask(session: &Session, machines: &BTreeMap<HostName, Result<Machine, String>>) -> Result<Names, Failure> {
-    let (_, lists) = session.objects(&[Query::all(Kind::Service), Query::all(Kind::Network)]).await?;
+    let (_, lists) = session.listed(&[Query::all(Kind::Service), Query::all(Kind::Network)]).await?;
     let [services, networks] = lists.as_slice() else { return Ok(Names::default()) };
     let used = used(services);
     let overlay = |n: &&Object| used.contains(n.id()) && n.text("/Driver").as_deref() == Some("overlay");

@@ -20,7 +20,7 @@ pub(super) async fn run(kind: Kind, command: &ObjectCommand, format: Format) -> 
         ObjectCommand::Ls { common } => {
             let session = Session::open(common).await?;
             let query = if kind == Kind::Network { Query::all(kind).with("scope", "swarm") } else { Query::all(kind) };
-            let (_, lists) = session.objects(&[query]).await?;
+            let (_, lists) = session.listed(&[query]).await?;
             let mut objects: Vec<&Object> = lists.iter().flatten().collect();
             objects.sort_by(|a, b| a.name().cmp(b.name()));
             let stack = |o: &Object| o.label(swarm_workload::NAMESPACE_LABEL).unwrap_or_default().into_owned();
@@ -49,7 +49,7 @@ pub(super) async fn run(kind: Kind, command: &ObjectCommand, format: Format) -> 
             if kind == Kind::Network {
                 wants.extend([Query::all(Kind::Service), Query::all(Kind::Task)]);
             }
-            let (_, lists) = session.objects(&wants).await?;
+            let (_, lists) = session.listed(&wants).await?;
             let found = lists.first().into_iter().flatten().find(|o| o.name() == name || o.id() == name);
             let found = found.ok_or_else(|| Failure::Other(format!("there is no {kind} {name}")))?;
             match lists.as_slice() {
@@ -123,7 +123,7 @@ fn print_network(network: &Object, services: &[Object], tasks: &[Object], format
 
 /// The runs of the journal, or those about one stack.
 pub(super) async fn runs_of(session: &Session, stack: Option<&str>, last: Option<usize>, format: Format) -> Result<u8, Failure> {
-    let (_, lists) = session.objects(&[Query::all(Kind::Config).with("name", JOURNAL)]).await?;
+    let (_, lists) = session.listed(&[Query::all(Kind::Config).with("name", JOURNAL)]).await?;
     let mut all = lists.iter().flatten().find(|o| o.name() == JOURNAL).map(runs).unwrap_or_default();
     let about = |why: &str, stack: &str| ["stack deploy ", "stack rm "].iter().any(|verb| why.strip_prefix(verb) == Some(stack));
     all.retain(|run| stack.is_none_or(|stack| about(&run.why, stack)));

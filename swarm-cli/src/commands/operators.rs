@@ -14,7 +14,7 @@ use swarm_core::observe::{Observed, time};
 use swarm_core::operators::{BEAT, LOCK, Lock, judge};
 
 async fn config(session: &Session, name: &str) -> Result<(Observed, Option<Object>), Failure> {
-    let (observed, lists) = session.objects(&[Query::all(Kind::Config).with("name", name)]).await?;
+    let (observed, lists) = session.listed(&[Query::all(Kind::Config).with("name", name)]).await?;
     Ok((observed, lists.into_iter().flatten().find(|o| o.name() == name)))
 }
 

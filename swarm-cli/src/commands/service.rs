@@ -19,7 +19,7 @@ pub(super) async fn run(command: &ServiceCommand, format: Format) -> Result<u8, 
     match command {
         ServiceCommand::Ls { common } => {
             let session = Session::open(common).await?;
-            let (_, lists) = session.objects(&[Query::all(Kind::Service)]).await?;
+            let (_, lists) = session.listed(&[Query::all(Kind::Service)]).await?;
             service_table("service ls", lists.first().map_or(&[], Vec::as_slice), format);
             Ok(0)
         }
@@ -27,7 +27,7 @@ pub(super) async fn run(command: &ServiceCommand, format: Format) -> Result<u8, 
             let session = Session::open(common).await?;
             let wants = [Query::all(Kind::Task), Query::all(Kind::Service)];
             let look = async || {
-                let (observed, lists) = session.objects(&wants).await?;
+                let (observed, lists) = session.listed(&wants).await?;
                 let (tasks, known) = (lists.first().map_or(&[][..], Vec::as_slice), lists.get(1).map_or(&[][..], Vec::as_slice));
                 let chosen: Vec<Object> = known.iter().filter(|s| services.iter().any(|n| n == s.name() || n == s.id())).cloned().collect();
                 if let Some(missing) = services.iter().find(|n| !chosen.iter().any(|s| *n == s.name() || *n == s.id())) {
@@ -41,7 +41,7 @@ pub(super) async fn run(command: &ServiceCommand, format: Format) -> Result<u8, 
         }
         ServiceCommand::Inspect { common, service } => {
             let session = Session::open(common).await?;
-            let (_, lists) = session.objects(&[Query::all(Kind::Service)]).await?;
+            let (_, lists) = session.listed(&[Query::all(Kind::Service)]).await?;
             let found = lists.iter().flatten().find(|s| s.name() == service || s.id() == service);
             let found = found.ok_or_else(|| Failure::Other(format!("there is no service {service}")))?;
             print_object("service inspect", found, format);
@@ -155,7 +155,7 @@ fn images(how: &ImageHow, image: &str) -> Result<(ImageOptions, Logins), Failure
 
 /// Lines as they come, each with the task that wrote it.
 async fn logs(session: &Session, query: &LogQuery, grep: Option<&str>, format: Format) -> Result<u8, Failure> {
-    let (observed, lists) = session.objects(&[Query::all(Kind::Task), Query::all(Kind::Service)]).await?;
+    let (observed, lists) = session.listed(&[Query::all(Kind::Task), Query::all(Kind::Service)]).await?;
     let [tasks, services] = lists.as_slice() else { return Ok(1) };
     if !services.iter().any(|s| s.name() == query.service || s.id() == query.service) {
         return Err(Failure::Other(format!("there is no service {}", query.service)));

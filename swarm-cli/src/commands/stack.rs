@@ -46,7 +46,7 @@ pub(super) async fn run(command: &StackCommand, format: Format) -> Result<u8, Fa
             let label = format!("{NAMESPACE_LABEL}={name}");
             let wants = [Query::all(Kind::Task).with("label", label.clone()), Query::all(Kind::Service).with("label", label)];
             let look = async || {
-                let (observed, lists) = session.objects(&wants).await?;
+                let (observed, lists) = session.listed(&wants).await?;
                 let services = lists.get(1).filter(|s| !s.is_empty()).ok_or_else(|| Failure::Other(format!("there is no stack {name}")))?;
                 Ok((task_picture(lists.first().map_or(&[], Vec::as_slice), services, &observed, *all, format), 0))
             };
@@ -55,7 +55,7 @@ pub(super) async fn run(command: &StackCommand, format: Format) -> Result<u8, Fa
         StackCommand::Services { common, name } => {
             let session = Session::open(common).await?;
             let wants = [Query::all(Kind::Service).with("label", format!("{NAMESPACE_LABEL}={name}"))];
-            let (_, lists) = session.objects(&wants).await?;
+            let (_, lists) = session.listed(&wants).await?;
             super::service::service_table("stack services", lists.first().map_or(&[], Vec::as_slice), format);
             Ok(0)
         }
@@ -152,7 +152,7 @@ pub(super) async fn deploy(session: &Session, read: &ReadStack, how: &DeployHow,
 
 /// The secrets of a stack that hold something else than their files.
 async fn compared(session: &Session, read: &ReadStack, intent: &Deploy<'_>) -> Result<BTreeSet<String>, Failure> {
-    let (observed, _) = session.objects(&intent.wants()).await?;
+    let (observed, _) = session.listed(&intent.wants()).await?;
     differing(&Apply::new(&session.spec, &session.fleet).payloads(&read.payloads), intent, &observed).await
 }
 
@@ -380,7 +380,7 @@ fn read_with(args: &ComposeArgs, name: &str, commands: Commands, own: bool) -> R
 }
 
 async fn ls(session: &Session, format: Format) -> Result<u8, Failure> {
-    let (_, lists) = session.objects(&[Query::all(Kind::Service).with("label", NAMESPACE_LABEL)]).await?;
+    let (_, lists) = session.listed(&[Query::all(Kind::Service).with("label", NAMESPACE_LABEL)]).await?;
     let mut stacks: BTreeMap<Cow<'_, str>, Vec<&Object>> = BTreeMap::new();
     for service in lists.iter().flatten() {
         stacks.entry(service.label(NAMESPACE_LABEL).unwrap_or_default()).or_default().push(service);

@@ -16,7 +16,7 @@ use swarm_core::driver::KeyKeeper;
 use swarm_core::engine::{NoPayloads, Object, Payloads, Query};
 use swarm_core::family::{Families, Family};
 use swarm_core::id::HostName;
-use swarm_core::intent::Intent;
+use swarm_core::intent::{Intent, Scope};
 use swarm_core::observe::{Fact, Observed};
 use swarm_core::plan::{Plan, PlanOptions};
 use swarm_core::report::{Ending, Report};
@@ -43,7 +43,16 @@ impl Session {
 
     /// Objects of the swarm, each list as it was asked for.
     pub(super) async fn objects(&self, wants: &[Query]) -> Result<(Observed, Vec<Vec<Object>>), Failure> {
-        let observed = Apply::new(&self.spec, &self.fleet).observe_objects(wants).await;
+        self.objects_within(wants, Scope::All).await
+    }
+
+    /// The same without a look at workers.
+    pub(super) async fn listed(&self, wants: &[Query]) -> Result<(Observed, Vec<Vec<Object>>), Failure> {
+        self.objects_within(wants, Scope::Managers).await
+    }
+
+    async fn objects_within(&self, wants: &[Query], scope: Scope) -> Result<(Observed, Vec<Vec<Object>>), Failure> {
+        let observed = Apply::new(&self.spec, &self.fleet).scope(scope).observe_objects(wants).await;
         let mut lists = Vec::new();
         for query in wants {
             match observed.objects_of(query) {

@@ -11,7 +11,7 @@ use crate::engine::{Force, NoPayloads, Payloads, Query};
 use crate::family::Families;
 use crate::fleet::{Fleet, FleetRead};
 use crate::id::HostName;
-use crate::intent::{Converge, Destroy, Intent, Next, SoFar, waits};
+use crate::intent::{Converge, Destroy, Intent, Next, Scope, SoFar, waits};
 use crate::machine::Outcome;
 use crate::observe::{Observed, merge};
 use crate::plan::{Action, Ledger, LintFinding, Plan, PlanOptions, PlanPurpose, Refusal};
@@ -63,6 +63,7 @@ pub struct Apply<'a, F: Fleet + ?Sized> {
     pub(super) families: Families<'a>,
     pub(super) payloads: &'a dyn Payloads,
     timeout: Option<Duration>,
+    scope: Scope,
     /// When the last look began.
     pub(super) looked: Mutex<Option<Instant>>,
 }
@@ -80,6 +81,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
             families: Families::default(),
             payloads: &NoPayloads,
             timeout: None,
+            scope: Scope::All,
             looked: Mutex::new(None),
         }
     }
@@ -128,6 +130,13 @@ impl<'a, F: Fleet> Apply<'a, F> {
         self
     }
 
+    /// Which hosts [`Apply::observe`] and [`Apply::observe_objects`] look at. An intent says it itself.
+    #[must_use]
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+
     /// How long a run may take, instead of what the policy says.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -150,7 +159,11 @@ impl<'a, F: Fleet> Apply<'a, F> {
     /// Looks at all hosts and judges them. What is between two states is looked at again for a while: an election, and a join or an
     /// init that goes on in an engine because its client went away.
     pub async fn observe(&self) -> Observed {
-        self.observe_while(&[], |observed, so_far| match waits(self.spec, observed, so_far) {
+        self.observe_within(self.scope).await
+    }
+
+    async fn observe_within(&self, scope: Scope) -> Observed {
+        self.observe_while((&[], scope), |observed, so_far| match waits(self.spec, observed, so_far) {
             Some(Next::Waiting { why, budget }) => Err((why, budget)),
             _ => Ok(()),
         })
@@ -168,7 +181,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
     /// Looks until an answer is found. What is waited for is said once.
     async fn observe_while<R>(
         &self,
-        wants: &[Query],
+        (wants, scope): (&[Query], Scope),
         ask: impl Fn(&Observed, SoFar) -> Result<R, (String, Duration)>,
     ) -> (Option<R>, Observed) {
         let fleet: &dyn FleetRead = self.fleet;
@@ -179,7 +192,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
         let mut reported = false;
         loop {
             self.looks();
-            let observation = inspect_after(self.spec, fleet, progress, &silent).await;
+            let observation = inspect_after(self.spec, fleet, progress, &silent, scope).await;
             let mut observed = merge(self.spec, &observation, &self.options.force_leave);
             add_objects(self.spec, fleet, &mut observed, wants).await;
             // Once the budget is used up, the answer is what can be said now.
@@ -217,7 +230,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
     /// [`ApplyError::Refused`] with every reason, [`ApplyError::Lint`] if a planner has a bug.
     pub async fn plan_for(&self, intent: &dyn Intent) -> Result<(Plan, Observed), ApplyError> {
         let (next, observed) = self
-            .observe_while(&intent.wants(), |observed, so_far| match intent.next(observed, so_far) {
+            .observe_while((&intent.wants(), intent.scope()), |observed, so_far| match intent.next(observed, so_far) {
                 Next::Waiting { why, budget } => Err((why, budget)),
                 next => Ok(next),
             })
@@ -264,12 +277,12 @@ impl<'a, F: Fleet> Apply<'a, F> {
 
     /// Why a plan is not carried out on what was observed: it was made from another observation, or the observation has become old and
     /// hosts are not what they were.
-    async fn outdated(&self, wants: &[Query], plan: &Plan, observed: &Observed) -> Vec<String> {
+    async fn outdated(&self, intent: &dyn Intent, plan: &Plan, observed: &Observed) -> Vec<String> {
         let mut changes = plan.basis.differences(&observed.basis());
         let old = self.looked.lock().is_ok_and(|at| at.is_some_and(|at| at.elapsed() > STALE));
         if changes.is_empty() && old && !plan.is_empty() && !self.stop.is_stopped() {
-            let mut now = self.observe().await;
-            add_objects(self.spec, self.fleet, &mut now, wants).await;
+            let mut now = self.observe_within(intent.scope()).await;
+            add_objects(self.spec, self.fleet, &mut now, &intent.wants()).await;
             changes = plan.basis.differences(&now.basis());
         }
         changes
@@ -305,7 +318,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
     }
 
     async fn run_fresh(&self, intent: &(dyn Fn() -> Box<dyn Intent + 'a> + Sync), plan: &Plan, observed: &Observed) -> Report {
-        let changes = self.outdated(&intent().wants(), plan, observed).await;
+        let changes = self.outdated(intent().as_ref(), plan, observed).await;
         if !changes.is_empty() {
             return Report::outdated(plan, changes);
         }
@@ -387,8 +400,11 @@ impl<'a, F: Fleet> Apply<'a, F> {
         let mut reported = false;
         let mut silent = before.silent();
         loop {
-            let mut observed =
-                merge(self.spec, &inspect_after(self.spec, fleet, &super::NoProgress, &silent).await, &self.options.force_leave);
+            let mut observed = merge(
+                self.spec,
+                &inspect_after(self.spec, fleet, &super::NoProgress, &silent, intent.scope()).await,
+                &self.options.force_leave,
+            );
             add_objects(self.spec, fleet, &mut observed, &intent.wants()).await;
             silent = observed.silent();
             so_far.waited = began.elapsed();
@@ -435,6 +451,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
             given_up: &given_up,
             undone: &is_undone,
             wants: &wants,
+            scope: intent().scope(),
         };
         tokio::select! {
             biased;

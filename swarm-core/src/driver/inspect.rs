@@ -5,6 +5,7 @@ use crate::addr::AddressSelector;
 use crate::engine::{EngineError, Reason};
 use crate::fleet::{FleetRead, Reader};
 use crate::id::{HostName, NodeId};
+use crate::intent::Scope;
 use crate::observe::{Fact, HostReport, LocalState, Observation, ReachError, ReachErrorKind, SeenAt, identity_from_pem};
 use crate::spec::{ClusterSpec, HostSpec, Role};
 use futures_util::FutureExt;
@@ -32,7 +33,7 @@ pub(super) fn silent(observation: &Observation) -> BTreeSet<HostName> {
 
 /// Looks at all hosts of the file, as many at a time as its policy says.
 pub async fn inspect(spec: &ClusterSpec, fleet: &dyn FleetRead, progress: &dyn Progress) -> Observation {
-    inspect_after(spec, fleet, progress, &BTreeSet::new()).await
+    inspect_after(spec, fleet, progress, &BTreeSet::new(), Scope::All).await
 }
 
 /// The same after a look that the hosts in `silent` did not answer: they are given less time.
@@ -41,25 +42,30 @@ pub(super) async fn inspect_after(
     fleet: &dyn FleetRead,
     progress: &dyn Progress,
     silent: &BTreeSet<HostName>,
+    scope: Scope,
 ) -> Observation {
-    progress.report(&ProgressEvent::InspectStarted { hosts: spec.hosts().len() });
+    let asked = |host: &&HostSpec| scope == Scope::All || host.role == Role::Manager;
+    progress.report(&ProgressEvent::InspectStarted { hosts: spec.hosts().filter(asked).count() });
+    let first = spec.managers().next().map(|host| &host.name);
     let concurrency = spec.policy().concurrency;
     let (at, began) = (now(), Instant::now());
     // Boxed: a future whose type names its closure cannot be spawned by an embedder (rust-lang/rust#102211).
-    let looks = spec.hosts().map(|host| -> BoxFuture<'_, _> {
+    let looks = spec.hosts().filter(asked).map(|host| -> BoxFuture<'_, _> {
         Box::pin(async move {
             let whole = spec.policy().timeout;
             let patience = if silent.contains(&host.name) { whole.min(SHORT) } else { whole };
-            let (report, reader) = timeout(patience, look(host, fleet)).await.unwrap_or_else(|_| {
-                let message = format!("it did not answer within {} s", patience.as_secs());
-                (unreached(ReachError { kind: ReachErrorKind::Unreachable, message }), None)
-            });
+            let (report, reader) =
+                timeout(patience, look(host, fleet, scope == Scope::All || first == Some(&host.name))).await.unwrap_or_else(|_| {
+                    let message = format!("it did not answer within {} s", patience.as_secs());
+                    (unreached(ReachError { kind: ReachErrorKind::Unreachable, message }), None)
+                });
             let error = report.engine.as_ref().err().map(|e| e.message.clone());
             progress.report(&ProgressEvent::HostInspected { host: host.name.clone(), error });
             (host.name.clone(), report, reader)
         })
     });
     let looked: Looked = stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(concurrency).collect().await;
+    let looked = ask_the_others(looked, concurrency).await;
     let looked = list_again(looked, began, concurrency).await;
     let known = listed(&looked);
     let hosts: BTreeMap<HostName, HostReport> = stream::iter(looked)
@@ -75,7 +81,15 @@ pub(super) async fn inspect_after(
         .buffer_unordered(concurrency)
         .collect()
         .await;
-    Observation { at, hosts }
+    if scope == Scope::Managers && !hosts.values().any(|report| report.view.is_known()) {
+        // Its managers may be other hosts than those that the file has as managers.
+        return Box::pin(inspect_after(spec, fleet, &super::NoProgress, silent, Scope::All)).await;
+    }
+    let others = spec.hosts().filter(|host| !asked(host)).map(|host| {
+        let error = ReachError { kind: ReachErrorKind::NotAsked, message: "it was not asked".into() };
+        (host.name.clone(), unreached(error))
+    });
+    Observation { at, hosts: hosts.into_iter().chain(others).collect() }
 }
 
 /// The time of an answer that comes in now; 0 where the clock is before 1970.
@@ -119,14 +133,36 @@ fn unreached(error: ReachError) -> HostReport {
     HostReport::of(Err(error))
 }
 
-async fn look(host: &HostSpec, fleet: &dyn FleetRead) -> (HostReport, Option<Reader>) {
+/// Where one manager was asked what is in the swarm for all: the others are asked too, if it gave no answer or one of them names another swarm.
+async fn ask_the_others(looked: Looked, concurrency: usize) -> Looked {
+    let manages = |report: &HostReport| report.engine.as_ref().is_ok_and(|e| e.swarm.manages() && e.swarm.cluster.is_some());
+    let left_out = |report: &HostReport| manages(report) && report.view == Fact::NotAsked;
+    let swarms: BTreeSet<_> = looked.iter().filter_map(|(_, r, _)| r.engine.as_ref().ok()?.swarm.cluster.clone()).collect();
+    let known = looked.iter().any(|(_, report, _)| report.view.is_known());
+    if !looked.iter().any(|(_, report, _)| left_out(report)) || known && swarms.len() == 1 {
+        return looked;
+    }
+    stream::iter(looked)
+        .map(|(name, mut report, reader)| async move {
+            if let (true, Some(reader)) = (left_out(&report), &reader) {
+                report.view = Fact::of(view(reader).await, now());
+            }
+            (name, report, reader)
+        })
+        .buffer_unordered(concurrency)
+        .collect()
+        .await
+}
+
+async fn look(host: &HostSpec, fleet: &dyn FleetRead, whole: bool) -> (HostReport, Option<Reader>) {
     match fleet.reader(host).await {
-        Ok(reader) => (ask(host, &reader).await, Some(reader)),
+        Ok(reader) => (ask(host, &reader, whole).await, Some(reader)),
         Err(error) => (unreached(error), None),
     }
 }
 
-async fn ask(host: &HostSpec, reader: &Reader) -> HostReport {
+/// Asks one host; what is in the swarm only where `whole` says so.
+async fn ask(host: &HostSpec, reader: &Reader, whole: bool) -> HostReport {
     let mut early = pin!(view(reader));
     let mut seen = None;
     let info = {
@@ -134,7 +170,7 @@ async fn ask(host: &HostSpec, reader: &Reader) -> HostReport {
         match info.as_mut().now_or_never() {
             Some(info) => info,
             // A host that is to be a manager probably is one: what only managers tell is asked for without waiting for the answer.
-            None if host.role == Role::Manager || host.absent => loop {
+            None if whole && (host.role == Role::Manager || host.absent) => loop {
                 tokio::select! {
                     biased;
                     info = &mut info => break info,
@@ -154,6 +190,7 @@ async fn ask(host: &HostSpec, reader: &Reader) -> HostReport {
     let manages = swarm.manages();
     // A manager without a quorum was asked twice inside its `/info` already, and says the same for each question: 20 s.
     let view = match (manages, &swarm.cluster) {
+        (true, Some(_)) if !whole => Fact::NotAsked,
         (true, Some(cluster)) => {
             let early = match seen {
                 Some(view) => view,

@@ -359,13 +359,22 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
                 break;
             }
         }
-        // Where there was none at first, one may have been made since.
-        let lock = self.config(LOCK).await.map_err(|e| e.message)?;
-        if let Some(lock) = lock.filter(|lock| judge(Some(lock), &self.holder.run) == Lock::Mine) {
-            match self.ask(async |engine| engine.remove(Kind::Config, lock.id()).await).await {
-                Err(error) if error.reason != Reason::NotFound => return Err(format!("the lock was not given back: {}", error.message)),
-                _ => {}
+        let mut kept = None;
+        for _ in 0..3 {
+            // Where there was none at first, one may have been made since; and one may be gone though the answer to that was lost.
+            let lock = self.config(LOCK).await.map_err(|e| e.message)?;
+            let Some(lock) = lock.filter(|lock| judge(Some(lock), &self.holder.run) == Lock::Mine) else {
+                kept = None;
+                break;
+            };
+            kept =
+                self.ask(async |engine| engine.remove(Kind::Config, lock.id()).await).await.err().filter(|e| e.reason != Reason::NotFound);
+            if kept.is_none() {
+                break;
             }
+        }
+        if let Some(error) = kept {
+            return Err(format!("the lock was not given back: {}", error.message));
         }
         written.map_err(|e| format!("the run does not stand in the journal: {}", e.message))
     }

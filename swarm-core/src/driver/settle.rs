@@ -6,6 +6,7 @@ use super::progress::{Progress, ProgressEvent};
 use crate::engine::Query;
 use crate::fleet::FleetRead;
 use crate::id::HostName;
+use crate::intent::Scope;
 use crate::observe::{Observed, merge};
 use crate::spec::ClusterSpec;
 use crate::verify::{FindingKind, Verdict, verify};
@@ -24,7 +25,9 @@ pub async fn settle(
     deadline: Instant,
 ) -> (Verdict, Observed) {
     let verify = |observed: &Observed| verify(spec, observed, limit);
-    Settling { spec, fleet, progress, verify: &verify, given_up, undone: &|_| false, wants: &[] }.until(BTreeSet::new(), deadline).await
+    Settling { spec, fleet, progress, verify: &verify, given_up, undone: &|_| false, wants: &[], scope: Scope::All }
+        .until(BTreeSet::new(), deadline)
+        .await
 }
 
 /// How long a change of this run may look undone: a manager that lags behind the leader says so for a moment.
@@ -42,6 +45,8 @@ pub(super) struct Settling<'a> {
     pub(super) undone: &'a (dyn Fn(&Observed) -> bool + Sync),
     /// The objects that must be known.
     pub(super) wants: &'a [Query],
+    /// The hosts that are looked at.
+    pub(super) scope: Scope,
 }
 
 impl Settling<'_> {
@@ -51,7 +56,8 @@ impl Settling<'_> {
         let mut undone_since: Option<Instant> = None;
         self.progress.report(&ProgressEvent::VerifyStarted);
         loop {
-            let mut observed = merge(self.spec, &inspect_after(self.spec, self.fleet, &super::NoProgress, &silent).await, &BTreeSet::new());
+            let mut observed =
+                merge(self.spec, &inspect_after(self.spec, self.fleet, &super::NoProgress, &silent, self.scope).await, &BTreeSet::new());
             add_objects(self.spec, self.fleet, &mut observed, self.wants).await;
             silent = observed.silent();
             let verdict = (self.verify)(&observed);

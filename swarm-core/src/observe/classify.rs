@@ -146,7 +146,7 @@ pub(super) fn classify(report: &HostReport, ours: Option<&Ours<'_>>) -> HostStat
         Err(error) => {
             let why = error.message.clone();
             return match error.kind {
-                ReachErrorKind::Unreachable | ReachErrorKind::NoPermission => HostState::Unreachable { why },
+                ReachErrorKind::Unreachable | ReachErrorKind::NoPermission | ReachErrorKind::NotAsked => HostState::Unreachable { why },
                 ReachErrorKind::NoEngine => HostState::NoEngine { why },
                 ReachErrorKind::EngineDown => HostState::EngineDown { why },
                 ReachErrorKind::Unusable => HostState::Unknown { why },

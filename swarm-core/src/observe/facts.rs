@@ -330,6 +330,8 @@ pub enum ReachErrorKind {
     NoPermission,
     /// It answered something we cannot use.
     Unusable,
+    /// It was not asked: the look was at others.
+    NotAsked,
 }
 
 /// Why an engine was not reached.

@@ -372,6 +372,14 @@ fn swarms_seen<'a>(observation: &'a Observation, given_up: &BTreeSet<HostName>) 
             swarm.view = view;
         }
     }
+    // Those that name the same swarm and were not asked what is in it.
+    for (name, report) in observation.hosts.iter().filter(|(name, _)| !given_up.contains(*name)) {
+        let Ok(engine) = &report.engine else { continue };
+        let named = engine.swarm.cluster.as_ref().filter(|_| engine.swarm.manages() && report.view == Fact::NotAsked);
+        if let Some(swarm) = named.and_then(|id| swarms.get_mut(id)) {
+            swarm.managers.push(name.clone());
+        }
+    }
     swarms.into_values().collect()
 }
 
