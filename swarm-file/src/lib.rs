@@ -10,6 +10,8 @@ mod environment;
 mod example;
 mod import;
 mod snippet;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 pub use adopted::{AdoptedHost, AdoptedSsh, adopted, adopted_name};

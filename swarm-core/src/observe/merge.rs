@@ -4,6 +4,7 @@ use super::classify::{HostState, Ours, classify};
 use super::fact::{Fact, SeenAt};
 use super::facts::{ClusterView, HostReport, LocalState, NodeFacts, Observation, ReachErrorKind, RemoteManager};
 use super::objects::ObjectFacts;
+use super::swarms::{Swarm, swarms_seen};
 use crate::addr::{AddressSelector, ip_of};
 use crate::id::{ClusterId, DaemonId, HostName, NodeId};
 use crate::object::{JOURNAL, Kind, LOCK, Object, Query};
@@ -340,47 +341,6 @@ pub fn merge(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeSet<
 fn is_at(host: &HostSpec, node: &NodeFacts) -> bool {
     let seen = node.manager.as_ref().map_or(node.address.as_str(), |m| m.address.as_str());
     matches!(host.advertise_selector(), Some(AddressSelector::Ip(ip)) if ip_of(seen) == Some(ip))
-}
-
-/// One swarm as its managers among the hosts tell it.
-struct Swarm<'a> {
-    view: &'a ClusterView,
-    managers: Vec<HostName>,
-    leaders: BTreeSet<&'a NodeId>,
-    /// The most that any of them tells: one that was asked a moment earlier may not know of a service yet.
-    services: usize,
-}
-
-impl Swarm<'_> {
-    fn name(&self) -> Option<&str> {
-        self.view.cluster.labels.get(NAME_LABEL).map(String::as_str)
-    }
-}
-
-fn swarms_seen<'a>(observation: &'a Observation, given_up: &BTreeSet<HostName>) -> Vec<Swarm<'a>> {
-    let mut swarms: BTreeMap<&ClusterId, Swarm<'_>> = BTreeMap::new();
-    for (name, report) in observation.hosts.iter().filter(|(name, _)| !given_up.contains(*name)) {
-        let Fact::Known(view, _) = &report.view else { continue };
-        let leaders = view.nodes.iter().filter(|n| n.leads()).map(|n| &n.id);
-        let swarm =
-            swarms.entry(&view.cluster.id).or_insert_with(|| Swarm { view, managers: Vec::new(), leaders: BTreeSet::new(), services: 0 });
-        swarm.managers.push(name.clone());
-        swarm.leaders.extend(leaders);
-        swarm.services = swarm.services.max(view.services);
-        // The newest word counts: a manager that lags behind has an older version of the swarm object.
-        if view.cluster.version > swarm.view.cluster.version {
-            swarm.view = view;
-        }
-    }
-    // Those that name the same swarm and were not asked what is in it.
-    for (name, report) in observation.hosts.iter().filter(|(name, _)| !given_up.contains(*name)) {
-        let Ok(engine) = &report.engine else { continue };
-        let named = engine.swarm.cluster.as_ref().filter(|_| engine.swarm.manages() && report.view == Fact::NotAsked);
-        if let Some(swarm) = named.and_then(|id| swarms.get_mut(id)) {
-            swarm.managers.push(name.clone());
-        }
-    }
-    swarms.into_values().collect()
 }
 
 /// Whether the managers that are reached are a majority, by one manager's list.

@@ -9,6 +9,7 @@ mod merge;
 mod named;
 mod objects;
 mod probe;
+mod swarms;
 
 pub use certificate::{Certificate, NodeIdentity, certificate_from_pem, date, expiry_from_pem, identity_from_pem, time};
 pub use classify::{HostState, address_matches};

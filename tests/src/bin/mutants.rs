@@ -35,7 +35,7 @@ const SIMULATED: [&str; 15] = [
     "workloads",
 ];
 /// A test that takes longer than this is left out: random schedules stand for it.
-const CHEAP: Duration = Duration::from_secs(12);
+const CHEAP: Duration = Duration::from_secs(25);
 /// Of the tests that reach a mutant, the cheap ones are run until they took so long together.
 const TESTS: Duration = Duration::from_secs(10);
 /// Random schedules that a mutant has to survive then, and the minutes that they may take.
