@@ -28,6 +28,10 @@ pub struct TestLab {
 /// Names a file to which each lab adds a line: the story it was for, its seconds, its hosts.
 const COSTS: &str = "SWARM_TEST_COSTS";
 
+/// `docker node ls`, a line for each node: host name, role, state, availability.
+const NODE_LS: &[&str] =
+    &["node", "ls", "--format", "{{.Hostname}} {{if .ManagerStatus}}manager{{else}}worker{{end}} {{.Status}} {{.Availability}}"];
+
 impl TestLab {
     /// Makes a lab of its own name.
     pub fn up(managers: usize, workers: usize) -> Self {
@@ -95,12 +99,14 @@ impl TestLab {
         self.host(host).exec(&[&["docker"], args].concat()).unwrap_or_else(|e| panic!("{e}"))
     }
 
+    /// Whether a manager lists this line of [`TestLab::nodes`]; false too where it cannot tell, as without a leader.
+    pub fn lists(&self, manager: &str, line: &str) -> bool {
+        self.host(manager).exec(&[&["docker"], NODE_LS].concat()).is_ok_and(|out| out.lines().any(|l| l == line))
+    }
+
     /// What the managers list, as `docker node ls` tells it: host name, role or leadership, state, availability.
     pub fn nodes(&self, manager: &str) -> Vec<String> {
-        let out = self.docker(
-            manager,
-            &["node", "ls", "--format", "{{.Hostname}} {{if .ManagerStatus}}manager{{else}}worker{{end}} {{.Status}} {{.Availability}}"],
-        );
+        let out = self.docker(manager, NODE_LS);
         let mut lines: Vec<String> = out.lines().map(str::to_owned).collect();
         lines.sort();
         lines

@@ -215,7 +215,7 @@ async fn tokens_the_root_and_the_key_on_real_engines() {
     lab.host("w2").kill(true).unwrap();
     eventually("w2 is missed", Duration::from_secs(60), || lab.nodes("m1").iter().any(|n| n.starts_with("w2") && n.contains("Down"))).await;
     let late = swarm(&["ca", "rotate", "--cert-expiry", "720h", "--yes"]);
-    assert!(late.code == 4 && late.out.contains("w2 do not report") && late.err.contains("not yet: w2"), "{late:?}");
+    assert!(late.code == 4 && late.out.contains("w2 does not report") && late.err.contains("not yet: w2"), "{late:?}");
     let progress = swarm(&["ca", "show"]);
     assert!(progress.out.contains("4 of 5 nodes have a certificate of the new root; not yet: w2"), "{progress:?}");
     let twice = swarm(&["ca", "rotate", "--yes"]);

@@ -127,13 +127,13 @@ async fn the_engines_answers_are_classed_as_the_table_says() {
         assert_eq!(late.class, ErrorClass::Unknown, "{late}");
     }
     // Both elect a leader: raft gives each try 10 to 20 s, and two that try at the same time try again (swarmkit `manager/state/raft`).
-    eventually("m2 is back", Duration::from_secs(60), || lab.nodes("m1").contains(&"m2 manager Ready Active".to_owned())).await;
+    eventually("m2 is back", Duration::from_secs(60), || lab.lists("m1", "m2 manager Ready Active")).await;
 
     // A live node is not removed; one that left is, once it is down. After a change of leader none is taken for live until it is heard.
-    eventually("w1 is heard", Duration::from_secs(40), || lab.nodes("m1").contains(&"w1 worker Ready Active".to_owned())).await;
+    eventually("w1 is heard", Duration::from_secs(40), || lab.lists("m1", "w1 worker Ready Active")).await;
     is(e1.remove_node(&id, Force::No).await, ErrorClass::Conflict, Reason::NodeInUse);
     e3.leave(Force::No).await.unwrap();
-    eventually("w1 is down", Duration::from_secs(40), || lab.nodes("m1").contains(&"w1 worker Down Active".to_owned())).await;
+    eventually("w1 is down", Duration::from_secs(40), || lab.lists("m1", "w1 worker Down Active")).await;
     assert_eq!(e1.node(&id).await.unwrap().state, NodeState::Down);
     e1.remove_node(&id, Force::No).await.unwrap();
     is(e1.remove_node(&id, Force::No).await, ErrorClass::Conflict, Reason::NotFound);

@@ -129,6 +129,7 @@ fn write_until_it_builds(tree: &Path, package: &str, mutants: &[Mutant]) -> BTre
     let files: BTreeSet<&str> = mutants.iter().map(|m| m.file.as_str()).collect();
     let sources: BTreeMap<&str, String> =
         files.iter().map(|file| (*file, std::fs::read_to_string(tree.join(file)).expect("a source file"))).collect();
+    assert!(!sources.values().any(|text| text.contains("crate::mutant::on(")), "the tree holds mutants already: copy the work tree again");
     let manifest = tree.join(package).join("Cargo.toml");
     let text = std::fs::read_to_string(&manifest).expect("a manifest").replace("[lints]\nworkspace = true\n", "");
     std::fs::write(&manifest, text).expect("the manifest");
