@@ -167,8 +167,9 @@ impl Condition {
         match self {
             Self::All(all) => all.iter().find_map(|c| c.held_against(seen)),
             Self::Any(any) => {
-                let each: Option<Vec<Unmet>> = any.iter().map(|c| c.held_against(seen)).collect();
-                each.map(|each| Unmet::NoneOf { each })
+                let each: Vec<Unmet> = any.iter().map(|c| c.held_against(seen)).collect::<Option<_>>()?;
+                // One of those that are not known may hold.
+                Some(if each.contains(&Unmet::Unknown) { Unmet::Unknown } else { Unmet::NoneOf { each } })
             }
             Self::Not(condition) => match condition.held_against(seen) {
                 None => Some(Unmet::Holds { condition: condition.clone() }),
@@ -338,6 +339,7 @@ mod tests {
         }
         // Neither is the opposite known.
         assert_eq!(not(change(5, "c", "old")).unmet(Seen::default()), Some(Unmet::Unknown));
+        assert_eq!(not(any(&[change(5, "c", "old"), manager])).unmet(Seen::default()), Some(Unmet::Unknown));
         let undone = change(7, "c", "").undone(Seen { node: None, swarm: Some(&seen.view().unwrap().cluster) }).unwrap();
         assert!(matches!(&undone, Unmet::Swarm { settings, .. } if settings.len() == 1), "{undone:?}");
         let kept = serde_json::to_string(&undone).unwrap();

@@ -2,17 +2,57 @@
 
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use swarm_core::Apply;
 use swarm_core::driver::NoProgress;
 use swarm_core::engine::{Kind, Payloads, Query};
-use swarm_core::intent::Intent;
+use swarm_core::intent::{Intent, Scope};
 use swarm_core::machine::Outcome;
-use swarm_core::observe::Observed;
+use swarm_core::observe::{Observed, ReachErrorKind};
 use swarm_core::report::Ending;
 use swarm_core::secret::Secret;
-use swarm_sim::ImageKind;
+use swarm_sim::{ImageKind, Incident};
 use swarm_tests::sim::spec;
 use swarm_tests::sim::workload::{CONTENT, FILE, Seen, apply, carry, deploy, failed, quiet, ready, service, stack};
 use swarm_workload::{Deploy, DeployOptions, Edit, EditServices, ImageOptions, MakeService, Remove, StartAfter};
+
+/// For objects managers alone are asked, one of them what is in the swarm, and the answer is that of a look at all hosts; where the file's managers are none,
+/// or do not agree, others are asked too.
+#[test]
+fn objects_are_known_without_a_look_at_workers() {
+    let swapped = FILE.replace("role: manager", "role: x").replace("role: worker", "role: manager").replace("role: x", "role: worker");
+    for (what, file, trouble, asked) in [
+        ("all is well", FILE.to_owned(), None, false),
+        ("the first manager is gone", FILE.to_owned(), Some(Incident::PowerCut("m1".into())), false),
+        ("the first manager leads another swarm", FILE.to_owned(), Some(Incident::MakesOwnSwarm("m1".into())), false),
+        ("roles were swapped in the file", swapped, None, true),
+    ] {
+        swarm_sim::run(async {
+            let world = ready(&spec(FILE), 1).await;
+            let (file, fleet) = (spec(&file), world.fleet("me"));
+            if let Some(trouble) = &trouble {
+                if matches!(trouble, Incident::MakesOwnSwarm(_)) {
+                    world.cause(&Incident::OperatorLeaves("m1".into()));
+                }
+                assert!(world.cause(trouble), "{what}");
+                tokio::time::sleep(Duration::from_secs(60)).await;
+            }
+            let before = world.calls().0;
+            let (whole, whole_calls) = (Apply::new(&file, &fleet).observe().await, world.calls().0 - before);
+            let before = world.calls().0;
+            let (brief, brief_calls) = (Apply::new(&file, &fleet).scope(Scope::Managers).observe().await, world.calls().0 - before);
+            let swarm = |observed: &Observed| observed.view().map(|v| (v.cluster.id.clone(), v.nodes.len()));
+            assert_eq!(swarm(&brief), swarm(&whole), "{what}\n{}", world.story());
+            assert_eq!(format!("{:?}", brief.cluster.live()), format!("{:?}", whole.cluster.live()), "{what}");
+            let not_asked =
+                |name: &str| brief.hosts[&name.into()].report.engine.as_ref().is_err_and(|e| e.kind == ReachErrorKind::NotAsked);
+            assert_eq!(!not_asked(if asked { "m1" } else { "w1" }), asked, "{what}");
+            assert!(brief_calls < whole_calls || asked, "{what}: {brief_calls} and {whole_calls} calls");
+            assert!(!brief.silent().contains(&"w1".into()), "{what}");
+            quiet(&world);
+        });
+    }
+}
 
 #[test]
 fn a_stack_comes_up_and_then_nothing_is_to_do() {

@@ -156,7 +156,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
         }
     }
 
-    /// Looks at all hosts and judges them. What is between two states is looked at again for a while: an election, and a join or an
+    /// Looks at the hosts of its [scope](Apply::scope), all unless that is narrower, and judges them. What is between two states is looked at again for a while: an election, and a join or an
     /// init that goes on in an engine because its client went away.
     pub async fn observe(&self) -> Observed {
         self.observe_within(self.scope).await

@@ -28,7 +28,7 @@ const SHORT: Duration = Duration::from_secs(4);
 
 /// Hosts whose engine was not reached in a look.
 pub(super) fn silent(observation: &Observation) -> BTreeSet<HostName> {
-    observation.hosts.iter().filter(|(_, report)| report.engine.is_err()).map(|(name, _)| name.clone()).collect()
+    observation.hosts.iter().filter(|(_, report)| report.is_silent()).map(|(name, _)| name.clone()).collect()
 }
 
 /// Looks at all hosts of the file, as many at a time as its policy says.
@@ -44,28 +44,21 @@ pub(super) async fn inspect_after(
     silent: &BTreeSet<HostName>,
     scope: Scope,
 ) -> Observation {
-    let asked = |host: &&HostSpec| scope == Scope::All || host.role == Role::Manager;
-    progress.report(&ProgressEvent::InspectStarted { hosts: spec.hosts().filter(asked).count() });
-    let first = spec.managers().next().map(|host| &host.name);
+    let (asked, others): (Vec<&HostSpec>, Vec<&HostSpec>) =
+        spec.hosts().partition(|host| scope == Scope::All || host.role == Role::Manager);
+    progress.report(&ProgressEvent::InspectStarted { hosts: asked.len() });
     let concurrency = spec.policy().concurrency;
     let (at, began) = (now(), Instant::now());
-    // Boxed: a future whose type names its closure cannot be spawned by an embedder (rust-lang/rust#102211).
-    let looks = spec.hosts().filter(asked).map(|host| -> BoxFuture<'_, _> {
-        Box::pin(async move {
-            let whole = spec.policy().timeout;
-            let patience = if silent.contains(&host.name) { whole.min(SHORT) } else { whole };
-            let (report, reader) =
-                timeout(patience, look(host, fleet, scope == Scope::All || first == Some(&host.name))).await.unwrap_or_else(|_| {
-                    let message = format!("it did not answer within {} s", patience.as_secs());
-                    (unreached(ReachError { kind: ReachErrorKind::Unreachable, message }), None)
-                });
-            let error = report.engine.as_ref().err().map(|e| e.message.clone());
-            progress.report(&ProgressEvent::HostInspected { host: host.name.clone(), error });
-            (host.name.clone(), report, reader)
-        })
-    });
-    let looked: Looked = stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(concurrency).collect().await;
-    let looked = ask_the_others(looked, concurrency).await;
+    let first = spec.managers().next().map(|host| &host.name);
+    let whole = |host: &HostSpec| scope == Scope::All || first == Some(&host.name);
+    let looks = asked.into_iter().map(|host| look_within(spec, host, fleet, progress, (silent.contains(&host.name), whole(host))));
+    let mut looked = ask_the_others(side_by_side(looks.collect(), concurrency).await, concurrency).await;
+    let mut left = others;
+    if !looked.iter().any(|(_, report, _)| report.view.is_known()) {
+        // Its managers may be other hosts than those that the file has as managers.
+        let looks = left.drain(..).map(|host| look_within(spec, host, fleet, progress, (silent.contains(&host.name), true)));
+        looked.extend(side_by_side(looks.collect(), concurrency).await);
+    }
     let looked = list_again(looked, began, concurrency).await;
     let known = listed(&looked);
     let hosts: BTreeMap<HostName, HostReport> = stream::iter(looked)
@@ -81,15 +74,38 @@ pub(super) async fn inspect_after(
         .buffer_unordered(concurrency)
         .collect()
         .await;
-    if scope == Scope::Managers && !hosts.values().any(|report| report.view.is_known()) {
-        // Its managers may be other hosts than those that the file has as managers.
-        return Box::pin(inspect_after(spec, fleet, &super::NoProgress, silent, Scope::All)).await;
-    }
-    let others = spec.hosts().filter(|host| !asked(host)).map(|host| {
+    let left = left.into_iter().map(|host| {
         let error = ReachError { kind: ReachErrorKind::NotAsked, message: "it was not asked".into() };
         (host.name.clone(), unreached(error))
     });
-    Observation { at, hosts: hosts.into_iter().chain(others).collect() }
+    Observation { at, hosts: hosts.into_iter().chain(left).collect() }
+}
+
+/// So many looks at a time.
+async fn side_by_side(looks: Vec<BoxFuture<'_, One>>, concurrency: usize) -> Looked {
+    stream::iter(looks).buffer_unordered(concurrency).collect().await
+}
+
+/// One host's look, as long as it may take: less where it did not answer the last one.
+fn look_within<'a>(
+    spec: &'a ClusterSpec,
+    host: &'a HostSpec,
+    fleet: &'a dyn FleetRead,
+    progress: &'a dyn Progress,
+    (was_silent, whole): (bool, bool),
+) -> BoxFuture<'a, One> {
+    // Boxed: a future whose type names its closure cannot be spawned by an embedder (rust-lang/rust#102211).
+    Box::pin(async move {
+        let limit = spec.policy().timeout;
+        let patience = if was_silent { limit.min(SHORT) } else { limit };
+        let (report, reader) = timeout(patience, look(host, fleet, whole)).await.unwrap_or_else(|_| {
+            let message = format!("it did not answer within {} s", patience.as_secs());
+            (unreached(ReachError { kind: ReachErrorKind::Unreachable, message }), None)
+        });
+        let error = report.engine.as_ref().err().map(|e| e.message.clone());
+        progress.report(&ProgressEvent::HostInspected { host: host.name.clone(), error });
+        (host.name.clone(), report, reader)
+    })
 }
 
 /// The time of an answer that comes in now; 0 where the clock is before 1970.
@@ -99,7 +115,9 @@ pub(super) fn now() -> SeenAt {
     SeenAt(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-type Looked = Vec<(HostName, HostReport, Option<Reader>)>;
+/// A host, what it said, and what it can be asked more with.
+type One = (HostName, HostReport, Option<Reader>);
+type Looked = Vec<One>;
 
 fn listed(looked: &Looked) -> BTreeSet<NodeId> {
     looked.iter().filter_map(|(_, r, _)| r.view.known()).flat_map(|v| &v.nodes).map(|n| n.id.clone()).collect()

@@ -362,6 +362,11 @@ impl HostReport {
     pub fn of(engine: Result<EngineFacts, ReachError>) -> Self {
         Self { engine, machine: Fact::NotAsked, identity: Fact::NotAsked, view: Fact::NotAsked }
     }
+
+    /// Whether its engine was asked and not reached.
+    pub fn is_silent(&self) -> bool {
+        self.engine.as_ref().is_err_and(|error| error.kind != ReachErrorKind::NotAsked)
+    }
 }
 
 /// One look at all hosts.

@@ -173,7 +173,8 @@ impl Basis {
 impl Observed {
     /// Hosts whose host or engine did not answer in this look.
     pub fn silent(&self) -> BTreeSet<HostName> {
-        let silent = |h: &ObservedHost| matches!(h.state, HostState::Unreachable { .. } | HostState::EngineDown { .. });
+        let silent =
+            |h: &ObservedHost| matches!(h.state, HostState::Unreachable { .. } | HostState::EngineDown { .. }) && h.report.is_silent();
         self.hosts.iter().filter(|(_, h)| silent(h)).map(|(name, _)| name.clone()).collect()
     }
 

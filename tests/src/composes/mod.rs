@@ -267,7 +267,7 @@ pub fn known(text: &str, why: &str) -> bool {
 
 /// A document without what is zero, empty or `null`: an engine takes that for no such field. Parts that are there and empty stay, maps of it go.
 pub fn pruned(value: &Value) -> Value {
-    const MAPS: [&str; 7] = ["Labels", "Options", "Sysctls", "DriverOpts", "AuxiliaryAddresses", "Networks", "Env"];
+    const MAPS: [&str; 5] = ["Labels", "Options", "Sysctls", "DriverOpts", "AuxiliaryAddresses"];
     let unset = |key: &str, value: &Value| match value {
         Value::Null | Value::Bool(false) => !matches!(key, "Init" | "EnableIPv4"),
         Value::Number(number) => number.as_f64() == Some(0.0) && !matches!(key, "Replicas" | "MemorySwappiness"),

@@ -56,12 +56,18 @@ async fn behind(engines: [&DockerEngine; 2], done: fn(&NodeFacts) -> bool, also:
     ended.saturating_duration_since(watcher.await.unwrap())
 }
 
-/// A service whose tasks end within a second.
-fn service(lab: &TestLab) {
-    let image = "cd /run && mkdir -p i/bin && cp \"$(command -v busybox)\" i/bin/ && tar -C i -c . | docker import - app:1 >/dev/null";
+/// An image of busybox, `app:1`, in every host.
+pub(super) fn image(lab: &TestLab) {
+    let image =
+        "cd /run && rm -rf i && mkdir -p i/bin && cp \"$(command -v busybox)\" i/bin/ && tar -C i -c . | docker import - app:1 >/dev/null";
     for host in &lab.lab.hosts {
         host.exec(&["sh", "-ec", image]).unwrap();
     }
+}
+
+/// A service whose tasks end within a second.
+fn service(lab: &TestLab) {
+    image(lab);
     let create = [
         "service",
         "create",

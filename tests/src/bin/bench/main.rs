@@ -127,13 +127,7 @@ fn planner() {
     let planned = swarm_core::plan::build(&spec, &observed, &Default::default());
     let elapsed = began.elapsed();
     let swarm_core::plan::Planned::Plan(plan) = planned else { panic!("refused") };
-    let peak = std::fs::read_to_string("/proc/self/status").unwrap();
-    let peak = peak.lines().find(|l| l.starts_with("VmHWM")).unwrap_or_default();
-    println!(
-        "planner, 10,000 hosts: read {read:.2?}, plan of {} steps {elapsed:.2?}, {}",
-        plan.steps.len(),
-        peak.split_whitespace().collect::<Vec<_>>().join(" ")
-    );
+    println!("planner, 10,000 hosts: read {read:.2?}, plan of {} steps {elapsed:.2?}, {} MB at the peak", plan.steps.len(), peak());
 }
 
 /// Bootstraps of simulated clusters through the whole state machine: the cost of a host must not grow with their number.
@@ -151,17 +145,22 @@ fn simulator() {
             world.calls().0
         });
         let took = began.elapsed();
-        let peak = std::fs::read_to_string("/proc/self/status").unwrap();
-        let peak: u64 = peak.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse().ok()).unwrap_or(0);
         println!(
             "| {hosts} | {:.2} s | {:.2} ms | {:.1} | {} MB |",
             took.as_secs_f64(),
             took.as_secs_f64() * 1000.0 / f64::from(hosts),
             calls as f64 / f64::from(hosts),
-            peak / 1000
+            peak()
         );
     }
     println!();
+}
+
+/// The most memory that this process has had, in MB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    peak.unwrap_or(0) / 1000
 }
 
 fn alone(name: &str) -> swarm_core::observe::HostReport {

@@ -1,6 +1,7 @@
 //! Workloads: what a plan of many services costs, a stack beside the docker CLI, the engines alone and Ansible, and an image for ten hosts.
 
-use super::{Rows, ansible_program, engines, inventory, swarm, timed};
+use super::days::image;
+use super::{Rows, ansible_program, engines, inventory, peak, swarm, timed};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -70,9 +71,7 @@ pub(super) fn plans() {
         *listed.1 = Fact::Known(services, SeenAt::default());
         let (same, steps) = plan(&observed);
         assert_eq!(steps, 0);
-        let peak = std::fs::read_to_string("/proc/self/status").unwrap();
-        let peak: u64 = peak.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse().ok()).unwrap_or(0);
-        println!("| {count} | {:.3} s | {:.3} s | {} MB |", new.as_secs_f64(), same.as_secs_f64(), peak / 1000);
+        println!("| {count} | {:.3} s | {:.3} s | {} MB |", new.as_secs_f64(), same.as_secs_f64(), peak());
     }
     println!("\nA deploy of {FIFTY} services on which nothing is to do makes {} calls to engines; wanted are at most 10.\n", calls());
 }
@@ -162,14 +161,6 @@ async fn alone(engine: &DockerEngine) -> Duration {
     }
     until_running(engine, SOME).await;
     began.elapsed()
-}
-
-fn image(lab: &TestLab) {
-    let image =
-        "cd /run && rm -rf i && mkdir -p i/bin && cp \"$(command -v busybox)\" i/bin/ && tar -C i -c . | docker import - app:1 >/dev/null";
-    for host in &lab.lab.hosts {
-        host.exec(&["sh", "-ec", image]).unwrap();
-    }
 }
 
 pub(super) fn work(rows: &mut Rows, runtime: &tokio::runtime::Runtime) {
