@@ -1,24 +1,18 @@
 //! What runs on hosts. The scripts are fixed; what they are about comes as arguments, and a backup's data on standard input.
 
 /// How the engine is stopped and started: by its service manager, never by a process id.
-const SERVICE: &str = r#"export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
-umask 077
-if [ -d /run/systemd/system ]; then kind=systemd
-elif [ -d /run/openrc ] && command -v rc-service >/dev/null 2>&1; then kind=openrc
-elif [ -x /etc/init.d/docker ]; then kind=sysv
-else echo "no service manager that knows the engine is there (systemd, OpenRC, /etc/init.d/docker)"; exit 4; fi
-service() {
-  case "$kind-$1" in
-    systemd-stop) systemctl stop docker.socket >/dev/null 2>&1; systemctl stop docker.service;;
-    systemd-start) systemctl start docker.socket >/dev/null 2>&1; systemctl start docker.service;;
-    openrc-*) rc-service docker "$1";;
-    sysv-*) /etc/init.d/docker "$1";;
-  esac
-}
-alive() { p=$(cat /run/docker.pid 2>/dev/null) && [ -n "$p" ] && kill -0 "$p" 2>/dev/null; }
+const SERVICE: &str = concat!(
+    "export LC_ALL=C PATH=\"$PATH:/usr/sbin:/sbin\"\numask 077\n",
+    swarm_service::shell!(),
+    r#"case $(services) in
+  none) known= ;;
+  sysv) [ -x /etc/init.d/docker ] && known=yes || known= ;;
+  *) known=yes ;;
+esac
+[ -n "$known" ] || { echo "no service manager that knows the engine is there (systemd, OpenRC, /etc/init.d/docker)"; exit 4; }
 stopped() {
   service stop >"$work/log" 2>&1 || { echo "the engine could not be stopped: $(tail -n 3 "$work/log")"; return 1; }
-  n=0; while alive; do n=$((n + 1)); [ "$n" -gt 600 ] && { echo "the engine did not end within 60 s"; return 1; }; sleep 0.1; done
+  goes_down || { echo "the engine did not end within 60 s"; return 1; }
 }
 started() { service start >"$work/log" 2>&1 || { echo "the engine could not be started: $(tail -n 3 "$work/log")"; return 1; }; }
 # Stops the engine. It is started whatever becomes of the script before `trap - EXIT`, and then $1 is done; the mark is for whoever comes
@@ -31,7 +25,8 @@ held() {
   date +%s >"$work/stopped" || exit 6
   stopped || exit 8
 }
-"#;
+"#
+);
 
 /// Stops the engine, copies its swarm state, starts it, and packs the copy. Argument: the engine's data. Prints the size of what it packed.
 /// Once it has begun it goes on without whoever began it: a connection that ends does not end it.
@@ -61,7 +56,7 @@ rm -rf "$work"
 /// Starts an engine that a backup or a drill stopped and did not start again. Argument: the engine's data.
 const START: &str = r#"work="$1/.swarm-backup"
 [ -f "$work/stopped" ] || { echo "no backup and no drill stopped this engine"; exit 3; }
-alive || started || exit 10
+engine >/dev/null || started || exit 10
 rm -rf "$work"
 "#;
 
@@ -91,32 +86,25 @@ rm -rf "$work"
 pub(crate) const ASIDE: &str = "swarm.before-recovery";
 
 /// Whether the engine is stopped, whether something starts it at boot, and where its state is. What is not known counts as the worse.
-const AT_REST: &str = r#"export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
-runs=
+const AT_REST: &str = concat!(
+    "export LC_ALL=C PATH=\"$PATH:/usr/sbin:/sbin\"\n",
+    swarm_service::shell!(),
+    r#"runs=
 for comm in /proc/[0-9]*/comm; do
   [ "$(cat "$comm" 2>/dev/null)" = dockerd ] && runs="its engine runs and does not answer"
 done
-boot=yes
 given='(^|[[:space:]"])(--data-root|--graph|-g|--config-file)([=[:space:]]|$)'
 flags=$(cat /etc/default/docker /etc/conf.d/docker /etc/sysconfig/docker 2>/dev/null | grep -v '^[[:space:]]*#')
-if [ -d /run/systemd/system ]; then
+boot=$(starts_at_boot)
+if [ "$(services)" = systemd ]; then
   flags="$flags $(systemctl cat docker.service 2>/dev/null | grep -v '^[[:space:]]*#')"
   case "$(systemctl is-active docker.service 2>/dev/null)" in
     inactive|failed|unknown) ;;
     *) runs="its engine is being started" ;;
   esac
-  boot=no
   [ "$(systemctl is-active docker.socket 2>/dev/null)" = active ] && boot=yes
-  for unit in docker.service docker.socket; do
-    case "$(systemctl is-enabled "$unit" 2>/dev/null)" in disabled|masked|not-found) ;; *) boot=yes ;; esac
-  done
-elif [ -d /run/openrc ] && [ -d /etc/runlevels ]; then
-  boot=no
-  for link in /etc/runlevels/*/docker; do [ -e "$link" ] && boot=yes; done
-elif [ -x /etc/init.d/docker ]; then
-  for folder in /etc/rc2.d /etc/rc3.d /etc/rc5.d; do [ -d "$folder" ] && boot=no; done
-  for link in /etc/rc[S2345].d/S*docker; do [ -e "$link" ] && boot=yes; done
 fi
+[ "$boot" = no ] || boot=yes
 root=/var/lib/docker
 config=/etc/docker/daemon.json
 if [ -f "$config" ]; then
@@ -126,7 +114,8 @@ fi
 printf '%s\n' "$flags" | grep -Eq -- "$given" && root=
 state=yes
 [ -n "$root" ] && [ ! -e "$root/swarm/docker-state.json" ] && [ ! -e "$root/swarm/state.json" ] && state=no
-"#;
+"#
+);
 
 /// Prints what was found.
 const SAY: &str = r#"[ -z "$runs" ] || echo "runs=$runs"

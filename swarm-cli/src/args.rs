@@ -356,14 +356,14 @@ pub(crate) enum LabCommand {
         /// Where its files are written.
         #[arg(long, default_value = ".lab")]
         dir: PathBuf,
-        /// Hosts without an engine, with the files of these releases of Debian, one after the other: `bookworm,trixie`. They can install
-        /// packages from the mirrors of this machine's apt.
+        /// Hosts without an engine, with the files of these releases of Debian, one after the other: `bookworm,trixie:systemd`. They can
+        /// install packages from the mirrors of this machine's apt.
         #[arg(long, value_delimiter = ',', value_name = "RELEASE")]
         bare: Vec<String>,
     },
     /// Make the files of hosts without an engine, which `up --bare` does where they are not there.
     Image {
-        /// The release of Debian, for example bookworm.
+        /// The release of Debian, for example bookworm, or with a service manager bookworm:systemd or bookworm:openrc.
         suite: String,
     },
     /// Serves packages to bare hosts.

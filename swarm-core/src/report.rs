@@ -67,7 +67,7 @@ pub struct Report {
     pub ending: Ending,
     /// Every step of the plan.
     pub steps: Vec<StepReport>,
-    /// Hosts that were left out.
+    /// Hosts that were left out. None where everything is as wished in the end.
     pub blocked: Vec<Blocked>,
     /// What a fresh look found; `None` where there was none.
     pub verdict: Option<Verdict>,
@@ -109,7 +109,9 @@ impl Report {
             _ if idle => Ending::Degraded,
             _ => Ending::Failed,
         };
-        Self { cluster: plan.cluster.clone(), ending, steps, blocked: plan.blocked.clone(), verdict, notes: plan.notes.clone() }
+        // What was left out of the plan may be as wished in the end: a step for its host brought its engine up.
+        let blocked = if ending == Ending::Converged { Vec::new() } else { plan.blocked.clone() };
+        Self { cluster: plan.cluster.clone(), ending, steps, blocked, verdict, notes: plan.notes.clone() }
     }
 }
 

@@ -21,8 +21,10 @@ pub enum LabError {
         /// Where its files are.
         dir: PathBuf,
     },
-    /// No release has that name.
-    #[error("`{0}` is no release of Debian: write its name, for example bookworm")]
+    /// No release has that name, or no service manager.
+    #[error(
+        "`{0}` is no release of Debian: write its name, for example bookworm, with a service manager bookworm:systemd or bookworm:openrc"
+    )]
     Suite(String),
     /// A lab without hosts.
     #[error("a lab needs at least one host: give --managers or --workers a number above 0")]

@@ -45,14 +45,45 @@ until ip link set eth0 up 2>/dev/null; do sleep 0.02; done
 ip addr add "$address/24" dev eth0
 ip route add default via "$gateway"
 if [ -w /proc/sys/net/ipv4/ip_forward ]; then echo 1 > /proc/sys/net/ipv4/ip_forward; fi
+manager=
+if [ -f "$dir/image" ] && [ -x /lib/systemd/systemd ]; then manager=systemd; elif [ -f "$dir/image" ] && [ -x /sbin/openrc ]; then manager=openrc; fi
+if [ "$manager" = systemd ]; then
+  # A view of the cgroups in which this host's own are the first, and first of all.
+  for hierarchy in /sys/fs/cgroup/*/; do
+    [ -f "$hierarchy/cgroup.procs" ] || continue
+    above=$hierarchy
+    for part in $(echo "$cgroup" | tr / ' '); do
+      mkdir -p "$above/$part"
+      # A new one has no processor and no memory, and takes no process.
+      for file in cpuset.mems cpuset.cpus; do if [ -f "$above/$file" ]; then cat "$above/$file" >"$above/$part/$file"; fi; done
+      above=$above/$part
+    done
+    echo 0 >"$above/cgroup.procs"
+  done
+  # The lab finds a host by the name of this script among the arguments of its first process; systemd ignores it.
+  exec unshare --cgroup sh -c '
+    mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
+    for name in cpu cpuacct cpuset memory devices freezer blkio pids; do
+      mkdir "/sys/fs/cgroup/$name" && mount -t cgroup -o "$name" cgroup "/sys/fs/cgroup/$name" || rmdir "/sys/fs/cgroup/$name"
+    done
+    mkdir /sys/fs/cgroup/systemd && mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
+    exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin container=swarm-lab \
+      /lib/systemd/systemd "$1" --log-target=journal --show-status=false' sh "$dir/init.sh"
+fi
 trap : TERM INT HUP
 "$SSHD" -f /etc/ssh/sshd_config -E "$dir/sshd.log"
 cd /
 if [ ! -f "$dir/image" ]; then
   dockerd --host unix:///run/docker.sock --storage-driver overlay2 --cgroup-parent "$cgroup" \
     --userland-proxy=false --log-level warn >>"$dir/dockerd.log" 2>&1 &
-elif [ -x /etc/init.d/docker ]; then
-  /etc/init.d/docker start &
+elif [ "$manager" = openrc ]; then
+  mkdir -p /run/openrc
+  echo default >/run/openrc/softlevel
+  openrc default >>"$dir/init.log" 2>&1 &
+else
+  for script in /etc/rc2.d/S*; do
+    case $script in *ssh) ;; *) if [ -x "$script" ]; then "$script" start; fi;; esac
+  done >>"$dir/init.log" 2>&1 &
 fi
 sleep infinity &
 while :; do wait || true; done
@@ -145,8 +176,53 @@ pub(crate) fn lay_out(dir: &Path, name: &str, address: &str, public_key: &str) -
     Ok(())
 }
 
+/// Units of Debian's systemd that do something to this machine, or have nothing to do on it.
+const MASKED: [&str; 21] = [
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "console-getty.service",
+    "dev-hugepages.mount",
+    "dev-mqueue.mount",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty.target",
+    "proc-sys-fs-binfmt_misc.automount",
+    "sys-fs-fuse-connections.mount",
+    "sys-kernel-config.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "systemd-binfmt.service",
+    "systemd-machine-id-commit.service",
+    "systemd-modules-load.service",
+    "systemd-remount-fs.service",
+    "systemd-sysctl.service",
+    "systemd-tmpfiles-setup-dev.service",
+];
+
+/// This machine may forbid what units of Debian's packages ask for: higher limits.
+const LIMITS: &str = "[Service]\nLimitNOFILE=\nLimitNPROC=\nLimitCORE=\nOOMScoreAdjust=\n";
+
+/// What a host whose first process is systemd has besides.
+fn lay_out_systemd(dir: &Path) -> Result<(), LabError> {
+    let units = dir.join("fs/upper/etc/systemd/system");
+    make_dir(&units)?;
+    for unit in MASKED {
+        let path = units.join(unit);
+        let _ = fs::remove_file(&path);
+        std::os::unix::fs::symlink("/dev/null", &path).map_err(|source| LabError::File { path, source })?;
+    }
+    for unit in ["docker.service", "containerd.service"] {
+        let more = units.join(format!("{unit}.d"));
+        make_dir(&more)?;
+        write(&more.join("10-lab.conf"), LIMITS, 0o644)?;
+    }
+    Ok(())
+}
+
 /// Adds what a host with a root filesystem of its own has.
-pub(crate) fn lay_out_bare(dir: &Path, image: &Path, cgroup: &str, gateway: IpAddr) -> Result<(), LabError> {
+pub(crate) fn lay_out_bare(dir: &Path, name: &str, image: &Path, cgroup: &str, gateway: IpAddr) -> Result<(), LabError> {
     for sub in ["fs/root", "fs/work", "fs/upper/etc/docker", "fs/upper/etc/apt/apt.conf.d", "fs/upper/var/lib/docker"] {
         make_dir(&dir.join(sub))?;
     }
@@ -154,11 +230,18 @@ pub(crate) fn lay_out_bare(dir: &Path, image: &Path, cgroup: &str, gateway: IpAd
     for file in ["hosts", "machine-id", "resolv.conf"] {
         write(&dir.join("fs/upper/etc").join(file), "", 0o644)?;
     }
+    // systemd gives the host the name that stands here.
+    write(&dir.join("fs/upper/etc/hostname"), &format!("{name}\n"), 0o644)?;
     write(&dir.join("image"), &image.display().to_string(), 0o644)?;
     // This machine may forbid what the service of Debian's package begins with: more open files.
     make_dir(&dir.join("fs/upper/etc/default"))?;
     write(&dir.join("fs/upper/etc/default/docker"), "ulimit() { :; }\n", 0o644)?;
-    write(&dir.join("fs/upper/etc/docker/daemon.json"), &bare_daemon(cgroup), 0o644)?;
+    let systemd = image.join("lib/systemd/systemd").exists();
+    if systemd {
+        lay_out_systemd(dir)?;
+    }
+    // Below systemd a host sees its own cgroups alone.
+    write(&dir.join("fs/upper/etc/docker/daemon.json"), &bare_daemon(if systemd { "/docker" } else { cgroup }), 0o644)?;
     write(&dir.join("fs/upper/etc/apt/apt.conf.d/90lab"), &settings(gateway), 0o644)
 }
 

@@ -47,9 +47,10 @@ impl LabHost {
     /// The process id of the host's first process; `None` where it is not running.
     pub fn pid(&self) -> Option<i32> {
         let script = self.dir.join("init.sh");
-        let candidates = find_processes(&["/bin/sh", script.to_str()?]);
-        // `unshare` has the same arguments behind its own; the first process of the host is the one inside.
-        candidates.into_iter().find(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|c| c.trim() != "unshare"))
+        // `unshare` has the same argument, and so has for a moment what systemd starts; the first process of the host is the first inside.
+        let is_first = |text: String| text.lines().any(|l| l.starts_with("NSpid:") && l.split_whitespace().next_back() == Some("1"));
+        let first = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(is_first);
+        find_processes(&[script.to_str()?]).into_iter().find(first)
     }
 
     pub(crate) fn running(&self) -> Result<i32, LabError> {
@@ -275,7 +276,7 @@ impl LabHost {
     pub fn enter(&self) -> Result<Command, LabError> {
         let pid = self.running()?.to_string();
         let mut command = Command::new("nsenter");
-        command.args(["--target", &pid, "--mount", "--uts", "--ipc", "--net", "--pid", "--wd", "--"]);
+        command.args(["--target", &pid, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--wd", "--"]);
         command.env("HOME", "/root");
         Ok(command)
     }

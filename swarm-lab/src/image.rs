@@ -10,15 +10,26 @@ const IMAGES: &str = "/var/cache/swarm-lab/images";
 /// What a bare host has besides the least that Debian is.
 const PACKAGES: &str = "--include=openssh-server,iproute2,procps,ca-certificates,sudo";
 
-/// The root filesystem of a release of Debian, for example `bookworm`. It is made where it is not there, which takes a minute.
+/// The service managers that a root filesystem may have, and their packages.
+const MANAGERS: [(&str, &str); 2] = [("systemd", ",systemd,systemd-sysv,dbus"), ("openrc", ",openrc")];
+
+/// The root filesystem of a release of Debian, for example `bookworm`, or of one with a service manager that starts what it has:
+/// `bookworm:systemd`, `bookworm:openrc`. It is made where it is not there, which takes a minute.
 ///
 /// # Errors
-/// `debootstrap` is missing, or it fails.
-pub fn image(suite: &str) -> Result<PathBuf, LabError> {
+/// The name is none of these, `debootstrap` is missing, or it fails.
+pub fn image(name: &str) -> Result<PathBuf, LabError> {
+    let unknown = || LabError::Suite(name.to_owned());
+    let (suite, manager) = name.split_once(':').map_or((name, None), |(suite, manager)| (suite, Some(manager)));
     if suite.is_empty() || !suite.chars().all(|c| c.is_ascii_lowercase()) {
-        return Err(LabError::Suite(suite.to_owned()));
+        return Err(unknown());
     }
-    let path = Path::new(IMAGES).join(suite);
+    let more = match manager {
+        None => "",
+        Some(manager) => MANAGERS.iter().find(|(m, _)| *m == manager).ok_or_else(unknown)?.1,
+    };
+    let name = &name.replace(':', "-");
+    let path = Path::new(IMAGES).join(name);
     if path.join("etc/os-release").exists() {
         return Ok(path);
     }
@@ -27,18 +38,18 @@ pub fn image(suite: &str) -> Result<PathBuf, LabError> {
     }
     make_dir(Path::new(IMAGES))?;
     // One at a time: the others find it when it is there.
-    let busy = Path::new(IMAGES).join(format!("{suite}.lock"));
+    let busy = Path::new(IMAGES).join(format!("{name}.lock"));
     let lock = std::fs::File::create(&busy).and_then(|file| file.lock().map(|()| file));
     let _lock = lock.map_err(|source| LabError::File { path: busy, source })?;
     if path.join("etc/os-release").exists() {
         return Ok(path);
     }
-    let new = tempfile::Builder::new().prefix(suite).tempdir_in(IMAGES).map_err(|source| LabError::File { path: path.clone(), source })?;
+    let new = tempfile::Builder::new().prefix(name).tempdir_in(IMAGES).map_err(|source| LabError::File { path: path.clone(), source })?;
     let root = new.path().join("root");
     let mirror = mirrors()?.into_iter().find(|m| !m.contains("security"));
     let mirror =
         mirror.ok_or_else(|| LabError::Missing(vec!["a Debian mirror besides that of security updates in apt's sources".into()]))?;
-    run(&["debootstrap", "--variant=minbase", PACKAGES, suite, &root.display().to_string(), &mirror])?;
+    run(&["debootstrap", "--variant=minbase", &format!("{PACKAGES}{more}"), suite, &root.display().to_string(), &mirror])?;
     // What the packages that were fetched leave behind is kept by the forwarder.
     run(&["rm", "-rf", &root.join("var/cache/apt/archives").display().to_string()])?;
     make_dir(&root.join("var/cache/apt/archives/partial"))?;

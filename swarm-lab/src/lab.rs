@@ -183,7 +183,7 @@ impl Lab {
         for host in &lab.hosts {
             files::lay_out(&host.dir, &host.name, &host.address.to_string(), &public)?;
             if let Some(image) = &host.image {
-                files::lay_out_bare(&host.dir, image, &host.cgroup, host.gateway)?;
+                files::lay_out_bare(&host.dir, &host.name, image, &host.cgroup, host.gateway)?;
             }
             if let Some(engine) = &options.engine {
                 host.use_engine(Some(engine))?;

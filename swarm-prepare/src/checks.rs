@@ -354,8 +354,8 @@ checks! {
         |s, h| (s.machine(h)?.selinux.as_deref() == Some("Enforcing")).then(|| "SELinux enforces".to_owned());
     "boot" Warning
         "after a restart of the host its engine stays down"
-        "systemctl enable docker"
-        |s, h| { let w = s.machine(h)?.boot.as_ref()?; (w == "disabled" || w == "masked").then(|| format!("docker.service is {w}")) };
+        "have its service started at boot: systemctl enable docker, rc-update add docker, or update-rc.d docker defaults"
+        |s, h| (s.machine(h)?.boot == Some(false)).then(|| "the engine is not started at boot".to_owned());
     "reboot-required" Notice
         "updates of the system wait for a restart"
         "restart the hosts one after the other, drained"

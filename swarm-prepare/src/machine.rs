@@ -12,8 +12,10 @@ use swarm_core::spec::HostSpec;
 
 /// Prints marked lines between two nonces. A fact that cannot be had prints nothing: it is unknown, and no check fires on it. Of proxies only
 /// what they leave out is printed: their addresses may hold passwords.
-pub const CHECK_SCRIPT: &str = r#"export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin:/usr/local/bin:/snap/bin"
-echo swarm-check-begin
+pub const CHECK_SCRIPT: &str = concat!(
+    "export LC_ALL=C PATH=\"$PATH:/usr/sbin:/sbin:/usr/local/bin:/snap/bin\"\n",
+    swarm_service::shell!(),
+    r#"echo swarm-check-begin
 echo "uid $(id -u)"
 echo "time $(date +%s)"
 echo "kernel $(uname -r)"
@@ -47,9 +49,7 @@ for pid in $(pidof dockerd 2>/dev/null); do
   done
   break
 done
-if [ -d /run/systemd/system ]; then
-  echo "boot $(systemctl is-enabled docker.service 2>/dev/null || true)"
-fi
+boot=$(starts_at_boot); [ -z "$boot" ] || echo "boot $boot"
 [ -e /var/run/reboot-required ] && echo reboot-required
 mode=$(getenforce 2>/dev/null) && echo "selinux $mode"
 case "$(readlink -f "$(command -v docker 2>/dev/null)" 2>/dev/null)" in */snap*) echo snap;; esac
@@ -59,15 +59,11 @@ for table in /proc/net/tcp /proc/net/tcp6; do
   while read -r _ local _ state _; do [ "$state" = 0A ] && echo "listens ${local##*:}"; done <"$table" 2>/dev/null
 done
 echo swarm-check-end
-"#;
+"#
+);
 
 /// Prints the last lines of the engine's log, where systemd or a file keeps it.
-pub const LOG_SCRIPT: &str = r#"export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
-if [ -d /run/systemd/system ]; then journalctl -u docker -n 300 --no-pager 2>/dev/null
-elif [ -r /var/log/docker.log ]; then tail -n 300 /var/log/docker.log
-elif [ -r /var/log/docker/current ]; then tail -n 300 /var/log/docker/current
-fi
-"#;
+pub const LOG_SCRIPT: &str = concat!("export LC_ALL=C PATH=\"$PATH:/usr/sbin:/sbin\"\n", swarm_service::shell!(), "service_log 300\n");
 
 /// What a machine said. `None`, and what is missing in a map, is not known.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -100,8 +96,8 @@ pub struct Machine {
     pub proxy: bool,
     /// What the proxy is not used for.
     pub no_proxy: Option<String>,
-    /// Whether systemd starts the engine at boot, in its own word.
-    pub boot: Option<String>,
+    /// Whether the host starts its engine at boot, by its service manager.
+    pub boot: Option<bool>,
     /// Whether it waits for a restart.
     pub reboot_required: bool,
     /// SELinux's mode.
@@ -147,7 +143,7 @@ pub fn parse(output: &str, now: i64) -> Result<Machine, String> {
             ["files", limit] => m.files = limit.parse().ok(),
             ["proxy", "yes"] => m.proxy = true,
             ["no-proxy", rest @ ..] => m.no_proxy = Some(rest.join(" ")),
-            ["boot", word] => m.boot = Some((*word).to_owned()),
+            ["boot", word] => m.boot = Some(*word == "yes"),
             ["reboot-required"] => m.reboot_required = true,
             ["selinux", mode] => m.selinux = Some((*mode).to_owned()),
             ["snap"] => m.snap = true,
@@ -197,7 +193,7 @@ mod tests {
     fn what_the_script_prints_is_read() {
         let text = "noise\nswarm-check-begin\nuid 0\ntime 1100\nkernel 6.1.0\nos debian 12\ncgroup 2\nmodule ip_vs no\nmodule vxlan yes\n\
             sysctl net/ipv4/ip_forward 1\nmemory-kib 1024\ndisk-kib 10 20\ninodes 5 9\nfiles 1024\nproxy yes\nno-proxy 10.0.0.0/8,localhost\n\
-            boot enabled\nreboot-required\nselinux Enforcing\nsnap\nfirewall nftables\nroute 10.0.0.0/24 dev eth0 proto kernel\nlistens 0949\nswarm-check-end\n";
+            boot yes\nreboot-required\nselinux Enforcing\nsnap\nfirewall nftables\nroute 10.0.0.0/24 dev eth0 proto kernel\nlistens 0949\nswarm-check-end\n";
         let m = parse(text, 1000).unwrap();
         assert_eq!(
             (m.ahead, m.cgroup, m.memory, m.disk, m.files),

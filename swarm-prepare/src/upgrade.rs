@@ -12,7 +12,7 @@ use swarm_core::observe::Observed;
 ///
 /// It waits for another run of the package manager, keeps the configuration files as they are, and takes the newest package that the
 /// version fits.
-pub const UPGRADE_SCRIPT: &str = concat!(include_str!("common.sh"), include_str!("upgrade.sh"));
+pub const UPGRADE_SCRIPT: &str = concat!(include_str!("common.sh"), swarm_service::shell!(), include_str!("upgrade.sh"));
 
 /// Engines that break what a swarm uses while they are in it together: below a version, from it on, what, and the source.
 const PAIRS: &[(u32, &str, &str)] =

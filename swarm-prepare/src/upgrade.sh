@@ -46,9 +46,6 @@ for pid in $(pidof dockerd 2>/dev/null); do
   [ "$(readlink "/proc/$pid/ns/net")" = "$(readlink /proc/self/ns/net)" ] || continue
   case "$(readlink "/proc/$pid/exe")" in
     *"(deleted)")
-      if [ -d /run/systemd/system ]; then systemctl restart docker
-      elif has rc-service && [ -d /run/openrc ]; then rc-service docker restart
-      else /etc/init.d/docker restart
-      fi >&2 || fail "the engine could not be restarted";;
+      service restart || fail "the engine could not be restarted";;
   esac
 done

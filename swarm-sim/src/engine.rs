@@ -56,7 +56,7 @@ impl Host for SimHost {
             let message = format!("a simulated host has no program {name}");
             return Err(HostError::Unexpected { host: self.name.clone(), message });
         };
-        let stops_engine = matches!(program, Program::RestartsEngine(_) | Program::PlacesState(..));
+        let stops_engine = matches!(program, Program::RestartsEngine(_) | Program::StopsEngine | Program::PlacesState(..));
         let asked = Asked { kind: CallKind::Run, doing: "running a program", sent: Sent::Run { program: &name, stops_engine } };
         let ran = self.call(asked, |state| Said::Now(state.runs_program(&self.name, program))).await;
         let (takes, status) = ran.map_err(|error| match error.class {

@@ -17,6 +17,7 @@ const CRATES: &[&str] = &[
     "swarm-ec2",
     "swarm-prepare",
     "swarm-backup",
+    "swarm-service",
     "swarm-workload",
     "swarm-compose",
     "swarm-lab",

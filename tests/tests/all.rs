@@ -54,6 +54,7 @@ mod rules;
 mod safety;
 mod schedules;
 mod servers;
+mod service_managers;
 mod services;
 mod simulator;
 mod ssh;

@@ -196,6 +196,28 @@ fn a_program_that_fails_ends_the_run_and_the_next_one_puts_it_right() {
     });
 }
 
+/// A program that ends well and leaves its engine stopped ends the run at once, whatever the managers still list: they hear of it seconds
+/// later. One host is down then, and no other.
+#[test]
+fn an_engine_that_stays_stopped_ends_the_run() {
+    swarm_sim::run(async {
+        let wanted = spec(THREE);
+        let world = served_world(1, &wanted);
+        world.has_program("stops", Program::StopsEngine);
+        let keys = Drawer::default();
+        assert!(Tool::new(&world, "first", &wanted, &keys).apply().await.converged());
+        let failed = serve(&world, &wanted, &["w1", "w2", "m1", "m2", "m3"], "stops").await;
+        assert_eq!(failed.ending, Ending::Partial, "{failed:#?}");
+        let outcome = |id: &str| failed.steps.iter().find(|s| s.id.as_str() == id).map(|s| format!("{:?}", s.outcome)).unwrap();
+        // Two workers are one batch.
+        assert!(outcome("w1/run").contains("its engine does not answer") && outcome("w2/run").contains("its engine"), "{failed:#?}");
+        for manager in ["m1", "m2", "m3"] {
+            assert!(outcome(&format!("{manager}/drain")).contains("Blocked"), "{failed:#?}");
+        }
+        no_violations(&world, 1, "engines that stay stopped");
+    });
+}
+
 /// Every host has its whole time: what the file allows one run is not the measure of many programs one after the other.
 #[test]
 fn many_hosts_take_longer_than_one_run() {

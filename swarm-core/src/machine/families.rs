@@ -67,7 +67,7 @@ impl FamilyRun {
             (Place::Asking, Event::Answer(answer)) => {
                 if let Err(error) = answer
                     && is_retried(error)
-                    && !self.asked.iter().any(|ask| matches!(ask, Ask::Distribution { .. }))
+                    && !self.asked.iter().any(|ask| matches!(ask, Ask::Distribution { .. } | Ask::Info(_)))
                     && self.tries < TRIES
                 {
                     let pause = Duration::from_millis(250 * u64::from(self.tries.min(8)));
@@ -146,7 +146,7 @@ impl Run {
     /// The effect of what it asks.
     pub(super) fn ask(&mut self, index: usize, asks: Vec<Ask>, now: Duration) -> Option<Effect> {
         let host = match asks.first() {
-            Some(Ask::Run { host, .. }) => Some(host.clone()),
+            Some(Ask::Run { host, .. } | Ask::Info(host)) => Some(host.clone()),
             _ => self.managers.front().map(|(host, _)| host.clone()),
         };
         match host {

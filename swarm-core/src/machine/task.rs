@@ -3,12 +3,13 @@
 use super::state::Outcome;
 use crate::engine::{Body, EngineError, Kind, Object, Query};
 use crate::id::HostName;
+use crate::observe::EngineFacts;
 use crate::plan::Work;
 use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
 
-/// One call that a task asks for. All but a program go to any manager.
+/// One call that a task asks for. All but a program and the question to one engine go to any manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
     /// List objects.
@@ -39,6 +40,8 @@ pub enum Ask {
     },
     /// Remove one.
     Remove(Kind, String),
+    /// What the engine of a host says of itself and of its part in the swarm. It is not asked again where it does not answer.
+    Info(HostName),
     /// Run a program on a host.
     Run {
         /// The host.
@@ -56,7 +59,7 @@ impl Ask {
     /// Whether it changes something.
     pub fn is_mutating(&self) -> bool {
         match self {
-            Self::List(_) | Self::Get(..) | Self::Distribution { .. } => false,
+            Self::List(_) | Self::Get(..) | Self::Distribution { .. } | Self::Info(_) => false,
             Self::Create(..) | Self::Update { .. } | Self::Remove(..) | Self::Run { .. } => true,
         }
     }
@@ -71,6 +74,8 @@ pub enum Reply {
     Object(Object),
     /// What a registry has of an image.
     Distribution(Value),
+    /// What an engine says of itself.
+    Info(Box<EngineFacts>),
     /// It was made, and this is its id.
     Created(String),
     /// It was done.
@@ -135,7 +140,7 @@ mod tests {
             assert!(ask.is_mutating(), "{ask:?}");
         }
         let distribution = Ask::Distribution { image: "a:1".into(), login: None };
-        for ask in [Ask::List(Query::all(Kind::Node)), Ask::Get(Kind::Node, "a".into()), distribution] {
+        for ask in [Ask::List(Query::all(Kind::Node)), Ask::Get(Kind::Node, "a".into()), Ask::Info("m1".into()), distribution] {
             assert!(!ask.is_mutating(), "{ask:?}");
         }
     }

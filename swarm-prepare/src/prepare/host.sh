@@ -3,13 +3,6 @@ home=/var/lib/swarm-prepare
 config=/etc/docker/daemon.json
 mode=$1; shift
 digest() { if [ -e "$1" ]; then sha256sum <"$1" | cut -d ' ' -f 1; else echo none; fi; }
-services() {
-  if [ -d /run/systemd/system ]; then echo systemd
-  elif has rc-service && [ -d /run/openrc ]; then echo openrc
-  elif [ -d /etc/init.d ]; then echo sysv
-  else echo none
-  fi
-}
 packages() {
   if has apt-get && has dpkg-query; then echo apt
   elif has dnf; then echo dnf
@@ -18,44 +11,8 @@ packages() {
   else echo none
   fi
 }
-# The engine of this host, which may have another pid file; one of a container or of another network is none.
-pid() {
-  for p in $(cat /var/run/docker.pid 2>/dev/null) $(pidof dockerd 2>/dev/null); do
-    read -r comm 2>/dev/null <"/proc/$p/comm" && [ "$comm" = dockerd ] || continue
-    [ "$(readlink "/proc/$p/ns/net" 2>/dev/null)" = "$(readlink /proc/self/ns/net)" ] || [ "$(id -u)" != 0 ] || continue
-    echo "$p"
-    return 0
-  done
-  return 1
-}
 containers() { pidof containerd-shim-runc-v2 containerd-shim 2>/dev/null | wc -w; }
-service() {
-  case $(services) in
-    systemd) systemctl "$1" docker;;
-    openrc) rc-service docker "$1";;
-    sysv) [ -x /etc/init.d/docker ] || fail "the engine has no service on this host"; /etc/init.d/docker "$1";;
-    *) fail "this host has no service manager";;
-  esac >&2 </dev/null
-}
-at_boot() {
-  case $(services) in
-    systemd) systemctl -q enable docker;;
-    openrc) rc-update -q add docker default;;
-    sysv) if has update-rc.d; then update-rc.d docker defaults; fi;;
-  esac >/dev/null 2>&1 </dev/null || true
-}
-wait_up() {
-  n=0
-  until [ -S /var/run/docker.sock ] && [ -n "$(pid)" ]; do
-    n=$((n + 1)); [ "$n" -lt 600 ] || return 1
-    sleep 0.1
-  done
-}
-last_words() {
-  if [ -d /run/systemd/system ]; then journalctl -u docker -n 5 --no-pager -o cat 2>/dev/null
-  else tail -n 5 /var/log/docker.log 2>/dev/null
-  fi >&2
-}
+last_words() { service_log 5 >&2; }
 record() { mkdir -p "$home" && chmod 700 "$home"; }
 names() {
   case $(packages) in
@@ -87,7 +44,7 @@ look)
   echo "packages $(packages)"
   echo "services $(services)"
   version=$(installed); [ -z "$version" ] || echo "engine $version"
-  [ -z "$(pid)" ] || echo running
+  [ -z "$(engine)" ] || echo running
   [ ! -e "$home/installing" ] || echo installing
   root=$(tr -d '\n' <"$config" 2>/dev/null | sed -n 's/.*"data-root"[^"]*"\([^"]*\)".*/\1/p')
   [ ! -e "${root:-/var/lib/docker}/swarm/docker-state.json" ] || echo state
@@ -118,7 +75,7 @@ configure)
   if [ "$from" != keep ] && [ "$was" != "$from" ] && [ "$was" != "$(digest "$new")" ]; then
     fail "$config was changed by someone else since the plan was made; plan again"
   fi
-  running=$(pid)
+  running=$(engine)
   if [ -n "$running" ] && [ "$allowed" != yes ] && [ "$(containers)" -gt 0 ]; then
     fail "containers run there, and the engine would be restarted under them; --allow-restart allows that"
   fi
@@ -139,11 +96,7 @@ configure)
     changed=yes
   fi
   if [ "$proxy" != keep ]; then
-    case $(services) in
-      systemd) file=/etc/systemd/system/docker.service.d/swarm-proxy.conf;;
-      openrc) file=/etc/conf.d/docker;;
-      *) file=/etc/default/docker;;
-    esac
+    file=$(settings_file)
     mkdir -p "${file%/*}"
     lines=$(mktemp)
     if [ "$(services)" = systemd ]; then
@@ -160,10 +113,10 @@ configure)
     changed=yes
   fi
   if [ -n "$changed" ] && [ -n "$running" ]; then
-    if service restart && wait_up; then exit 0; fi
+    if service restart && comes_up; then exit 0; fi
     last_words
     if [ -e "$home/daemon.json.last" ]; then mv "$home/daemon.json.last" "$config"; else rm -f "$config"; fi
-    if service restart && wait_up; then fail "the engine did not start with the new configuration; it runs with the old one again"; fi
+    if service restart && comes_up; then fail "the engine did not start with the new configuration; it runs with the old one again"; fi
     fail "the engine does not start, neither with the new configuration nor with the old one, which is in place again"
   fi
   exit 0;;
@@ -176,8 +129,8 @@ install)
   if [ -n "$now" ]; then
     if [ -n "$want" ] && ! fits "$now"; then fail "an engine $now is installed already, not $want"; fi
     if [ ! -e "$home/installing" ]; then
-      [ -n "$(pid)" ] || service start
-      wait_up || { last_words; fail "the engine does not start"; }
+      [ -n "$(engine)" ] || service start
+      comes_up || { last_words; fail "the engine does not start"; }
       exit 0
     fi
   fi
@@ -215,7 +168,7 @@ install)
           systemctl daemon-reload;;
         openrc) unit=/etc/init.d/docker
           printf '%s\n' '#!/sbin/openrc-run' 'command=/usr/local/bin/dockerd' 'command_background=true' 'pidfile=/run/dockerd.pid' \
-            'output_log=/var/log/docker.log' 'error_log=/var/log/docker.log' 'depend() { need net; }' >"$unit"; chmod 755 "$unit";;
+            'output_log=/var/log/docker.log' 'error_log=/var/log/docker.log' '[ ! -r /etc/default/docker ] || . /etc/default/docker' 'depend() { need net; }' >"$unit"; chmod 755 "$unit";;
         sysv) unit=/etc/init.d/docker
           cat >"$unit" <<'SERVICE'
 #!/bin/sh
@@ -316,14 +269,14 @@ SERVICE
   [ -n "$now" ] || fail "no engine is to be found after the installation"
   if [ -n "$want" ] && ! fits "$now"; then fail "the engine that was installed is $now, not $want"; fi
   at_boot
-  [ -n "$(pid)" ] || service start
-  wait_up || { last_words; fail "the engine was installed and does not start"; }
+  [ -n "$(engine)" ] || service start
+  comes_up || { last_words; fail "the engine was installed and does not start"; }
   rm -f "$home/installing";;
 
 start)
   at_boot
-  [ -n "$(pid)" ] || service start
-  wait_up || { last_words; fail "the engine does not start"; };;
+  [ -n "$(engine)" ] || service start
+  comes_up || { last_words; fail "the engine does not start"; };;
 
 # The login.
 group)
@@ -354,15 +307,33 @@ firewall)
   printf '%s\n' '#!/bin/sh' "for f in 4:iptables 6:ip6tables; do" "  r=$home/rules.\${f%%:*}; t=\${f#*:}" '  [ -r "$r" ] || continue' \
     '  "$t-restore" -w -n "$r"' "  \"\$t\" -w -C INPUT -j $chain 2>/dev/null || \"\$t\" -w -I INPUT -j $chain" done >"$home/firewall"
   chmod 755 "$home/firewall"
-  if [ -d /run/systemd/system ]; then
+  unit=
+  case $(services) in
+  systemd)
     unit=/etc/systemd/system/swarm-firewall.service
     printf '%s\n' '[Unit]' 'Description=What the swarm needs is let in' 'Before=docker.service' '[Service]' 'Type=oneshot' "ExecStart=$home/firewall" \
       'RemainAfterExit=yes' '[Install]' 'WantedBy=multi-user.target' >"$unit"
-    systemctl daemon-reload && systemctl -q enable swarm-firewall.service >&2
-    echo "$unit" >>"$home/files"
-  elif [ -d /etc/network/if-pre-up.d ]; then
-    ln -sf "$home/firewall" /etc/network/if-pre-up.d/swarm-firewall
-    echo /etc/network/if-pre-up.d/swarm-firewall >>"$home/files"
+    systemctl daemon-reload && systemctl -q enable swarm-firewall.service >&2;;
+  openrc)
+    unit=/etc/init.d/swarm-firewall
+    printf '%s\n' '#!/sbin/openrc-run' 'description="What the swarm needs is let in"' 'depend() { before docker; }' "start() { $home/firewall; }" 'stop() { :; }' >"$unit"
+    chmod 755 "$unit"
+    rc-update -q add swarm-firewall default >&2;;
+  *)
+    if [ -d /etc/network/if-pre-up.d ]; then
+      unit=/etc/network/if-pre-up.d/swarm-firewall
+      ln -sf "$home/firewall" "$unit"
+    elif has update-rc.d; then
+      unit=/etc/init.d/swarm-firewall
+      printf '%s\n' '#!/bin/sh' '### BEGIN INIT INFO' '# Provides: swarm-firewall' '# Required-Start: $local_fs' '# Required-Stop:' '# X-Start-Before: docker' \
+        '# Default-Start: 2 3 4 5' '# Default-Stop:' '# Short-Description: What the swarm needs is let in' '### END INIT INFO' \
+        "case \"\$1\" in start|restart|force-reload) exec $home/firewall;; esac" >"$unit"
+      chmod 755 "$unit"
+      update-rc.d swarm-firewall defaults >&2
+    fi;;
+  esac
+  if [ -n "$unit" ]; then echo "$unit" >>"$home/files"
+  else echo "nothing of this host was found that would put the rules in place again after a restart of the host" >&2
   fi
   echo "$sum" >"$home/firewall.$chain";;
 
@@ -391,7 +362,7 @@ reset)
   fi
   if [ -e "$home/packages" ] || [ -e "$home/installing" ] || grep -q '/dockerd$' "$home/files" 2>/dev/null; then
     [ -e "$home/packages" ] || added >"$home/packages"
-    [ -z "$(pid)" ] || service stop
+    [ -z "$(engine)" ] || service stop
     if [ -e "$home/held" ]; then xargs apt-mark -qq unhold <"$home/held" >/dev/null; fi
     gone=$(tr '\n' ' ' <"$home/packages")
     if [ -n "$gone" ]; then
@@ -416,11 +387,18 @@ reset)
       echo "$login is not in the group docker any more"
     done
   fi
+  if grep -q swarm-firewall "$home/files" 2>/dev/null; then
+    case $(services) in
+      systemd) systemctl -q disable swarm-firewall.service;;
+      openrc) rc-update -q del swarm-firewall default;;
+      *) if has update-rc.d; then update-rc.d -f swarm-firewall remove; fi;;
+    esac >/dev/null 2>&1 </dev/null || true
+  fi
   if [ -e "$home/files" ]; then
     sort -u "$home/files" | while read -r file; do rm -f "$file"; echo "removed: $file"; done
     [ ! -d /run/systemd/system ] || systemctl daemon-reload
   fi
-  if [ -n "$changed" ] && [ -n "$(pid)" ]; then service restart; wait_up || { last_words; fail "the engine does not start with its own configuration"; }; fi
+  if [ -n "$changed" ] && [ -n "$(engine)" ]; then service restart; comes_up || { last_words; fail "the engine does not start with its own configuration"; }; fi
   rm -rf "$home"/* && rmdir "$home" 2>/dev/null || true
   if [ -d /var/lib/docker ] && [ -n "$(ls -A /var/lib/docker 2>/dev/null)" ]; then echo "the engine's data stays in /var/lib/docker"; fi;;
 *) fail "unknown: $mode";;

@@ -24,7 +24,7 @@ pub use steps::{Differences, Options, Wanted, configure, differences, promised, 
 pub use work::{Preparing, changes_a_host, opens_firewall, prepares};
 
 /// What is run on a host, with its part as the first argument.
-pub const PREPARE_SCRIPT: &str = concat!(include_str!("../common.sh"), include_str!("host.sh"));
+pub const PREPARE_SCRIPT: &str = concat!(include_str!("../common.sh"), swarm_service::shell!(), include_str!("host.sh"));
 
 /// The program that takes back what was done on a host.
 pub fn reset() -> Vec<String> {

@@ -58,6 +58,9 @@ pub enum Program {
     Ends(u32),
     /// It stops the engine, starts it after so long whoever waits for it, and ends well.
     RestartsEngine(Duration),
+    /// It stops the engine and ends well at once, and the engine does not start again: the init script of Debian's package does that where the
+    /// engine does not take its configuration.
+    StopsEngine,
     /// It stops the engine, gives it the state of this number ([`World::copy_state`](super::World::copy_state)), and starts it after so long,
     /// whoever waits for it.
     PlacesState(usize, Duration),
@@ -122,6 +125,10 @@ impl State {
                     self.disturb();
                 }
                 (after + Duration::from_millis(20), 0)
+            }
+            Program::StopsEngine => {
+                let _ = self.cause(&super::Incident::EngineStops(host.clone()));
+                (Duration::from_millis(20), 0)
             }
             Program::PlacesState(copy, after) => {
                 let status = u32::from(!self.places(host, copy, after));

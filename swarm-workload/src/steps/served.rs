@@ -7,7 +7,10 @@ use std::time::Duration;
 use swarm_core::engine::{ErrorClass, Kind, Object, Query};
 use swarm_core::id::HostName;
 use swarm_core::machine::{Ask, Event, Move, Outcome, Reply, Task};
+use swarm_core::observe::{EngineFacts, LocalState};
 
+/// What is waited for in the end.
+const LISTED: &str = "waiting until its node is ready";
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long the node may take to be ready after the program.
 const BACK: Duration = Duration::from_secs(300);
@@ -51,6 +54,8 @@ enum Stage {
     Running,
     /// Another start of the host is waited for.
     Away { until: Duration },
+    /// The host's own engine is asked: managers list a node as ready for some seconds after its engine is gone.
+    Asking { until: Duration },
     /// The node is looked for.
     Looking { until: Duration },
 }
@@ -84,6 +89,11 @@ impl Serve {
         Move::Ask(vec![Ask::List(Query::all(Kind::Node))])
     }
 
+    fn ask_engine(&mut self, until: Duration) -> Move {
+        self.stage = Stage::Asking { until };
+        Move::Ask(vec![Ask::Info(HostName::new(self.data.host.clone()))])
+    }
+
     fn run(&self, argv: Vec<String>, patience: Duration) -> Move {
         let input = self.data.input.clone().filter(|_| self.stage == Stage::Running);
         Move::Ask(vec![Ask::Run { host: HostName::new(self.data.host.clone()), argv, patience, input }])
@@ -107,8 +117,7 @@ impl Serve {
     /// The host is there again where it names another start.
     fn away(&mut self, heard: Option<String>, until: Duration, now: Duration) -> Move {
         if heard.is_some() && heard != self.mark {
-            self.stage = Stage::Looking { until: now + BACK };
-            return Self::list();
+            return self.ask_engine(now + BACK);
         }
         if now < until {
             let what = if heard.is_some() { "waiting until it goes down" } else { "waiting until it is there again" };
@@ -143,12 +152,17 @@ impl Serve {
         Ok(())
     }
 
-    fn again(until: Duration, why: &str, now: Duration) -> Move {
+    fn again(until: Duration, what: &str, why: &str, now: Duration) -> Move {
         if now < until {
-            return Move::Wait { until: now + PAUSE, progress: Some("waiting until its node is ready".into()) };
+            return Move::Wait { until: now + PAUSE, progress: Some(what.into()) };
         }
         Move::End(failed(format!("the program ended well, and {} s later {why}", BACK.as_secs())))
     }
+}
+
+/// Whether an engine says that it is this node, and that it takes part in the swarm.
+fn is_member(engine: &EngineFacts, node: &str) -> bool {
+    engine.swarm.reported == LocalState::Active && engine.swarm.node.as_ref().is_some_and(|id| id.as_str() == node)
 }
 
 /// Which start of a host it names.
@@ -163,6 +177,7 @@ impl Task for Serve {
     fn next(&mut self, event: Event<'_>, now: Duration) -> Move {
         match (event, self.stage) {
             (Event::Time, Stage::Away { .. }) => self.look_at_start(),
+            (Event::Time, Stage::Asking { until }) => self.ask_engine(until),
             (Event::Begin | Event::Time, _) => Self::list(),
             (Event::Answer(Ok(replies)), Stage::Counting) => {
                 let [Reply::Objects(nodes)] = replies.as_slice() else { return Move::End(failed("the nodes were not listed")) };
@@ -193,11 +208,7 @@ impl Task for Serve {
                 self.away(heard, until, now)
             }
             (Event::Answer(Ok(replies)), Stage::Running) => match replies.first() {
-                Some(Reply::Ran { status: Some(0), .. }) => {
-                    let until = now + BACK;
-                    self.stage = Stage::Looking { until };
-                    Self::list()
-                }
+                Some(Reply::Ran { status: Some(0), .. }) => self.ask_engine(now + BACK),
                 Some(Reply::Ran { status, output }) => {
                     let status = status.map_or("a signal".to_owned(), |s| format!("status {s}"));
                     let last: Vec<&str> = output.trim().lines().rev().take(5).collect();
@@ -206,6 +217,18 @@ impl Task for Serve {
                 }
                 _ => Move::End(failed("the program was not run")),
             },
+            (Event::Answer(answer), Stage::Asking { until }) => {
+                let why = match answer.as_ref().map(Vec::as_slice) {
+                    Ok([Reply::Info(engine)]) if is_member(engine, &self.data.node) => {
+                        self.stage = Stage::Looking { until };
+                        return Self::list();
+                    }
+                    Ok([Reply::Info(engine)]) if engine.swarm.reported == LocalState::Locked => "its engine is locked".to_owned(),
+                    Ok(_) => "its engine is not the node that it was".to_owned(),
+                    Err(error) => format!("its engine does not answer: {}", error.message),
+                };
+                Self::again(until, "waiting until its engine answers", &why, now)
+            }
             (Event::Answer(Ok(replies)), Stage::Looking { until }) => {
                 let found = match replies.first() {
                     Some(Reply::Objects(nodes)) => nodes.iter().find(|n| n.id() == self.data.node),
@@ -213,10 +236,10 @@ impl Task for Serve {
                 };
                 match found {
                     Some(node) if is_well(node) => Move::End(Outcome::Done { changed: true }),
-                    _ => Self::again(until, "its node is not ready", now),
+                    _ => Self::again(until, LISTED, "its node is not ready", now),
                 }
             }
-            (Event::Answer(Err(error)), Stage::Looking { until }) => Self::again(until, &error.message, now),
+            (Event::Answer(Err(error)), Stage::Looking { until }) => Self::again(until, LISTED, &error.message, now),
             (Event::Answer(Err(error)), Stage::Running) if error.class == ErrorClass::Unknown => {
                 Move::End(Outcome::InDoubt { message: format!("the program may go on: {}", error.message) })
             }
@@ -234,6 +257,12 @@ mod tests {
     fn node(id: &str, manager: Option<&str>, state: &str) -> Object {
         let manager = manager.map(|reachability| json!({ "Reachability": reachability }));
         Object::of(&json!({ "ID": id, "Status": { "State": state }, "ManagerStatus": manager, "Description": { "Hostname": id } })).unwrap()
+    }
+
+    fn engine(node: &str, reported: LocalState) -> EngineFacts {
+        let mut engine = EngineFacts::outside("daemon".into(), "m1", "28.5.2");
+        (engine.swarm.node, engine.swarm.reported) = (Some(node.into()), reported);
+        engine
     }
 
     fn serve() -> Serve {
@@ -275,7 +304,20 @@ mod tests {
         ])]);
         assert!(matches!(task.next(Event::Answer(&three), Duration::ZERO), Move::Ask(asks) if matches!(asks[0], Ask::Run { .. })));
         let ran = Ok(vec![Reply::Ran { status: Some(0), output: String::new() }]);
-        assert!(matches!(task.next(Event::Answer(&ran), Duration::ZERO), Move::Ask(_)));
+        let asks_engine = |step: &Move| matches!(step, Move::Ask(asks) if asks == &[Ask::Info("m1".into())]);
+        assert!(asks_engine(&task.next(Event::Answer(&ran), Duration::ZERO)));
+        // What the managers list counts once its own engine says that it is there.
+        let silent = Err(EngineError { doing: "x", class: ErrorClass::Unreachable, reason: Reason::Other, message: "refused".into() });
+        for not in [
+            silent,
+            Ok(vec![Reply::Info(Box::new(engine("m1", LocalState::Pending)))]),
+            Ok(vec![Reply::Info(Box::new(engine("m9", LocalState::Active)))]),
+        ] {
+            assert!(matches!(task.next(Event::Answer(&not), Duration::ZERO), Move::Wait { .. }), "{not:?}");
+            assert!(asks_engine(&task.next(Event::Time, Duration::from_secs(1))));
+        }
+        let there = Ok(vec![Reply::Info(Box::new(engine("m1", LocalState::Active)))]);
+        assert!(matches!(task.next(Event::Answer(&there), Duration::from_secs(1)), Move::Ask(asks) if matches!(asks[0], Ask::List(_))));
         let down = Ok(vec![Reply::Objects(vec![node("m1", Some("unreachable"), "down")])]);
         assert!(matches!(task.next(Event::Answer(&down), Duration::from_secs(1)), Move::Wait { .. }));
         assert_eq!(task.next(Event::Answer(&three), Duration::from_secs(9)), Move::End(Outcome::Done { changed: true }));
@@ -302,8 +344,10 @@ mod tests {
         let gone = never.next(Event::Answer(&lost), Duration::from_secs(2));
         assert!(matches!(&gone, Move::End(Outcome::Failed { message }) if message.contains("not there again within 1 s")), "{gone:?}");
         assert!(
-            matches!(task.next(Event::Answer(&ran("start b 2\n")), Duration::ZERO), Move::Ask(asks) if matches!(asks[0], Ask::List(_)))
+            matches!(task.next(Event::Answer(&ran("start b 2\n")), Duration::ZERO), Move::Ask(asks) if matches!(asks[0], Ask::Info(_)))
         );
+        let there = Ok(vec![Reply::Info(Box::new(engine("m1", LocalState::Active)))]);
+        assert!(matches!(task.next(Event::Answer(&there), Duration::ZERO), Move::Ask(asks) if matches!(asks[0], Ask::List(_))));
         assert_eq!(task.next(Event::Answer(&three), Duration::ZERO), Move::End(Outcome::Done { changed: true }));
     }
 
