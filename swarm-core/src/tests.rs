@@ -15,9 +15,14 @@ use crate::testkit::{Is, address, map, node, text, world};
 use crate::verify::{verify, verify_key};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::time::Duration;
 
 const WORLDS: u64 = 250;
+/// Further ones, of which only a sum is kept.
+const SUMMED: Range<u64> = WORLDS..WORLDS + 4000;
+/// Texts of which one sum is kept.
+const BLOCK: usize = 25;
 
 /// Numbers that depend on a seed and on nothing else (Knuth's multiplier).
 struct Draw(u64);
@@ -311,6 +316,37 @@ fn is_written(name: &str, now: &str) {
     let at = differs.unwrap_or_else(|| then.lines().count().min(now.lines().count()));
     let line = |text: &str| text.lines().nth(at).unwrap_or("nothing").to_owned();
     assert!(then == now, "line {}: now\n{}\nwritten down is\n{}\nBLESS=1 writes the file again", at + 1, line(now), line(&then));
+}
+
+/// The same for many more texts, of which sums are kept: of so many that a rare decision is among them. `SHOW=SEED` ends the test with one text, to
+/// be compared with that of another commit.
+fn is_summed(name: &str, seeds: Range<u64>, text: impl Fn(u64) -> String) {
+    if let Some(seed) = std::env::var("SHOW").ok().and_then(|seed| seed.parse().ok()) {
+        panic!("{}", text(seed));
+    }
+    let all: Vec<u64> = seeds.collect();
+    let mut sums = String::new();
+    for block in all.chunks(BLOCK) {
+        let mut hash = hmac_sha256::Hash::new();
+        block.iter().for_each(|seed| hash.update(text(*seed)));
+        let sum: String = hash.finalize()[..6].iter().map(|b| format!("{b:02x}")).collect();
+        let _ = writeln!(sums, "{}: {sum}", block[0]);
+    }
+    is_written(name, &sums);
+}
+
+/// What is seen in a look besides what is decided from it.
+fn seen_in(observed: &Observed) -> String {
+    let hosts: Vec<String> = observed.hosts.iter().map(|(name, host)| format!("{name} {:?} {:?}", host.state, host.node)).collect();
+    format!("{:?}\n{}\n{:?}\n", observed.cluster, hosts.join("\n"), observed.basis())
+}
+
+#[test]
+fn the_decisions_about_many_more_clusters_are_the_same() {
+    is_summed("plans.sums", SUMMED, |seed| {
+        let (spec, look, _) = drawn(seed);
+        one(seed, &mut BTreeSet::new()) + &seen_in(&merge(&spec, &look, &BTreeSet::new()))
+    });
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! What the tool does in random schedules of the simulator, call by call, written down in `tests/data/schedules.txt`: a change of any decision
 //! of a run shows there, and in review. `BLESS=1` writes the file again.
 
+use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::path::Path;
 use std::time::Duration;
 use swarm_core::driver::{Guard, NoProgress, Operator, Taken};
 use swarm_core::engine::{Kind, Object, Query};
@@ -16,6 +18,9 @@ use swarm_tests::sim::workload;
 
 /// Seeds that are written down: files whose hosts all stay, and files with hosts that are to be in no swarm.
 const WRITTEN: [Range<u64>; 2] = [0..60, WITH_ABSENT..WITH_ABSENT + 30];
+
+/// Further ones, of which only sums are kept.
+const SUMMED: [Range<u64>; 2] = [60..260, WITH_ABSENT + 30..WITH_ABSENT + 130];
 
 /// Calls that change nothing.
 const READS: [&str; 10] =
@@ -113,13 +118,42 @@ fn what_is_done_in_many_schedules_is_as_written_down() {
             }
         }
     }
+    is_written(&path, &now);
+}
+
+/// Holds a text against the one that is kept; `BLESS` writes it.
+fn is_written(path: &Path, now: &str) {
     if std::env::var_os("BLESS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, &now).unwrap();
+        std::fs::write(path, now).unwrap();
     }
-    let then = std::fs::read_to_string(&path).unwrap_or_default();
+    let then = std::fs::read_to_string(path).unwrap_or_default();
     let differs = then.lines().zip(now.lines()).position(|(a, b)| a != b);
     let at = differs.unwrap_or_else(|| then.lines().count().min(now.lines().count()));
     let around = |text: &str| text.lines().skip(at.saturating_sub(3)).take(6).collect::<Vec<_>>().join("\n");
-    assert!(then == now, "line {}: now\n{}\nwritten down is\n{}\nBLESS=1 writes the file again", at + 1, around(&now), around(&then));
+    assert!(then == now, "line {}: now\n{}\nwritten down is\n{}\nBLESS=1 writes the file again", at + 1, around(now), around(&then));
+}
+
+/// The same for many more schedules, of which a sum of ten each is kept. `SHOW=SEED` ends the test with one schedule, to be compared with that of
+/// another commit.
+#[test]
+fn what_is_done_in_many_more_schedules_is_the_same() {
+    let shown = std::env::var("SHOW").ok().and_then(|seed| seed.parse::<u64>().ok());
+    if let Some(seed) = shown {
+        panic!("{}\n{}", play(seed, true).story, workload::play(seed).0);
+    }
+    let seeds: Vec<u64> = SUMMED.into_iter().flatten().collect();
+    let mut sums = String::new();
+    for block in seeds.chunks(10) {
+        let mut hash = Sha256::new();
+        for seed in block {
+            hash.update(short(&play(*seed, true).story));
+            if seed % 4 == 0 {
+                hash.update(short(&workload::play(*seed).0));
+            }
+        }
+        let sum: String = hash.finalize()[..6].iter().map(|b| format!("{b:02x}")).collect();
+        let _ = writeln!(sums, "{}: {sum}", block[0]);
+    }
+    is_written(&Path::new(env!("CARGO_MANIFEST_DIR")).join("data/schedules.sums"), &sums);
 }

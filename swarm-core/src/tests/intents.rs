@@ -1,7 +1,7 @@
 //! The same for what is asked for day by day: nodes changed and removed, a swarm recovered, tokens and root replaced, managers unlocked; in
 //! `tests/data/intents.txt`.
 
-use super::{Draw, WORLDS, drawn, is_written, written};
+use super::{Draw, SUMMED, WORLDS, drawn, is_summed, is_written, written};
 use crate::credential::Part;
 use crate::id::HostName;
 use crate::intent::{Intent, Next, SoFar};
@@ -109,6 +109,11 @@ fn one(seed: u64) -> String {
         }
     }
     out
+}
+
+#[test]
+fn what_is_asked_for_day_by_day_is_the_same_of_many_more() {
+    is_summed("intents.sums", SUMMED, one);
 }
 
 #[test]

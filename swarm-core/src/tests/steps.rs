@@ -1,7 +1,7 @@
 //! What a run does with what it hears: plans of every kind are carried out, and every call gets a drawn answer, fitting or not, at a drawn time;
 //! in `tests/data/steps.txt`. A look at an engine and a list of the managers stay what they are for a while, as they do in the world.
 
-use super::{Draw, drawn, is_written};
+use super::{Draw, drawn, is_summed, is_written};
 use crate::credential::Part;
 use crate::engine::{EngineError, ErrorClass, Force, NodeChange, Reason};
 use crate::id::{ClusterId, HostName, NodeId};
@@ -19,9 +19,12 @@ use crate::testkit::{Is, Wanted, node, spec_with, world};
 use crate::unlock::Unlock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::time::Duration;
 
-const RUNS: u64 = 500;
+const RUNS: u64 = 150;
+/// Further ones, of which only a sum is kept.
+const SUMMED: Range<u64> = RUNS..RUNS + 10_000;
 /// Answers that a run gets at most.
 const ANSWERS: usize = 45;
 
@@ -372,6 +375,15 @@ fn play(seed: u64, out: &mut String) {
         let _ = writeln!(out, "  {}: {}", step.id, serde_json::to_string(&outcome).unwrap());
     }
     let _ = writeln!(out, "  {} joins failed", run.failed_joins());
+}
+
+#[test]
+fn what_a_run_does_is_the_same_in_many_more() {
+    is_summed("steps.sums", SUMMED, |seed| {
+        let mut out = String::new();
+        play(seed, &mut out);
+        out
+    });
 }
 
 #[test]
