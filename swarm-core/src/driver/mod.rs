@@ -28,3 +28,5 @@ pub use stop::Stop;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_perform;

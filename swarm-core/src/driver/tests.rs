@@ -23,13 +23,13 @@ use std::time::Duration;
 
 /// Mocks by host; a host that has none cannot be reached.
 #[derive(Default)]
-struct Mocks {
+pub(super) struct Mocks {
     engines: BTreeMap<HostName, Arc<MockDocker>>,
     machines: BTreeMap<HostName, Arc<MockMachine>>,
 }
 
 impl Mocks {
-    fn with(mut self, host: &str, engine: MockDocker) -> Self {
+    pub(super) fn with(mut self, host: &str, engine: MockDocker) -> Self {
         self.engines.insert(HostName::new(host), Arc::new(engine));
         self
     }
@@ -62,12 +62,12 @@ fn failure(class: ErrorClass) -> EngineError {
     EngineError { doing: "x", class, reason: Reason::Other, message: "no".into() }
 }
 
-fn effect(host: &str, call: Call) -> Effect {
+pub(super) fn effect(host: &str, call: Call) -> Effect {
     Effect { id: EffectId(1), host: HostName::new(host), step: None, call }
 }
 
 /// Tokens for a plan that joins workers.
-fn tokens() -> Tokens {
+pub(super) fn tokens() -> Tokens {
     let spec = spec(&["m1", "w1"]);
     let observed = merge(&spec, &world(&[("m1", Is::Manager), ("w1", Is::Alone)]), &BTreeSet::new());
     match build(&spec, &observed, &PlanOptions::default()) {
@@ -279,6 +279,9 @@ async fn managers_change_only_while_all_others_are_healthy() {
             _ => None,
         };
         assert_eq!(got, want, "{what}: {answer:?}");
+        if let (Answer::Failed(error), Some(Reason::Quorum | Reason::NotFound)) = (&answer, want) {
+            assert_eq!(error.doing, if role == Worker { "demoting a manager" } else { "promoting a worker" });
+        }
     }
 }
 

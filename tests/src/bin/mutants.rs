@@ -2,6 +2,7 @@
 //! reach it, the cheap ones first, then random schedules in the simulator, until one fails.
 //!
 //! `mutants LIST TREE PACKAGE [--only TEXT,TEXT…]`: the list of `cargo mutants --list --json`, and a copy of the work tree that may be written to.
+//! What survives and is explained in `tests/data/mutants.txt` of the tree, a name without its place and a reason a line, is counted apart.
 //! With `--after FILE`, only those that the results of an earlier pass do not call caught.
 //! With `--only`, those whose names hold one of the texts, in the order of the texts. Prints what survived; all results go to `LIST.results`, a line each. Exits with 2 where a mutant survived.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a testing program")]
@@ -17,10 +18,11 @@ use std::time::{Duration, Instant};
 use swarm_tests::schemata::{CHOICE, Merged, Mutant, merge, read};
 
 /// Modules of the stories whose tests under `#[test]` need nothing but the simulator; those on real hosts stand under `#[tokio::test]`.
-const SIMULATED: [&str; 15] = [
+const SIMULATED: [&str; 17] = [
     "access",
     "advice",
     "backup",
+    "host_lock",
     "maintain",
     "nodes",
     "operators",
@@ -28,6 +30,7 @@ const SIMULATED: [&str; 15] = [
     "rebalance",
     "recover",
     "rules",
+    "saved",
     "schedules",
     "simulator",
     "stopped",
@@ -60,6 +63,8 @@ fn main() -> ExitCode {
     let tests = trace(&tests(&tree), &list.with_extension("trace"));
     let explore = tree_target(&tree).join("debug/explore");
     assert!(schedules_end_well(&explore, "8191"), "random schedules fail without a mutant");
+    let reasons = std::fs::read_to_string(tree.join("tests/data/mutants.txt")).unwrap_or_default();
+    let explained: BTreeSet<&str> = reasons.lines().filter_map(|line| Some(line.split_once('\t')?.0)).collect();
     let earlier = args.iter().position(|a| a == "--after").map(|i| std::fs::read_to_string(&args[i + 1]).expect("results"));
     let settled: BTreeSet<&str> = earlier
         .iter()
@@ -82,6 +87,11 @@ fn main() -> ExitCode {
             scope.spawn(|| {
                 while let Some(mutant) = wanted.get(next.fetch_add(1, Ordering::SeqCst)) {
                     let became = if unbuilt.contains(&mutant.id) { "does not build".to_owned() } else { try_one(mutant, &tests, &explore) };
+                    let became = match explained.contains(without_place(&mutant.name).as_str()) {
+                        true if became.starts_with("survived") => became.replacen("survived", "explained", 1),
+                        true => became + ", and is explained",
+                        false => became,
+                    };
                     let mut results = results.lock().unwrap();
                     let line = format!("{became}\t{}\n", mutant.name);
                     File::options().append(true).open(&written).and_then(|mut f| f.write_all(line.as_bytes())).expect("the results");
@@ -102,10 +112,16 @@ fn main() -> ExitCode {
     let results = results.into_inner().unwrap();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (became, _) in results.values() {
-        *counts.entry(became.split(':').next().unwrap_or_default()).or_default() += 1;
+        *counts.entry(became.split([':', ',', ' ']).next().unwrap_or_default()).or_default() += 1;
     }
     println!("{counts:?}");
     if counts.keys().any(|became| became.starts_with("survived")) { ExitCode::from(2) } else { ExitCode::SUCCESS }
+}
+
+/// The name of a mutant without its line and column, which move.
+fn without_place(name: &str) -> String {
+    let (place, what) = name.split_once(": ").unwrap_or((name, ""));
+    format!("{}: {what}", place.split(':').next().unwrap_or_default())
 }
 
 fn tree_target(tree: &Path) -> PathBuf {

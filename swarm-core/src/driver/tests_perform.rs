@@ -1,0 +1,93 @@
+//! What is asked right before a change, over mocked engines.
+
+use super::perform::Performer;
+use super::tests::{Mocks, effect, tokens};
+use super::{KeyKeeper, NoKeyKeeper};
+use crate::engine::{ErrorClass, Reason};
+use crate::machine::{Answer, Call};
+use crate::secret::Secret;
+use crate::spec::NAME_LABEL;
+use crate::testing::MockDocker;
+use crate::testkit::{Is, spec, world};
+use std::sync::Mutex;
+
+async fn perform(fleet: &Mocks, keys: &dyn KeyKeeper, host: &str, call: Call) -> Answer {
+    let spec = spec(&["m1", "m2", "m3", "w1"]);
+    Performer {
+        spec: &spec,
+        fleet,
+        keys,
+        payloads: &crate::engine::NoPayloads,
+        tokens: tokens(),
+        in_none: Vec::new(),
+        ask_again: false.into(),
+        in_one: Default::default(),
+    }
+    .perform(&effect(host, call))
+    .await
+}
+
+fn reason(answer: &Answer) -> Option<(ErrorClass, Reason)> {
+    match answer {
+        Answer::Failed(error) => Some((error.class, error.reason)),
+        _ => None,
+    }
+}
+
+/// What a manager says of its swarm, with a name.
+fn named(name: &str) -> crate::observe::ClusterFacts {
+    let mut look = world(&[("m1", Is::Manager)]);
+    let mut facts = look.hosts.values_mut().find_map(|r| r.view.known_mut()).unwrap().cluster.clone();
+    facts.labels = [(NAME_LABEL.to_owned(), name.to_owned())].into();
+    facts
+}
+
+/// A swarm that someone else made on the host meanwhile is not taken for the one that was to be made.
+#[tokio::test]
+async fn a_new_swarm_is_ours_by_its_name() {
+    for (name, ours) in [("c", true), ("theirs", false)] {
+        let mut engine = MockDocker::new();
+        engine.expect_cluster().returning(move || Ok(named(name)));
+        engine.expect_nodes().returning(|| Ok(Vec::new()));
+        engine.expect_join_token().returning(|_| Ok(Secret::new("SWMTKN-1-x-y")));
+        let fleet = Mocks::default().with("m1", engine);
+        let seen = perform(&fleet, &NoKeyKeeper, "m1", Call::LookNew { name: "c".into() }).await;
+        let expected = (!ours).then_some((ErrorClass::Refused, Reason::AlreadyInSwarm));
+        assert_eq!((reason(&seen), seen == Answer::SawCluster(Vec::new())), (expected, ours), "{seen:?}");
+    }
+}
+
+/// A place that says that it stored a key and gives another, or none.
+#[derive(Default)]
+struct Forgets(Mutex<Option<Secret>>, Option<&'static str>);
+
+impl KeyKeeper for Forgets {
+    fn load(&self) -> Option<Secret> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn store(&self, _: &Secret) -> Result<(), String> {
+        *self.0.lock().unwrap() = self.1.map(Secret::new);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_stored_once_it_reads_back() {
+    for (gives, stored) in [(Some("SWMKEY-1-a"), true), (Some("SWMKEY-1-b"), false), (None, false)] {
+        let mut engine = MockDocker::new();
+        engine.expect_unlock_key().returning(|| Ok(Some(Secret::new("SWMKEY-1-a"))));
+        let fleet = Mocks::default().with("m1", engine);
+        let answer = perform(&fleet, &Forgets(Mutex::default(), gives), "m1", Call::StoreUnlockKey).await;
+        assert_eq!(answer == Answer::Done, stored, "{gives:?}: {answer:?}");
+    }
+    let mut engine = MockDocker::new();
+    engine.expect_unlock_key().returning(|| Ok(Some(Secret::new("SWMKEY-1-a"))));
+    let without = perform(&Mocks::default().with("m1", engine), &NoKeyKeeper, "m1", Call::StoreUnlockKey).await;
+    assert!(matches!(&without, Answer::Failed(error) if error.message.contains("no place for the unlock key")), "{without:?}");
+    assert!(NoKeyKeeper.ready().is_err() && NoKeyKeeper.load().is_none());
+}
