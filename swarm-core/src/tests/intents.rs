@@ -3,14 +3,16 @@
 
 use super::{Draw, SUMMED, WORLDS, drawn, is_summed, is_written, written};
 use crate::credential::Part;
-use crate::id::HostName;
-use crate::intent::{Intent, Next, SoFar};
+use crate::engine::Force;
+use crate::id::{HostName, NodeId};
+use crate::intent::{Converge, Destroy, Intent, Next, SoFar, not_now};
 use crate::nodes::{EditNodes, NodeEdit, RemoveNodes, quorum_note};
-use crate::observe::{Observation, Observed, merge};
-use crate::plan::{LintFinding, Planned, lint};
+use crate::observe::{NodeState, Observation, Observed, merge};
+use crate::plan::{LintFinding, PlanOptions, Planned, lint};
 use crate::recover::Recover;
 use crate::replace::Replace;
 use crate::spec::{Availability, ClusterSpec, Role};
+use crate::testkit::node;
 use crate::unlock::Unlock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -111,9 +113,63 @@ fn one(seed: u64) -> String {
     out
 }
 
+/// Old entries that still report, of hosts of the file or of none, in raft or not.
+fn with_old_entries(draw: &mut Draw, look: &mut Observation) {
+    let (name, state) = (draw.of(&["m1", "m2", "w1", "x9"]), draw.of(&[NodeState::Ready, NodeState::Unknown, NodeState::Down]));
+    let mut old = node(name, draw.of(&[Role::Manager, Role::Worker]), state, false);
+    old.id = NodeId::new("node-before");
+    for report in look.hosts.values_mut() {
+        if let Some(view) = report.view.known_mut() {
+            view.nodes.push(old.clone());
+        }
+    }
+}
+
+/// Whether a run goes on, waits or ends, by how far it is, to the millisecond.
+fn goes_on(seed: u64) -> String {
+    let (spec, mut look, mut out) = drawn(seed);
+    let mut draw = Draw(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 80);
+    if draw.one_in(2) {
+        with_old_entries(&mut draw, &mut look);
+    }
+    let observed = merge(&spec, &look, &BTreeSet::new());
+    let quarter = spec.policy().timeout / 4;
+    let converge = Converge { spec: &spec, options: PlanOptions::default() };
+    let destroy = Destroy { spec: &spec, force: Force::Yes };
+    let mut times: Vec<Duration> = vec![Duration::ZERO, quarter];
+    for so_far in [SoFar::default(), SoFar { rounds: 1, failed_joins: 1, ..SoFar::default() }] {
+        for intent in [&converge as &dyn Intent, &destroy] {
+            if let Next::Waiting { budget, .. } = intent.next(&observed, so_far) {
+                times.push(budget);
+            }
+        }
+    }
+    for waited in times.into_iter().flat_map(|at| [at.saturating_sub(Duration::from_millis(1)), at, at + Duration::from_millis(1)]) {
+        for (rounds, failed_joins) in [(0, 0), (1, 0), (1, 1), (0, 2)] {
+            for intent in [&converge as &dyn Intent, &destroy] {
+                let next = match intent.next(&observed, SoFar { rounds, failed_joins, waited }) {
+                    Next::Waiting { why, budget } => format!("waiting {why} {budget:?}"),
+                    Next::Refused(refusals) => format!("refused {refusals:?}"),
+                    Next::Done(_) => "done".into(),
+                    Next::Round(plan) => plan.steps.iter().map(|s| s.id.to_string() + " ").collect(),
+                };
+                let _ = writeln!(out, "  {waited:?} {rounds} {failed_joins}: {next}");
+            }
+        }
+    }
+    let _ = writeln!(
+        out,
+        "  {:?} {:?} {:?}",
+        converge.verify(&observed),
+        destroy.verify(&observed),
+        not_now(&spec, &observed, SoFar::default())
+    );
+    out
+}
+
 #[test]
 fn what_is_asked_for_day_by_day_is_the_same_of_many_more() {
-    is_summed("intents.sums", SUMMED, one);
+    is_summed("intents.sums", SUMMED, |seed| one(seed) + &(if seed < WORLDS + 400 { goes_on(seed) } else { String::new() }));
 }
 
 #[test]
