@@ -21,6 +21,22 @@ pub(crate) enum EngineCommand {
     /// Bring the configuration of engines that are in a swarm to what `prepare` of the file says: one host after the other, drained for that
     /// time, and restarted.
     Configure(Box<ConfigureArgs>),
+    /// Restart engines by the service managers of their hosts: one host after the other, drained for that time, managers last and one at a
+    /// time, the leader at the end, stopping at the first that does not come up.
+    Restart(Box<RestartArgs>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestartArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The hosts.
+    #[arg(required = true, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
+    pub(crate) hosts: Vec<String>,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    #[command(flatten)]
+    pub(crate) agree: AgreeArgs,
 }
 
 #[derive(Debug, Args)]

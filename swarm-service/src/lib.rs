@@ -131,6 +131,16 @@ esac
 "#
 );
 
+fn act(argument: &str) -> Vec<String> {
+    ["sh", "-c", ACT, "swarm-service", argument].map(str::to_owned).to_vec()
+}
+
+/// The program that restarts the engine of the host it runs on, for whoever runs programs there in another way: it ends well once the engine
+/// answers, and its standard error says why not.
+pub fn restart() -> Vec<String> {
+    act("restart")
+}
+
 /// Reads what a host printed of its service.
 ///
 /// # Errors
@@ -155,8 +165,7 @@ pub struct OnHost<'a>(pub &'a dyn Host);
 
 impl OnHost<'_> {
     async fn act(&self, argument: &str, verb: &'static str) -> Result<(), ServiceError> {
-        let argv = ["sh", "-c", ACT, "swarm-service", argument];
-        let command = Command { timeout: Duration::from_secs(180), elevated: true, ..Command::new(argv) };
+        let command = Command { timeout: Duration::from_secs(180), elevated: true, ..Command::new(act(argument)) };
         let ran = self.0.run(&command).await?;
         if ran.status == Some(0) {
             return Ok(());

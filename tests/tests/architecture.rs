@@ -191,6 +191,7 @@ fn manifests_name_only_whom_they_may() {
                 "swarm-prepare",
                 "swarm-probe",
                 "swarm-backup",
+                "swarm-service",
                 "swarm-workload",
                 "swarm-compose",
                 "swarm-images",

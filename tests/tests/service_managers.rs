@@ -77,6 +77,12 @@ async fn engines_under_every_service_manager_are_prepared_configured_stopped_and
         eventually("all is as the file says", Duration::from_secs(60), again).await;
     }
 
+    // All of them, one after the other, drained for that time.
+    let before = HOSTS.map(|(host, _)| pid(&lab, host));
+    let restarted = swarm(&file, &["engine", "restart"], &["m1", "m2", "m3", "w1", "--yes", "--accept-downtime"]);
+    assert_eq!(restarted.code, 0, "{restarted:?}");
+    assert!(HOSTS.iter().zip(&before).all(|((host, _), was)| pid(&lab, host) != *was), "{before:?}");
+
     // A configuration that the engine does not start with is taken back, and no other host is touched.
     let nonsense = prepared("log-driver: local, storage-driver: nonsense");
     let before = HOSTS.map(|(host, _)| pid(&lab, host));

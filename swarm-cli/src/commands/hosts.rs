@@ -2,12 +2,13 @@
 
 use super::work::{How, Session, carry};
 use crate::args::Format;
-use crate::args_stores::RebootArgs;
+use crate::args_stores::{RebootArgs, RestartArgs};
 use crate::args_swarm::{ExecArgs, MaintainArgs};
 use crate::failure::Failure;
 use crate::{output, source};
 use futures_util::stream::{self, StreamExt};
 use serde_json::json;
+use std::time::Duration;
 use swarm_core::fleet::Fleet;
 use swarm_core::host::Command;
 use swarm_core::id::HostName;
@@ -78,6 +79,38 @@ pub(super) async fn reboot(args: &RebootArgs, format: Format) -> Result<u8, Fail
         locks: Some(None),
         timeout: Some(intent.longest()),
         ..How::new("reboot", format)
+    };
+    carry(&session, &intent, how).await
+}
+
+/// How long an engine may take to be there again: it ends the tasks that are left first.
+const RESTART: Duration = Duration::from_secs(180);
+
+pub(super) async fn restart(args: &RestartArgs, format: Format) -> Result<u8, Failure> {
+    let session = Session::open(&args.common).await?;
+    let hosts: Vec<HostName> = source::named(&args.hosts, &session.spec, "HOST")?.into_iter().collect();
+    let names = hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ");
+    let intent = Maintain {
+        spec: &session.spec,
+        hosts,
+        argv: swarm_service::restart(),
+        own: Default::default(),
+        name: Some("the restart of the engine".into()),
+        batch: usize::from(args.serve.batch),
+        drain: args.serve.drain_timeout,
+        patience: RESTART,
+        accept_downtime: args.serve.accept_downtime,
+        reboots: false,
+    };
+    let how = How {
+        dry_run: args.agree.dry_run,
+        question: Some(format!("Drain {names} and restart the engines there?")),
+        must_agree: true,
+        yes: args.agree.yes,
+        done: format!("the engines of {names} restarted, and their nodes are as they were"),
+        locks: Some(None),
+        timeout: Some(intent.longest()),
+        ..How::new("engine restart", format)
     };
     carry(&session, &intent, how).await
 }

@@ -136,6 +136,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Unlock(args) => wait(&args.common, access::unlock(&args, format)),
         Command::Support(args) => wait(&args.common, support::run(&args, format)),
         Command::Engine(EngineCommand::Ls { common }) => wait(&common, upgrade::ls(&common, format)),
+        Command::Engine(EngineCommand::Restart(args)) => wait(&args.common, hosts::restart(&args, format)),
         Command::Engine(EngineCommand::Configure(args)) => wait(&args.common, configure::configure_engines(&args, format)),
         Command::Reboot(args) => wait(&args.common, hosts::reboot(&args, format)),
         Command::Reset(args) => wait(&args.common, configure::reset_hosts(&args, format)),
