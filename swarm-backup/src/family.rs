@@ -90,8 +90,8 @@ impl Family for Backups {
         if stops == 0 || (stops == 1 && others == 0) {
             return Vec::new();
         }
-        let what = "stops an engine beside other steps".to_owned();
-        plan.steps.iter().filter(|s| is_kept(&s.action)).map(|s| LintFinding { step: Some(s.id.clone()), what: what.clone() }).collect()
+        let stops = plan.steps.iter().filter(|s| is_kept(&s.action));
+        stops.map(|s| LintFinding::harmful(s, "stops an engine beside other steps")).collect()
     }
 }
 

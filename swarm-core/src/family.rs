@@ -45,7 +45,7 @@ impl Families<'_> {
         family.task(work)
     }
 
-    /// What a plan must not do, by the rules of membership and by those of every family.
+    /// What a plan must not do, by the rules of membership and by those of every family: what could hurt comes first.
     pub fn lint(&self, plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTreeSet<HostName>) -> Vec<LintFinding> {
         let mut found = crate::plan::lint(plan, spec, observed, forced);
         found.extend(self.0.iter().flat_map(|family| family.lint(plan, observed)));
@@ -53,9 +53,10 @@ impl Families<'_> {
             if let Action::Work(work) = &step.action
                 && let Err(what) = self.task(work)
             {
-                found.push(LintFinding { step: Some(step.id.clone()), what });
+                found.push(LintFinding::malformed(step, what));
             }
         }
+        found.sort_by_key(|finding| finding.severity);
         found
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use swarm_core::credential::token_root;
 use swarm_core::driver::{ApplyError, KeyKeeper};
 use swarm_core::id::HostName;
-use swarm_core::plan::{Plan, PlanOptions, Refusal};
+use swarm_core::plan::{Action, Plan, PlanOptions, Refusal, Step};
 use swarm_core::report::Ending;
 use swarm_core::secret::Secret;
 use swarm_core::spec::Role;
@@ -19,7 +19,10 @@ async fn rechecked(world: &World, wanted: &ClusterSpec, options: PlanOptions, pl
     match apply.recheck(plan, &[]).await {
         Ok(_) => Ok(()),
         Err(ApplyError::Stale(changes)) => Err(format!("stale: {}", changes.join("; "))),
-        Err(ApplyError::Lint(found)) => Err(format!("lint: {found:?}")),
+        Err(ApplyError::Lint(found)) => {
+            assert!(found.is_sorted_by_key(|f| f.severity), "{found:?}");
+            Err(format!("lint: {found:?}"))
+        }
         Err(other) => Err(other.to_string()),
     }
 }
@@ -54,6 +57,18 @@ fn a_plan_that_was_kept_is_held_against_what_is_there() {
         edited.envelope.0.clear();
         let edited = rechecked(&world, &wanted, PlanOptions::default(), &edited).await.unwrap_err();
         assert!(edited.starts_with("lint: ") && edited.contains("is not in what the plan says it may do"), "{edited}");
+        // And what could hurt is said first: two joins as managers at once, which no one agreed to.
+        let mut rash = plan.clone();
+        let mut second = rash.steps.iter().find(|s| s.action.verb() == "join").unwrap().clone();
+        if let Action::Join { role, .. } = &mut second.action {
+            *role = Role::Manager;
+        }
+        let third = Step { id: "m9/join".into(), ..second.clone() };
+        second.id = "m8/join".into();
+        rash.steps.extend([second, third]);
+        let rash = rechecked(&world, &wanted, PlanOptions::default(), &rash).await.unwrap_err();
+        let (harm, agreed) = (rash.find("another such change"), rash.find("is not in what the plan says it may do"));
+        assert!(harm.is_some() && harm < agreed && rash.contains("Harmful") && rash.contains("Malformed"), "{rash}");
         // And of a world that changed: that is named, and the file is not.
         world.kill("w1");
         let changed = rechecked(&world, &wanted, PlanOptions::default(), &plan).await.unwrap_err();

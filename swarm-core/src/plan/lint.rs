@@ -10,13 +10,36 @@ use crate::spec::{ClusterSpec, Role};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+/// What a finding means. A plan with a finding of either kind is not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LintSeverity {
+    /// Carried out, it could cost the swarm its managers, or a host the swarm that it is in.
+    Harmful,
+    /// It contradicts itself, the file, or what was agreed to: someone edited it, or a planner has a bug.
+    Malformed,
+}
+
 /// Something a plan must never contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LintFinding {
     /// The step, if it is about one.
     pub step: Option<StepId>,
+    /// What it means.
+    pub severity: LintSeverity,
     /// What is wrong.
     pub what: String,
+}
+
+impl LintFinding {
+    /// About a step that could hurt.
+    pub fn harmful(step: &Step, what: impl Into<String>) -> Self {
+        Self { step: Some(step.id.clone()), severity: LintSeverity::Harmful, what: what.into() }
+    }
+
+    /// About a step that cannot be meant so.
+    pub fn malformed(step: &Step, what: impl Into<String>) -> Self {
+        Self { step: Some(step.id.clone()), severity: LintSeverity::Malformed, what: what.into() }
+    }
 }
 
 impl fmt::Display for LintFinding {
@@ -28,10 +51,13 @@ impl fmt::Display for LintFinding {
     }
 }
 
-/// Checks a plan against what was observed. `forced` are the hosts for which `--force-leave` was given.
+/// Checks a plan against what was observed. `forced` are the hosts for which `--force-leave` was given. What could hurt comes first.
 pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTreeSet<HostName>) -> Vec<LintFinding> {
-    let mut findings = Vec::new();
-    let mut say = |step: Option<&Step>, what: &str| findings.push(LintFinding { step: step.map(|s| s.id.clone()), what: what.into() });
+    let mut findings = harms(plan, spec, observed, forced);
+    let of = |step: Option<&Step>| step.map(|s| s.id.clone());
+    let mut say = |step: Option<&Step>, what: &str| {
+        findings.push(LintFinding { step: of(step), severity: LintSeverity::Malformed, what: what.into() });
+    };
     if plan.fingerprint.is_empty() {
         say(None, "does not say what it was made from");
     }
@@ -57,6 +83,15 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
             _ => {}
         }
     }
+    findings
+}
+
+/// What could cost the swarm its managers, or a host the swarm that it is in.
+fn harms(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTreeSet<HostName>) -> Vec<LintFinding> {
+    let mut findings = Vec::new();
+    let mut say = |step: Option<&Step>, what: &str| {
+        findings.push(LintFinding { step: step.map(|s| s.id.clone()), severity: LintSeverity::Harmful, what: what.into() });
+    };
     let state_of = |host: &HostName| observed.hosts.get(host).map(|h| &h.state);
     let inits: Vec<&Step> = plan.steps.iter().filter(|s| matches!(s.action, Action::Init { .. })).collect();
     if inits.len() > 1 {

@@ -19,7 +19,7 @@ mod work;
 pub use build::{PlanOptions, Planned, build};
 pub use destroy::build_destroy;
 pub use envelope::{Allowance, Envelope, Ledger, Target};
-pub use lint::{LintFinding, lint};
+pub use lint::{LintFinding, LintSeverity, lint};
 pub use refusal::{Refusal, of_cluster as refuse_cluster};
 pub use render::render_text;
 pub use work::Work;

@@ -164,7 +164,7 @@ impl Family for Preparing {
         let mut found = Vec::new();
         for step in &plan.steps {
             let Some(data) = data(step) else { continue };
-            let mut say = |what: &str| found.push(LintFinding { step: Some(step.id.clone()), what: what.into() });
+            let mut say = |what: &str| found.push(LintFinding::harmful(step, what));
             let state = observed.hosts.get(&data.host).map(|h| &h.state);
             let free = state.is_some_and(|s| *s == HostState::Standalone || s.is_silent());
             if !free && matches!(data.does, Does::Install { .. } | Does::Configure { .. }) {

@@ -140,7 +140,7 @@ impl Family for Workload {
             })
             .collect();
         let mut found = Vec::new();
-        let mut say = |step: &Step, what: String| found.push(LintFinding { step: Some(step.id.clone()), what });
+        let mut say = |step: &Step, what: String| found.push(LintFinding::harmful(step, what));
         for (step, data) in &steps {
             match data {
                 // What a service refers to and this plan makes comes first.

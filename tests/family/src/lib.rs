@@ -74,7 +74,7 @@ impl Family for Notes {
                 && let Target::Object { name, .. } = &work.target
                 && !names.insert(name.clone())
             {
-                found.push(LintFinding { step: Some(step.id.clone()), what: format!("writes the note {name} twice") });
+                found.push(LintFinding::malformed(step, format!("writes the note {name} twice")));
             }
         }
         found

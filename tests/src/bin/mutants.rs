@@ -310,8 +310,7 @@ fn trace(tests: &[Test], file: &Path) -> Vec<Test> {
         }
     });
     let mut traced = traced.into_inner().unwrap();
-    // What is done in many schedules is written down: that finds more than any other test.
-    traced.sort_by_key(|t| (!t.name.starts_with("schedules::"), t.took));
+    traced.sort_by_key(|t| t.took);
     println!("{} tests reach {} mutants", traced.len(), traced.iter().flat_map(|t| &t.reaches).collect::<BTreeSet<_>>().len());
     traced
 }
@@ -321,13 +320,18 @@ fn schedules_end_well(explore: &Path, choice: &str) -> bool {
     ends_well(explore, &schedules, explore.parent().expect("a folder"), choice, Duration::from_secs(90))
 }
 
+/// What is done in many schedules is written down: that finds more than any other test, and takes longer.
+fn is_schedule(test: &Test) -> bool {
+    test.name.starts_with("schedules::")
+}
+
 /// The tests of one program that reach a mutant run in one process, and the programs after one another, the cheap ones first.
 fn try_one(mutant: &Mutant, tests: &[Test], explore: &Path) -> String {
     let choice = mutant.id.to_string();
-    let mut programs: BTreeMap<&Path, Vec<&Test>> = BTreeMap::new();
+    let mut programs: BTreeMap<(bool, &Path), Vec<&Test>> = BTreeMap::new();
     for test in tests.iter().filter(|t| t.reaches.contains(&mutant.id)) {
-        let chosen = programs.entry(&test.program).or_default();
-        if chosen.iter().map(|t| t.took).sum::<Duration>() < TESTS {
+        let chosen = programs.entry((is_schedule(test), &test.program)).or_default();
+        if is_schedule(test) || chosen.iter().map(|t| t.took).sum::<Duration>() < TESTS {
             chosen.push(test);
         }
     }
