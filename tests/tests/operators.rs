@@ -1,17 +1,18 @@
 //! One operator at a time: who holds the swarm is named, waited for, or found to be gone; and what was done stands in the journal.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use swarm_core::driver::{Guard, NoProgress, Operator, Taken};
+use swarm_core::driver::{Guard, NoProgress, Operator, Progress, ProgressEvent, Taken};
 use swarm_core::engine::{Body, Kind, NoPayloads, Objects, Query, Sealed};
 use swarm_core::operators::{Holder, JOURNAL, LOCK, QUIET, lock_body, runs};
 use swarm_core::plan::Plan;
 use swarm_core::report::{Ending, Report};
 use swarm_core::{Apply, ClusterSpec, Stop};
-use swarm_sim::{Incident, SimFleet, World};
+use swarm_sim::{CallFault, CallKind, FaultRule, Incident, SimFleet, World};
 use swarm_tests::cli::{self, Ran};
 use swarm_tests::lab::{TestLab, converge, eventually};
-use swarm_tests::sim::spec;
 use swarm_tests::sim::workload::{FILE, ready};
+use swarm_tests::sim::{cluster, spec};
 
 fn holder(run: &str) -> Holder {
     Holder { who: run.into(), from: "desk".into(), why: "apply".into(), run: run.into(), process: String::new(), since: 1_700_000_000 }
@@ -82,6 +83,76 @@ fn a_run_that_is_there_is_named_and_one_that_is_gone_is_followed() {
         let journal = world.fleet("onlooker").engine("m1").get(Kind::Config, JOURNAL).await.unwrap();
         let [run] = &runs(&journal)[..] else { panic!("{journal:?}") };
         assert_eq!((run.who.as_str(), run.outcome.as_str(), run.at), ("ben", "interrupted", 1_700_000_000));
+    });
+}
+
+/// How often it was said that another run is waited for.
+#[derive(Default)]
+struct Waits(Mutex<u32>);
+
+impl Progress for Waits {
+    fn report(&self, event: &ProgressEvent) {
+        *self.0.lock().unwrap() += u32::from(matches!(event, ProgressEvent::Waiting { .. }));
+    }
+}
+
+/// Where no manager ever lists or takes the lock, a run goes on without one soon, and says why.
+#[test]
+fn a_lock_that_no_manager_gives_holds_no_run_up() {
+    let file = spec(FILE);
+    for (call, fault) in [
+        (CallKind::ListObjects, CallFault::FailBefore),
+        (CallKind::ListObjects, CallFault::Hang),
+        (CallKind::CreateObject, CallFault::FailBefore),
+    ] {
+        swarm_sim::run(async {
+            let world = ready(&file, 1).await;
+            let fleet = world.fleet("ann");
+            let (plan, observed) = Apply::new(&file, &fleet).plan().await.unwrap();
+            world.fault_rule(FaultRule { host: None, call: Some(call), skip: 0, times: u32::MAX, fault });
+            let by = Operator { holder: holder("ann"), wait: Duration::ZERO, is_gone: &|_| false, progress: &NoProgress };
+            let taken = tokio::time::timeout(Duration::from_secs(120), Guard::take(&file, &fleet, &observed, &plan, by)).await;
+            let Ok(Taken::Held { lock, waited }) = taken else { panic!("{call} {fault:?}: it ends with a run that goes on") };
+            assert!(!waited && lock.without.is_some(), "{call} {fault:?}: {:?}", lock.without);
+        });
+    }
+}
+
+/// It is said once that another run is waited for.
+#[test]
+fn a_run_that_is_waited_for_is_named_once() {
+    let file = spec(FILE);
+    swarm_sim::run(async {
+        let world = ready(&file, 1).await;
+        let (ann, ben) = (world.fleet("ann"), world.fleet("ben"));
+        let (taken, plan) = take(&file, &ann, "ann", Duration::ZERO).await;
+        let (lock, _) = held(taken);
+        let (waits, observed) = (Waits::default(), Apply::new(&file, &ben).observe().await);
+        let by = Operator { holder: holder("ben"), wait: Duration::from_secs(12), is_gone: &|_| false, progress: &waits };
+        let stop = Stop::default();
+        tokio::select! {
+            _ = lock.during(&plan, &stop, std::future::pending::<Report>()) => panic!("the run ended"),
+            taken = Guard::take(&file, &ben, &observed, &plan, by) => assert!(matches!(taken, Taken::Other(_))),
+        }
+        assert_eq!(*waits.0.lock().unwrap(), 1);
+    });
+}
+
+/// The lock is asked for from the managers that there are, whatever the file makes of them.
+#[test]
+fn the_managers_that_there_are_give_the_lock() {
+    swarm_sim::run(async {
+        let hosts = |m1: &str, m2: &str| {
+            format!("name: c\nhosts:\n  m1: {{ address: 10.0.0.1, role: {m1} }}\n  m2: {{ address: 10.0.0.2, role: {m2} }}\n")
+        };
+        let world = World::of(&spec(&hosts("manager", "manager")), 1);
+        cluster(&world, "name: c\nhosts:\n  m1: { address: 10.0.0.1, role: manager }\n").await;
+        let (swapped, fleet) = (spec(&hosts("worker", "manager")), world.fleet("ann"));
+        let (plan, observed) = Apply::new(&swapped, &fleet).plan().await.unwrap();
+        let by = Operator { holder: holder("ann"), wait: Duration::ZERO, is_gone: &|_| false, progress: &NoProgress };
+        let Taken::Held { lock, .. } = Guard::take(&swapped, &fleet, &observed, &plan, by).await else { panic!("no one holds it") };
+        assert_eq!(lock.without, None);
+        assert_eq!(configs(&world).await, [LOCK]);
     });
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use swarm_core::credential::token_root;
 use swarm_core::driver::{ApplyError, KeyKeeper};
 use swarm_core::id::HostName;
+use swarm_core::observe::SeenAt;
 use swarm_core::plan::{Action, Plan, PlanOptions, Refusal, Step};
 use swarm_core::report::Ending;
 use swarm_core::secret::Secret;
@@ -142,6 +143,7 @@ fn tokens_and_certificates_are_those_of_the_swarm() {
         }
         // One host is in no swarm, and has none.
         let observed = apply.observe().await;
+        assert_ne!(observed.at, SeenAt::default(), "it says when it was made");
         let found = apply.certificates(&observed).await;
         let names: Vec<&str> = found.keys().map(HostName::as_str).collect();
         assert_eq!(names, ["m1", "m2", "m3", "w1"]);

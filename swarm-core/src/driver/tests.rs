@@ -34,6 +34,11 @@ impl Mocks {
         self
     }
 
+    pub(super) fn with_machine(mut self, host: &str, machine: MockMachine) -> Self {
+        self.machines.insert(HostName::new(host), Arc::new(machine));
+        self
+    }
+
     fn find(&self, host: &HostSpec) -> Result<(Arc<MockDocker>, Option<Arc<MockMachine>>), ReachError> {
         let gone = || ReachError { kind: ReachErrorKind::Unreachable, message: "no route".into() };
         Ok((self.engines.get(&host.name).cloned().ok_or_else(gone)?, self.machines.get(&host.name).cloned()))

@@ -4,12 +4,14 @@ use super::perform::Performer;
 use super::tests::{Mocks, effect, tokens};
 use super::{KeyKeeper, NoKeyKeeper};
 use crate::engine::{ErrorClass, Reason};
-use crate::machine::{Answer, Call};
+use crate::host::Output;
+use crate::machine::{Answer, Ask, Call, Reply};
 use crate::secret::Secret;
 use crate::spec::NAME_LABEL;
-use crate::testing::MockDocker;
+use crate::testing::{MockDocker, MockMachine};
 use crate::testkit::{Is, spec, world};
 use std::sync::Mutex;
+use std::time::Duration;
 
 async fn perform(fleet: &Mocks, keys: &dyn KeyKeeper, host: &str, call: Call) -> Answer {
     let spec = spec(&["m1", "m2", "m3", "w1"]);
@@ -55,6 +57,26 @@ async fn a_new_swarm_is_ours_by_its_name() {
         let expected = (!ours).then_some((ErrorClass::Refused, Reason::AlreadyInSwarm));
         assert_eq!((reason(&seen), seen == Answer::SawCluster(Vec::new())), (expected, ours), "{seen:?}");
     }
+}
+
+/// A program of a step runs as root and for as long as the step says; where the machine is not to be had for it, that is no reason to try again.
+#[tokio::test]
+async fn a_program_of_a_step_runs_as_root_within_its_time() {
+    let run = || Call::Ask(vec![Ask::Run { host: "m1".into(), argv: vec!["true".into()], patience: Duration::from_secs(77), input: None }]);
+    let mut machine = MockMachine::new();
+    machine
+        .expect_run()
+        .withf(|command| command.elevated && command.timeout == Duration::from_secs(77) && command.argv == ["true"])
+        .times(1)
+        .returning(|_| Ok(Output { status: Some(0), stdout: b"a\n".to_vec(), stderr: b"b\n".to_vec() }));
+    let fleet = Mocks::default().with("m1", MockDocker::new()).with_machine("m1", machine);
+    let answer = perform(&fleet, &NoKeyKeeper, "m1", run()).await;
+    assert_eq!(answer, Answer::Replies(vec![Reply::Ran { status: Some(0), output: "a\nb\n".into() }]));
+    let alone = Mocks::default().with("m1", MockDocker::new());
+    let refused = perform(&alone, &NoKeyKeeper, "m1", run()).await;
+    assert_eq!(reason(&refused).map(|(class, _)| class), Some(ErrorClass::Refused), "only its engine is reached: {refused:?}");
+    let gone = perform(&Mocks::default(), &NoKeyKeeper, "m1", run()).await;
+    assert_eq!(reason(&gone).map(|(class, _)| class), Some(ErrorClass::Unreachable), "{gone:?}");
 }
 
 /// A place that says that it stored a key and gives another, or none.

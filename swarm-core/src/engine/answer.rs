@@ -139,6 +139,22 @@ mod tests {
     #[test]
     fn a_network_that_is_not_there_is_a_plain_no() {
         assert_eq!(classify_answer(500, "network app_default not found", true), (ErrorClass::Conflict, Reason::NotFound));
+        for other in ["network app_default is odd", "a task was not found"] {
+            assert_eq!(classify_answer(500, other, true), (ErrorClass::Unknown, Reason::Other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_no_text_says_is_read_from_the_status() {
+        for (status, class, reason) in [
+            (404, ErrorClass::Conflict, Reason::NotFound),
+            (409, ErrorClass::Conflict, Reason::Other),
+            (400, ErrorClass::Refused, Reason::Other),
+            (429, ErrorClass::Refused, Reason::Other),
+            (503, ErrorClass::Unknown, Reason::Other),
+        ] {
+            assert_eq!(classify_answer(status, "odd", true), (class, reason), "{status}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::{Draw, SUMMED, WORLDS, drawn, is_summed, is_written, written};
 use crate::credential::Part;
-use crate::engine::Force;
+use crate::engine::{Force, GivenRoot};
 use crate::id::{HostName, NodeId};
 use crate::intent::{Converge, Destroy, Intent, Next, SoFar, not_now};
 use crate::nodes::{EditNodes, NodeEdit, RemoveNodes, quorum_note};
@@ -11,7 +11,7 @@ use crate::observe::{NodeState, Observation, Observed, merge};
 use crate::plan::{LintFinding, PlanOptions, Planned, lint};
 use crate::recover::Recover;
 use crate::replace::Replace;
-use crate::spec::{Availability, ClusterSpec, Role};
+use crate::spec::{Availability, ClusterSpec, ExternalCa, Role};
 use crate::testkit::node;
 use crate::unlock::Unlock;
 use std::collections::{BTreeMap, BTreeSet};
@@ -167,9 +167,71 @@ fn goes_on(seed: u64) -> String {
     out
 }
 
+/// What is rarer: a root that is given, parts that no manager gives, entries of hosts that left, managers that the file does not have.
+fn rarer(seed: u64) -> String {
+    let (spec, mut look, mut out) = drawn(seed);
+    let mut draw = Draw(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 81);
+    with_parts(&mut draw, &mut look);
+    if draw.one_in(2) {
+        with_old_entries(&mut draw, &mut look);
+    }
+    let without = draw.of(&[Some(Part::WorkerToken), Some(Part::Root), None, None]);
+    for report in look.hosts.values_mut() {
+        if let (Some(view), Some(part)) = (report.view.known_mut(), without) {
+            view.cluster.fingerprints.remove(&part);
+        }
+    }
+    let seen = merge(&spec, &look, &BTreeSet::new());
+    let names: Vec<HostName> = spec.hosts().map(|h| h.name.clone()).collect();
+    let some = |draw: &mut Draw| -> Vec<HostName> { names.iter().filter(|_| draw.one_in(2)).cloned().collect() };
+    let entries = draw.of(&[vec!["node-before".to_owned()], vec!["x1".into(), "node-before".into()], vec!["node-old".into()], Vec::new()]);
+    let (hosts, dead) = (some(&mut draw), if draw.one_in(3) { some(&mut draw) } else { Vec::new() });
+    said(
+        &mut out,
+        &format!("remove {hosts:?} {dead:?} {entries:?}"),
+        &RemoveNodes { spec: &spec, hosts, dead, entries },
+        &spec,
+        &seen,
+        &seen,
+    );
+    let host = draw.of(&names);
+    let mut fenced: BTreeSet<String> = some(&mut draw).iter().map(ToString::to_string).collect();
+    fenced.extend(draw.of(&[None, Some("10.9.9.9"), Some("10.9.9.9:2377"), Some("10.0.1.1")]).map(str::to_owned));
+    said(
+        &mut out,
+        &format!("recover {host} {fenced:?}"),
+        &Recover { spec: &spec, host, fenced, seen: BTreeMap::new() },
+        &spec,
+        &seen,
+        &seen,
+    );
+    let parts = draw.of(&[vec![Part::Root], vec![Part::Root, Part::WorkerToken], vec![Part::WorkerToken], vec![Part::UnlockKey]]);
+    match Replace::of(&spec, &seen, &parts, &|| None) {
+        Err(why) => {
+            let _ = writeln!(out, "  replace {parts:?}: {why}");
+        }
+        Ok(mut replace) => {
+            replace.root = draw.one_in(2).then(|| GivenRoot {
+                certificate: "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".into(),
+                key: Some("key".into()),
+            });
+            if draw.one_in(2) {
+                replace.authorities = vec![ExternalCa {
+                    protocol: "cfssl".into(),
+                    url: "https://ca.example:8443".into(),
+                    ca_cert: None,
+                    options: BTreeMap::new(),
+                }];
+            }
+            said(&mut out, &format!("replace {parts:?}"), &replace, &spec, &seen, &seen);
+        }
+    }
+    out
+}
+
 #[test]
 fn what_is_asked_for_day_by_day_is_the_same_of_many_more() {
-    is_summed("intents.sums", SUMMED, |seed| one(seed) + &(if seed < WORLDS + 400 { goes_on(seed) } else { String::new() }));
+    is_summed("intents.sums", SUMMED, |seed| one(seed) + &rarer(seed) + &(if seed < WORLDS + 400 { goes_on(seed) } else { String::new() }));
 }
 
 #[test]
