@@ -45,8 +45,7 @@ until ip link set eth0 up 2>/dev/null; do sleep 0.02; done
 ip addr add "$address/24" dev eth0
 ip route add default via "$gateway"
 if [ -w /proc/sys/net/ipv4/ip_forward ]; then echo 1 > /proc/sys/net/ipv4/ip_forward; fi
-manager=
-if [ -f "$dir/image" ] && [ -x /lib/systemd/systemd ]; then manager=systemd; elif [ -f "$dir/image" ] && [ -x /sbin/openrc ]; then manager=openrc; fi
+manager=$(cat "$dir/manager" 2>/dev/null || true)
 if [ "$manager" = systemd ]; then
   # A view of the cgroups in which this host's own are the first, and first of all.
   for hierarchy in /sys/fs/cgroup/*/; do
@@ -222,7 +221,7 @@ fn lay_out_systemd(dir: &Path) -> Result<(), LabError> {
 }
 
 /// Adds what a host with a root filesystem of its own has.
-pub(crate) fn lay_out_bare(dir: &Path, name: &str, image: &Path, cgroup: &str, gateway: IpAddr) -> Result<(), LabError> {
+pub(crate) fn lay_out_bare(dir: &Path, name: &str, (image, manager): (&Path, &str), cgroup: &str, gateway: IpAddr) -> Result<(), LabError> {
     for sub in ["fs/root", "fs/work", "fs/upper/etc/docker", "fs/upper/etc/apt/apt.conf.d", "fs/upper/var/lib/docker"] {
         make_dir(&dir.join(sub))?;
     }
@@ -236,7 +235,9 @@ pub(crate) fn lay_out_bare(dir: &Path, name: &str, image: &Path, cgroup: &str, g
     // This machine may forbid what the service of Debian's package begins with: more open files.
     make_dir(&dir.join("fs/upper/etc/default"))?;
     write(&dir.join("fs/upper/etc/default/docker"), "ulimit() { :; }\n", 0o644)?;
-    let systemd = image.join("lib/systemd/systemd").exists();
+    // Some releases bring systemd with other packages: it is the first process only where that was asked for.
+    write(&dir.join("manager"), manager, 0o644)?;
+    let systemd = manager == "systemd";
     if systemd {
         lay_out_systemd(dir)?;
     }

@@ -57,6 +57,12 @@ pub fn image(name: &str) -> Result<PathBuf, LabError> {
     Ok(path)
 }
 
+/// The service manager of a root filesystem, by the name that it was made with; empty where it has none.
+pub(crate) fn manager_of(image: &Path) -> &'static str {
+    let name = image.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    MANAGERS.iter().map(|(manager, _)| *manager).find(|manager| name.ends_with(&format!("-{manager}"))).unwrap_or_default()
+}
+
 /// The mirrors that this machine's own apt uses.
 pub(crate) fn mirrors() -> Result<Vec<String>, LabError> {
     let listed = || run(&["apt-get", "indextargets", "--format", "$(REPO_URI)", "Origin: Debian"]);

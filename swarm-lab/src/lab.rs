@@ -3,6 +3,7 @@
 use crate::error::LabError;
 use crate::files;
 use crate::host::{LabHost, LabRole};
+use crate::image::manager_of;
 use crate::process::{find_processes, find_program, kill_now, run, wait_ended, wait_until};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -183,7 +184,7 @@ impl Lab {
         for host in &lab.hosts {
             files::lay_out(&host.dir, &host.name, &host.address.to_string(), &public)?;
             if let Some(image) = &host.image {
-                files::lay_out_bare(&host.dir, &host.name, image, &host.cgroup, host.gateway)?;
+                files::lay_out_bare(&host.dir, &host.name, (image, manager_of(image)), &host.cgroup, host.gateway)?;
             }
             if let Some(engine) = &options.engine {
                 host.use_engine(Some(engine))?;
