@@ -23,14 +23,15 @@ pub(crate) enum EngineCommand {
     Configure(Box<ConfigureArgs>),
     /// Restart engines by the service managers of their hosts: one host after the other, drained for that time, managers last and one at a
     /// time, the leader at the end, stopping at the first that does not come up.
-    Restart(Box<RestartArgs>),
+    Restart(Box<ServedArgs>),
 }
 
+/// Hosts that are served, and how.
 #[derive(Debug, Args)]
-pub(crate) struct RestartArgs {
+pub(crate) struct ServedArgs {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// The hosts.
+    /// The hosts. Workers are served first, then managers one by one, the leader last.
     #[arg(required = true, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
     pub(crate) hosts: Vec<String>,
     #[command(flatten)]
@@ -55,17 +56,10 @@ pub(crate) struct ConfigureArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RebootArgs {
     #[command(flatten)]
-    pub(crate) common: Common,
-    /// The hosts. Workers come first, then managers one by one, the leader last.
-    #[arg(required = true, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
-    pub(crate) hosts: Vec<String>,
-    #[command(flatten)]
-    pub(crate) serve: ServeArgs,
+    pub(crate) served: ServedArgs,
     /// How long a host may take to be there again, for example 15m.
     #[arg(long, default_value = "10m", value_parser = duration)]
     pub(crate) back_timeout: std::time::Duration,
-    #[command(flatten)]
-    pub(crate) agree: AgreeArgs,
     /// Another command that restarts a host, after `--`. It runs as root, without a shell.
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,

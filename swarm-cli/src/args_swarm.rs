@@ -1,7 +1,7 @@
 //! The command line of what concerns the swarm as a whole: tokens, certificates, the unlock key.
 
 use crate::args::{Common, LimitArgs, duration};
-use crate::args_stores::ServeArgs;
+use crate::args_stores::ServedArgs;
 use crate::complete::hosts;
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
@@ -307,17 +307,10 @@ pub(crate) struct RebalanceArgs {
 #[derive(Debug, Args)]
 pub(crate) struct MaintainArgs {
     #[command(flatten)]
-    pub(crate) common: Common,
-    /// The hosts. Workers are served first, then managers, the leader last.
-    #[arg(required = true, value_name = "HOST", add = ArgValueCompleter::new(hosts))]
-    pub(crate) hosts: Vec<String>,
-    #[command(flatten)]
-    pub(crate) serve: ServeArgs,
+    pub(crate) served: ServedArgs,
     /// How long the command may take, for example 10m.
     #[arg(long, default_value = "10m", value_parser = duration)]
     pub(crate) command_timeout: std::time::Duration,
-    #[command(flatten)]
-    pub(crate) agree: AgreeArgs,
     /// The command and its arguments, after `--`. It runs as root, without a shell.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,

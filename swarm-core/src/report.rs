@@ -117,7 +117,25 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use super::Ending;
+    use super::{Ending, Report};
+    use crate::observe::merge;
+    use crate::plan::{PlanOptions, Planned, build};
+    use crate::testkit::{Is, spec, world};
+    use crate::verify::{Finding, FindingKind, Verdict};
+    use std::collections::BTreeSet;
+
+    /// A host that a plan left out is named in the end where something is not as wished.
+    #[test]
+    fn hosts_are_left_out_only_where_something_is_not_as_wished() {
+        let spec = spec(&["m1", "w1"]);
+        let observed = merge(&spec, &world(&[("m1", Is::Manager), ("w1", Is::Gone)]), &BTreeSet::new());
+        let Planned::Plan(plan) = build(&spec, &observed, &PlanOptions::default()) else { panic!("a plan") };
+        assert_eq!(plan.blocked.len(), 1);
+        let named = |findings: Vec<Finding>| Report::new(&plan, Vec::new(), Some(Verdict::of(findings, Vec::new())), false).blocked.len();
+        let wrong = Finding { host: None, kind: FindingKind::Left, message: "x".into() };
+        assert_eq!((named(Vec::new()), named(vec![wrong])), (0, 1));
+        assert_eq!(Report::new(&plan, Vec::new(), None, true).blocked.len(), 1, "nothing is known of the end");
+    }
 
     /// The table of exit codes; `docs/failure-model.md` and `--help` have the same numbers.
     #[test]

@@ -105,6 +105,9 @@ pub trait ServiceManager: ServiceManagerRead {
     async fn start_at_boot(&self) -> Result<(), ServiceError>;
 }
 
+/// How long a start, a stop or a restart may take: an engine ends the tasks that are left first, and has a minute and a half to come up.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
 /// What prints a state.
 const LOOK: &str = concat!(
     "export LC_ALL=C PATH=\"$PATH:/usr/sbin:/sbin\"\n",
@@ -165,7 +168,7 @@ pub struct OnHost<'a>(pub &'a dyn Host);
 
 impl OnHost<'_> {
     async fn act(&self, argument: &str, verb: &'static str) -> Result<(), ServiceError> {
-        let command = Command { timeout: Duration::from_secs(180), elevated: true, ..Command::new(act(argument)) };
+        let command = Command { timeout: PATIENCE, elevated: true, ..Command::new(act(argument)) };
         let ran = self.0.run(&command).await?;
         if ran.status == Some(0) {
             return Ok(());

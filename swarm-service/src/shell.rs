@@ -52,7 +52,7 @@ answers() {
   [ -S "$socket" ] && pid=$(engine) || return 1
   request='GET /_ping HTTP/1.0\r\n\r\n'
   if command -v curl >/dev/null 2>&1 && curl --help all 2>/dev/null | grep -q -- --unix-socket; then
-    [ "$(curl -s -m 5 --unix-socket "$socket" http://docker/_ping)" = OK ]
+    [ "$(curl -s -m 5 --noproxy "*" --unix-socket "$socket" http://docker/_ping)" = OK ]
   elif command -v perl >/dev/null 2>&1; then
     perl -e 'use Socket; alarm 5; socket(S, PF_UNIX, SOCK_STREAM, 0) && connect(S, sockaddr_un($ARGV[0])) or exit 1; syswrite(S, "GET /_ping HTTP/1.0\r\n\r\n"); while (sysread(S, $r, 4096)) { $all .= $r } exit($all =~ /\r\n\r\nOK/ ? 0 : 1)' "$socket"
   elif command -v python3 >/dev/null 2>&1; then

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use swarm_core::driver::{Guard, NoProgress, Operator, Progress, ProgressEvent, Taken};
+use swarm_core::driver::{Guard, NoProgress, Operator, Progress, Taken};
 use swarm_core::engine::{Kind, Query};
 use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader};
 use swarm_core::host::{BoxStream, Command, Host, HostError, HostRead, Output};
@@ -21,7 +21,7 @@ use swarm_core::report::{Ending, Report};
 use swarm_core::spec::HostSpec;
 use swarm_core::{Apply, ClusterSpec, Stop};
 use swarm_sim::{SimFleet, World};
-use swarm_tests::sim::{THREE, spec};
+use swarm_tests::sim::{THREE, Waits, spec};
 use tokio::time::{Instant, timeout};
 
 /// The clock of the host, in seconds since 1970.
@@ -128,16 +128,6 @@ impl Fleet for Hosts {
     }
 }
 
-/// How often it was said that another run is waited for.
-#[derive(Default)]
-struct Waits(Mutex<u32>);
-
-impl Progress for Waits {
-    fn report(&self, event: &ProgressEvent) {
-        *self.0.lock().unwrap() += u32::from(matches!(event, ProgressEvent::Waiting { .. }));
-    }
-}
-
 fn holder(run: &str) -> Holder {
     Holder { who: run.into(), from: "desk".into(), why: "apply".into(), run: run.into(), process: String::new(), since: 7 }
 }
@@ -200,7 +190,7 @@ fn one_run_makes_a_swarm_and_another_waits_for_it() {
             let (began, waits) = (Instant::now(), Waits::default());
             let Taken::Other(other) = bed.takes("ben", wait, &|_| false, &waits).await else { panic!("it is held") };
             let took = began.elapsed();
-            assert_eq!((other.run.as_str(), *waits.0.lock().unwrap()), ("ann", u32::from(wait > 0)));
+            assert_eq!((other.run.as_str(), waits.count()), ("ann", u32::from(wait > 0)));
             assert!(took >= Duration::from_secs(wait) && took < Duration::from_secs(wait + 2), "{took:?}");
         }
         // One that gave no sign for longer may be gone or may not: it is waited for until that is known.

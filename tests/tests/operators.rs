@@ -1,8 +1,7 @@
 //! One operator at a time: who holds the swarm is named, waited for, or found to be gone; and what was done stands in the journal.
 
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
-use swarm_core::driver::{Guard, NoProgress, Operator, Progress, ProgressEvent, Taken};
+use swarm_core::driver::{Guard, NoProgress, Operator, Taken};
 use swarm_core::engine::{Body, Kind, NoPayloads, Objects, Query, Sealed};
 use swarm_core::operators::{Holder, JOURNAL, LOCK, QUIET, lock_body, runs};
 use swarm_core::plan::Plan;
@@ -12,7 +11,7 @@ use swarm_sim::{CallFault, CallKind, FaultRule, Incident, SimFleet, World};
 use swarm_tests::cli::{self, Ran};
 use swarm_tests::lab::{TestLab, converge, eventually};
 use swarm_tests::sim::workload::{FILE, ready};
-use swarm_tests::sim::{cluster, spec};
+use swarm_tests::sim::{Waits, cluster, spec};
 
 fn holder(run: &str) -> Holder {
     Holder { who: run.into(), from: "desk".into(), why: "apply".into(), run: run.into(), process: String::new(), since: 1_700_000_000 }
@@ -86,16 +85,6 @@ fn a_run_that_is_there_is_named_and_one_that_is_gone_is_followed() {
     });
 }
 
-/// How often it was said that another run is waited for.
-#[derive(Default)]
-struct Waits(Mutex<u32>);
-
-impl Progress for Waits {
-    fn report(&self, event: &ProgressEvent) {
-        *self.0.lock().unwrap() += u32::from(matches!(event, ProgressEvent::Waiting { .. }));
-    }
-}
-
 /// Where no manager ever lists or takes the lock, a run goes on without one soon, and says why.
 #[test]
 fn a_lock_that_no_manager_gives_holds_no_run_up() {
@@ -134,7 +123,7 @@ fn a_run_that_is_waited_for_is_named_once() {
             _ = lock.during(&plan, &stop, std::future::pending::<Report>()) => panic!("the run ended"),
             taken = Guard::take(&file, &ben, &observed, &plan, by) => assert!(matches!(taken, Taken::Other(_))),
         }
-        assert_eq!(*waits.0.lock().unwrap(), 1);
+        assert_eq!(waits.count(), 1);
     });
 }
 

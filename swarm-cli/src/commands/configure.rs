@@ -1,6 +1,7 @@
 //! `swarm engine configure` and `swarm reset`: what `prepare` of the file says for hosts that are in a swarm, and what it did taken back.
 
 use super::agreed::{agree, unless_stopped};
+use super::hosts::{agreed, serving};
 use super::ready::given;
 use super::work::{How, Session, carry};
 use crate::args::Format;
@@ -52,33 +53,21 @@ pub(super) async fn configure_engines(args: &ConfigureArgs, format: Format) -> R
     }
     let hosts: Vec<HostName> = argvs.keys().cloned().collect();
     let intent = Maintain {
-        spec,
-        hosts: hosts.clone(),
-        argv: Vec::new(),
         own: argvs,
         name: Some("the new configuration of the engine".into()),
-        batch: usize::from(args.serve.batch),
-        drain: args.serve.drain_timeout,
-        patience: Duration::from_secs(300),
-        accept_downtime: args.serve.accept_downtime,
-        reboots: false,
+        ..serving(spec, hosts.clone(), &args.serve, Duration::from_secs(300))
     };
     let encrypted = false;
     let content = Content { spec, looked: &looked, given: &given, encrypted };
     let payloads = WithContent { content, others: &NoPayloads };
     let how = How {
-        dry_run: args.agree.dry_run,
         question: Some(format!("Configure the engines of {}, drained for that time and restarted?", moves.join(", "))),
-        must_agree: true,
-        yes: args.agree.yes,
         payloads: &payloads,
         done: format!(
             "the configuration of the engines of {} is what the file wants",
             hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")
         ),
-        locks: Some(None),
-        timeout: Some(intent.longest()),
-        ..How::new("engine configure", format)
+        ..agreed(&intent, &args.agree, ("engine configure", format))
     };
     carry(&session, &intent, how).await
 }

@@ -1,9 +1,9 @@
-//! `swarm maintain` and `swarm exec`.
+//! Hosts that are served, drained for that time: `swarm maintain`, `swarm reboot`, `swarm engine restart`; and `swarm exec`.
 
 use super::work::{How, Session, carry};
 use crate::args::Format;
-use crate::args_stores::{RebootArgs, RestartArgs};
-use crate::args_swarm::{ExecArgs, MaintainArgs};
+use crate::args_stores::{RebootArgs, ServeArgs, ServedArgs};
+use crate::args_swarm::{AgreeArgs, ExecArgs, MaintainArgs};
 use crate::failure::Failure;
 use crate::{output, source};
 use futures_util::stream::{self, StreamExt};
@@ -12,107 +12,96 @@ use std::time::Duration;
 use swarm_core::fleet::Fleet;
 use swarm_core::host::Command;
 use swarm_core::id::HostName;
-use swarm_core::spec::HostSpec;
+use swarm_core::spec::{ClusterSpec, HostSpec};
 use swarm_workload::Maintain;
 
 /// Hosts that are worked on at once.
 const CONCURRENCY: usize = 32;
 
-pub(super) async fn maintain(args: &MaintainArgs, format: Format) -> Result<u8, Failure> {
-    let session = Session::open(&args.common).await?;
-    let hosts: Vec<HostName> = source::named(&args.hosts, &session.spec, "HOST")?.into_iter().collect();
-    let names: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
-    let intent = Maintain {
-        spec: &session.spec,
-        hosts: hosts.clone(),
-        argv: args.command.clone(),
+/// A program that hosts are served with, and its words.
+struct Service {
+    argv: Vec<String>,
+    name: Option<&'static str>,
+    patience: Duration,
+    reboots: bool,
+    verb: &'static str,
+}
+
+/// An intent that serves hosts one after the other as the flags say, with nothing of its own yet.
+pub(super) fn serving<'a>(spec: &'a ClusterSpec, hosts: Vec<HostName>, serve: &ServeArgs, patience: Duration) -> Maintain<'a> {
+    Maintain {
+        spec,
+        hosts,
+        argv: Vec::new(),
         own: Default::default(),
         name: None,
-        batch: usize::from(args.serve.batch),
-        drain: args.serve.drain_timeout,
-        patience: args.command_timeout,
-        accept_downtime: args.serve.accept_downtime,
+        batch: usize::from(serve.batch),
+        drain: serve.drain_timeout,
+        patience,
+        accept_downtime: serve.accept_downtime,
         reboots: false,
-    };
-    let how = How {
-        dry_run: args.agree.dry_run,
-        question: Some(format!("Drain {} and run the command there?", names.join(", "))),
+    }
+}
+
+/// How such an intent is agreed to and carried out: always after a question, with the lock of the swarm, and with its whole time for every host.
+pub(super) fn agreed<'a>(intent: &Maintain<'_>, agree: &AgreeArgs, (verb, format): (&'a str, Format)) -> How<'a> {
+    How {
+        dry_run: agree.dry_run,
         must_agree: true,
-        yes: args.agree.yes,
-        done: format!("the command ran on {}, and their nodes are as they were", names.join(", ")),
+        yes: agree.yes,
         locks: Some(None),
         timeout: Some(intent.longest()),
-        ..How::new("maintain", format)
+        ..How::new(verb, format)
+    }
+}
+
+/// Serves hosts; `words` makes the question and what is said in the end from their names.
+async fn serve(args: &ServedArgs, with: Service, words: impl FnOnce(&str) -> (String, String), format: Format) -> Result<u8, Failure> {
+    let session = Session::open(&args.common).await?;
+    let hosts: Vec<HostName> = source::named(&args.hosts, &session.spec, "HOST")?.into_iter().collect();
+    let (question, done) = words(&hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", "));
+    let intent = Maintain {
+        argv: with.argv,
+        name: with.name.map(str::to_owned),
+        reboots: with.reboots,
+        ..serving(&session.spec, hosts, &args.serve, with.patience)
     };
+    let how = How { question: Some(question), done, ..agreed(&intent, &args.agree, (with.verb, format)) };
     carry(&session, &intent, how).await
+}
+
+pub(super) async fn maintain(args: &MaintainArgs, format: Format) -> Result<u8, Failure> {
+    let (argv, patience) = (args.command.clone(), args.command_timeout);
+    let with = Service { argv, name: None, patience, reboots: false, verb: "maintain" };
+    let words = |names: &str| {
+        (format!("Drain {names} and run the command there?"), format!("the command ran on {names}, and their nodes are as they were"))
+    };
+    serve(&args.served, with, words, format).await
 }
 
 /// What restarts a host.
 const REBOOT: &str = "if [ -d /run/systemd/system ]; then systemctl reboot; else reboot; fi";
 
 pub(super) async fn reboot(args: &RebootArgs, format: Format) -> Result<u8, Failure> {
-    let session = Session::open(&args.common).await?;
-    let hosts: Vec<HostName> = source::named(&args.hosts, &session.spec, "HOST")?.into_iter().collect();
-    let names = hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ");
     let argv = match args.command.as_slice() {
         [] => ["sh", "-c", REBOOT].map(str::to_owned).to_vec(),
         own => own.to_vec(),
     };
-    let intent = Maintain {
-        spec: &session.spec,
-        hosts,
-        argv,
-        own: Default::default(),
-        name: Some("the restart of the host".into()),
-        batch: usize::from(args.serve.batch),
-        drain: args.serve.drain_timeout,
-        patience: args.back_timeout,
-        accept_downtime: args.serve.accept_downtime,
-        reboots: true,
-    };
-    let how = How {
-        dry_run: args.agree.dry_run,
-        question: Some(format!("Drain and restart {names}?")),
-        must_agree: true,
-        yes: args.agree.yes,
-        done: format!("{names} restarted, and their nodes are as they were"),
-        locks: Some(None),
-        timeout: Some(intent.longest()),
-        ..How::new("reboot", format)
-    };
-    carry(&session, &intent, how).await
+    let with = Service { argv, name: Some("the restart of the host"), patience: args.back_timeout, reboots: true, verb: "reboot" };
+    let words = |names: &str| (format!("Drain and restart {names}?"), format!("{names} restarted, and their nodes are as they were"));
+    serve(&args.served, with, words, format).await
 }
 
-/// How long an engine may take to be there again: it ends the tasks that are left first.
-const RESTART: Duration = Duration::from_secs(180);
-
-pub(super) async fn restart(args: &RestartArgs, format: Format) -> Result<u8, Failure> {
-    let session = Session::open(&args.common).await?;
-    let hosts: Vec<HostName> = source::named(&args.hosts, &session.spec, "HOST")?.into_iter().collect();
-    let names = hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ");
-    let intent = Maintain {
-        spec: &session.spec,
-        hosts,
-        argv: swarm_service::restart(),
-        own: Default::default(),
-        name: Some("the restart of the engine".into()),
-        batch: usize::from(args.serve.batch),
-        drain: args.serve.drain_timeout,
-        patience: RESTART,
-        accept_downtime: args.serve.accept_downtime,
-        reboots: false,
+pub(super) async fn restart(args: &ServedArgs, format: Format) -> Result<u8, Failure> {
+    let (argv, patience) = (swarm_service::restart(), swarm_service::PATIENCE);
+    let with = Service { argv, name: Some("the restart of the engine"), patience, reboots: false, verb: "engine restart" };
+    let words = |names: &str| {
+        (
+            format!("Drain {names} and restart the engines there?"),
+            format!("the engines of {names} restarted, and their nodes are as they were"),
+        )
     };
-    let how = How {
-        dry_run: args.agree.dry_run,
-        question: Some(format!("Drain {names} and restart the engines there?")),
-        must_agree: true,
-        yes: args.agree.yes,
-        done: format!("the engines of {names} restarted, and their nodes are as they were"),
-        locks: Some(None),
-        timeout: Some(intent.longest()),
-        ..How::new("engine restart", format)
-    };
-    carry(&session, &intent, how).await
+    serve(args, with, words, format).await
 }
 
 /// How a command ended on one host.

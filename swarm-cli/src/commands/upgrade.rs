@@ -1,5 +1,6 @@
 //! `swarm engine ls` and `swarm engine upgrade`.
 
+use super::hosts::{agreed, serving};
 use super::work::{How, Session, carry, table};
 use crate::args::{Common, Format};
 use crate::args_stores::UpgradeArgs;
@@ -96,27 +97,16 @@ pub(super) async fn run(args: &UpgradeArgs, format: Format) -> Result<u8, Failur
     let moves: Vec<String> = of.hosts.iter().map(|(host, have)| format!("{host} ({have})")).collect();
     let mut argv: Vec<String> = ["sh", "-c", UPGRADE_SCRIPT, "sh", "do", &args.to].map(str::to_owned).to_vec();
     argv.extend(args.command.iter().cloned());
+    let hosts = of.hosts.iter().map(|(host, _)| host.clone()).collect();
     let intent = Maintain {
-        spec,
-        hosts: of.hosts.iter().map(|(host, _)| host.clone()).collect(),
         argv,
-        own: Default::default(),
         name: Some(format!("the upgrade to engine {}", args.to)),
-        batch: usize::from(args.serve.batch),
-        drain: args.serve.drain_timeout,
-        patience: args.command_timeout,
-        accept_downtime: args.serve.accept_downtime,
-        reboots: false,
+        ..serving(spec, hosts, &args.serve, args.command_timeout)
     };
     let how = How {
-        dry_run: args.agree.dry_run,
         question: Some(format!("Upgrade {} to engine {}, drained for that time?", moves.join(", "), args.to)),
-        must_agree: true,
-        yes: args.agree.yes,
         done: format!("{} have engine {}", names(&intent.hosts), args.to),
-        locks: Some(None),
-        timeout: Some(intent.longest()),
-        ..How::new("engine upgrade", format)
+        ..agreed(&intent, &args.agree, ("engine upgrade", format))
     };
     let code = carry(&session, &intent, how).await?;
     if code != 0 || args.agree.dry_run {

@@ -18,9 +18,6 @@ impl Performer<'_> {
         if let [ask @ Ask::Run { host, .. }] = asks {
             return Ok(vec![self.run_on(host, ask).await?]);
         }
-        if let [Ask::Info(host)] = asks {
-            return Ok(vec![Reply::Info(Box::new(engine_of(self.spec, self.fleet, host).await?.info().await?))]);
-        }
         let engine = engine_of(self.spec, self.fleet, at).await?;
         let calls = asks.iter().map(|ask| -> BoxFuture<'_, _> { Box::pin(self.ask_one(engine.as_ref(), ask)) });
         try_join_all(calls.collect::<Vec<_>>()).await
@@ -52,7 +49,8 @@ impl Performer<'_> {
                 engine.remove(*kind, id).await?;
                 Reply::Done
             }
-            Ask::Info(_) => Reply::Info(Box::new(engine.info().await?)),
+            // Of its own host, whoever is asked beside it.
+            Ask::Info(host) => Reply::Info(Box::new(engine_of(self.spec, self.fleet, host).await?.info().await?)),
             Ask::Run { host, .. } => self.run_on(host, ask).await?,
         })
     }

@@ -7,9 +7,9 @@ use super::perform::Performer;
 use super::progress::ProgressEvent;
 use super::tokens::Tokens;
 use crate::fleet::Fleet;
-use crate::id::{HostName, NodeId, StepId};
+use crate::id::StepId;
 use crate::machine::{Answer, EffectId, Outcome, Run, Start};
-use crate::observe::{HostState, Observed, ObservedCluster};
+use crate::observe::Observed;
 use crate::plan::{Plan, Step};
 use crate::report::StepReport;
 use futures_util::future::BoxFuture;
@@ -37,7 +37,7 @@ impl<F: Fleet> Apply<'_, F> {
             ask_again: old.into(),
             in_one: Mutex::default(),
         };
-        let mut run = Run::new(plan, self.start(observed), &|work| self.families.task(work));
+        let mut run = Run::new(plan, Start::of(observed, self.spec.policy().concurrency), &|work| self.families.task(work));
         if self.stop.is_stopped() {
             run.stop();
         }
@@ -109,26 +109,6 @@ impl<F: Fleet> Apply<'_, F> {
             outcome: outcome.cloned().unwrap_or(Outcome::NotStarted),
         });
         (steps.collect(), run.failed_joins())
-    }
-
-    /// What the run knows when it begins.
-    fn start(&self, observed: &Observed) -> Start {
-        let live: &[HostName] = match &observed.cluster {
-            ObservedCluster::One { live, .. } => live,
-            _ => &[],
-        };
-        let node_of = |host: &HostName| observed.hosts.get(host).and_then(|h| h.node.as_ref());
-        let managers = live.iter().filter_map(|h| Some((h.clone(), node_of(h)?.manager.as_ref()?.address.clone()))).collect();
-        let nodes: Vec<(HostName, NodeId)> = observed
-            .hosts
-            .iter()
-            .filter_map(|(name, host)| match &host.state {
-                HostState::Member { node } => Some((name.clone(), node.clone())),
-                _ => None,
-            })
-            .collect();
-        let listed = observed.view().iter().flat_map(|v| &v.nodes).map(|n| n.id.clone()).collect();
-        Start { managers, nodes: nodes.into_iter().collect(), listed, concurrency: self.spec.policy().concurrency }
     }
 
     fn tell_started(&self, step: &Step, reported: &mut BTreeSet<StepId>) {

@@ -17,11 +17,13 @@ mod look;
 mod promote;
 mod run;
 mod shown;
+mod start;
 mod state;
 mod task;
 
 pub use effect::{Answer, Call, Effect, EffectId};
-pub use run::{Run, Start};
+pub use run::Run;
+pub use start::Start;
 pub use state::Outcome;
 pub use task::{Ask, Event, MakeTask, Move, Reply, Task};
 

@@ -5,6 +5,7 @@ use super::calls::{join_address, join_at};
 use super::effect::{Answer, Call, Effect, EffectId};
 use super::families::{FamilyRun, Place};
 use super::look::has_recovered;
+use super::start::Start;
 use super::state::{Input, Outcome, PEEK_AT_JOIN, Rejoining, Stage, StepRun, Todo, Why};
 use super::task::{Event, MakeTask};
 use crate::engine::{ErrorClass, NodeChange, Reason};
@@ -15,19 +16,6 @@ use crate::spec::JOIN_LABEL;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What a run knows when it begins, besides its plan.
-#[derive(Debug, Clone, Default)]
-pub struct Start {
-    /// Managers that answer, with the address others join at.
-    pub managers: Vec<(HostName, String)>,
-    /// The node of each host that is a member.
-    pub nodes: BTreeMap<HostName, NodeId>,
-    /// The nodes that the managers list.
-    pub listed: BTreeSet<NodeId>,
-    /// Effects under way at once.
-    pub concurrency: usize,
-}
 
 /// The shortest and the longest time between two looks at the cluster.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));

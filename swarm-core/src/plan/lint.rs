@@ -31,14 +31,18 @@ pub struct LintFinding {
 }
 
 impl LintFinding {
+    fn of(severity: LintSeverity, step: Option<&Step>, what: impl Into<String>) -> Self {
+        Self { step: step.map(|s| s.id.clone()), severity, what: what.into() }
+    }
+
     /// About a step that could hurt.
     pub fn harmful(step: &Step, what: impl Into<String>) -> Self {
-        Self { step: Some(step.id.clone()), severity: LintSeverity::Harmful, what: what.into() }
+        Self::of(LintSeverity::Harmful, Some(step), what)
     }
 
     /// About a step that cannot be meant so.
     pub fn malformed(step: &Step, what: impl Into<String>) -> Self {
-        Self { step: Some(step.id.clone()), severity: LintSeverity::Malformed, what: what.into() }
+        Self::of(LintSeverity::Malformed, Some(step), what)
     }
 }
 
@@ -54,10 +58,7 @@ impl fmt::Display for LintFinding {
 /// Checks a plan against what was observed. `forced` are the hosts for which `--force-leave` was given. What could hurt comes first.
 pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTreeSet<HostName>) -> Vec<LintFinding> {
     let mut findings = harms(plan, spec, observed, forced);
-    let of = |step: Option<&Step>| step.map(|s| s.id.clone());
-    let mut say = |step: Option<&Step>, what: &str| {
-        findings.push(LintFinding { step: of(step), severity: LintSeverity::Malformed, what: what.into() });
-    };
+    let mut say = |step: Option<&Step>, what: &str| findings.push(LintFinding::of(LintSeverity::Malformed, step, what));
     if plan.fingerprint.is_empty() {
         say(None, "does not say what it was made from");
     }
@@ -89,9 +90,7 @@ pub fn lint(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTree
 /// What could cost the swarm its managers, or a host the swarm that it is in.
 fn harms(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTreeSet<HostName>) -> Vec<LintFinding> {
     let mut findings = Vec::new();
-    let mut say = |step: Option<&Step>, what: &str| {
-        findings.push(LintFinding { step: step.map(|s| s.id.clone()), severity: LintSeverity::Harmful, what: what.into() });
-    };
+    let mut say = |step: Option<&Step>, what: &str| findings.push(LintFinding::of(LintSeverity::Harmful, step, what));
     let state_of = |host: &HostName| observed.hosts.get(host).map(|h| &h.state);
     let inits: Vec<&Step> = plan.steps.iter().filter(|s| matches!(s.action, Action::Init { .. })).collect();
     if inits.len() > 1 {

@@ -8,9 +8,7 @@ use crate::id::{ClusterId, HostName, NodeId};
 use crate::intent::{Intent, Next, SoFar};
 use crate::machine::{Answer, Call, Effect, Outcome, Run, Start};
 use crate::nodes::RemoveNodes;
-use crate::observe::{
-    HostState, LocalState, LocalSwarm, NodeFacts, NodeState, Observation, Observed, ObservedCluster, Reachability, merge,
-};
+use crate::observe::{LocalState, LocalSwarm, NodeFacts, NodeState, Observation, Observed, Reachability, merge};
 use crate::plan::{Plan, PlanOptions, Planned, build, build_destroy};
 use crate::recover::Recover;
 use crate::replace::Replace;
@@ -80,25 +78,6 @@ fn a_plan(draw: &mut Draw, seed: u64) -> Option<(Plan, ClusterSpec, Observed)> {
         _ => planned(build(&spec, &observed, &PlanOptions { prune: true, force_leave: [one].into(), ..PlanOptions::default() })),
     };
     plan.filter(|p| !p.steps.is_empty()).map(|p| (p, spec, observed))
-}
-
-/// The same as the driver begins with.
-fn start(observed: &Observed) -> Start {
-    let live: &[HostName] = match &observed.cluster {
-        ObservedCluster::One { live, .. } => live,
-        _ => &[],
-    };
-    let node_of = |host: &HostName| observed.hosts.get(host).and_then(|h| h.node.as_ref());
-    let own = |(name, host): (&HostName, &crate::observe::ObservedHost)| match &host.state {
-        HostState::Member { node } => Some((name.clone(), node.clone())),
-        _ => None,
-    };
-    Start {
-        managers: live.iter().filter_map(|h| Some((h.clone(), node_of(h)?.manager.as_ref()?.address.clone()))).collect(),
-        nodes: observed.hosts.iter().filter_map(own).collect(),
-        listed: observed.view().iter().flat_map(|v| &v.nodes).map(|n| n.id.clone()).collect(),
-        concurrency: 2,
-    }
 }
 
 /// What answers: engines and managers that stay as they are for a while.
@@ -326,7 +305,7 @@ fn play(seed: u64, out: &mut String) {
     };
     let steps: Vec<&str> = plan.steps.iter().map(|s| s.id.as_str()).collect();
     let _ = writeln!(out, "{seed}: {:?} {}", plan.purpose, steps.join(" "));
-    let mut run = Run::new(&plan, start(&observed), &|_| Err("there is no other family".into()));
+    let mut run = Run::new(&plan, Start::of(&observed, 2), &|_| Err("there is no other family".into()));
     let (mut now, mut under_way): (Duration, Vec<(Duration, Effect)>) = Default::default();
     for count in 0..ANSWERS {
         while let Some(effect) = run.poll_effect(now) {

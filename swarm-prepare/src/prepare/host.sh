@@ -332,9 +332,7 @@ firewall)
       update-rc.d swarm-firewall defaults >&2
     fi;;
   esac
-  if [ -n "$unit" ]; then echo "$unit" >>"$home/files"
-  else echo "nothing of this host was found that would put the rules in place again after a restart of the host" >&2
-  fi
+  [ -z "$unit" ] || echo "$unit" >>"$home/files"
   echo "$sum" >"$home/firewall.$chain";;
 
 reset)

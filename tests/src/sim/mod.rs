@@ -9,6 +9,7 @@ pub mod workload;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use swarm_core::driver::{KeyKeeper, Progress, ProgressEvent};
 use swarm_core::engine::Force;
@@ -77,6 +78,23 @@ impl KeyKeeper for Drawer {
     fn store(&self, key: &Secret) -> Result<(), String> {
         *self.0.lock().unwrap() = Some(key.clone());
         Ok(())
+    }
+}
+
+/// Counts how often it is said that something is waited for.
+#[derive(Debug, Default)]
+pub struct Waits(AtomicU32);
+
+impl Waits {
+    /// So often.
+    pub fn count(&self) -> u32 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Progress for Waits {
+    fn report(&self, event: &ProgressEvent) {
+        self.0.fetch_add(u32::from(matches!(event, ProgressEvent::Waiting { .. })), Ordering::SeqCst);
     }
 }
 
