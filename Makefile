@@ -1,12 +1,12 @@
 # make install PREFIX=… · make up · make test · make test-all · make down · make bench · make small · make explore · make explore-real N=… · make fuzz · make mutants SHARD=k/n
-# make verify (never writes) · make fix (may write)
+# make package · make verify (never writes) · make fix (may write)
 CARGO ?= cargo
 SWARM := target/release/swarm
 LAB := .lab/lab/swarm.yaml
 # Stories wait more than they compute: so many labs run side by side.
 LABS ?= 6
 
-.PHONY: api messages install small up down test test-all units bench verify fix setup build deny explore explore-real fuzz mutants msrv
+.PHONY: api package messages install small up down test test-all units bench verify fix setup build deny explore explore-real fuzz mutants msrv
 export CARGO LABS
 
 up: setup build
@@ -82,6 +82,7 @@ verify: setup
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --target-dir target/doc-check
 	$(MAKE) deny
 	$(MAKE) msrv
+	$(MAKE) package
 	$(MAKE) test
 
 # The oldest Rust that the manifests promise builds everything.
@@ -99,6 +100,10 @@ small:
 		echo "the target $(MUSL) is not installed, so the program is linked dynamically"; \
 		$(CARGO) build --locked --profile small --package swarm-bootstrap; ls -l target/small/swarm-bootstrap; \
 	fi
+
+# Every crate is packaged, and built from its packaged files alone with the packages of the others.
+package:
+	$(CARGO) package --locked --workspace --exclude swarm-tests --exclude swarm-test-family --exclude swarm-examples --allow-dirty
 
 # docs/messages.md: every text that a user can see.
 messages:

@@ -201,6 +201,10 @@ pub(crate) struct CheckArgs {
     /// the probe are in these networks for a moment.
     #[arg(long)]
     pub(crate) services: bool,
+    /// Also ask for a published port on every node, from every other: a service with one task is there for a moment. Hosts whose kernels have
+    /// no IPVS are left out and named, unless the file passes over the check `kernel-ipvs`.
+    #[arg(long)]
+    pub(crate) mesh: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use crate::machine::Machine;
 use crate::ports::{Matrix, Outcome, Protocol};
 use ipnet::IpNet;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use swarm_core::ClusterSpec;
 use swarm_core::addr::AddressSelector;
 use swarm_core::id::HostName;
@@ -139,8 +139,32 @@ impl<'a> Seen<'a> {
     }
 
     fn alone(&self, host: &HostSpec) -> bool {
-        self.engine(host).is_some_and(|e| *e.swarm.state() == LocalState::Inactive)
+        is_alone(self.observed, &host.name)
     }
+
+    /// The ports of a swarm that the engine of a host holds though it is in none.
+    fn held(&self, host: &HostSpec) -> Vec<u16> {
+        self.machine(host).filter(|_| self.alone(host)).map_or_else(Vec::new, swarm_ports)
+    }
+}
+
+/// Where managers and nodes listen.
+const SWARM_PORTS: [u16; 2] = [2377, 7946];
+
+fn is_alone(observed: &Observed, host: &HostName) -> bool {
+    let engine = observed.hosts.get(host).and_then(|seen| seen.report.engine.as_ref().ok());
+    engine.is_some_and(|e| *e.swarm.state() == LocalState::Inactive)
+}
+
+/// The ports of a swarm that a machine's engine listens on.
+fn swarm_ports(machine: &Machine) -> Vec<u16> {
+    SWARM_PORTS.into_iter().filter(|port| machine.engine_listens.contains(port)).collect()
+}
+
+/// The hosts whose engines are in no swarm and listen on its ports.
+pub(crate) fn holding(observed: &Observed, machines: &BTreeMap<HostName, Result<Machine, String>>) -> BTreeSet<HostName> {
+    let holds = |machine: &Result<Machine, String>| machine.as_ref().is_ok_and(|m| !swarm_ports(m).is_empty());
+    machines.iter().filter(|(host, machine)| is_alone(observed, host) && holds(machine)).map(|(host, _)| host.clone()).collect()
 }
 
 /// The number before the first dot of a version.
@@ -365,13 +389,24 @@ checks! {
         "stop what listens there"
         |s, h| {
             let m = s.machine(h)?;
-            let ports: Vec<String> = [2377u16, 7946].iter().filter(|p| m.listens.contains(p)).map(|p| format!("{p}/tcp")).collect();
+            let taken = |p: &&u16| m.listens.contains(p) && !m.engine_listens.contains(p);
+            let ports: Vec<String> = SWARM_PORTS.iter().filter(taken).map(|p| format!("{p}/tcp")).collect();
             (s.alone(h) && !ports.is_empty()).then(|| format!("{} {} taken", ports.join(", "), if ports.len() == 1 { "is" } else { "are" }))
+        };
+    "port-held" Error
+        "an engine that did not end its gossip as it left a swarm joins the next one, is ready there, and its overlay networks carry nothing (moby, networkdb: \"timeout waiting for leave broadcast\")"
+        "restart the engine: `swarm engine restart` does that"
+        |s, h| {
+            let ports: Vec<String> = s.held(h).iter().map(|p| format!("{p}/tcp")).collect();
+            (!ports.is_empty()).then(|| format!("its engine is in no swarm, and listens on {} all the same", ports.join(", ")))
         };
     "ports" Error
         "managers listen on 2377/tcp, nodes gossip on 7946 tcp and udp, and overlay networks are UDP on the data-path port (4789)"
         "open these ports between the hosts: in their own packet filters, and in the security groups of a cloud"
-        |s, h| s.ports.at(&h.name, |p| p.outcome.fails() && p.protocol != Protocol::Esp);
+        |s, h| {
+            let held = !s.held(h).is_empty();
+            s.ports.at(&h.name, |p| p.outcome.fails() && p.protocol != Protocol::Esp && !(held && p.outcome == Outcome::InUse))
+        };
     "ports-esp" Error
         "encrypted overlay networks are IPsec: protocol 50 between all nodes"
         "let protocol 50 (ESP) pass between the hosts, or do without encrypted networks"

@@ -47,6 +47,7 @@ for pid in $(pidof dockerd 2>/dev/null); do
   tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | while IFS='=' read -r key value; do
     case "$key" in HTTPS_PROXY|https_proxy|HTTP_PROXY|http_proxy) echo "proxy yes";; NO_PROXY|no_proxy) echo "no-proxy $value";; esac
   done
+  sockets=$(ls -l "/proc/$pid/fd" 2>/dev/null | sed -n 's/.*socket:\[\([0-9]*\)\]$/ \1 /p' | tr -d '\n')
   break
 done
 boot=$(starts_at_boot); [ -z "$boot" ] || echo "boot $boot"
@@ -56,7 +57,11 @@ case "$(readlink -f "$(command -v docker 2>/dev/null)" 2>/dev/null)" in */snap*)
 [ -r /etc/docker/daemon.json ] && tr -d ' \n\t' </etc/docker/daemon.json | grep -o '"firewall-backend":"[a-z]*"' | cut -d'"' -f4 | while read -r b; do echo "firewall $b"; done
 ip -o -4 route show 2>/dev/null | while read -r net rest; do case "$net" in */*) echo "route $net $rest";; esac; done
 for table in /proc/net/tcp /proc/net/tcp6; do
-  while read -r _ local _ state _; do [ "$state" = 0A ] && echo "listens ${local##*:}"; done <"$table" 2>/dev/null
+  while read -r _ local _ state _ _ _ _ _ inode _; do
+    [ "$state" = 0A ] || continue
+    case "$sockets" in *" $inode "*) echo "engine-listens ${local##*:}";; esac
+    echo "listens ${local##*:}"
+  done <"$table" 2>/dev/null
 done
 echo swarm-check-end
 "#
@@ -110,6 +115,8 @@ pub struct Machine {
     pub routes: Vec<(IpNet, String)>,
     /// TCP ports that something listens on.
     pub listens: BTreeSet<u16>,
+    /// Those of them that the engine itself listens on, as far as the login may see whose they are.
+    pub engine_listens: BTreeSet<u16>,
 }
 
 /// Reads what [`CHECK_SCRIPT`] printed; `now` is our clock when it answered, seconds since 1970.
@@ -152,6 +159,7 @@ pub fn parse(output: &str, now: i64) -> Result<Machine, String> {
                 let device = rest.iter().position(|w| *w == "dev").and_then(|at| rest.get(at + 1)).unwrap_or(&"");
                 m.routes.extend(net.parse().ok().map(|net: IpNet| (net, (*device).to_owned())));
             }
+            ["engine-listens", port] => m.engine_listens.extend(u16::from_str_radix(port, 16).ok()),
             ["listens", port] => m.listens.extend(u16::from_str_radix(port, 16).ok()),
             _ => {}
         }
@@ -193,14 +201,22 @@ mod tests {
     fn what_the_script_prints_is_read() {
         let text = "noise\nswarm-check-begin\nuid 0\ntime 1100\nkernel 6.1.0\nos debian 12\ncgroup 2\nmodule ip_vs no\nmodule vxlan yes\n\
             sysctl net/ipv4/ip_forward 1\nmemory-kib 1024\ndisk-kib 10 20\ninodes 5 9\nfiles 1024\nproxy yes\nno-proxy 10.0.0.0/8,localhost\n\
-            boot yes\nreboot-required\nselinux Enforcing\nsnap\nfirewall nftables\nroute 10.0.0.0/24 dev eth0 proto kernel\nlistens 0949\nswarm-check-end\n";
+            boot yes\nreboot-required\nselinux Enforcing\nsnap\nfirewall nftables\nroute 10.0.0.0/24 dev eth0 proto kernel\nlistens 0949\nengine-listens 1F0A\nlistens 1F0A\nswarm-check-end\n";
         let m = parse(text, 1000).unwrap();
         assert_eq!(
             (m.ahead, m.cgroup, m.memory, m.disk, m.files),
             (Some(100), Some(2), Some(1 << 20), Some((10 << 10, 20 << 10)), Some(1024))
         );
         assert_eq!(m.routes, [("10.0.0.0/24".parse().unwrap(), "eth0".to_owned())]);
-        assert!(m.proxy && m.snap && m.reboot_required && m.listens.contains(&2377) && !m.modules["ip_vs"] && m.modules["vxlan"]);
+        assert!(
+            m.proxy
+                && m.snap
+                && m.reboot_required
+                && m.listens.contains(&2377)
+                && m.engine_listens.iter().eq([&7946])
+                && !m.modules["ip_vs"]
+                && m.modules["vxlan"]
+        );
         assert!(parse("swarm-check-begin\nuid 0\n", 0).is_err());
     }
 }

@@ -1,11 +1,11 @@
 //! The checks as the first part of a plan that adds hosts: what would break a host that is to join is found before anything is touched.
 
-use crate::checks::{Found, Seen, Severity, check};
+use crate::checks::{Found, Seen, Severity, check, holding};
 use crate::machine::look_at;
 use crate::ports::{Matrix, matrix, wanted};
 use crate::prepare::opens_firewall;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use swarm_core::ClusterSpec;
 use swarm_core::fleet::Fleet;
 use swarm_core::id::HostName;
@@ -15,6 +15,11 @@ use swarm_core::spec::Firewall;
 
 /// How long finding out what arrives may take before a plan goes on without it.
 const PATIENCE: Duration = Duration::from_secs(40);
+
+/// How long an engine that has just left a swarm may take to let its ports go: it waits for its gossip, and for its ingress network for 5 s
+/// (moby `daemon/cluster`).
+const LETS_GO: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Checks about what arrives: they are the receiver's, which may be a host that is there already.
 const PORTS: [&str; 4] = ["ports", "ports-esp", "path-mtu", "ports-untested"];
@@ -42,7 +47,17 @@ pub async fn preflight(spec: &ClusterSpec, fleet: &dyn Fleet, plan: &Plan, obser
     all.stations.retain(|station| added.contains(&station.host) || station.member && station.manager.is_some());
     all.about = Some(added.clone());
     let part: BTreeSet<&HostName> = all.stations.iter().map(|station| &station.host).chain(&added).collect();
-    let machines = look_at(spec, fleet, spec.hosts().filter(|h| part.contains(&h.name))).await;
+    let mut machines = look_at(spec, fleet, spec.hosts().filter(|h| part.contains(&h.name))).await;
+    let began = Instant::now();
+    loop {
+        let mut holding = holding(observed, &machines);
+        holding.retain(|host| added.contains(host));
+        if holding.is_empty() || began.elapsed() >= LETS_GO {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+        machines.extend(look_at(spec, fleet, spec.hosts().filter(|h| holding.contains(&h.name))).await);
+    }
     let ports = match spec.ignored_checks().contains_key("ports") {
         true => Matrix::default(),
         // A host that takes its time does not hold the plan up.

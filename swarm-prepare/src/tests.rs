@@ -177,6 +177,10 @@ const BREAKS: &[(&str, Break)] = &[
     ("boot", |w| w.machine().boot = Some(false)),
     ("reboot-required", |w| w.machine().reboot_required = true),
     ("port-taken", |w| w.machine().listens.extend([2377])),
+    ("port-held", |w| {
+        w.machine().listens.extend([7946]);
+        w.machine().engine_listens.extend([7946]);
+    }),
     ("ports", |w| w.passage(Protocol::Udp, Outcome::NotArrived)),
     ("ports-esp", |w| w.passage(Protocol::Esp, Outcome::NotArrived)),
     ("path-mtu", |w| w.passage(Protocol::Mtu, Outcome::Small { passes: 1450, of: 9000 })),
@@ -226,6 +230,25 @@ fn every_check_fires_where_it_is_to() {
         let ignored = found.iter().filter(|f| f.check == *name).all(|f| f.ignored.as_deref() == Some("it is meant so"));
         assert!(ignored, "{name}: {found:#?}");
     }
+}
+
+/// A port that the engine itself holds is not called taken by another program, whatever the senders saw; in a swarm it is as it should be.
+#[test]
+fn a_port_that_the_engine_holds_is_no_other_programs() {
+    let mut world = good();
+    world.machine().listens.extend([2377, 7946]);
+    world.machine().engine_listens.extend([2377, 7946]);
+    world.passage(Protocol::Tcp, Outcome::InUse);
+    let found = world.found();
+    let names: Vec<&str> = found.iter().map(|f| f.check).collect();
+    assert_eq!(names, ["port-held"], "{found:#?}");
+    assert_eq!(found[0].evidence, "its engine is in no swarm, and listens on 2377/tcp, 7946/tcp all the same");
+    world.machine().engine_listens.remove(&2377);
+    let names: Vec<&str> = world.found().iter().map(|f| f.check).collect();
+    assert_eq!(names, ["port-taken", "port-held"]);
+    let swarm = &mut world.engine().swarm;
+    (swarm.reported, swarm.node) = (LocalState::Active, Some(NodeId::new("n1")));
+    assert!(!world.found().iter().any(|f| f.check == "port-held"));
 }
 
 /// `docs/checks.md` is written from the table: `BLESS=1 cargo test -p swarm-prepare` writes it again.

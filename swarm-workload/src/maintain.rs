@@ -1,4 +1,5 @@
 //! Hosts are served one after the other: the node is drained, a program runs, the node is waited for and gets back the availability it had.
+//! On a host in no swarm the program runs, and its engine is waited for.
 
 use crate::steps::{Data, Drained, Served};
 use std::collections::BTreeMap;
@@ -50,6 +51,15 @@ fn own(node: &NodeFacts) -> Availability {
     }
 }
 
+fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether a host is in no swarm, with an engine that answers.
+fn is_alone(observed: &Observed, host: &HostName) -> bool {
+    observed.hosts.get(host).is_some_and(|seen| matches!(seen.state, HostState::Standalone))
+}
+
 /// How long a node may take to be ready after the program, and what else a host takes.
 const REST: Duration = Duration::from_secs(330);
 
@@ -75,9 +85,23 @@ impl Maintain<'_> {
         }
     }
 
+    /// The step that runs the program.
+    fn run(&self, host: &HostName, node: Option<&NodeFacts>, (before, after): (&str, &str), risk: Risk) -> Step {
+        let served = Served {
+            host: host.to_string(),
+            node: node.map(|node| node.id.to_string()),
+            argv: self.own.get(host).map_or_else(|| self.argv.clone(), |(argv, _)| argv.clone()),
+            input: self.own.get(host).map(|(_, input)| input.clone()),
+            patience: millis(self.patience),
+            accept_downtime: self.accept_downtime,
+            reboots: self.reboots,
+        };
+        let program = self.name.clone().unwrap_or_else(|| self.argv.join(" "));
+        Data::Served(served).work().step(before, format!("`{program}` ran, and {after}"), "it is asked for", risk)
+    }
+
     /// The steps of one host; the last of them.
     fn serve(&self, host: &HostName, node: &NodeFacts, needs: &[StepId], steps: &mut Vec<Step>) -> StepId {
-        let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         let was = own(node);
         let mut last = needs.to_vec();
         if was != Availability::Drain {
@@ -90,19 +114,8 @@ impl Maintain<'_> {
         let wait = Drained { host: host.to_string(), node: node.id.to_string(), patience: millis(self.drain), stranger: false };
         let mut wait = Data::Drained(wait).work().step("its tasks run", "no task runs there", "its tasks move to other nodes", Risk::Tasks);
         wait.needs = last;
-        let served = Served {
-            host: host.to_string(),
-            node: node.id.to_string(),
-            argv: self.own.get(host).map_or_else(|| self.argv.clone(), |(argv, _)| argv.clone()),
-            input: self.own.get(host).map(|(_, input)| input.clone()),
-            patience: millis(self.patience),
-            accept_downtime: self.accept_downtime,
-            reboots: self.reboots,
-        };
-        let program = self.name.clone().unwrap_or_else(|| self.argv.join(" "));
         let risk = if node.manager.is_some() { Risk::Quorum } else { Risk::Host };
-        let mut run =
-            Data::Served(served).work().step("drained", format!("`{program}` ran, and its node is ready"), "it is asked for", risk);
+        let mut run = self.run(host, Some(node), ("drained", "its node is ready"), risk);
         run.needs = vec![wait.id.clone()];
         let mut end = run.id.clone();
         steps.push(wait);
@@ -117,12 +130,13 @@ impl Maintain<'_> {
     }
 
     fn plan(&self, observed: &Observed) -> Result<Plan, Vec<Refusal>> {
-        let (mut workers, mut managers, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut alone, mut workers, mut managers, mut refusals) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for host in &self.hosts {
             let Some(seen) = observed.hosts.get(host) else { continue };
             match (&seen.state, &seen.node) {
                 (HostState::Member { .. }, Some(node)) if node.manager.is_some() => managers.push((host, node)),
                 (HostState::Member { .. }, Some(node)) => workers.push((host, node)),
+                (HostState::Standalone, _) => alone.push(host),
                 (state, _) => {
                     let why = state.in_full();
                     refusals.push(Refusal::Unfit { host: host.clone(), why: format!("it is no node of the swarm that answers ({why})") });
@@ -140,6 +154,14 @@ impl Maintain<'_> {
             needs.extend(batch.iter().map(|(host, node)| self.serve(host, node, &before, &mut steps)));
         }
         let mut notes = Vec::new();
+        for host in alone {
+            steps.push(self.run(host, None, ("in no swarm", "its engine answers"), Risk::Host));
+            let running = observed.hosts.get(host).and_then(|seen| seen.report.engine.as_ref().ok()).map_or(0, |e| e.running_containers);
+            if running > 0 {
+                let s = if running == 1 { "container runs" } else { "containers run" };
+                notes.push(format!("{host} is in no swarm, so nothing moves away from it before the program runs: {running} {s} there"));
+            }
+        }
         for (host, node) in workers.iter().chain(&managers) {
             if own(node) == Availability::Drain {
                 notes.push(format!("{host} is drained already, and stays so"));
@@ -153,7 +175,9 @@ impl Maintain<'_> {
 
 impl Intent for Maintain<'_> {
     fn next(&self, observed: &Observed, so_far: SoFar) -> Next {
-        match not_now(self.spec, observed, so_far).filter(|_| so_far.rounds == 0) {
+        // A swarm is not needed where all of them are in none.
+        let needs_one = observed.view().is_some() || !self.hosts.iter().all(|host| is_alone(observed, host));
+        match not_now(self.spec, observed, so_far).filter(|_| so_far.rounds == 0 && needs_one) {
             Some(next) => next,
             None => one_round(self.spec, observed, so_far, || self.plan(observed)),
         }
@@ -161,7 +185,7 @@ impl Intent for Maintain<'_> {
 
     fn verify(&self, observed: &Observed) -> Verdict {
         let mut findings = Vec::new();
-        for host in &self.hosts {
+        for host in self.hosts.iter().filter(|host| !is_alone(observed, host)) {
             let node = observed.hosts.get(host).and_then(|h| h.node.as_ref());
             let none = Condition::Labels([(WAS_LABEL.to_owned(), None)].into());
             for (kind, condition) in [(FindingKind::NotReady, Condition::Ready), (FindingKind::Availability, none)] {

@@ -376,3 +376,122 @@ async fn names_of_services_are_asked_for_on_every_node() {
     let ours = lab.docker("m1", &["service", "ls", "-q", "--filter", "label=swarm.datapath"]);
     assert!(ours.trim().is_empty() && lab.docker("m1", &["network", "inspect", "back"]).contains("overlay"), "{ours}");
 }
+
+/// Leaves the swarm with an engine that is held up again and again, so that it does not end its gossip: whether it still listens then.
+fn leaves_and_holds(lab: &TestLab, host: &str) -> bool {
+    std::thread::scope(|scope| {
+        let leaving = scope.spawn(|| lab.docker(host, &["swarm", "leave", "--force"]));
+        while !leaving.is_finished() {
+            // Longer than moby waits for its broadcast, which is one second; what is between is too short to send it.
+            lab.host(host).signal_engine("STOP").unwrap();
+            std::thread::sleep(Duration::from_millis(1_200));
+            lab.host(host).signal_engine("CONT").unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        leaving.join().unwrap();
+    });
+    lab.host(host).exec(&["sh", "-c", "ss -lntH | grep -c :7946 || :"]).unwrap().trim() != "0"
+}
+
+/// moby keeps the ports of its gossip where it could not say goodbye in time. Such an engine joins, is ready, and its networks carry nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_keeps_its_ports_is_restarted_before_it_joins() {
+    let lab = TestLab::up(1, 1);
+    let text = lab.text(&lab.all(""));
+    let file = lab.file(&text);
+    let file = file.to_str().unwrap();
+    let swarm = |args: &[&str]| cli::run(&[args, &["-f", file]].concat());
+    eventually("the engine keeps its ports", Duration::from_secs(240), || {
+        assert_eq!(swarm(&["apply", "--yes"]).code, 0);
+        leaves_and_holds(&lab, "w1")
+    })
+    .await;
+    for verb in [&["plan"][..], &["apply", "--yes"]] {
+        let ran = swarm(verb);
+        let says = "w1: port-held: its engine is in no swarm, and listens on 7946/tcp all the same";
+        assert!(ran.code == 1 && ran.err.contains(says) && !ran.err.contains("something else"), "{ran:?}");
+    }
+
+    // What the check says is so: where it is passed over, the node is ready and its networks carry nothing.
+    let passed = lab.file(&format!("{text}checks: {{ ignore: {{ port-held: it is tried }} }}\n"));
+    let passed = passed.to_str().unwrap();
+    let ran = cli::run(&["apply", "--yes", "-f", passed]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let nodes = lab.docker("m1", &["node", "ls", "--format", "{{.Status}}"]);
+    assert_eq!(nodes.lines().collect::<Vec<_>>(), ["Ready", "Ready"]);
+    let proven = || swarm(&["check", "--no-ports", "--datapath"]).code;
+    assert_eq!(proven(), 3);
+
+    // A host in no swarm is restarted without one to drain it in.
+    lab.docker("w1", &["swarm", "leave", "--force"]);
+    let ran = swarm(&["engine", "restart", "w1", "--yes"]);
+    assert!(ran.code == 0, "{ran:?}");
+    let ran = swarm(&["apply", "--yes"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(proven(), 0);
+}
+
+/// This kernel has no IPVS: that is said, and where it is passed over the port is asked for and nobody answers. With rules of the packet filter
+/// that do what the mesh does, every node answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_published_port_is_asked_for_on_every_node() {
+    let lab = TestLab::up(1, 2);
+    let text = lab.text(&lab.all(""));
+    let file = lab.file(&text);
+    assert_eq!(cli::run(&["apply", "--yes", "-f", file.to_str().unwrap()]).code, 0);
+    let mesh = |file: &std::path::Path| -> (i32, serde_json::Value) {
+        let ran = cli::run(&["check", "--no-ports", "--mesh", "--format", "json", "-f", file.to_str().unwrap()]);
+        let mut report: serde_json::Value = serde_json::from_str(&ran.out).unwrap_or_else(|_| panic!("{ran:?}"));
+        (ran.code, report["mesh"].take())
+    };
+    let (code, report) = mesh(&file);
+    assert_eq!((code, report["passages"].as_array().unwrap().len()), (3, 0), "{report}");
+    for host in ["m1", "w1", "w2"] {
+        assert!(report["left_out"][host].as_str().unwrap().contains("no ip_vs"), "{report}");
+    }
+    let passed = lab.file(&format!("{text}checks: {{ ignore: {{ kernel-ipvs: it is tried }} }}\n"));
+    let (code, report) = mesh(&passed);
+    let passages = report["passages"].as_array().unwrap().clone();
+    let silent = |p: &&serde_json::Value| p["error"].is_string();
+    assert_eq!((code, passages.len(), passages.iter().filter(silent).count()), (3, 6, 6), "{report}");
+    let text = cli::run(&["check", "--no-ports", "--mesh", "-f", passed.to_str().unwrap()]);
+    assert!(text.code == 3 && text.out.contains("with its task on w1: 0 answers"), "{text:?}");
+    assert!(text.out.contains(&format!("routing mesh: at m1 ({}): no answer to w", lab.host("m1").address)), "{text:?}");
+
+    let on = |host: &str, command: &str| lab.host(host).exec(&["sh", "-c", command]).unwrap_or_default();
+    let task = || {
+        let own = "docker inspect -f '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' $(docker ps -q -f name=-mesh) 2>/dev/null";
+        let gateway = "docker network inspect docker_gwbridge -f '{{range $id, $c := .Containers}}{{$id}} {{$c.IPv4Address}}\n{{end}}'";
+        let id = on("w1", "docker ps -q --no-trunc -f name=-mesh");
+        let there = on("w1", gateway).lines().find_map(|l| l.strip_prefix(id.trim())?.trim().split('/').next().map(str::to_owned));
+        there.filter(|_| !id.trim().is_empty() && !on("w1", own).is_empty())
+    };
+    let asking = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| mesh(&passed));
+        while !asking.is_finished() {
+            let Some(address) = task() else { continue };
+            let ports = "-p tcp --dport 30000:32767";
+            on(
+                "w1",
+                &format!("iptables -t nat -I PREROUTING {ports} -j DNAT --to-destination {address}:7946; iptables -I FORWARD -j ACCEPT"),
+            );
+            for host in ["m1", "w2"] {
+                let to = lab.host("w1").address;
+                on(
+                    host,
+                    &format!(
+                        "iptables -t nat -I PREROUTING {ports} -j DNAT --to-destination {to}; iptables -I FORWARD -j ACCEPT; iptables -t nat -I POSTROUTING {ports} -j MASQUERADE"
+                    ),
+                );
+            }
+            break;
+        }
+        asking.join().unwrap()
+    });
+    let (code, report) = asking;
+    assert_eq!(code, 0, "{report}");
+    let passages = report["passages"].as_array().unwrap();
+    assert_eq!((passages.len(), passages.iter().filter(silent).count()), (6, 0), "{report}");
+    let made = ["service", "network"].map(|kind| lab.docker("m1", &[kind, "ls", "-q", "--filter", "label=swarm.datapath"]));
+    assert!(made.iter().all(|out| out.trim().is_empty()), "nothing stays: {made:?}");
+}

@@ -1,5 +1,6 @@
 //! `swarm check`.
 
+use super::mesh::Mesh;
 use super::names::Names;
 use super::stack;
 use super::work::Session;
@@ -33,20 +34,21 @@ pub(super) async fn run(args: &CheckArgs, format: Format) -> Result<u8, Failure>
     };
     let datapath = if args.datapath { Some(super::datapath::prove(&session, &machines).await?) } else { None };
     let names = if args.services { Some(super::names::ask(&session, &machines).await?) } else { None };
+    let mesh = if args.mesh { Some(super::mesh::ask(&session, &machines).await?) } else { None };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let found = check(&Seen { spec, observed: &observed, machines: &machines, certificates: &certificates, ports: &ports, now });
     let hosts: Vec<&HostName> = spec.hosts().map(|h| &h.name).collect();
     match (args.output, format) {
         (Some(CheckOutput::Junit), _) => output::data(&junit(spec.name(), &hosts, &found)),
-        (None, Format::Text) => output::data(&text(&hosts, &found, &ports, datapath.as_ref(), names.as_ref())),
+        (None, Format::Text) => output::data(&text(&hosts, &found, &ports, datapath.as_ref(), (names.as_ref(), mesh.as_ref()))),
         (None, _) => output::json(
             "check",
-            &json!({ "cluster": spec.name(), "checks": CHECKS.len(), "found": found, "ports": ports, "datapath": datapath, "services": names }),
+            &json!({ "cluster": spec.name(), "checks": CHECKS.len(), "found": found, "ports": ports, "datapath": datapath, "services": names, "mesh": mesh }),
         ),
     }
     let worst = found.iter().filter(|f| f.ignored.is_none()).map(|f| f.severity).min();
     let broken = datapath.is_some_and(|d| d.passages.is_empty() || d.passages.iter().any(|p| p.outcome.fails()));
-    let broken = broken || names.is_some_and(|n| !n.wrong.is_empty());
+    let broken = broken || names.is_some_and(|n| !n.wrong.is_empty()) || mesh.is_some_and(|m| m.is_broken());
     Ok(if broken || worst == Some(Severity::Error) { failure::NOT_CONVERGED } else { 0 })
 }
 
@@ -59,7 +61,13 @@ async fn has_encrypted(session: &Session, common: &Common) -> bool {
     stack::encrypts(&stacks) || there.iter().flatten().any(|network| stack::is_encrypted(&network.spec()))
 }
 
-fn text(hosts: &[&HostName], found: &[Found], ports: &Matrix, datapath: Option<&Matrix>, names: Option<&Names>) -> String {
+fn text(
+    hosts: &[&HostName],
+    found: &[Found],
+    ports: &Matrix,
+    datapath: Option<&Matrix>,
+    (names, mesh): (Option<&Names>, Option<&Mesh>),
+) -> String {
     let mut out = String::new();
     for host in hosts {
         let own: Vec<&Found> = found.iter().filter(|f| f.host == **host).collect();
@@ -103,6 +111,9 @@ fn text(hosts: &[&HostName], found: &[Found], ports: &Matrix, datapath: Option<&
             0 => writeln!(out, "Services: none is in an overlay network with a task that runs"),
             asked => writeln!(out, "Services: {asked} names asked for, {} answered wrongly", names.wrong.len()),
         };
+    }
+    if let Some(mesh) = mesh {
+        out += &mesh.text();
     }
     let count = |severity| found.iter().filter(|f| f.severity == severity && f.ignored.is_none()).count();
     let ignored = found.iter().filter(|f| f.ignored.is_some()).count();

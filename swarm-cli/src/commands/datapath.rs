@@ -25,7 +25,7 @@ use swarm_prepare::ports::{Heard, Matrix, Station, Wanted, judge};
 use tokio::io::AsyncWriteExt;
 
 /// The label of what is made.
-const MARK: &str = "swarm.datapath";
+pub(super) const MARK: &str = "swarm.datapath";
 /// Its image. No registry is there, so that no engine looks for it elsewhere.
 const IMAGE: &str = "localhost:1/swarm-probe:";
 /// How long tasks may take to run, and how long what they had may take to be free again.
@@ -40,10 +40,17 @@ const PORT: u16 = 4789;
 /// A node that has the image.
 pub(super) struct Node {
     pub(super) host: HostName,
-    id: String,
+    pub(super) id: String,
     pub(super) engine: Arc<dyn Engine>,
     /// Its task's container and address, once it runs.
     pub(super) task: Option<(String, IpAddr)>,
+}
+
+impl Node {
+    /// The same node, for a task of another service.
+    pub(super) fn again(&self) -> Self {
+        Self { host: self.host.clone(), id: self.id.clone(), engine: self.engine.clone(), task: None }
+    }
 }
 
 pub(super) fn failed(what: &str, error: impl std::fmt::Display) -> Failure {
@@ -171,7 +178,7 @@ async fn sweep(manager: &dyn Engine) -> Result<(), Failure> {
     }
 }
 
-async fn create(manager: &dyn Engine, kind: Kind, spec: serde_json::Value) -> Result<String, Failure> {
+pub(super) async fn create(manager: &dyn Engine, kind: Kind, spec: serde_json::Value) -> Result<String, Failure> {
     let sealed = Sealed::new(&Body::of(spec), &NoPayloads).map_err(|e| failed("the probe's service", e))?;
     manager.create(kind, &sealed).await.map_err(|e| failed(&format!("making the probe's {kind}"), e))
 }

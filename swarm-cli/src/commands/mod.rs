@@ -21,6 +21,7 @@ mod lab;
 mod lab_test;
 mod look;
 mod machines;
+mod mesh;
 mod names;
 mod new;
 mod node;

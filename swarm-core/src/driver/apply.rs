@@ -74,7 +74,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
         Self {
             spec,
             fleet,
-            options: PlanOptions { no_key_place: super::NoKeyKeeper.ready().err(), ..PlanOptions::default() },
+            options: PlanOptions::default(),
             progress: &super::NoProgress,
             keys: &super::NoKeyKeeper,
             stop: Stop::default(),
@@ -86,10 +86,10 @@ impl<'a, F: Fleet> Apply<'a, F> {
         }
     }
 
-    /// What is allowed and left out.
+    /// What is allowed and left out. What it says of the unlock key does not count: that is asked of who keeps it.
     #[must_use]
     pub fn options(mut self, options: PlanOptions) -> Self {
-        self.options = PlanOptions { stored_key: self.keys.fingerprint(), no_key_place: self.place_for_key(), ..options };
+        self.options = options;
         self
     }
 
@@ -97,8 +97,6 @@ impl<'a, F: Fleet> Apply<'a, F> {
     #[must_use]
     pub fn keys(mut self, keys: &'a dyn KeyKeeper) -> Self {
         self.keys = keys;
-        self.options.stored_key = keys.fingerprint();
-        self.options.no_key_place = self.place_for_key();
         self
     }
 
@@ -327,7 +325,8 @@ impl<'a, F: Fleet> Apply<'a, F> {
 
     /// The intent of [`Apply::plan`], as the unlock key is kept now.
     pub fn converge(&self) -> Converge<'a> {
-        Converge { spec: self.spec, options: PlanOptions { stored_key: self.keys.fingerprint(), ..self.options.clone() } }
+        let options = PlanOptions { stored_key: self.keys.fingerprint(), no_key_place: self.place_for_key(), ..self.options.clone() };
+        Converge { spec: self.spec, options }
     }
 
     async fn run_rounds(
@@ -387,7 +386,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
     }
 
     /// After attempts to enter that failed: the next round, as far as it is inside. It is waited for.
-    async fn round_after(
+    pub(super) async fn round_after(
         &self,
         intent: &dyn Intent,
         ledger: &Ledger<'_>,

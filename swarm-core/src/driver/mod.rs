@@ -30,3 +30,5 @@ pub use stop::Stop;
 mod tests;
 #[cfg(test)]
 mod tests_perform;
+#[cfg(test)]
+mod tests_rounds;

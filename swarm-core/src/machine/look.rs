@@ -138,7 +138,7 @@ impl StepRun {
     }
 
     /// A manager that was asked to be the only one leads its swarm, or it is said what it is instead. It is never asked twice.
-    fn looked_after_recovery(&mut self, why: Why, swarm: &LocalSwarm, now: Duration) -> (Stage, Todo) {
+    pub(super) fn looked_after_recovery(&mut self, why: Why, swarm: &LocalSwarm, now: Duration) -> (Stage, Todo) {
         if has_recovered(swarm) {
             self.changed = true;
             return (self.done(), Todo::Nothing);

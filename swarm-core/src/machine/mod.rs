@@ -29,3 +29,5 @@ pub use task::{Ask, Event, MakeTask, Move, Reply, Task};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_direct;

@@ -8,7 +8,7 @@ use super::look::has_recovered;
 use super::start::Start;
 use super::state::{Input, Outcome, PEEK_AT_JOIN, Rejoining, Stage, StepRun, Todo, Why};
 use super::task::{Event, MakeTask};
-use crate::engine::{ErrorClass, NodeChange, Reason};
+use crate::engine::{ErrorClass, Force, NodeChange, Reason};
 use crate::id::{HostName, NodeId, StepId};
 use crate::observe::NodeFacts;
 use crate::plan::{Action, Plan, Step};
@@ -40,9 +40,9 @@ pub struct Run {
     /// What is under way, and who was asked.
     in_flight: BTreeMap<EffectId, (Flight, HostName)>,
     pub(super) queue: VecDeque<(usize, Todo)>,
-    look_at: Duration,
+    pub(super) look_at: Duration,
     look_pause: Duration,
-    looked_at: Duration,
+    pub(super) looked_at: Duration,
     /// How far steps are, for onlookers.
     pub(super) progress: VecDeque<(StepId, String)>,
     looking: bool,
@@ -347,10 +347,7 @@ impl Run {
                 Some(manager) => (manager, Call::LookSwarm),
                 None => return self.no_manager(index, now),
             },
-            Todo::Leave => {
-                let force = run.leave_force();
-                (host, Call::Leave { force, node: None, leaderless: false })
-            }
+            Todo::Leave => (host, Call::Leave { force: Force::No, node: None, leaderless: false }),
             Todo::Call | Todo::CallElsewhere => match self.call_of(run) {
                 Some(call) => call,
                 None => return self.no_manager(index, now),

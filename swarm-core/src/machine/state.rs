@@ -4,7 +4,7 @@ use super::clear::{After, Claim};
 use super::effect::Answer;
 use super::task::Ask;
 use crate::advice::Advice;
-use crate::engine::{EngineError, ErrorClass, Force, Reason};
+use crate::engine::{EngineError, ErrorClass, Reason};
 use crate::id::{HostName, NodeId, StepId};
 use crate::observe::NodeFacts;
 use crate::observe::is_unhealthy;
@@ -441,14 +441,6 @@ impl StepRun {
             _ => String::new(),
         };
         format!("{}{hint}", error.message)
-    }
-
-    /// The force a step leaves with.
-    pub(super) fn leave_force(&self) -> Force {
-        match self.step.action {
-            Action::Leave { force, .. } => force,
-            _ => Force::No,
-        }
     }
 }
 

@@ -12,8 +12,8 @@ pub fn survives_without(nodes: &[NodeFacts], id: &NodeId) -> bool {
     }
     let rest = nodes.iter().filter(|n| n.manager.is_some() && n.id != *id);
     let there = rest.clone().filter(|n| n.is_reachable_manager() && n.state != NodeState::Down).count();
-    let voters = rest.count();
-    voters > 0 && there >= needed(voters)
+    // Of no voters one would be needed.
+    there >= needed(rest.count())
 }
 
 /// Whether a node is a member of raft that the others do not reach, or that does not report.

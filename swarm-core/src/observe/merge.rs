@@ -395,7 +395,7 @@ fn no_candidate(spec: &ClusterSpec, observation: &Observation, given_up: &BTreeS
 
 /// The managers that the swarm counts and that are proven to be none any more: each is matched to a host of the file by its node id or
 /// by its address, and that host's engine is in no swarm, in another one, or not there at all.
-fn proven_gone(
+pub(super) fn proven_gone(
     spec: &ClusterSpec,
     observation: &Observation,
     known: &BTreeSet<&RemoteManager>,

@@ -24,3 +24,6 @@ pub use merge::{Basis, Contradiction, Observed, ObservedCluster, ObservedHost, m
 pub use named::{Named, Unnamed};
 pub use objects::ObjectFacts;
 pub use probe::{PROBE_SCRIPT, parse_probe};
+
+#[cfg(test)]
+mod tests_direct;

@@ -57,13 +57,16 @@ mod tests {
     #[test]
     fn noise_of_the_login_shell_is_skipped() {
         let facts = parse_probe(
-            "Welcome!\nswarm-probe-begin\nmachine-id abc\nengine dockerd\ndisk-free-kib 2048\nswarm-probe-addresses\n1: lo    inet 127.0.0.1/8 scope host lo\n7: eth0@if7    inet 10.0.0.5/24 brd 10.0.0.255 scope global eth0\nswarm-probe-end\nbye",
+            "Welcome!\nswarm-probe-begin\nmachine-id abc\nboot-id b1\nengine dockerd\ndisk-free-kib 2048\nswarm-probe-addresses\nsay lo inet 10.9.9.9/8\n1: lo    inet 127.0.0.1/8 scope host lo\n7: eth0@if7    inet 10.0.0.5/24 brd 10.0.0.255 scope global eth0\nswarm-probe-end\nbye",
         )
         .unwrap();
-        assert_eq!(facts.machine_id.as_deref(), Some("abc"));
+        assert_eq!((facts.machine_id.as_deref(), facts.boot_id.as_deref()), (Some("abc"), Some("b1")));
         assert_eq!(facts.addresses[1], InterfaceAddress { interface: "eth0".into(), address: "10.0.0.5".parse().unwrap() });
         assert!(facts.engine_installed);
         assert_eq!(facts.disk_free, Some(2 << 20));
+        // A login shell may print what looks like an answer.
+        let facts = parse_probe("engine dockerd\nswarm-probe-begin\nmachine-id abc\nswarm-probe-end\n").unwrap();
+        assert!(!facts.engine_installed && facts.machine_id.is_some());
     }
 
     #[test]

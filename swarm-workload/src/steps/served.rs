@@ -1,4 +1,5 @@
-//! A program runs on a host whose node is drained, and the step ends when the node is there again as it was.
+//! A program runs on a host whose node is drained, and the step ends when the node is there again as it was. Of a host in no swarm it ends when
+//! its engine answers.
 
 use super::failed;
 use serde::{Deserialize, Serialize};
@@ -21,8 +22,9 @@ const BACK: Duration = Duration::from_secs(300);
 pub(crate) struct Served {
     /// The host.
     pub(crate) host: String,
-    /// Its node.
-    pub(crate) node: String,
+    /// Its node; none where the host is in no swarm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<String>,
     /// The program and its arguments.
     pub(crate) argv: Vec<String>,
     /// The name of the payload that it reads.
@@ -85,6 +87,15 @@ impl Serve {
         Self { data, stage: Stage::Counting, mark: None }
     }
 
+    /// What becomes of the node after a failure.
+    fn stays(&self) -> &'static str {
+        if self.data.node.is_some() { "; its node stays drained" } else { "" }
+    }
+
+    fn is_own(&self, node: &Object) -> bool {
+        self.data.node.as_deref() == Some(node.id())
+    }
+
     fn list() -> Move {
         Move::Ask(vec![Ask::List(Query::all(Kind::Node))])
     }
@@ -101,6 +112,15 @@ impl Serve {
 
     fn look_at_start(&self) -> Move {
         self.run(["sh", "-c", MARK].map(str::to_owned).to_vec(), GLANCE)
+    }
+
+    /// The host is worked on from here on.
+    fn start(&mut self) -> Move {
+        if self.data.reboots {
+            self.stage = Stage::Marking;
+            return self.look_at_start();
+        }
+        self.begin()
     }
 
     fn begin(&mut self) -> Move {
@@ -125,12 +145,12 @@ impl Serve {
         }
         let seconds = self.data.patience / 1000;
         let what = if heard.is_some() { "it did not restart" } else { "it is not there again" };
-        Move::End(failed(format!("{what} within {seconds} s; its node stays drained")))
+        Move::End(failed(format!("{what} within {seconds} s{}", self.stays())))
     }
 
     /// A program may take a manager away for a while: the others must be whole, and a majority without it.
     fn spared(&self, nodes: &[Object]) -> Result<(), String> {
-        let Some(own) = nodes.iter().find(|n| n.id() == self.data.node) else { return Err("its node is not listed any more".into()) };
+        let Some(own) = nodes.iter().find(|n| self.is_own(n)) else { return Err("its node is not listed any more".into()) };
         if !is_manager(own) || self.data.accept_downtime {
             return Ok(());
         }
@@ -178,17 +198,14 @@ impl Task for Serve {
         match (event, self.stage) {
             (Event::Time, Stage::Away { .. }) => self.look_at_start(),
             (Event::Time, Stage::Asking { until }) => self.ask_engine(until),
+            (Event::Begin, Stage::Counting) if self.data.node.is_none() => self.start(),
             (Event::Begin | Event::Time, _) => Self::list(),
             (Event::Answer(Ok(replies)), Stage::Counting) => {
                 let [Reply::Objects(nodes)] = replies.as_slice() else { return Move::End(failed("the nodes were not listed")) };
                 if let Err(why) = self.spared(nodes) {
                     return Move::End(failed(why));
                 }
-                if self.data.reboots {
-                    self.stage = Stage::Marking;
-                    return self.look_at_start();
-                }
-                self.begin()
+                self.start()
             }
             (Event::Answer(Ok(replies)), Stage::Marking) => match started(replies) {
                 Some(mark) => {
@@ -213,13 +230,16 @@ impl Task for Serve {
                     let status = status.map_or("a signal".to_owned(), |s| format!("status {s}"));
                     let last: Vec<&str> = output.trim().lines().rev().take(5).collect();
                     let said = last.into_iter().rev().collect::<Vec<_>>().join("; ");
-                    Move::End(failed(format!("the program ended with {status}: {said}; the node stays drained")))
+                    Move::End(failed(format!("the program ended with {status}: {said}{}", self.stays())))
                 }
                 _ => Move::End(failed("the program was not run")),
             },
             (Event::Answer(answer), Stage::Asking { until }) => {
                 let why = match answer.as_ref().map(Vec::as_slice) {
-                    Ok([Reply::Info(engine)]) if is_member(engine, &self.data.node) => {
+                    Ok([Reply::Info(engine)]) if self.data.node.is_none() && engine.swarm.reported == LocalState::Inactive => {
+                        return Move::End(Outcome::Done { changed: true });
+                    }
+                    Ok([Reply::Info(engine)]) if self.data.node.as_ref().is_some_and(|node| is_member(engine, node)) => {
                         self.stage = Stage::Looking { until };
                         return Self::list();
                     }
@@ -231,7 +251,7 @@ impl Task for Serve {
             }
             (Event::Answer(Ok(replies)), Stage::Looking { until }) => {
                 let found = match replies.first() {
-                    Some(Reply::Objects(nodes)) => nodes.iter().find(|n| n.id() == self.data.node),
+                    Some(Reply::Objects(nodes)) => nodes.iter().find(|n| self.is_own(n)),
                     _ => None,
                 };
                 match found {
@@ -268,7 +288,7 @@ mod tests {
     fn serve() -> Serve {
         Serve::new(Served {
             host: "m1".into(),
-            node: "m1".into(),
+            node: Some("m1".into()),
             argv: vec!["true".into()],
             input: None,
             patience: 1000,
@@ -352,11 +372,33 @@ mod tests {
     }
 
     #[test]
+    fn a_host_in_no_swarm_is_served_without_a_swarm() {
+        let mut task = serve();
+        task.data.node = None;
+        let ran = Ok(vec![Reply::Ran { status: Some(0), output: String::new() }]);
+        assert!(matches!(task.next(Event::Begin, Duration::ZERO), Move::Ask(asks) if matches!(asks[0], Ask::Run { .. })));
+        let asks_engine = |step: &Move| matches!(step, Move::Ask(asks) if asks == &[Ask::Info("m1".into())]);
+        assert!(asks_engine(&task.next(Event::Answer(&ran), Duration::ZERO)));
+        let silent = Err(EngineError { doing: "x", class: ErrorClass::Unreachable, reason: Reason::Other, message: "refused".into() });
+        let member = Ok(vec![Reply::Info(Box::new(engine("m1", LocalState::Active)))]);
+        for not in [silent, member] {
+            assert!(matches!(task.next(Event::Answer(&not), Duration::ZERO), Move::Wait { .. }), "{not:?}");
+            assert!(asks_engine(&task.next(Event::Time, Duration::from_secs(1))));
+        }
+        let there = Ok(vec![Reply::Info(Box::new(EngineFacts::outside("daemon".into(), "m1", "28.5.2")))]);
+        assert_eq!(task.next(Event::Answer(&there), Duration::from_secs(1)), Move::End(Outcome::Done { changed: true }));
+        task.stage = Stage::Running;
+        let failed = Ok(vec![Reply::Ran { status: Some(3), output: "no".into() }]);
+        let Move::End(Outcome::Failed { message }) = task.next(Event::Answer(&failed), Duration::ZERO) else { panic!() };
+        assert_eq!(message, "the program ended with status 3: no");
+    }
+
+    #[test]
     fn a_program_that_fails_is_quoted() {
         let mut task = serve();
         task.stage = Stage::Running;
         let ran = Ok(vec![Reply::Ran { status: Some(3), output: "one\ntwo\n".into() }]);
         let Move::End(Outcome::Failed { message }) = task.next(Event::Answer(&ran), Duration::ZERO) else { panic!() };
-        assert!(message.contains("status 3: one; two; the node stays drained"), "{message}");
+        assert!(message.contains("status 3: one; two; its node stays drained"), "{message}");
     }
 }
