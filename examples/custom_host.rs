@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use std::process::Stdio;
 use std::sync::Arc;
 use swarm_core::engine::MembershipRead;
-use swarm_core::host::{BoxStream, Command, Host, HostError, HostRead, Output};
+use swarm_core::host::{BoxStream, Command, Host, HostError, HostProbe, Output};
 use swarm_core::id::HostName;
 use swarm_core::observe::{MachineFacts, PROBE_SCRIPT, parse_probe};
 use swarm_docker::DockerEngine;
@@ -30,7 +30,7 @@ impl Inside {
 }
 
 #[async_trait]
-impl HostRead for Inside {
+impl HostProbe for Inside {
     fn name(&self) -> &HostName {
         &self.name
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use swarm_core::ClusterSpec;
 use swarm_core::driver::KeyKeeper;
 use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader};
-use swarm_core::host::{Host, HostRead};
+use swarm_core::host::{Host, HostProbe};
 use swarm_core::observe::ReachError;
 use swarm_core::secret::Secret;
 use swarm_core::spec::HostSpec;
@@ -65,7 +65,7 @@ impl FleetRead for Connected {
         }
     }
 
-    async fn machine_reader(&self, host: &HostSpec) -> Result<Arc<dyn HostRead>, ReachError> {
+    async fn machine_reader(&self, host: &HostSpec) -> Result<Arc<dyn HostProbe>, ReachError> {
         match self {
             Self::Real(fleet) => fleet.machine_reader(host).await,
             Self::Simulated(fleet) => fleet.machine_reader(host).await,

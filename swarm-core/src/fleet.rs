@@ -1,7 +1,7 @@
 //! The seam between the rules and the backends: from a host of the file to a connected host and engine.
 
 use crate::engine::{Engine, EngineRead};
-use crate::host::{Host, HostRead};
+use crate::host::{Host, HostProbe};
 use crate::observe::{ReachError, ReachErrorKind};
 use crate::spec::HostSpec;
 use async_trait::async_trait;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Reader {
     /// The machine; `None` where only the engine is reached (TCP).
-    pub host: Option<Arc<dyn HostRead>>,
+    pub host: Option<Arc<dyn HostProbe>>,
     /// Its engine.
     pub engine: Arc<dyn EngineRead>,
 }
@@ -34,7 +34,7 @@ pub trait FleetRead: Send + Sync {
     async fn reader(&self, host: &HostSpec) -> Result<Reader, ReachError>;
 
     /// Connects to the machine alone, also where its engine does not run or is not there.
-    async fn machine_reader(&self, host: &HostSpec) -> Result<Arc<dyn HostRead>, ReachError> {
+    async fn machine_reader(&self, host: &HostSpec) -> Result<Arc<dyn HostProbe>, ReachError> {
         self.reader(host).await?.host.ok_or_else(engine_only)
     }
 }

@@ -117,9 +117,9 @@ pub enum HostError {
     },
 }
 
-/// Looking at a machine. Nothing here changes it.
+/// Looking at a machine: typed facts, one fixed script, files. Nothing here changes it.
 #[async_trait]
-pub trait HostRead: Send + Sync {
+pub trait HostProbe: Send + Sync {
     /// Which host this is.
     fn name(&self) -> &HostName;
 
@@ -133,9 +133,9 @@ pub trait HostRead: Send + Sync {
     async fn read_file(&self, path: &str, limit: usize) -> Result<Vec<u8>, HostError>;
 }
 
-/// Acting on a machine.
+/// Acting on a machine: programs with their arguments, byte streams, files.
 #[async_trait]
-pub trait Host: HostRead {
+pub trait Host: HostProbe {
     /// Runs a command to its end. A status other than 0 is an answer, not an error.
     async fn run(&self, command: &Command) -> Result<Output, HostError>;
 

@@ -8,7 +8,7 @@ use crate::engine::{
     Membership, MembershipRead, NodeChange, Object, Objects, ObjectsRead, Query, Sealed, Stores, StoresRead, Streams, StreamsRead,
     SwarmChange, SwarmEvents, VolumeFacts,
 };
-use crate::host::{BoxStream, Command, Host, HostError, HostRead, Output};
+use crate::host::{BoxStream, Command, Host, HostError, HostProbe, Output};
 use crate::id::{HostName, NodeId};
 use crate::observe::{ClusterFacts, EngineFacts, MachineFacts, NodeFacts};
 use crate::secret::Secret;
@@ -87,7 +87,7 @@ mockall::mock! {
     pub Machine {}
 
     #[async_trait]
-    impl HostRead for Machine {
+    impl HostProbe for Machine {
         fn name(&self) -> &HostName;
         async fn machine(&self) -> Result<MachineFacts, HostError>;
         async fn probe(&self, script: &'static str) -> Result<String, HostError>;

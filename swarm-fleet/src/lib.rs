@@ -18,7 +18,7 @@ use std::sync::Arc;
 use swarm_core::addr::HostAddress;
 use swarm_core::engine::{Engine, EngineRead};
 use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader, engine_only};
-use swarm_core::host::{Host, HostRead};
+use swarm_core::host::{Host, HostProbe};
 use swarm_core::id::HostName;
 use swarm_core::observe::{ReachError, ReachErrorKind};
 use swarm_core::spec::{Connection, EngineEndpoint, HostSpec, SshSpec};
@@ -194,7 +194,7 @@ impl Fleet for Connections {
 impl FleetRead for Connections {
     async fn reader(&self, host: &HostSpec) -> Result<Reader, ReachError> {
         let Actor { host, engine } = self.connected(host).await?.actor;
-        let host: Option<Arc<dyn HostRead>> = match host {
+        let host: Option<Arc<dyn HostProbe>> = match host {
             Some(host) => Some(host),
             None => None,
         };
@@ -202,8 +202,8 @@ impl FleetRead for Connections {
         Ok(Reader { host, engine })
     }
 
-    async fn machine_reader(&self, host: &HostSpec) -> Result<Arc<dyn HostRead>, ReachError> {
-        let machine: Arc<dyn HostRead> = self.only_machine(host).await?.0.ok_or_else(engine_only)?;
+    async fn machine_reader(&self, host: &HostSpec) -> Result<Arc<dyn HostProbe>, ReachError> {
+        let machine: Arc<dyn HostProbe> = self.only_machine(host).await?.0.ok_or_else(engine_only)?;
         Ok(machine)
     }
 }

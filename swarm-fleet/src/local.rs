@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use std::process::Stdio;
-use swarm_core::host::{BoxStream, Command, Host, HostError, HostRead, Output};
+use swarm_core::host::{BoxStream, Command, Host, HostError, HostProbe, Output};
 use swarm_core::id::HostName;
 use swarm_core::observe::{MachineFacts, PROBE_SCRIPT, ReachErrorKind, parse_probe};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,7 +25,7 @@ impl LocalHost {
 }
 
 #[async_trait]
-impl HostRead for LocalHost {
+impl HostProbe for LocalHost {
     fn name(&self) -> &HostName {
         &self.name
     }

@@ -41,14 +41,16 @@ while read -r key value _; do case "$key" in MemTotal:) echo "memory-kib $value"
 for d in /var/lib/docker /var/lib /; do [ -d "$d" ] && break; done
 df -Pk "$d" 2>/dev/null | tail -n 1 | while read -r _ all _ free _; do echo "disk-kib $free $all"; done
 df -Pi "$d" 2>/dev/null | tail -n 1 | while read -r _ all _ free _; do echo "inodes $free $all"; done
+first=yes; sockets=
 for pid in $(pidof dockerd 2>/dev/null); do
   [ "$(readlink "/proc/$pid/ns/net")" = "$(readlink /proc/self/ns/net)" ] || continue
+  sockets="$sockets$(ls -l "/proc/$pid/fd" 2>/dev/null | sed -n 's/.*socket:\[\([0-9]*\)\]$/ \1 /p' | tr -d '\n')"
+  [ -n "$first" ] || continue
+  first=
   while read -r a b c soft _; do [ "$a $b $c" = "Max open files" ] && echo "files $soft"; done <"/proc/$pid/limits" 2>/dev/null
   tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | while IFS='=' read -r key value; do
     case "$key" in HTTPS_PROXY|https_proxy|HTTP_PROXY|http_proxy) echo "proxy yes";; NO_PROXY|no_proxy) echo "no-proxy $value";; esac
   done
-  sockets=$(ls -l "/proc/$pid/fd" 2>/dev/null | sed -n 's/.*socket:\[\([0-9]*\)\]$/ \1 /p' | tr -d '\n')
-  break
 done
 boot=$(starts_at_boot); [ -z "$boot" ] || echo "boot $boot"
 [ -e /var/run/reboot-required ] && echo reboot-required

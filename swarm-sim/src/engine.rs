@@ -13,14 +13,14 @@ use std::time::Duration;
 use swarm_core::engine::{
     EngineError, ErrorClass, Force, InitRequest, JoinRequest, Membership, MembershipRead, NodeChange, Reason, SwarmChange,
 };
-use swarm_core::host::{BoxStream, Command, Host, HostError, HostRead, Output};
+use swarm_core::host::{BoxStream, Command, Host, HostError, HostProbe, Output};
 use swarm_core::id::{HostName, NodeId};
 use swarm_core::observe::{ClusterFacts, EngineFacts, MachineFacts, NodeFacts, ReachErrorKind};
 use swarm_core::secret::Secret;
 use swarm_core::spec::Role;
 
 #[async_trait]
-impl HostRead for SimHost {
+impl HostProbe for SimHost {
     fn name(&self) -> &HostName {
         &self.name
     }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use swarm_core::engine::{Engine, EngineError, EngineRead, ErrorClass, Reason, classify_answer};
 use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader};
-use swarm_core::host::{Host, HostError, HostRead};
+use swarm_core::host::{Host, HostError, HostProbe};
 use swarm_core::id::HostName;
 use swarm_core::observe::{ReachError, ReachErrorKind};
 use swarm_core::spec::HostSpec;
@@ -153,7 +153,7 @@ fn on_the_way(state: &State, host: &HostName) -> Option<(Duration, ReachError)> 
 impl FleetRead for SimFleet {
     async fn reader(&self, host: &HostSpec) -> Result<Reader, ReachError> {
         let member = self.connect(&host.name).await?;
-        let (machine, engine): (Arc<dyn HostRead>, Arc<dyn EngineRead>) = (Arc::clone(&member) as _, member);
+        let (machine, engine): (Arc<dyn HostProbe>, Arc<dyn EngineRead>) = (Arc::clone(&member) as _, member);
         Ok(Reader { host: Some(machine), engine })
     }
 }

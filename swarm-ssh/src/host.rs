@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use swarm_core::addr::HostAddress;
-use swarm_core::host::{BoxStream, Command, Host, HostError, HostRead, Output};
+use swarm_core::host::{BoxStream, Command, Host, HostError, HostProbe, Output};
 use swarm_core::id::HostName;
 use swarm_core::observe::{MachineFacts, PROBE_SCRIPT, ReachErrorKind, parse_probe};
 use swarm_core::spec::{SshClient, SshSpec};
@@ -372,7 +372,7 @@ fn first_line(text: &[u8]) -> String {
 }
 
 #[async_trait]
-impl HostRead for SshHost {
+impl HostProbe for SshHost {
     fn name(&self) -> &HostName {
         &self.name
     }

@@ -36,5 +36,5 @@ pub use known_hosts::{KnownHosts, fingerprint};
 pub use openssh::{arguments, client_options};
 pub use record::{Names, Vouched, append, keep};
 pub use revoked::Revoked;
-pub use swarm_core::host::{BoxStream, ByteStream, Command, Host, HostError, HostRead, Output};
+pub use swarm_core::host::{BoxStream, ByteStream, Command, Host, HostError, HostProbe, Output};
 pub use swarm_core::spec::{HostKeyPolicy, Jump, SshClient, SshSpec};

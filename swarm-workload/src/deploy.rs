@@ -242,7 +242,13 @@ impl<'a> Planner<'a> {
 
     fn services(&mut self) {
         let mut waits_for: Vec<(StepId, Vec<String>)> = Vec::new();
-        for wanted in &self.deploy.stack.services {
+        let wanted = &self.deploy.stack.services;
+        // Of two of one name the first one counts.
+        let there: BTreeMap<&str, &Object> = self.there.services.iter().rev().map(|o| (o.name(), *o)).collect();
+        // Those that another service waits for until they have run to their end.
+        let after = wanted.iter().flat_map(|other| &other.after);
+        let awaited: BTreeSet<&str> = after.filter(|(_, start)| **start == StartAfter::Completed).map(|(name, _)| name.as_str()).collect();
+        for wanted in wanted {
             let (mut spec, dropped) = kept_by(self.there.engine, &wanted.spec);
             for (field, since) in dropped {
                 self.notes.push(format!(
@@ -252,7 +258,7 @@ impl<'a> Planner<'a> {
             }
             rename(&mut spec, "Secrets", "SecretName", &self.secret_names);
             rename(&mut spec, "Configs", "ConfigName", &self.config_names);
-            let live = find(&self.there.services, &wanted.name);
+            let live = there.get(wanted.name.as_str()).copied();
             if live.is_some_and(|o| !belongs(o, self.stack())) {
                 self.refuse(
                     Kind::Service,
@@ -265,7 +271,8 @@ impl<'a> Planner<'a> {
                 self.refuse(Kind::Service, &wanted.name, why);
                 continue;
             }
-            let Some(mut step) = self.service(wanted, spec, live) else { continue };
+            let to_the_end = awaited.contains(wanted.name.as_str());
+            let Some(mut step) = self.service(wanted, spec, live, to_the_end) else { continue };
             if let Some(why) = nowhere(&wanted.spec, self.there.nodes) {
                 self.notes.push(format!("service {}: no node can have its tasks now ({why})", wanted.name));
             }
@@ -283,11 +290,10 @@ impl<'a> Planner<'a> {
             self.steps.push(step);
         }
         // What a service depends on is brought up before it.
-        for (id, names) in waits_for {
-            let needs: Vec<StepId> = names.into_iter().filter_map(|name| self.makes.get(&(Kind::Service, name)).cloned()).collect();
-            if let Some(step) = self.steps.iter_mut().find(|s| s.id == id) {
-                step.needs.extend(needs);
-            }
+        let mut waits_for: BTreeMap<StepId, Vec<String>> = waits_for.into_iter().collect();
+        for step in &mut self.steps {
+            let names = waits_for.remove(&step.id).into_iter().flatten();
+            step.needs.extend(names.filter_map(|name| self.makes.get(&(Kind::Service, name)).cloned()));
         }
         let (steps, circle) = in_order(std::mem::take(&mut self.steps));
         self.steps = steps;
@@ -297,12 +303,10 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn service(&self, wanted: &ServiceWanted, spec: Value, live: Option<&Object>) -> Option<Step> {
+    /// The step that makes or changes a service, if it is not as wanted. `to_the_end` says whether another one waits until it has run to its end.
+    fn service(&self, wanted: &ServiceWanted, spec: Value, live: Option<&Object>, to_the_end: bool) -> Option<Step> {
         let options = &self.deploy.options;
         let login = options.logins.get(wanted.image()).cloned();
-        // Whether another service waits until it has run to its end.
-        let waited_for = |other: &ServiceWanted| other.after.get(&wanted.name) == Some(&StartAfter::Completed);
-        let to_the_end = self.deploy.stack.services.iter().any(waited_for);
         let (detach, send_login) = (options.detach, options.send_logins);
         let pulls = send_login && login.is_some();
         let put = |spec, live, changed, if_moved| {
@@ -315,10 +319,6 @@ impl<'a> Planner<'a> {
             return Some(put(spec, None, true, false).step("not there", after, "the stack has it", Risk::None));
         };
         let changes = differences(&there.spec(), &spec, &self.there.names);
-        let label = there.label(IMAGE_LABEL).map(|l| image_with_tag(&l));
-        let same_image = label.is_none_or(|label| label == image_with_tag(wanted.image()))
-            && image_with_tag(without_digest(&there.text("/Spec/TaskTemplate/ContainerSpec/Image").unwrap_or_default()))
-                == image_with_tag(without_digest(wanted.image()));
         let live = crate::steps::Live { id: there.id().to_owned(), version: there.version() };
         if changes.is_empty() {
             let (before, live) = ("as the file has it", Some(live));
@@ -335,6 +335,10 @@ impl<'a> Planner<'a> {
                 Resolve::Changed | Resolve::Never => None,
             };
         }
+        let label = there.label(IMAGE_LABEL).map(|l| image_with_tag(&l));
+        let same_image = label.is_none_or(|label| label == image_with_tag(wanted.image()))
+            && image_with_tag(without_digest(&there.text("/Spec/TaskTemplate/ContainerSpec/Image").unwrap_or_default()))
+                == image_with_tag(without_digest(wanted.image()));
         let risk = if changes.iter().any(Change::replaces_tasks) { Risk::Tasks } else { Risk::None };
         // The label that keeps the image says the same as the image.
         let shown = changes.iter().filter(|c| c.field != format!("Labels.{IMAGE_LABEL}") || changes.len() == 1);

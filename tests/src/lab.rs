@@ -99,6 +99,15 @@ impl TestLab {
         self.host(host).exec(&[&["docker"], args].concat()).unwrap_or_else(|e| panic!("{e}"))
     }
 
+    /// Restarts engines that are in no swarm and keep its ports, as the check `port-held` says: on a busy machine moby does that now and then.
+    pub fn lets_go(&self) {
+        let holds = "[ \"$(docker info -f '{{.Swarm.LocalNodeState}}')\" = inactive ] && ss -lntH | grep -q :7946";
+        for host in self.lab.hosts.iter().filter(|host| host.exec(&["sh", "-c", holds]).is_ok()) {
+            host.stop_engine();
+            host.start_engine().unwrap();
+        }
+    }
+
     /// Whether a manager lists this line of [`TestLab::nodes`]; false too where it cannot tell, as without a leader.
     pub fn lists(&self, manager: &str, line: &str) -> bool {
         self.host(manager).exec(&[&["docker"], NODE_LS].concat()).is_ok_and(|out| out.lines().any(|l| l == line))

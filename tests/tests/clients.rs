@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use swarm_core::engine::MembershipRead;
-use swarm_core::host::{Command, Host, HostRead};
+use swarm_core::host::{Command, Host, HostProbe};
 use swarm_core::spec::{Jump, SshClient, SshSpec};
 use swarm_docker::DockerEngine;
 use swarm_tests::lab::{TestLab, eventually, sh};

@@ -140,6 +140,7 @@ async fn plans_are_saved_done_exactly_and_refused_when_stale() {
         &["apply", "-f", file, "--yes", "--limit", "w*"],
         &["plan", "-f", file],
     ] {
+        lab.lets_go();
         let ran = run(half);
         assert_eq!(ran.code, 0, "{half:?}: {ran:?}");
     }

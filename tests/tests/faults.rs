@@ -72,6 +72,7 @@ async fn a_run_killed_at_ten_moments_is_finished_by_the_next() {
         is_one_cluster(&lab);
         let ran = cli::run(&["destroy", "-f", file, "--yes"]);
         assert_eq!(ran.code, 0, "moment {moment}: {ran:?}");
+        lab.lets_go();
     }
 }
 

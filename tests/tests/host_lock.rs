@@ -11,7 +11,7 @@ use std::time::Duration;
 use swarm_core::driver::{Guard, NoProgress, Operator, Progress, Taken};
 use swarm_core::engine::{Kind, Query};
 use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader};
-use swarm_core::host::{BoxStream, Command, Host, HostError, HostRead, Output};
+use swarm_core::host::{BoxStream, Command, Host, HostError, HostProbe, Output};
 use swarm_core::id::{HostName, StepId};
 use swarm_core::machine::Outcome;
 use swarm_core::observe::{MachineFacts, Observed, ReachError, ReachErrorKind};
@@ -53,7 +53,7 @@ impl Machine {
 }
 
 #[async_trait]
-impl HostRead for Machine {
+impl HostProbe for Machine {
     fn name(&self) -> &HostName {
         &self.name
     }

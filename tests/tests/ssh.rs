@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use swarm_core::engine::MembershipRead;
-use swarm_core::host::{Command, Host, HostError, HostRead};
+use swarm_core::host::{Command, Host, HostError, HostProbe};
 use swarm_core::observe::ReachErrorKind;
 use swarm_core::spec::{HostKeyPolicy, Jump, SshSpec};
 use swarm_docker::DockerEngine;

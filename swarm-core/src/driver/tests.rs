@@ -6,7 +6,7 @@ use super::tokens::Tokens;
 use super::{NoKeyKeeper, NoProgress, Progress, ProgressEvent};
 use crate::engine::{Engine, EngineError, EngineRead, ErrorClass, Force, InitRequest, JoinRequest, NodeChange, Reason};
 use crate::fleet::{Actor, Fleet, FleetRead, Reader};
-use crate::host::{Host, HostRead};
+use crate::host::{Host, HostProbe};
 use crate::id::{HostName, NodeId};
 use crate::machine::{Answer, Call, Effect, EffectId};
 use crate::observe::{HostState, ObservedCluster, ReachError, ReachErrorKind, merge};
@@ -50,7 +50,7 @@ impl FleetRead for Mocks {
     async fn reader(&self, host: &HostSpec) -> Result<Reader, ReachError> {
         let (engine, machine) = self.find(host)?;
         let engine: Arc<dyn EngineRead> = engine;
-        Ok(Reader { host: machine.map(|m| -> Arc<dyn HostRead> { m }), engine })
+        Ok(Reader { host: machine.map(|m| -> Arc<dyn HostProbe> { m }), engine })
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use swarm_core::fleet::{Actor, Fleet, FleetRead, Reader};
-use swarm_core::host::{Host, HostRead};
+use swarm_core::host::{Host, HostProbe};
 use swarm_core::id::HostName;
 use swarm_core::observe::{EngineFacts, ReachError, ReachErrorKind};
 use swarm_core::spec::HostSpec;
@@ -59,7 +59,7 @@ impl<F: Fleet> FleetRead for Ahead<F> {
         }
     }
 
-    async fn machine_reader(&self, host: &HostSpec) -> Result<Arc<dyn HostRead>, ReachError> {
+    async fn machine_reader(&self, host: &HostSpec) -> Result<Arc<dyn HostProbe>, ReachError> {
         self.fleet.machine_reader(host).await
     }
 }

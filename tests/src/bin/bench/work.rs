@@ -73,14 +73,18 @@ pub(super) fn plans() {
         assert_eq!(steps, 0);
         println!("| {count} | {:.3} s | {:.3} s | {} MB |", new.as_secs_f64(), same.as_secs_f64(), peak());
     }
-    println!("\nA deploy of {FIFTY} services on which nothing is to do makes {} calls to engines; wanted are at most 10.\n", calls());
+    let calls: Vec<u64> = (0..12).map(calls).collect();
+    let (least, most) = (calls.iter().min().unwrap(), calls.iter().max().unwrap());
+    println!(
+        "\nA deploy of {FIFTY} services on which nothing is to do makes {least} calls to engines; wanted are at most 10. In simulated worlds in which a look takes longer than two seconds, managers are asked again: then it makes {most}.\n"
+    );
 }
 
-fn calls() -> u64 {
+fn calls(seed: u64) -> u64 {
     use swarm_tests::sim::workload::{FILE, deploy, ready, service, stack};
     swarm_sim::run(async {
         let file = swarm_tests::sim::spec(FILE);
-        let world = ready(&file, 1).await;
+        let world = ready(&file, seed).await;
         let wanted = stack((0..FIFTY).map(|i| service(&format!("app_s{i}"), "app:1", 1)).collect());
         let options = || DeployOptions { resolve: Resolve::Never, ..DeployOptions::default() };
         deploy(&world, &file, &wanted, options()).await;
