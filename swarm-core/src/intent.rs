@@ -80,6 +80,12 @@ pub trait Intent: Send + Sync {
     fn scope(&self) -> Scope {
         Scope::All
     }
+
+    /// Whether it is for what its steps do, as a program that runs, and not for what is there afterwards: a step that failed then counts whatever a
+    /// look shows.
+    fn is_deed(&self) -> bool {
+        false
+    }
 }
 
 impl<T: Intent + ?Sized> Intent for &T {
@@ -97,6 +103,10 @@ impl<T: Intent + ?Sized> Intent for &T {
 
     fn scope(&self) -> Scope {
         (**self).scope()
+    }
+
+    fn is_deed(&self) -> bool {
+        (**self).is_deed()
     }
 }
 

@@ -17,5 +17,5 @@ mod tests;
 pub use checks::{CHECKS, Check, Found, Seen, Severity, check};
 pub use explain::{KNOWN, Known, explain};
 pub use machine::{CHECK_SCRIPT, LOG_SCRIPT, Machine, look, look_at, parse};
-pub use preflight::{added, preflight};
+pub use preflight::{added, let_go, preflight};
 pub use upgrade::{UPGRADE_SCRIPT, UpgradeOf, is_version, upgrade_of};

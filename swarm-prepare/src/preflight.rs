@@ -1,13 +1,13 @@
 //! The checks as the first part of a plan that adds hosts: what would break a host that is to join is found before anything is touched.
 
 use crate::checks::{Found, Seen, Severity, check, holding};
-use crate::machine::look_at;
+use crate::machine::{Machine, look_at};
 use crate::ports::{Matrix, matrix, wanted};
 use crate::prepare::opens_firewall;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use swarm_core::ClusterSpec;
-use swarm_core::fleet::Fleet;
+use swarm_core::fleet::{Fleet, FleetRead};
 use swarm_core::id::HostName;
 use swarm_core::observe::Observed;
 use swarm_core::plan::{Action, Plan};
@@ -29,6 +29,24 @@ pub fn added(plan: &Plan) -> BTreeSet<HostName> {
     plan.steps.iter().filter(|s| matches!(s.action, Action::Init { .. } | Action::Join { .. })).filter_map(|s| s.host.clone()).collect()
 }
 
+/// Looks again at hosts whose engines are in no swarm and listen on its ports, for ten seconds at most: one that has just left lets them go.
+pub async fn let_go(
+    spec: &ClusterSpec,
+    fleet: &dyn FleetRead,
+    observed: &Observed,
+    machines: &mut BTreeMap<HostName, Result<Machine, String>>,
+) {
+    let began = Instant::now();
+    loop {
+        let holding = holding(observed, machines);
+        if holding.is_empty() || began.elapsed() >= LETS_GO {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+        machines.extend(look_at(spec, fleet, spec.hosts().filter(|h| holding.contains(&h.name))).await);
+    }
+}
+
 fn not_in_time(hosts: &BTreeSet<HostName>) -> Matrix {
     let why = format!("it was not tried within {} s; `swarm check` takes its time", PATIENCE.as_secs());
     Matrix { left_out: hosts.iter().map(|host| (host.clone(), why.clone())).collect(), ..Matrix::default() }
@@ -48,16 +66,7 @@ pub async fn preflight(spec: &ClusterSpec, fleet: &dyn Fleet, plan: &Plan, obser
     all.about = Some(added.clone());
     let part: BTreeSet<&HostName> = all.stations.iter().map(|station| &station.host).chain(&added).collect();
     let mut machines = look_at(spec, fleet, spec.hosts().filter(|h| part.contains(&h.name))).await;
-    let began = Instant::now();
-    loop {
-        let mut holding = holding(observed, &machines);
-        holding.retain(|host| added.contains(host));
-        if holding.is_empty() || began.elapsed() >= LETS_GO {
-            break;
-        }
-        tokio::time::sleep(PAUSE).await;
-        machines.extend(look_at(spec, fleet, spec.hosts().filter(|h| holding.contains(&h.name))).await);
-    }
+    let_go(spec, fleet, observed, &mut machines).await;
     let ports = match spec.ignored_checks().contains_key("ports") {
         true => Matrix::default(),
         // A host that takes its time does not hold the plan up.

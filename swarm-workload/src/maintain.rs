@@ -183,6 +183,10 @@ impl Intent for Maintain<'_> {
         }
     }
 
+    fn is_deed(&self) -> bool {
+        true
+    }
+
     fn verify(&self, observed: &Observed) -> Verdict {
         let mut findings = Vec::new();
         for host in self.hosts.iter().filter(|host| !is_alone(observed, host)) {

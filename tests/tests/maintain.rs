@@ -183,6 +183,10 @@ fn a_program_that_fails_ends_the_run_and_the_next_one_puts_it_right() {
         let wanted = spec(THREE);
         let world = served_world(1, &wanted);
         let keys = Drawer::default();
+        // In no swarm nothing shows afterwards that the program failed but its step.
+        let alone = serve(&world, &wanted, &["w1"], "breaks").await;
+        assert!(alone.ending == Ending::Failed && format!("{:?}", alone.verdict).contains("status 9"), "{alone:#?}");
+        assert_eq!(serve(&world, &wanted, &["w1", "m2"], "restart").await.ending, Ending::Converged);
         assert!(Tool::new(&world, "first", &wanted, &keys).apply().await.converged());
         let failed = serve(&world, &wanted, &["w1", "m2"], "breaks").await;
         assert_eq!(failed.ending, Ending::Partial, "{failed:#?}");

@@ -15,7 +15,7 @@ use swarm_core::Apply;
 use swarm_core::engine::{Kind, Query};
 use swarm_core::id::HostName;
 use swarm_prepare::ports::{Matrix, matrix, wanted};
-use swarm_prepare::{CHECKS, Found, Seen, Severity, check, look};
+use swarm_prepare::{CHECKS, Found, Seen, Severity, check, let_go, look};
 
 pub(super) async fn run(args: &CheckArgs, format: Format) -> Result<u8, Failure> {
     let session = Session::open(&args.common).await?;
@@ -24,7 +24,8 @@ pub(super) async fn run(args: &CheckArgs, format: Format) -> Result<u8, Failure>
         output::note(&format!("warning: checks.ignore.{unknown}: there is no such check"));
     }
     let apply = Apply::new(spec, &session.fleet);
-    let (observed, machines) = tokio::join!(apply.observe(), look(spec, &session.fleet));
+    let (observed, mut machines) = tokio::join!(apply.observe(), look(spec, &session.fleet));
+    let_go(spec, &session.fleet, &observed, &mut machines).await;
     let certificates = apply.certificates(&observed).await;
     let ports = if args.no_ports {
         Matrix::default()

@@ -1,4 +1,4 @@
-//! `swarm engine configure` and `swarm reset`: what `prepare` of the file says for hosts that are in a swarm, and what it did taken back.
+//! `swarm engine configure` and `swarm reset`: what `prepare` of the file says for engines that run, and what it did taken back.
 
 use super::agreed::{agree, unless_stopped};
 use super::hosts::{agreed, serving};

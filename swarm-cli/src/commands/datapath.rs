@@ -232,14 +232,21 @@ pub(super) async fn serve(
     create(manager, Kind::Service, service).await
 }
 
-async fn tried(probed: &mut Probed) -> Result<Matrix, Failure> {
+/// A task of the probe on every node, in an overlay network of its own, listening on these.
+pub(super) async fn on_every_node(probed: &mut Probed, ports: &[&str]) -> Result<(), Failure> {
     let Probed { manager, nodes, left_out, nonce, tag } = probed;
     let (manager, nonce) = (manager.as_ref(), nonce.as_str());
     let name = format!("swarm-probe-{nonce}");
     let network = json!({ "Name": name, "Driver": "overlay", "Labels": { MARK: nonce }, "CheckDuplicate": true });
     let network = create(manager, Kind::Network, network).await?;
-    let service = serve(manager, &name, nonce, tag, &[network], &["tcp/7946", "udp/7946", "udp/4789"]).await?;
-    wait_for_tasks(manager, &service, nodes, left_out).await?;
+    let service = serve(manager, &name, nonce, tag, &[network], ports).await?;
+    wait_for_tasks(manager, &service, nodes, left_out).await
+}
+
+async fn tried(probed: &mut Probed) -> Result<Matrix, Failure> {
+    on_every_node(probed, &["tcp/7946", "udp/7946", "udp/4789"]).await?;
+    let Probed { nodes, left_out, nonce, .. } = probed;
+    let nonce = nonce.as_str();
     let left_out = left_out.clone();
     let there: Vec<(&Node, &str, IpAddr)> =
         nodes.iter().filter_map(|node| node.task.as_ref().map(|(container, address)| (node, container.as_str(), *address))).collect();

@@ -2,7 +2,7 @@
 //!
 //! Tasks of the probe ask, from the other nodes: a host's own port leads from inside it elsewhere than from outside.
 
-use super::datapath::{MARK, Node, Probed, create, failed, program, serve, wait_for_tasks, with_probe};
+use super::datapath::{MARK, Node, Probed, create, failed, on_every_node, program, wait_for_tasks, with_probe};
 use super::work::Session;
 use crate::failure::Failure;
 use futures_util::future::join_all;
@@ -158,11 +158,7 @@ pub(super) async fn ask(session: &Session, machines: &BTreeMap<HostName, Result<
     with_probe(session, machines, async |probed: &mut Probed| {
         probed.nodes.retain(|node| !without.contains_key(&node.host));
         let (manager, nonce, tag) = (probed.manager.clone(), probed.nonce.clone(), probed.tag.clone());
-        let network =
-            json!({ "Name": format!("swarm-probe-{nonce}"), "Driver": "overlay", "Labels": { MARK: nonce }, "CheckDuplicate": true });
-        let network = create(manager.as_ref(), Kind::Network, network).await?;
-        let service = serve(manager.as_ref(), &format!("swarm-probe-{nonce}"), &nonce, &tag, &[network], &[]).await?;
-        wait_for_tasks(manager.as_ref(), &service, &mut probed.nodes, &mut probed.left_out).await?;
+        on_every_node(probed, &[]).await?;
         let mut left_out = probed.left_out.clone();
         left_out.extend(without.clone());
         // Workers first: that is where published ports are served in most swarms.

@@ -1,7 +1,7 @@
 //! From a file to a verified cluster: look, plan, carry out, look again.
 
 use super::inspect::{inspect_after, silent as silent_hosts};
-use super::judge::undone;
+use super::judge::{failure, undone};
 use super::keys::KeyKeeper;
 use super::objects::add_objects;
 use super::progress::{Progress, ProgressEvent};
@@ -368,6 +368,9 @@ impl<'a, F: Fleet> Apply<'a, F> {
             let Some((mut verdict, after)) = self.settled(intent, plan, &steps, before, deadline).await else {
                 return Report::new(plan, steps, None, true);
             };
+            if intent().is_deed() {
+                verdict.findings.extend(steps.iter().filter_map(failure));
+            }
             if verdict.findings.is_empty()
                 && let Next::Round(next) = intent().next(&after, so_far)
             {

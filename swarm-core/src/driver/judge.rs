@@ -54,6 +54,16 @@ pub(super) fn said_to_be_in_none(spec: &ClusterSpec, observed: &Observed) -> Vec
     spec.managers().filter(|m| alone(&m.name)).map(|m| m.name.clone()).collect()
 }
 
+/// A step that failed, as a finding: of a deed nothing else may tell.
+pub(super) fn failure(step: &StepReport) -> Option<Finding> {
+    match &step.outcome {
+        Outcome::Failed { message } | Outcome::InDoubt { message } => {
+            Some(Finding { host: step.host.clone(), kind: FindingKind::Left, message: format!("{}: {message}", step.id) })
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::undone;

@@ -68,6 +68,8 @@ pub struct Guard<'a, F: Fleet + ?Sized> {
     silent: Mutex<BTreeSet<HostName>>,
     folder: Option<Arc<dyn Host>>,
     began: Instant,
+    /// Whether there is no swarm and none is made: then there is no journal either.
+    nowhere: bool,
     /// Why there is no lock in the swarm, where there is none.
     pub without: Option<String>,
     /// A run that was gone and whose lock was taken over.
@@ -97,6 +99,9 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
                 Ok(machine) => guard.take_on_host(machine, &by).await,
                 Err(error) => guard.goes_without(error.to_string()),
             },
+            None if matches!(observed.cluster, ObservedCluster::None) => {
+                Self { nowhere: true, ..guard }.goes_without("there is no swarm".into())
+            }
             None => guard.goes_without("no manager answers for the swarm".into()),
         }
     }
@@ -114,7 +119,7 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
         };
         hosts.extend(spec.managers().map(|m| m.name.clone()).filter(|name| !hosts.contains(name)).collect::<Vec<_>>());
         let (silent, began) = (Mutex::default(), Instant::now());
-        Self { spec, fleet, holder, hosts, silent, folder: None, began, without: None, taken_over: None }
+        Self { spec, fleet, holder, hosts, silent, folder: None, began, nowhere: false, without: None, taken_over: None }
     }
 
     fn goes_without(mut self, why: String) -> Taken<'a, F> {
@@ -302,7 +307,7 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
         // A swarm that was taken down has no journal, and neither has one that was not made.
         let destroys = plan.purpose == PlanPurpose::Destroy;
         let gone = destroys && report.verdict.as_ref().is_some_and(|v| v.converged);
-        let made = self.folder.is_none() || report.steps.iter().any(|s| s.outcome.is_done());
+        let made = !self.nowhere && (self.folder.is_none() || report.steps.iter().any(|s| s.outcome.is_done()));
         let left = if gone || !made {
             Ok(())
         } else {

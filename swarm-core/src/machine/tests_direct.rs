@@ -1,6 +1,5 @@
 //! What runs come to seldom: each part asked by itself.
 
-use super::families::FamilyRun;
 use super::look::has_recovered;
 use super::run::Run;
 use super::state::{Input, PENDING_BUDGET, Rejoining, Stage, StepRun, Then, Todo, Why};
@@ -229,8 +228,6 @@ fn a_stop_knows_what_a_family_had_begun() {
         assert_eq!(word(&run, 0).as_deref(), Some(then), "{what}");
         assert!(run.is_over() && run.poll_effect(Duration::ZERO).is_none(), "{what}");
     }
-    let idle = FamilyRun::new(step("a", &[]), &|_| Ok(Box::new(Asks(list()))));
-    assert!(idle.outcome().is_none() && !idle.begun);
 }
 
 /// An entry that someone else removed while it was demoted is not asked about once more.
