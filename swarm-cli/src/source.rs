@@ -12,6 +12,7 @@ use swarm_core::id::HostName;
 use swarm_core::spec::{Connection, Entry, HostSpec, Machines, Node, Problem, Role, Severity, Value};
 use swarm_ec2::{Around, Ec2};
 use swarm_fleet::{Vouched, keep};
+use swarm_lab::LabMachines;
 use swarm_machines::{Exec, HostKey, Missing, Provisioner};
 use swarm_sim::Description;
 
@@ -130,6 +131,10 @@ pub(crate) fn provisioner(spec: &ClusterSpec, file: &Path, esp: bool) -> Option<
                 read.map_err(|e| format!("machines.aws.key: {}: {e}; `ssh-keygen -y` prints it", Path::new(&public).display()));
             let data_path_port = spec.init().data_path_port.unwrap_or(4789);
             Some(Box::new(Ec2::new(spec.name(), aws, Around { data_path_port, esp, identity, public_key })))
+        }
+        Machines::Lab(wanted) => {
+            let program = std::env::current_exe().unwrap_or("swarm".into());
+            Some(Box::new(LabMachines::new(spec.name(), wanted, &folder.join(".lab"), &program)))
         }
         // Kinds that this program does not know yet.
         _ => None,

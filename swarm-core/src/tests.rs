@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test that keeps a file")]
 
 mod intents;
+mod lints;
 mod rare;
 mod steps;
 

@@ -23,20 +23,35 @@ elif has apt-get && has dpkg-query && { deb docker-ce || deb docker.io; }; then
     --allow-change-held-packages install "$@" >&2 || fail "apt could not install $*"
 elif has rpm && { rpm_has docker-ce || rpm_has moby-engine || rpm_has docker; }; then
   if rpm_has docker-ce; then package=docker-ce; elif rpm_has moby-engine; then package=moby-engine; else package=docker; fi
-  [ "$mode" = do ] || exit 0
+  version=
   if has dnf; then
-    set -- "$package-$want*"
-    if rpm_has docker-ce-cli; then set -- "$@" "docker-ce-cli-$want*"; fi
-    dnf -q -y install "$@" >&2 || fail "dnf could not install $*"
+    offered=$(dnf -q list --showduplicates --available "$package" 2>/dev/null | awk -v p="$package." 'index($1, p) == 1 { print $2 }' | sed 's/^[0-9]*://' | sort -rV)
   elif has zypper; then
-    version=$(zypper -q search -s --match-exact "$package" | tr -d ' ' | cut -d '|' -f 4 | while read -r one; do if fits "$one"; then echo "$one"; break; fi; done)
-    [ -n "$version" ] || fail "zypper offers no $package $want"
-    zypper -q -n install --oldpackage "$package=$version" >&2 || fail "zypper could not install $package=$version"
+    patiently zypper -q -n refresh || fail "zypper could not read its repositories"
+    offered=$(zypper_offers "$package")
   else fail "neither dnf nor zypper is here; give the command for the upgrade after --"
+  fi
+  for one in $offered; do
+    if fits "$one"; then version=$one; break; fi
+  done
+  [ -n "$version" ] || fail "the repositories offer no $package $want; they offer $(echo $offered)"
+  [ "$mode" = do ] || { echo "offers $version"; exit 0; }
+  if has dnf; then
+    set -- "$package-$version"
+    if rpm_has docker-ce-cli; then set -- "$@" "docker-ce-cli-$version"; fi
+    kept=$(dnf -q versionlock list 2>/dev/null | grep -cE "(^|: )$package(-[0-9]|\$)")
+    [ "$kept" = 0 ] || dnf -q -y versionlock delete "$package" >&2
+    dnf -q -y install "$@" >&2 || fail "dnf could not install $*"
+    [ "$kept" = 0 ] || dnf -q -y versionlock add "$package" >&2
+  else
+    kept=$(zypper -q -n locks 2>/dev/null | tr -d ' ' | cut -d '|' -f 2 | grep -cxF -e "$package")
+    [ "$kept" = 0 ] || zypper -q -n removelock "$package" >&2
+    zypper -q -n install --oldpackage "$package=$version" >&2 || fail "zypper could not install $package=$version"
+    [ "$kept" = 0 ] || zypper -q -n addlock "$package" >&2
   fi
 elif has apk && apk info -e docker-engine >/dev/null 2>&1; then
   [ "$mode" = do ] || exit 0
-  apk add -q --update-cache "docker-engine~=$want" >&2 || fail "apk could not install docker-engine~=$want"
+  apk --wait 300 add -q --update-cache "docker-engine~=$want" >&2 || fail "apk could not install docker-engine~=$want"
 else fail "no package of this host holds its engine; give the command for the upgrade after --"
 fi
 now=$(installed)

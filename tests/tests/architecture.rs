@@ -167,7 +167,7 @@ fn manifests_name_only_whom_they_may() {
         ("swarm-ssh", &["swarm-core"]),
         ("swarm-docker", &["swarm-core"]),
         ("swarm-fleet", &["swarm-core", "swarm-ssh", "swarm-docker"]),
-        ("swarm-lab", &[]),
+        ("swarm-lab", &["swarm-core", "swarm-machines"]),
         ("swarm-sim", &["swarm-core", "swarm-file"]),
         ("swarm-machines", &["swarm-core"]),
         ("swarm-ec2", &["swarm-core", "swarm-machines"]),

@@ -71,3 +71,96 @@ fn machines_are_created_made_a_swarm_and_destroyed() {
     let wrong = swarm(&file, &["status"], &[]);
     assert!(wrong.code == 1 && wrong.err.contains("hosts.m1.role: `boss` is not one of"), "{wrong:?}");
 }
+
+/// Takes a lab down that no test value holds.
+struct Down(String);
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        if let Ok(lab) = swarm_lab::Lab::find(&self.0) {
+            lab.down().unwrap_or_else(|e| eprintln!("{}: {e}", self.0));
+        }
+    }
+}
+
+#[test]
+fn a_lab_is_made_by_the_file_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("f{}", std::process::id());
+    let _down = Down(name.clone());
+    let write = |folder: &Path, lab: &str| {
+        let file = folder.join("swarm.yaml");
+        std::fs::write(&file, format!("name: {name}\nmachines: {{ lab: {{ {lab} }} }}\n")).unwrap();
+        file
+    };
+    let lab = || swarm_lab::Lab::find(&name);
+    let file = write(folder.path(), "workers: 1");
+    let valid = swarm(&file, &["validate"], &[]);
+    assert!(valid.code == 0 && valid.out.contains("2 hosts in a lab") && lab().is_err(), "{valid:?}");
+    let plan = swarm(&file, &["plan"], &[]);
+    let each = "machines to create: m1, w1 (each a host in a network namespace, this machine's files)";
+    assert!(plan.code == 2 && plan.out.contains(each) && lab().is_err(), "{plan:?}");
+    let done = swarm(&file, &["apply"], &["--yes"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let hosts = |of: &Ran| serde_json::from_str::<serde_json::Value>(&of.out).unwrap()["hosts"].as_array().map(Vec::len);
+    let verified = swarm(&file, &["verify"], &[]);
+    assert_eq!(verified.code, 0, "{verified:?}");
+    let listed = swarm(&file, &["hosts", "ls"], &["--format", "json"]);
+    assert_eq!(hosts(&listed), Some(2), "{listed:?}");
+
+    // A host that was stopped is missing, and started again with what it has.
+    lab().unwrap().host("w1").unwrap().kill(true).unwrap();
+    let missing = swarm(&file, &["plan"], &[]);
+    assert!(missing.err.contains("machines to create: w1") || missing.out.contains("machines to create: w1"), "{missing:?}");
+    let again = swarm(&file, &["apply"], &["--yes"]);
+    assert!(again.code == 0 && again.err.contains("machines: starting w1"), "{again:?}");
+    assert!(!again.out.contains("join"), "it is the node that it was: {again:?}");
+
+    // A lab of another file is left alone, and one does not grow.
+    let elsewhere = tempfile::tempdir().unwrap();
+    for verb in [&["plan"][..], &["apply", "--yes"], &["destroy", "--machines", "--yes"]] {
+        let other = swarm(&write(elsewhere.path(), "workers: 1"), verb, &[]);
+        assert!(other.code == 1 && other.err.contains("of another file"), "{other:?}");
+    }
+    let grown = swarm(&write(folder.path(), "workers: 2"), &["apply"], &["--yes"]);
+    assert!(grown.code == 1 && grown.err.contains("keeps the hosts it was made with, and w2 is new"), "{grown:?}");
+
+    // One whose making was cut off is made anew.
+    assert_eq!(swarm(&write(folder.path(), "workers: 1"), &["destroy"], &["--machines", "--yes"]).code, 0);
+    assert!(lab().is_err());
+    let begun = swarm_lab::Lab::up(&swarm_lab::LabOptions {
+        name: name.clone(),
+        managers: 1,
+        workers: 0,
+        dir: folder.path().join(".lab"),
+        ..swarm_lab::LabOptions::default()
+    });
+    let begun = begun.unwrap();
+    begun.host("m1").unwrap().kill(true).unwrap();
+    std::fs::remove_file(begun.file()).unwrap();
+    let done = swarm(&file, &["apply"], &["--yes"]);
+    assert!(done.code == 0 && lab().unwrap().hosts.len() == 2, "{done:?}");
+    let gone = swarm(&file, &["destroy"], &["--machines", "--yes"]);
+    assert!(gone.code == 0 && lab().is_err() && !folder.path().join(".lab").join(&name).exists(), "{gone:?}");
+}
+
+/// Two releases without an engine, from nothing to a verified swarm and to nothing again.
+#[test]
+#[ignore = "full"]
+fn a_lab_of_two_releases_is_made_prepared_and_destroyed() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("b{}", std::process::id());
+    let _down = Down(name.clone());
+    let file = folder.path().join("swarm.yaml");
+    let text = "machines: { lab: { managers: 1, workers: 1, images: [bookworm, trixie] } }\nprepare: { install: distro }\n";
+    std::fs::write(&file, format!("name: {name}\n{text}")).unwrap();
+    let plan = swarm(&file, &["plan"], &[]);
+    assert!(plan.code == 2 && plan.out.contains("m1 (a host in a network namespace, bookworm, without an engine), w1 (a"), "{plan:?}");
+    let done = swarm(&file, &["apply"], &["--yes"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let engines = swarm(&file, &["engine", "ls"], &[]).out;
+    assert!(engines.contains("20.10.24") && engines.contains("26.1"), "{engines}");
+    assert_eq!((swarm(&file, &["verify"], &[]).code, swarm(&file, &["plan"], &[]).code), (0, 0));
+    let gone = swarm(&file, &["destroy"], &["--machines", "--yes"]);
+    assert!(gone.code == 0 && swarm_lab::Lab::find(&name).is_err(), "{gone:?}");
+}

@@ -94,6 +94,7 @@ pub(crate) fn run(cli: Cli) -> Result<u8, Failure> {
             match spec.machines() {
                 None => {}
                 Some(Machines::Aws(aws)) => more += &format!(", {} at AWS", counted(aws.hosts().len(), "machine")),
+                Some(Machines::Lab(lab)) => more += &format!(", {} in a lab", counted(lab.hosts().len(), "host")),
                 Some(_) => more += ", and those that its program makes",
             }
             match format {

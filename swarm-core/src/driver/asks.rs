@@ -8,6 +8,7 @@ use crate::machine::{Ask, Reply};
 use crate::observe::ReachErrorKind;
 use crate::secret::clean;
 use futures_util::future::{BoxFuture, try_join_all};
+use std::sync::Arc;
 
 /// How much of a program's output is kept.
 const OUTPUT: usize = 16 * 1024;
@@ -19,16 +20,16 @@ impl Performer<'_> {
             return Ok(vec![self.run_on(host, ask).await?]);
         }
         let engine = engine_of(self.spec, self.fleet, at).await?;
-        let calls = asks.iter().map(|ask| -> BoxFuture<'_, _> { Box::pin(self.ask_one(engine.as_ref(), ask)) });
+        let calls = asks.iter().map(|ask| -> BoxFuture<'_, _> { Box::pin(self.ask_one(at, &engine, ask)) });
         try_join_all(calls.collect::<Vec<_>>()).await
     }
 
-    async fn ask_one(&self, engine: &dyn Engine, ask: &Ask) -> Result<Reply, EngineError> {
+    async fn ask_one(&self, at: &HostName, engine: &Arc<dyn Engine>, ask: &Ask) -> Result<Reply, EngineError> {
         if ask.is_mutating() {
-            self.tokens.same_swarm(engine).await.map_err(super::perform::not_sent)?;
+            self.tokens.same_swarm(engine.as_ref()).await.map_err(super::perform::not_sent)?;
         }
         Ok(match ask {
-            Ask::List(query) => Reply::Objects(engine.list(query).await?),
+            Ask::List(query) => Reply::Objects(self.gather.list(at, Arc::clone(engine), query).await?),
             Ask::Get(kind, id) => Reply::Object(engine.get(*kind, id).await?),
             Ask::Distribution { image, login } => {
                 let refused = |message| EngineError {

@@ -36,6 +36,7 @@ impl<F: Fleet> Apply<'_, F> {
             in_none: said_to_be_in_none(self.spec, observed),
             ask_again: old.into(),
             in_one: Mutex::default(),
+            gather: Default::default(),
         };
         let mut run = Run::new(plan, Start::of(observed, self.spec.policy().concurrency), &|work| self.families.task(work));
         if self.stop.is_stopped() {

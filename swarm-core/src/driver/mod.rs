@@ -7,6 +7,7 @@ mod access;
 mod apply;
 mod asks;
 mod carry;
+mod gather;
 mod inspect;
 mod judge;
 mod keys;

@@ -1,5 +1,6 @@
 //! Performs one effect. The token is fetched here and goes straight into the join.
 
+use super::gather::Gather;
 use super::keys::KeyKeeper;
 use super::tokens::Tokens;
 use crate::advice::Advice;
@@ -31,6 +32,8 @@ pub(super) struct Performer<'a> {
     pub(super) ask_again: AtomicBool,
     /// Hosts whose engines were seen in a swarm while something else was under way for them.
     pub(super) in_one: Mutex<BTreeSet<HostName>>,
+    /// Questions of steps that are put together.
+    pub(super) gather: Gather,
 }
 
 impl Performer<'_> {

@@ -91,6 +91,7 @@ async fn perform(spec: &ClusterSpec, fleet: &Mocks, effect: &Effect) -> Answer {
         in_none: Vec::new(),
         ask_again: false.into(),
         in_one: Default::default(),
+        gather: Default::default(),
     }
     .perform(effect)
     .await
@@ -145,6 +146,7 @@ async fn a_token_is_asked_for_once_and_again_when_it_was_refused() {
         in_none: Vec::new(),
         ask_again: false.into(),
         in_one: Default::default(),
+        gather: Default::default(),
     };
     // The look brings the token along.
     performer.perform(&effect("m1", Call::LookCluster)).await;
@@ -187,6 +189,7 @@ async fn no_swarm_is_made_while_another_manager_is_in_one_or_silent() {
             in_none,
             ask_again: true.into(),
             in_one: Default::default(),
+            gather: Default::default(),
         };
         let answer = performer.perform(&effect("m1", Call::Init(init.clone()))).await;
         assert_eq!(answer == Answer::Done, made, "{this:?}, {second:?}: {answer:?}");

@@ -24,6 +24,7 @@ async fn perform(fleet: &Mocks, keys: &dyn KeyKeeper, host: &str, call: Call) ->
         in_none: Vec::new(),
         ask_again: false.into(),
         in_one: Default::default(),
+        gather: Default::default(),
     }
     .perform(&effect(host, call))
     .await

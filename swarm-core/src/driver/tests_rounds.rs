@@ -1,11 +1,12 @@
 //! The rounds of a run: a stubbed intent says what comes next, over a mocked manager.
 
 use super::tests::Mocks;
-use super::{Apply, Progress, ProgressEvent, Stop};
+use super::{Apply, Guard, Operator, Progress, ProgressEvent, Stop, Taken};
 use crate::engine::{EngineError, ErrorClass, Reason};
 use crate::intent::{Intent, Next, SoFar};
 use crate::machine::Outcome;
 use crate::observe::{Fact, NodeState, Observed, merge};
+use crate::operators::Holder;
 use crate::plan::{Envelope, Ledger, Plan, PlanOptions, Planned, build};
 use crate::spec::{ClusterSpec, Role};
 use crate::testing::MockDocker;
@@ -191,5 +192,25 @@ async fn a_look_waits_for_a_leader() {
         assert!(matches!(&observed.hosts[&"m1".into()].report.view, Fact::Known(..)) == (answers == 2));
         let took = began.elapsed();
         assert!(if answers == 2 { took < SECOND } else { took > 20 * SECOND && took < 40 * SECOND }, "{took:?}");
+    }
+}
+
+/// A run stands in the journal of the swarm: where there is none, there is no journal and nothing to say of it, and where no manager answers
+/// it is said that the run is not there.
+#[tokio::test(start_paused = true)]
+async fn where_there_is_no_swarm_there_is_no_journal() {
+    let spec = file();
+    for (m1, journal) in [(Is::Alone, false), (Is::Gone, true)] {
+        let observed = merge(&spec, &world(&[("m1", m1), ("w1", Is::Alone)]), &BTreeSet::new());
+        let (fleet, heard, stop) = (Mocks::default(), Heard::default(), Stop::default());
+        let work = Plan::of_work(&spec, &observed, Vec::new(), Vec::new());
+        let [who, from, why, run, process] = ["ann", "there", "maintain", "a", ""].map(str::to_owned);
+        let holder = Holder { who, from, why, run, process, since: 0 };
+        let by = Operator { holder, wait: Duration::ZERO, is_gone: &|_| false, progress: &heard };
+        let Taken::Held { lock, .. } = Guard::take(&spec, &fleet, &observed, &work, by).await else { panic!("no one holds it") };
+        assert_eq!(lock.without.as_deref(), Some(if journal { "no manager answers for the swarm" } else { "there is no swarm" }));
+        let (_, left) = lock.during(&work, &stop, Apply::new(&spec, &fleet).run(&work, &observed)).await;
+        assert_eq!(left.is_some(), journal, "{left:?}");
+        assert!(left.is_none_or(|left| left.contains("no manager answers")));
     }
 }

@@ -65,7 +65,7 @@ mod tests {
         assert!(facts.engine_installed);
         assert_eq!(facts.disk_free, Some(2 << 20));
         // A login shell may print what looks like an answer.
-        let facts = parse_probe("engine dockerd\nswarm-probe-begin\nmachine-id abc\nswarm-probe-end\n").unwrap();
+        let facts = parse_probe("You have mail.\nengine dockerd\nswarm-probe-begin\nmachine-id abc\nswarm-probe-end\n").unwrap();
         assert!(!facts.engine_installed && facts.machine_id.is_some());
     }
 

@@ -56,7 +56,7 @@ impl<'a> Builder<'a> {
                 continue;
             }
             if !raft.shrink(&node.id) {
-                self.refusals.push(raft.refusal(host, -1));
+                self.refusals.push(raft.refusal(host, false));
                 continue;
             }
             self.take_out(host, node, &entered, &mut chain);

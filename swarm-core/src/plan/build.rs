@@ -183,7 +183,7 @@ impl<'a> Builder<'a> {
                     let manager = host.role == Role::Manager;
                     let before = raft.clone();
                     let entry = self.dead_entry_of(host, seen, view, &mut raft);
-                    if manager && !self.may_change(host, seen, &raft, 1) {
+                    if manager && !self.may_change(host, seen, &raft) {
                         // It stays in, with its vote.
                         raft = before;
                         continue;
@@ -206,7 +206,7 @@ impl<'a> Builder<'a> {
                 self.blocked.push(Blocked { host: host.name.clone(), why });
                 continue;
             }
-            if !self.may_change(host, seen, &raft, 1) {
+            if !self.may_change(host, seen, &raft) {
                 continue;
             }
             let Some(rejoin) = self.rejoin(host, seen, node) else { continue };
@@ -219,7 +219,7 @@ impl<'a> Builder<'a> {
         for (host, node) in demotions {
             let before = raft.clone();
             if !raft.shrink(&node.id) {
-                self.refusals.push(raft.refusal(host, -1));
+                self.refusals.push(raft.refusal(host, false));
                 continue;
             }
             if before.is_healthy(&node.id) && self.waits_for_unhealthy(host, &before) {

@@ -12,11 +12,11 @@ use crate::observe::{ClusterView, HostState, NodeFacts, NodeState, ObservedHost,
 use crate::spec::{HostSpec, JOIN_LABEL, OWNER_LABEL, Prune};
 
 impl<'a> Builder<'a> {
-    /// Whether the managers may become one more, or one less: the arithmetic refuses the plan, a manager that is not healthy and a full
+    /// Whether the managers may become one more: the arithmetic refuses the plan, a manager that is not healthy and a full
     /// disk leave the host out.
-    pub(super) fn may_change(&mut self, host: &HostSpec, seen: &ObservedHost, raft: &Raft, change: i8) -> bool {
+    pub(super) fn may_change(&mut self, host: &HostSpec, seen: &ObservedHost, raft: &Raft) -> bool {
         if !raft.may_grow() {
-            self.refusals.push(raft.refusal(host, change));
+            self.refusals.push(raft.refusal(host, true));
             return false;
         }
         if let Some(why) = disk_too_full(host, seen) {
@@ -60,7 +60,7 @@ impl<'a> Builder<'a> {
         let id = broken_node(seen)?;
         let entry = view.nodes.iter().find(|n| n.id == id)?;
         if entry.manager.is_some() && (entry.is_reachable_manager() || !raft.shrink(&id)) {
-            self.refusals.push(raft.refusal(host, -1));
+            self.refusals.push(raft.refusal(host, false));
             return None;
         }
         Some(entry)
@@ -83,7 +83,7 @@ impl<'a> Builder<'a> {
                 continue;
             }
             if !raft.shrink(&node.id) {
-                self.refusals.push(raft.refusal(host, -1));
+                self.refusals.push(raft.refusal(host, false));
                 continue;
             }
             let leave = self.id(host, "leave");
@@ -144,7 +144,7 @@ impl<'a> Builder<'a> {
                 Some(host) => {
                     let voter = node.manager.is_some();
                     if voter && !raft.shrink(&node.id) {
-                        self.refusals.push(raft.refusal(host, -1));
+                        self.refusals.push(raft.refusal(host, false));
                         continue;
                     }
                     let needs = if voter { std::mem::take(&mut chain) } else { Vec::new() };
@@ -159,7 +159,7 @@ impl<'a> Builder<'a> {
                     let live = self.observed.cluster.live().iter().find_map(|name| self.spec.host(name));
                     let Some(through) = live else { continue };
                     if voter && !raft.shrink(&node.id) {
-                        self.refusals.push(raft.refusal(through, -1));
+                        self.refusals.push(raft.refusal(through, false));
                         continue;
                     }
                     let needs = if voter { std::mem::take(&mut chain) } else { Vec::new() };

@@ -72,17 +72,17 @@ impl Raft {
         }
         let healthy = self.healthy() - usize::from(self.voters.get(node).copied().unwrap_or(false));
         let total = self.total().saturating_sub(1);
-        let fits = total > 0 && healthy >= quorum::needed(total);
+        let fits = healthy >= quorum::needed(total);
         if fits {
             self.voters.remove(node);
         }
         fits
     }
 
-    pub(super) fn refusal(&self, host: &HostSpec, change: i8) -> Refusal {
+    pub(super) fn refusal(&self, host: &HostSpec, grows: bool) -> Refusal {
         let (total, healthy) = (self.total(), self.healthy());
-        let after = if change > 0 { total + 1 } else { total.saturating_sub(1) };
-        let left = if change > 0 { healthy } else { healthy.saturating_sub(1) };
+        let after = if grows { total + 1 } else { total.saturating_sub(1) };
+        let left = if grows { healthy } else { healthy.saturating_sub(1) };
         let numbers = format!(
             "{total} managers, {healthy} reachable; afterwards {after}, which need {}, and {left} would surely be there",
             quorum::needed(after)

@@ -332,3 +332,57 @@ proptest! {
         }
     }
 }
+
+/// Where no manager can be asked, only engines that answer and are in the swarm leave it; certificates alone say what was once.
+#[test]
+fn by_force_only_what_answers_leaves() {
+    use crate::observe::{NodeIdentity, ReachError, ReachErrorKind, SeenAt};
+    let spec = spec(&["m1", "m2", "m3", "w1"]);
+    let mut look = world(&[("m1", Is::Manager), ("m2", Is::LostManager), ("m3", Is::LostManager), ("w1", Is::Alone)]);
+    for (name, report) in &mut look.hosts {
+        let node = crate::id::NodeId::new(format!("node-{name}"));
+        report.identity = Fact::Known(NodeIdentity { cluster: ClusterId::new("ours"), node, role: Role::Manager }, SeenAt::default());
+        if *name == "m2".into() {
+            report.engine = Err(ReachError { kind: ReachErrorKind::EngineDown, message: "it is stopped".into() });
+        }
+        if let Ok(engine) = &mut report.engine {
+            engine.swarm.cluster = None;
+        }
+        report.view = Fact::Unknown("no leader".into());
+    }
+    let Planned::Plan(plan) = build_destroy(&spec, &merge(&spec, &look, &BTreeSet::new()), Force::Yes) else { panic!("refused") };
+    assert_eq!(plan.steps.iter().map(|s| s.id.as_str()).collect::<Vec<_>>(), ["m1/leave"], "{plan:#?}");
+    assert_eq!(plan.blocked.iter().map(|b| b.host.as_str()).collect::<Vec<_>>(), ["m2", "m3"]);
+}
+
+/// Without the addresses of its managers there is none to keep in the file.
+#[test]
+fn a_swarm_whose_managers_are_not_known_is_not_gone_on_with() {
+    let elsewhere = |managers: &[&str]| {
+        let managers: Vec<String> = managers.iter().map(|m| (*m).to_owned()).collect();
+        Refusal::ManagersElsewhere { host: "w1".into(), swarm: None, managers, gone: Vec::new(), running: 0 }.advice()
+    };
+    let leave = || crate::advice::Advice::ForceLeave { host: "w1".into() };
+    assert_eq!(elsewhere(&[]), [leave()]);
+    let keep = crate::advice::Advice::KeepAManager { managers: vec!["10.0.1.9:2377".into()] };
+    assert_eq!(elsewhere(&["10.0.1.9:2377"]), [keep, leave()]);
+}
+
+/// What is about no host stands under a heading of its own, each with what it does to its object.
+#[test]
+fn objects_stand_apart_from_hosts() {
+    let spec = spec(&["m1", "w1"]);
+    let observed = look(&spec, &[("m1", Is::Manager), ("w1", Is::Alone)]);
+    let hosts = render_text(&plan_of(&spec, &observed));
+    assert!(hosts.contains("\nw1\n  + join") && !hosts.contains("the swarm\n"), "{hosts}");
+    let of = |verb: &str| {
+        let (family, target) = ("f".into(), Target::Object { kind: "service".into(), name: "web".into() });
+        Work { family, verb: verb.into(), target, data: Default::default() }.step("", "Image: app:2", "the file says so", Risk::None)
+    };
+    for (verb, sign) in [("create-service", '+'), ("remove-service", '-'), ("update-service", '~')] {
+        let shown = render_text(&Plan::of_work(&spec, &observed, vec![of(verb)], Vec::new()));
+        let indent = " ".repeat(verb.len() + 6);
+        let expected = format!("\nthe swarm\n  {sign} {verb}  service web\n{indent}Image: app:2\n");
+        assert!(shown.contains(&expected), "{shown}");
+    }
+}

@@ -227,7 +227,7 @@ pub fn nearest_word(wrong: &str, words: &[&str]) -> String {
 }
 
 /// Edits between two words (insert, delete, replace), for suggestions.
-fn distance(a: &str, b: &str) -> usize {
+pub(super) fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, ca) in a.chars().enumerate() {

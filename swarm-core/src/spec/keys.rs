@@ -232,6 +232,20 @@ const SECTIONS: &[Section] = &[
         keys: &[
             key("exec", Kind::Section("exec"), "A program that lists, creates and destroys them; docs/machines.md says how it is asked."),
             key("aws", Kind::Section("aws"), "Instances of Amazon EC2. Credentials are found as the AWS CLI finds them."),
+            key("lab", Kind::Section("lab"), "Hosts in network namespaces of this machine, for trying things out; the lab has the cluster's name."),
+        ],
+    },
+    Section {
+        name: "lab",
+        keys: &[
+            key("managers", Kind::Int(1, 200), "How many managers (m1, m2, …).").shown("1"),
+            key("workers", Kind::Int(0, 200), "How many workers (w1, w2, …).").shown("0"),
+            key(
+                "images",
+                Kind::TextList,
+                "Releases of Debian without an engine, one host after the other; without it, hosts have this machine's files and engine.",
+            )
+            .shown("[bookworm, trixie]"),
         ],
     },
     Section {

@@ -18,6 +18,33 @@ pub enum Machines {
     },
     /// Instances of Amazon EC2.
     Aws(Box<Aws>),
+    /// Hosts in network namespaces of this machine.
+    Lab(LabHosts),
+}
+
+/// The names of hosts of which only the number is said, each with whether it is a manager: `m1`, `m2`, …, `w1`, `w2`, …
+fn numbered(managers: u16, workers: u16) -> Vec<(String, bool)> {
+    let managers = (1..=managers).map(|n| (format!("m{n}"), true));
+    managers.chain((1..=workers).map(|n| (format!("w{n}"), false))).collect()
+}
+
+/// Hosts of a lab that are wanted (docs/machines.md).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LabHosts {
+    /// How many managers: `m1`, `m2`, …
+    pub managers: u16,
+    /// How many workers: `w1`, `w2`, …
+    pub workers: u16,
+    /// Root filesystems without an engine, one host after the other: `bookworm`, `trixie`, `bookworm:systemd`, …; none for hosts that have this
+    /// machine's own files and its engine.
+    pub images: Vec<String>,
+}
+
+impl LabHosts {
+    /// The hosts that are wanted: a name, and whether it is a manager.
+    pub fn hosts(&self) -> Vec<(String, bool)> {
+        numbered(self.managers, self.workers)
+    }
 }
 
 /// Instances of Amazon EC2 that are wanted (docs/machines.md).
@@ -60,8 +87,7 @@ pub struct Aws {
 impl Aws {
     /// The hosts that are wanted: a name, and whether it is a manager.
     pub fn hosts(&self) -> Vec<(String, bool)> {
-        let managers = (1..=self.managers).map(|n| (format!("m{n}"), true));
-        managers.chain((1..=self.workers).map(|n| (format!("w{n}"), false))).collect()
+        numbered(self.managers, self.workers)
     }
 }
 
@@ -80,8 +106,15 @@ impl Reader {
     pub(super) fn machines(&mut self, cluster: &Fields<'_>) -> Option<Machines> {
         let node = cluster.node("machines")?;
         let machines = self.fields("machines", "machines", node)?;
-        match (machines.node("exec"), machines.node("aws")) {
-            (Some(exec), None) => {
+        let makers = ["exec", "aws", "lab"].map(|maker| machines.node(maker).map(|node| (maker, node)));
+        let mut makers = makers.into_iter().flatten();
+        let first = makers.next();
+        for (other, node) in makers {
+            let is = first.map_or("", |(is, _)| is);
+            self.error(format!("machines.{other}"), node.at, format!("machines are made by `{is}` already"), "keep one of them");
+        }
+        match first {
+            Some(("exec", exec)) => {
                 let exec = self.fields("machines.exec", "exec", exec)?;
                 let command: Vec<String> = self.texts(&exec, "command").into_iter().map(|(word, _)| word).collect();
                 if command.is_empty() {
@@ -91,18 +124,25 @@ impl Reader {
                 }
                 Some(Machines::Exec { command })
             }
-            (None, Some(aws)) => {
+            Some(("aws", aws)) => {
                 self.fields("machines.aws", "aws", aws).and_then(|fields| self.aws(&fields)).map(Box::new).map(Machines::Aws)
             }
-            (Some(_), Some(aws)) => {
-                self.error("machines.aws", aws.at, "machines are made by `exec` already", "keep one of the two");
-                None
+            Some((_, lab)) => {
+                let fields = self.fields("machines.lab", "lab", lab)?;
+                let [managers, workers] = [("managers", 1), ("workers", 0)].map(|(key, usual)| self.count(&fields, key).unwrap_or(usual));
+                let images = self.texts(&fields, "images").into_iter().map(|(text, _)| text).collect();
+                Some(Machines::Lab(LabHosts { managers, workers, images }))
             }
-            (None, None) => {
-                self.error("machines", node.at, "it does not say who makes machines", "write `exec` or `aws`, or remove the key");
+            None => {
+                self.error("machines", node.at, "it does not say who makes machines", "write `exec`, `aws` or `lab`, or remove the key");
                 None
             }
         }
+    }
+
+    /// A small number; the range of the table of keys keeps it.
+    fn count(&mut self, fields: &Fields<'_>, key: &str) -> Option<u16> {
+        self.int(fields, key).and_then(|n| u16::try_from(n).ok())
     }
 
     fn aws(&mut self, fields: &Fields<'_>) -> Option<Aws> {
@@ -110,10 +150,8 @@ impl Reader {
         let instance_type = self.text(fields, "type");
         let image = self.text(fields, "image");
         let user = self.text(fields, "user");
-        // The range of the table of keys keeps it.
-        let number = |n: Option<i64>| n.and_then(|n| u16::try_from(n).ok());
-        let managers = number(self.int(fields, "managers")).unwrap_or(1);
-        let workers = number(self.int(fields, "workers")).unwrap_or(0);
+        let managers = self.count(fields, "managers").unwrap_or(1);
+        let workers = self.count(fields, "workers").unwrap_or(0);
         let key = self.text(fields, "key").map(PathBuf::from);
         let vpc = self.text(fields, "vpc").filter(|vpc| vpc != "default");
         let subnets: Vec<String> = self.texts(fields, "subnets").into_iter().map(|(text, _)| text).collect();
@@ -138,7 +176,7 @@ impl Reader {
         }
         let private = self.word(fields, "connect", CONNECTS) == Some("private");
         let spread = self.word(fields, "spread", SPREADS) != Some("none");
-        let disk = number(self.int(fields, "disk"));
+        let disk = self.count(fields, "disk");
         let console_keys = self.word(fields, "host_keys", HOST_KEYS_FROM) != Some("ssh");
         self.groups(fields, security_group.is_some(), ssh_from.is_empty());
         if let Some(image) = image.as_deref().filter(|image| image.starts_with("ami-") && user.is_none()) {

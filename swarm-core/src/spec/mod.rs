@@ -17,7 +17,7 @@ mod values;
 pub use builder::{ClusterBuilder, HostBuilder, SshBuilder};
 pub use fields::nearest_word;
 pub use keys::{Key, Kind, OWN_OBJECTS, Section, sections};
-pub use machines::{Aws, Machines};
+pub use machines::{Aws, LabHosts, Machines};
 pub use prepare::{Firewall, Install, Preparation, Proxy};
 pub use problem::{Problem, Problems, Severity};
 pub use read::{ReadSpec, read};
@@ -425,3 +425,6 @@ impl ClusterSpec {
         &self.policy
     }
 }
+
+#[cfg(test)]
+mod tests_direct;

@@ -125,9 +125,7 @@ impl Reader {
             self.error("hosts", node.at, "there is no host", "add at least one manager");
         } else if managers == 0 && readable && !made {
             self.error("hosts", node.at, "no host is a manager", "give at least one host `role: manager`; three make it highly available");
-        } else if managers > 0
-            && let Some(warning) = quorum::advice(managers)
-        {
+        } else if let Some(warning) = quorum::advice(managers) {
             self.push(Severity::Warning, "hosts".into(), node.at, warning, "use 1, 3, 5 or 7 managers".into());
         }
         Some(hosts)
@@ -200,8 +198,7 @@ impl Reader {
         };
         for entry in entries {
             let path = join(&fields.path_of(of), &entry.key);
-            let fits = !entry.key.is_empty()
-                && entry.key.len() <= 253
+            let fits = entry.key.len() <= 253
                 && entry.key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
                 && entry.key.starts_with(|c: char| c.is_ascii_alphanumeric())
                 && entry.key.ends_with(|c: char| c.is_ascii_alphanumeric());

@@ -243,3 +243,28 @@ fn what_is_asked_for_day_by_day_is_the_same_of_many_more() {
 fn what_is_asked_for_day_by_day_is_as_written_down() {
     is_written("intents.txt", &(0..WORLDS / 2).map(one).collect::<String>());
 }
+
+/// An entry whose host died before it gave its name is taken out by its id; one that may only be starting, or is ready, is not.
+#[test]
+fn an_entry_without_a_name_is_taken_out_by_its_id() {
+    let spec = crate::testkit::spec(&["m1"]);
+    for (state, name, goes) in [
+        (NodeState::Unknown, "", true),
+        (NodeState::Down, "", true),
+        (NodeState::Down, "gone", true),
+        (NodeState::Unknown, "gone", false),
+        (NodeState::Ready, "", false),
+    ] {
+        let mut look = crate::testkit::world(&[("m1", crate::testkit::Is::Manager)]);
+        let entry = crate::observe::NodeFacts { hostname: name.into(), ..node("w9", Role::Worker, state.clone(), false) };
+        look.hosts.values_mut().filter_map(|r| r.view.known_mut()).for_each(|view| view.nodes.push(entry.clone()));
+        let entries = vec![entry.id.to_string()];
+        let next = RemoveNodes { spec: &spec, hosts: Vec::new(), dead: Vec::new(), entries }
+            .next(&merge(&spec, &look, &BTreeSet::new()), SoFar::default());
+        match next {
+            Next::Round(plan) => assert!(goes && plan.steps.len() == 1, "{state:?} {name}"),
+            Next::Refused(_) => assert!(!goes, "{state:?} {name}"),
+            other => panic!("{state:?} {name}: {other:?}"),
+        }
+    }
+}

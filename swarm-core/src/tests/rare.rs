@@ -72,7 +72,7 @@ fn with_entries(draw: &mut Draw, names: &[HostName], nodes: &mut Vec<NodeFacts>)
     }
 }
 
-fn look(seed: u64) -> (crate::spec::ClusterSpec, Observation, Draw, String) {
+pub(super) fn look(seed: u64) -> (crate::spec::ClusterSpec, Observation, Draw, String) {
     let (spec, mut look, out) = drawn(seed);
     let mut draw = Draw(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 83);
     let names: Vec<HostName> = spec.hosts().map(|h| h.name.clone()).collect();

@@ -17,15 +17,45 @@ record() { mkdir -p "$home" && chmod 700 "$home"; }
 names() {
   case $(packages) in
     apt) dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p';;
-    dnf|zypper) rpm -qa --qf '%{NAME}\n';;
+    # Keys that packages are signed with are entries of one name; one that a repository brought is told from those that were there.
+    dnf|zypper) rpm -qa --qf '%{NAME} %{VERSION}-%{RELEASE}\n' | sed '/^gpg-pubkey /{s/ /-/;b}; s/ .*//';;
     apk) apk info -q;;
   esac | sort -u
 }
+# The distribution as Docker's repositories name it, and the name of its release: what is derived from another one uses that one's.
+distribution() {
+  (. /etc/os-release
+    case $ID in
+      debian|ubuntu|raspbian|fedora|centos|rhel) echo "$ID ${VERSION_CODENAME:-stable}";;
+      *) case " ${ID_LIKE:-} " in
+          *' ubuntu '*) echo "ubuntu ${UBUNTU_CODENAME:-${VERSION_CODENAME:-stable}}";;
+          *' debian '*) echo "debian ${DEBIAN_CODENAME:-${VERSION_CODENAME:-stable}}";;
+          *' rhel '*|*' centos '*) echo 'centos stable';;
+          *) echo "$ID ${VERSION_CODENAME:-stable}";;
+        esac;;
+    esac)
+}
 # What is installed now and was not before.
 added() { names >"$home/packages.now" && comm -13 "$home/packages.before" "$home/packages.now"; rm -f "$home/packages.now"; }
+# An engine of a version that was asked for stays at it, as far as the package manager can be made to keep it.
+hold() {
+  case $(packages) in
+    apt) apt-mark -qq hold "$1" >&2;;
+    zypper) zypper -q -n addlock "$1" >&2;;
+    dnf) dnf -q -y versionlock add "$1" >/dev/null 2>&1;;
+    *) false;;
+  esac && echo "$1" >"$home/held"
+}
+unhold() {
+  case $(packages) in
+    apt) apt-mark -qq unhold "$1";;
+    zypper) zypper -q -n removelock "$1";;
+    dnf) dnf -q -y versionlock delete "$1";;
+  esac >/dev/null 2>&1 </dev/null || true
+}
 remains() {
   added >"$home/packages"
-  left=$(tr '\n' ' ' <"$home/packages")
+  left=$(grep -v '^gpg-pubkey-' "$home/packages" | tr '\n' ' ')
   fail "$1${left:+; of it these packages are there now: $left}; running again goes on from here"
 }
 fetch() {
@@ -200,6 +230,7 @@ SERVICE
     fi
     rm -rf "$home/bundle"
   else
+    of=$(distribution)
     case $(packages) in
       apt)
         wait="-o DPkg::Lock::Timeout=300 -o APT::Update::Error-Mode=any"
@@ -219,10 +250,9 @@ SERVICE
               # shellcheck disable=SC2086
               patiently apt-get -qq $wait update && apt-get -qq -y $wait install --no-install-recommends ca-certificates curl >&2 || remains "apt could not install curl"
             fi
-            (. /etc/os-release; fetch "$url/$ID/gpg") >/etc/apt/keyrings/swarm-prepare.asc || fail "the key of $url could not be fetched"
+            fetch "$url/${of% *}/gpg" >/etc/apt/keyrings/swarm-prepare.asc || fail "the key of $url could not be fetched"
           fi
-          (. /etc/os-release
-            echo "deb [arch=$(dpkg --print-architecture) signed-by=/etc/apt/keyrings/swarm-prepare.asc] $url/$ID ${VERSION_CODENAME:-stable} stable") >/etc/apt/sources.list.d/swarm-prepare.list
+          echo "deb [arch=$(dpkg --print-architecture) signed-by=/etc/apt/keyrings/swarm-prepare.asc] $url/${of% *} ${of#* } stable" >/etc/apt/sources.list.d/swarm-prepare.list
         fi
         # shellcheck disable=SC2086
         patiently apt-get -qq $wait update || remains "apt could not read its lists"
@@ -242,25 +272,40 @@ SERVICE
         # shellcheck disable=SC2086
         apt-get -qq -y $wait -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold install --no-install-recommends \
           $all ca-certificates >&2 || remains "apt could not install $all"
-        if [ -n "$want" ]; then apt-mark -qq hold $first >&2 && echo "$first" >"$home/held"; fi;;
+        if [ -n "$want" ]; then hold "$first"; fi;;
       dnf)
-        (. /etc/os-release; echo "$ID") >"$home/os"
-        read -r id <"$home/os"; rm -f "$home/os"
         if [ "$how" = docker-ce ]; then
-          printf '%s\n' '[swarm-prepare]' 'name=Docker' "baseurl=$url/$id/\$releasever/\$basearch/stable" 'enabled=1' 'gpgcheck=1' "gpgkey=$url/$id/gpg" >/etc/yum.repos.d/swarm-prepare.repo
-          if [ "$key" = given ]; then cat >/etc/pki/rpm-gpg/swarm-prepare.asc && rpm --import /etc/pki/rpm-gpg/swarm-prepare.asc; fi
+          sign="$url/${of% *}/gpg"
+          if [ "$key" = given ]; then
+            # Only what this key signed is taken: dnf takes every key that it is to fetch.
+            mkdir -p /etc/pki/rpm-gpg && cat >/etc/pki/rpm-gpg/swarm-prepare.asc || fail "/etc/pki/rpm-gpg cannot be written"
+            sign=file:///etc/pki/rpm-gpg/swarm-prepare.asc
+            echo /etc/pki/rpm-gpg/swarm-prepare.asc >>"$home/files"
+          fi
+          mkdir -p /etc/yum.repos.d
+          printf '%s\n' '[swarm-prepare]' 'name=Docker' "baseurl=$url/${of% *}/\$releasever/\$basearch/stable" 'enabled=1' 'gpgcheck=1' "gpgkey=$sign" >/etc/yum.repos.d/swarm-prepare.repo
           echo /etc/yum.repos.d/swarm-prepare.repo >>"$home/files"
           set -- "docker-ce${want:+-$want*}" "docker-ce-cli${want:+-$want*}" containerd.io
+        # By its name: where there is no engine, what is not one offers to stand in for it.
         elif dnf -q list --available moby-engine >/dev/null 2>&1; then set -- "moby-engine${want:+-$want*}"
-        else set -- "docker${want:+-$want*}"
+        elif dnf -q list --available docker >/dev/null 2>&1; then set -- "docker${want:+-$want*}"
+        else remains "this system offers no engine of its own; use \`install: docker-ce\`"
         fi
-        dnf -q -y install "$@" >&2 || remains "dnf could not install $*";;
+        dnf -q -y install "$@" >&2 || remains "dnf could not install $*"
+        if [ -n "$want" ]; then hold "${1%"-$want*"}"; fi;;
       zypper)
         [ "$how" = distro ] || fail "zypper knows no repository laid out as Docker's; use \`install: distro\`"
-        zypper -q -n install "docker${want:+=$want*}" >&2 || remains "zypper could not install docker";;
+        patiently zypper -q -n refresh || remains "zypper could not read its repositories"
+        version=
+        for one in $(zypper_offers docker); do
+          if [ -z "$want" ] || fits "$one"; then version=$one; break; fi
+        done
+        [ -n "$version" ] || remains "zypper offers no docker${want:+ $want}; it offers $(zypper_offers docker | tr '\n' ' ')"
+        zypper -q -n install "docker=$version" >&2 || remains "zypper could not install docker=$version"
+        if [ -n "$want" ]; then hold docker; fi;;
       apk)
         [ "$how" = distro ] || fail "apk knows no repository laid out as Docker's; use \`install: distro\`"
-        apk add -q --update-cache "docker${want:+~=$want}" >&2 || remains "apk could not install docker";;
+        apk --wait 300 add -q --update-cache "docker${want:+~=$want}" >&2 || remains "apk could not install docker";;
       *) fail "this host has no package manager that is known here";;
     esac
   fi
@@ -361,18 +406,26 @@ reset)
   if [ -e "$home/packages" ] || [ -e "$home/installing" ] || grep -q '/dockerd$' "$home/files" 2>/dev/null; then
     [ -e "$home/packages" ] || added >"$home/packages"
     [ -z "$(engine)" ] || service stop
-    if [ -e "$home/held" ]; then xargs apt-mark -qq unhold <"$home/held" >/dev/null; fi
-    gone=$(tr '\n' ' ' <"$home/packages")
+    if [ -e "$home/held" ]; then
+      while read -r one; do unhold "$one"; done <"$home/held"
+    fi
+    # Those of them that are there: a run before may have been cut off.
+    names >"$home/packages.now"
+    comm -12 "$home/packages" "$home/packages.now" >"$home/packages.gone"
+    gone=$(grep -v '^gpg-pubkey-' "$home/packages.gone" | tr '\n' ' ') keys=$(grep '^gpg-pubkey-' "$home/packages.gone" | tr '\n' ' ')
     if [ -n "$gone" ]; then
       # shellcheck disable=SC2086
       case $(packages) in
         apt) apt-get -qq -y -o DPkg::Lock::Timeout=300 purge $gone;;
-        dnf) dnf -q -y remove $gone;;
+        # What was there before stays, also where nothing else needs it any more.
+        dnf) dnf -q -y --setopt=clean_requirements_on_remove=False remove $gone;;
         zypper) zypper -q -n remove $gone;;
-        apk) apk del -q $gone;;
+        apk) apk --wait 300 del -q $gone;;
       esac >&2 </dev/null || fail "packages that were installed could not be removed: $gone"
       echo "removed: $gone"
     fi
+    # shellcheck disable=SC2086
+    if [ -n "$keys" ]; then rpm -e $keys >&2 || fail "the key of the repository could not be taken from rpm: $keys"; fi
     for file in default conf.d; do
       if [ -e "$home/$file.before" ]; then sed '/^# swarm-prepare: begin$/,/^# swarm-prepare: end$/d' "$home/$file.before" >"/etc/$file/docker"; fi
     done

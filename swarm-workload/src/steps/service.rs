@@ -118,6 +118,8 @@ pub(super) struct PutService {
     id: String,
     /// When the engine had it.
     since: Duration,
+    /// When its tasks were asked for last.
+    asked: Duration,
     /// Since when all its tasks run.
     steady: Option<Duration>,
     /// Since when it has trouble and nothing else.
@@ -156,6 +158,7 @@ impl PutService {
             stage: Stage::Gathering,
             id,
             since: Duration::ZERO,
+            asked: Duration::ZERO,
             steady: None,
             stuck: None,
             last: String::new(),
@@ -334,7 +337,7 @@ impl PutService {
         if self.data.detach {
             return Move::End(Outcome::Done { changed: true });
         }
-        self.look()
+        self.look(now)
     }
 
     /// Whether it was done after all: a new service is there, or one that was to be changed has another version and this specification.
@@ -353,8 +356,10 @@ impl PutService {
         }
     }
 
-    fn look(&mut self) -> Move {
+    fn look(&mut self, now: Duration) -> Move {
         self.stage = Stage::Watching;
+        // A timer comes a little late, and not always by the same.
+        self.asked = Duration::from_millis(u64::try_from(now.as_millis() / 100 * 100).unwrap_or(u64::MAX));
         Move::Ask(vec![
             Ask::List(Query::all(Kind::Service).with("id", self.id.clone())),
             Ask::List(Query::all(Kind::Task).with("service", self.id.clone())),
@@ -419,9 +424,9 @@ impl PutService {
         let there = if self.data.to_the_end { seen.completed >= seen.wanted } else { seen.is_there() };
         if there || (matches!(seen.update, Standing::RolledBack(_)) && seen.running >= seen.wanted) {
             self.stuck = None;
-            let since = *self.steady.get_or_insert(now);
+            let since = *self.steady.get_or_insert(self.asked);
             // An update was watched by the engine for as long as its policy says; a new service is watched for a moment here.
-            let watched = seen.job || seen.wanted == 0 || self.data.live.is_some() || now >= since + STEADY;
+            let watched = seen.job || seen.wanted == 0 || self.data.live.is_some() || self.asked >= since + STEADY;
             // An update that has just been asked for has not begun yet.
             let begun = self.data.live.is_none() || self.updating || now >= self.since + STEADY;
             if watched && begun {
@@ -450,8 +455,14 @@ impl PutService {
         };
         self.last = line;
         let pause = if now < self.since + Duration::from_secs(5) { 200 } else { 500 };
-        Move::Wait { until: now + Duration::from_millis(pause), progress }
+        Move::Wait { until: together(now, Duration::from_millis(pause)), progress }
     }
+}
+
+/// The next time for a look that comes every so often, the same for all services: steps that look at the same moment ask one question.
+fn together(now: Duration, every: Duration) -> Duration {
+    let every = every.as_millis().max(1);
+    Duration::from_millis(u64::try_from((now.as_millis() / every + 1) * every).unwrap_or(u64::MAX))
 }
 
 impl Task for PutService {
@@ -477,7 +488,7 @@ impl Task for PutService {
             (Stage::Watching, Event::Answer(Err(error))) => Move::End(Outcome::InDoubt {
                 message: format!("the service is changed, and its tasks could not be asked for: {}", error.message),
             }),
-            (Stage::Watching, Event::Time) => self.look(),
+            (Stage::Watching, Event::Time) => self.look(now),
             (Stage::Explaining(said), Event::Answer(answer)) => Move::End(failed(self.explained(&said, answer))),
             (Stage::Explaining(said), Event::Time) => Move::End(failed(said)),
             (Stage::Gathering | Stage::Resolving, Event::Time) => self.gather(),
