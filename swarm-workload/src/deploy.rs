@@ -318,7 +318,7 @@ impl<'a> Planner<'a> {
             let after = summary(&wanted.spec);
             return Some(put(spec, None, true, false).step("not there", after, "the stack has it", Risk::None));
         };
-        let changes = differences(&there.spec(), &spec, &self.there.names);
+        let changes = differences(there.spec(), spec.clone(), &self.there.names);
         let live = crate::steps::Live { id: there.id().to_owned(), version: there.version() };
         if changes.is_empty() {
             let (before, live) = ("as the file has it", Some(live));

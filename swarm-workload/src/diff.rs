@@ -35,7 +35,7 @@ impl fmt::Display for Change {
 }
 
 /// Every field that differs between what is there and what is wanted. `networks` gives the name of each network by its id.
-pub fn differences(have: &Value, want: &Value, networks: &BTreeMap<String, String>) -> Vec<Change> {
+pub fn differences(have: Value, want: Value, networks: &BTreeMap<String, String>) -> Vec<Change> {
     let mut found = Vec::new();
     compare("", Some(&normal(have, networks)), Some(&normal(want, networks)), &mut found);
     found
@@ -219,7 +219,7 @@ mod tests {
     use serde_json::json;
 
     fn of(have: Value, want: Value) -> Vec<String> {
-        differences(&have, &want, &BTreeMap::new()).iter().map(Change::to_string).collect()
+        differences(have, want, &BTreeMap::new()).iter().map(Change::to_string).collect()
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl EditServices<'_> {
                     return Err("it has no replicas: it runs on every node, or is a job".into());
                 };
                 mode.insert("Replicas".into(), json!(*replicas));
-                let changes = differences(&service.spec(), &spec, names);
+                let changes = differences(service.spec(), spec.clone(), names);
                 if changes.is_empty() {
                     return Ok(None);
                 }
@@ -111,7 +111,7 @@ impl EditServices<'_> {
                 if let Some(why) = harm(&spec) {
                     return Err(why);
                 }
-                let changes = differences(&before, &spec, names);
+                let changes = differences(before.clone(), spec.clone(), names);
                 let force = *force && first;
                 if changes.is_empty() && !force {
                     return Ok(None);
@@ -155,7 +155,7 @@ impl EditServices<'_> {
                         (kept, Data::Put(Box::new(put)).work())
                     }
                 };
-                let changes = differences(&service.spec(), &previous, names);
+                let changes = differences(service.spec(), previous.clone(), names);
                 let after: Vec<String> = changes.iter().map(Change::to_string).collect();
                 Ok(Some(work.step("there", after.join("\n"), "a rollback was asked for", Risk::Tasks)))
             }

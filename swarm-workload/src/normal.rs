@@ -5,7 +5,7 @@
 
 use crate::names::{image_with_tag, without_digest};
 use crate::spec::STOPPED_LABEL;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Keys of which a zero says something else than their absence.
@@ -15,8 +15,7 @@ const ZERO_COUNTS: &[&str] =
 const USERS_OWN: &[&str] = &["Labels", "Options", "Sysctls", "DriverOpts"];
 
 /// The normal form. `networks` gives the name of each network by its id; names stay as they are.
-pub fn normal(spec: &Value, networks: &BTreeMap<String, String>) -> Value {
-    let mut spec = spec.clone();
+pub fn normal(mut spec: Value, networks: &BTreeMap<String, String>) -> Value {
     if let Some(image) = spec.pointer_mut("/TaskTemplate/ContainerSpec/Image") {
         *image = json!(image_with_tag(without_digest(image.as_str().unwrap_or_default())));
     }
@@ -34,10 +33,10 @@ pub fn normal(spec: &Value, networks: &BTreeMap<String, String>) -> Value {
             &mut spec,
             &format!("/{key}"),
             &[
-                ("Parallelism", json!(1)),
-                ("FailureAction", json!("pause")),
-                ("Order", json!("stop-first")),
-                ("Monitor", json!(5_000_000_000u64)),
+                ("Parallelism", Number(1)),
+                ("FailureAction", Text("pause")),
+                ("Order", Text("stop-first")),
+                ("Monitor", Number(5_000_000_000)),
             ],
         );
     }
@@ -45,13 +44,13 @@ pub fn normal(spec: &Value, networks: &BTreeMap<String, String>) -> Value {
     if let Some(labels) = spec.get_mut("Labels").and_then(Value::as_object_mut) {
         labels.remove(STOPPED_LABEL);
     }
-    drop_defaults(&mut spec, "/TaskTemplate/RestartPolicy", &[("Condition", json!("any")), ("Delay", json!(5_000_000_000u64))]);
-    drop_defaults(&mut spec, "/TaskTemplate", &[("Runtime", json!("container"))]);
-    drop_defaults(&mut spec, "/EndpointSpec", &[("Mode", json!("vip"))]);
+    drop_defaults(&mut spec, "/TaskTemplate/RestartPolicy", &[("Condition", Text("any")), ("Delay", Number(5_000_000_000))]);
+    drop_defaults(&mut spec, "/TaskTemplate", &[("Runtime", Text("container"))]);
+    drop_defaults(&mut spec, "/EndpointSpec", &[("Mode", Text("vip"))]);
     drop_defaults(
         &mut spec,
         "/TaskTemplate/ContainerSpec",
-        &[("Isolation", json!("default")), ("StopGracePeriod", json!(10_000_000_000u64))],
+        &[("Isolation", Text("default")), ("StopGracePeriod", Number(10_000_000_000))],
     );
     // Platforms go with a digest, which is not compared; forced updates are no part of what is wanted.
     for (at, key) in [("/TaskTemplate/Placement", "Platforms"), ("/TaskTemplate", "ForceUpdate")] {
@@ -72,7 +71,7 @@ pub fn normal(spec: &Value, networks: &BTreeMap<String, String>) -> Value {
         *config = json!("a config");
     }
     for port in spec.pointer_mut("/EndpointSpec/Ports").and_then(Value::as_array_mut).into_iter().flatten() {
-        let defaults = [("Protocol", json!("tcp")), ("PublishMode", json!("ingress")), ("PublishedPort", json!(0)), ("Name", json!(""))];
+        let defaults = [("Protocol", Text("tcp")), ("PublishMode", Text("ingress")), ("PublishedPort", Number(0)), ("Name", Text(""))];
         drop_defaults(port, "", &defaults);
     }
     // Engines take it and do not keep it.
@@ -95,9 +94,27 @@ pub fn normal(spec: &Value, networks: &BTreeMap<String, String>) -> Value {
         let replicas = mode.pointer("/Replicated/Replicas").filter(|r| !r.is_null()).cloned().unwrap_or(json!(1));
         map.insert("Mode".into(), json!({ "Replicated": { "Replicas": replicas } }));
     }
-    let mut spec = tidy("", spec).unwrap_or(Value::Null);
+    if !says_something("", &mut spec) {
+        spec = Value::Null;
+    }
     sort(&mut spec);
     spec
+}
+
+/// What an engine fills in.
+enum Default {
+    Text(&'static str),
+    Number(u64),
+}
+use Default::{Number, Text};
+
+impl Default {
+    fn is(&self, value: &Value) -> bool {
+        match self {
+            Text(text) => value.as_str() == Some(text),
+            Number(number) => value.as_u64() == Some(*number),
+        }
+    }
 }
 
 /// Networks of the nodes themselves are not among a swarm's networks: engines give them an id that no list has.
@@ -106,36 +123,36 @@ fn of_the_node(target: &str) -> String {
     if is_id || matches!(target, "host" | "bridge" | "none") { "a network of the node".to_owned() } else { target.to_owned() }
 }
 
-fn drop_defaults(spec: &mut Value, at: &str, defaults: &[(&str, Value)]) {
+fn drop_defaults(spec: &mut Value, at: &str, defaults: &[(&str, Default)]) {
     let Some(map) = spec.pointer_mut(at).and_then(Value::as_object_mut) else { return };
     for (key, default) in defaults {
-        if map.get(*key) == Some(default) {
+        if map.get(*key).is_some_and(|value| default.is(value)) {
             map.remove(*key);
         }
     }
 }
 
-/// Without what says nothing; `None` where nothing is left.
-fn tidy(key: &str, value: Value) -> Option<Value> {
+/// Whether a value says anything. What in it does not is taken out.
+fn says_something(key: &str, value: &mut Value) -> bool {
     match value {
-        Value::Null => None,
-        Value::String(text) => (!text.is_empty()).then_some(Value::String(text)),
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
         // Whether an init process runs is asked for, refused, or left to the engine.
-        Value::Bool(yes) => (yes || key == "Init").then_some(Value::Bool(yes)),
-        Value::Number(number) => (number.as_f64() != Some(0.0) || ZERO_COUNTS.contains(&key)).then_some(Value::Number(number)),
+        Value::Bool(yes) => *yes || key == "Init",
+        Value::Number(number) => number.as_f64() != Some(0.0) || ZERO_COUNTS.contains(&key),
         Value::Array(items) => {
-            let items: Vec<Value> = items.into_iter().filter_map(|v| if v.is_string() { Some(v) } else { tidy("", v) }).collect();
-            (!items.is_empty()).then_some(Value::Array(items))
+            items.retain_mut(|item| item.is_string() || says_something("", item));
+            !items.is_empty()
         }
         Value::Object(map) if USERS_OWN.contains(&key) => {
-            let map: Map<String, Value> = map.into_iter().filter(|(_, v)| !v.is_null()).collect();
-            (!map.is_empty()).then_some(Value::Object(map))
+            map.retain(|_, value| !value.is_null());
+            !map.is_empty()
         }
         Value::Object(map) => {
-            let map: Map<String, Value> = map.into_iter().filter_map(|(k, v)| Some((k.clone(), tidy(&k, v)?))).collect();
+            map.retain(|key, value| says_something(key, value));
             // A global mode has nothing in it and says everything.
             let marks = ["Global", "GlobalJob", "Replicated", "ReplicatedJob", "TmpfsOptions", "Spread"];
-            (!map.is_empty() || marks.contains(&key)).then_some(Value::Object(map))
+            !map.is_empty() || marks.contains(&key)
         }
     }
 }
@@ -160,13 +177,13 @@ fn sort(spec: &mut Value) {
     ];
     for network in spec.pointer_mut("/TaskTemplate/Networks").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some(aliases) = network.get_mut("Aliases").and_then(Value::as_array_mut) {
-            aliases.sort_by_key(Value::to_string);
+            aliases.sort_by_cached_key(Value::to_string);
             aliases.dedup();
         }
     }
     for at in SETS {
         if let Some(list) = spec.pointer_mut(at).and_then(Value::as_array_mut) {
-            list.sort_by_key(Value::to_string);
+            list.sort_by_cached_key(Value::to_string);
         }
     }
 }
@@ -177,7 +194,7 @@ mod tests {
 
     fn same(a: Value, b: Value) {
         let names = BTreeMap::from([("n1".to_owned(), "app_default".to_owned())]);
-        assert_eq!(normal(&a, &names), normal(&b, &names));
+        assert_eq!(normal(a.clone(), &names), normal(b.clone(), &names));
     }
 
     #[test]
@@ -204,19 +221,19 @@ mod tests {
         };
         same(of(["gpu", "fpga"]), of(["fpga", "gpu"]));
         let none = BTreeMap::new();
-        assert_ne!(normal(&of(["gpu", "gpu"]), &none), normal(&of(["fpga", "gpu"]), &none));
+        assert_ne!(normal(of(["gpu", "gpu"]), &none), normal(of(["fpga", "gpu"]), &none));
     }
 
     #[test]
     fn zero_is_not_absent() {
         let none = BTreeMap::new();
-        let of = |replicas: Value| normal(&json!({ "Mode": { "Replicated": { "Replicas": replicas } } }), &none);
+        let of = |replicas: Value| normal(json!({ "Mode": { "Replicated": { "Replicas": replicas } } }), &none);
         assert_ne!(of(json!(0)), of(json!(1)));
         assert_eq!(of(json!(1)), of(Value::Null));
-        let at_once = normal(&json!({ "UpdateConfig": { "Parallelism": 0 } }), &none);
-        assert_ne!(at_once, normal(&json!({ "UpdateConfig": { "Parallelism": 1 } }), &none));
-        assert_ne!(normal(&json!({ "Mode": { "Global": {} } }), &none), normal(&json!({}), &none));
-        let init = |on: Value| normal(&json!({ "TaskTemplate": { "ContainerSpec": { "Init": on } } }), &none);
+        let at_once = normal(json!({ "UpdateConfig": { "Parallelism": 0 } }), &none);
+        assert_ne!(at_once, normal(json!({ "UpdateConfig": { "Parallelism": 1 } }), &none));
+        assert_ne!(normal(json!({ "Mode": { "Global": {} } }), &none), normal(json!({}), &none));
+        let init = |on: Value| normal(json!({ "TaskTemplate": { "ContainerSpec": { "Init": on } } }), &none);
         assert_ne!(init(json!(false)), init(Value::Null));
     }
 }

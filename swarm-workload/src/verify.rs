@@ -44,15 +44,17 @@ pub(crate) fn deployed(stack: &Stack, detach: bool, observed: &Observed) -> Verd
         configs.insert(wanted.name.clone(), name);
     }
     let (mut running, mut wanted_tasks) = (0, 0);
+    // Of two of one name the first one counts.
+    let services: BTreeMap<&str, &Object> = there.services.iter().rev().map(|o| (o.name(), *o)).collect();
     for wanted in &stack.services {
-        let Some(service) = find(&there.services, &wanted.name).filter(|s| belongs(s, &stack.name)) else {
+        let Some(service) = services.get(wanted.name.as_str()).copied().filter(|s| belongs(s, &stack.name)) else {
             findings.push(say(format!("service {} is not there", wanted.name)));
             continue;
         };
         let (mut spec, _) = kept_by(there.engine, &wanted.spec);
         rename(&mut spec, "Secrets", "SecretName", &secrets);
         rename(&mut spec, "Configs", "ConfigName", &configs);
-        for change in differences(&service.spec(), &spec, &there.names) {
+        for change in differences(service.spec(), spec, &there.names) {
             findings.push(say(format!("service {}: {change}", wanted.name)));
         }
         if detach {

@@ -149,7 +149,7 @@ async fn every_flag_does_what_it_does_in_the_docker_cli() {
         let made = side.engine.create(Kind::Service, &side.sent(spec)).await;
         assert!(made.is_ok(), "{flag} {value}: {made:?}");
         let ours = side.taken_away(&ours).await;
-        let found = differences(&theirs.spec(), &ours.spec(), &side.names);
+        let found = differences(theirs.spec(), ours.spec(), &side.names);
         let found: Vec<String> = found.iter().filter(|c| c.field != "Name").map(ToString::to_string).collect();
         if !found.is_empty() {
             differing.push(format!("create --{flag} {value}: docker -> ours: {}", found.join("; ")));
@@ -201,12 +201,12 @@ async fn every_flag_does_what_it_does_in_the_docker_cli() {
                 assert_eq!(error.reason, Reason::OutOfSequence, "{flag} {value}: {error}");
             }
             let is = side.taken_away(&ours).await;
-            let found = differences(&wanted.spec(), &is.spec(), &side.names);
+            let found = differences(wanted.spec(), is.spec(), &side.names);
             let found: Vec<String> = found.iter().filter(|c| c.field != "Name").map(ToString::to_string).collect();
             if !found.is_empty() && !SORTED.contains(flag) && !WITHOUT_EFFECT.contains(flag) {
                 differing.push(format!("update --{flag} {value}: docker -> ours: {}", found.join("; ")));
             }
-            let moved = differences(&before.spec(), &is.spec(), &side.names);
+            let moved = differences(before.spec(), is.spec(), &side.names);
             if moved.is_empty() && !matches!(*flag, "isolation" | "rollback-parallelism") {
                 differing.push(format!("update --{flag} {value} changed nothing"));
             }

@@ -230,7 +230,7 @@ fn sorted(key: &str, value: &Value) -> Value {
 
 /// With what engines fill in taken out, as both are equal for an engine.
 fn as_sent(spec: &Value) -> Option<Value> {
-    let normal = swarm_workload::normal(&sorted("", spec), &std::collections::BTreeMap::new());
+    let normal = swarm_workload::normal(sorted("", spec), &std::collections::BTreeMap::new());
     comparable("", "", &normal).map(|value| sorted("", &value))
 }
 
