@@ -57,14 +57,15 @@ impl Host for SimHost {
             return Err(HostError::Unexpected { host: self.name.clone(), message });
         };
         let stops_engine = matches!(program, Program::RestartsEngine(_) | Program::StopsEngine | Program::PlacesState(..));
-        let asked = Asked { kind: CallKind::Run, doing: "running a program", sent: Sent::Run { program: &name, stops_engine } };
+        let sent = if program == Program::SaysReady { Sent::Read(CallKind::Run) } else { Sent::Run { program: &name, stops_engine } };
+        let asked = Asked { kind: CallKind::Run, doing: "running a program", sent };
         let ran = self.call(asked, |state| Said::Now(state.runs_program(&self.name, program))).await;
-        let (takes, status) = ran.map_err(|error| match error.class {
+        let (takes, status, printed) = ran.map_err(|error| match error.class {
             ErrorClass::Unknown => HostError::Lost { host: self.name.clone(), doing: "running a program", message: error.message },
             _ => HostError::Unreachable { message: error.message, retry: true },
         })?;
         tokio::time::sleep(takes).await;
-        Ok(Output { status: Some(status), stdout: Vec::new(), stderr: Vec::new() })
+        Ok(Output { status: Some(status), stdout: printed.into_bytes(), stderr: Vec::new() })
     }
 
     async fn open_stream(&self, socket: &str) -> Result<BoxStream, HostError> {

@@ -82,18 +82,42 @@ impl SimFleet {
         Arc::new(SimHost { fleet: self.clone(), name: HostName::new(host), unchecked: true })
     }
 
+    fn note_missing(&self, state: &mut State, host: &HostName, obstacle: Option<&(Duration, ReachError)>) {
+        if obstacle.is_some_and(|(_, error)| error.kind == ReachErrorKind::NoEngine) {
+            let now = state.now;
+            state.watches.found_without(&self.operator, host, now);
+        }
+    }
+
     async fn connect(&self, host: &HostName) -> Result<Arc<SimHost>, ReachError> {
         self.connect_to(host, obstacle).await
     }
 
     async fn connect_to(&self, host: &HostName, obstacle: Obstacle) -> Result<Arc<SimHost>, ReachError> {
+        // Where there is no engine, being on the host is not being at its engine.
+        let keeps_out = self.shared.with(|state| match state.host(host)?.engine {
+            EngineState::Missing if self.is_connected(host) => {
+                let obstacle = obstacle(state, host);
+                self.note_missing(state, host, obstacle.as_ref());
+                obstacle
+            }
+            _ => None,
+        });
         if self.is_connected(host) {
-            return Ok(self.member(host));
+            return match keeps_out {
+                None => Ok(self.member(host)),
+                Some((wait, error)) => {
+                    sleep(wait).await;
+                    Err(error)
+                }
+            };
         }
         let (number, fault, obstacle, delay) = self.shared.with(|state| {
             let (number, fault) = state.faults.strike(host, CallKind::Connect);
             let delay = 8_000 + state.rng.u64(0..6_000);
-            (number, fault, obstacle(state, host), Duration::from_micros(delay))
+            let obstacle = obstacle(state, host);
+            self.note_missing(state, host, obstacle.as_ref());
+            (number, fault, obstacle, Duration::from_micros(delay))
         });
         self.shared.crash(number, CrashPoint::BeforeSend).await;
         sleep(delay).await;
@@ -155,6 +179,10 @@ impl FleetRead for SimFleet {
         let member = self.connect(&host.name).await?;
         let (machine, engine): (Arc<dyn HostProbe>, Arc<dyn EngineRead>) = (Arc::clone(&member) as _, member);
         Ok(Reader { host: Some(machine), engine })
+    }
+
+    async fn machine_reader(&self, host: &HostSpec) -> Result<Arc<dyn HostProbe>, ReachError> {
+        Ok(self.connect_to(&host.name, on_the_way).await?)
     }
 }
 

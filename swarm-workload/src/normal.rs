@@ -47,11 +47,7 @@ pub fn normal(mut spec: Value, networks: &BTreeMap<String, String>) -> Value {
     drop_defaults(&mut spec, "/TaskTemplate/RestartPolicy", &[("Condition", Text("any")), ("Delay", Number(5_000_000_000))]);
     drop_defaults(&mut spec, "/TaskTemplate", &[("Runtime", Text("container"))]);
     drop_defaults(&mut spec, "/EndpointSpec", &[("Mode", Text("vip"))]);
-    drop_defaults(
-        &mut spec,
-        "/TaskTemplate/ContainerSpec",
-        &[("Isolation", Text("default")), ("StopGracePeriod", Number(10_000_000_000))],
-    );
+    drop_defaults(&mut spec, "/TaskTemplate/ContainerSpec", &[("Isolation", Text("default")), ("StopGracePeriod", Number(10_000_000_000))]);
     // Platforms go with a digest, which is not compared; forced updates are no part of what is wanted.
     for (at, key) in [("/TaskTemplate/Placement", "Platforms"), ("/TaskTemplate", "ForceUpdate")] {
         if let Some(map) = spec.pointer_mut(at).and_then(Value::as_object_mut) {

@@ -170,7 +170,9 @@ mod tests {
             let Some(Back::Kept(before)) = back(&with(&spec)) else { panic!("{spec}") };
             assert_eq!(before, live.part("/PreviousSpec").unwrap());
             // Whoever looks at what changes does not see the keepsake, which may hold what variables hold.
-            assert!(!crate::diff::differences(live.spec(), spec.clone(), &BTreeMap::new()).iter().any(|c| c.to_string().contains("Before")));
+            assert!(
+                !crate::diff::differences(live.spec(), spec.clone(), &BTreeMap::new()).iter().any(|c| c.to_string().contains("Before"))
+            );
             assert!(!crate::diff::without_secrets(spec).to_string().contains("web:1"));
         }
         assert_eq!(resumed(json!({ "Name": "web" })), json!({ "Name": "web" }));

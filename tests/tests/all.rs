@@ -33,6 +33,7 @@ mod inside;
 mod kinds;
 mod logins;
 mod machines;
+mod made_ready;
 mod maintain;
 mod messages;
 mod networks;

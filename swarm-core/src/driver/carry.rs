@@ -10,7 +10,7 @@ use crate::fleet::Fleet;
 use crate::id::StepId;
 use crate::machine::{Answer, EffectId, Outcome, Run, Start};
 use crate::observe::Observed;
-use crate::plan::{Plan, Step};
+use crate::plan::{Action, Plan, Step};
 use crate::report::StepReport;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -26,7 +26,9 @@ impl<F: Fleet> Apply<'_, F> {
     /// Carries the steps out, until a time at most. Gives how each ended, and how many attempts to enter the swarm failed.
     pub(super) async fn carry_out(&self, plan: &Plan, observed: &Observed, until: Instant) -> (Vec<StepReport>, u32) {
         let began = Instant::now();
-        let old = self.looked.lock().is_ok_and(|at| at.is_none_or(|at| at.elapsed() > FRESH));
+        let fresh_until = self.looked.lock().ok().and_then(|at| Some((*at)? + FRESH));
+        let old = fresh_until.is_none_or(|until| began > until);
+        let made_ready = plan.steps.iter().filter(|s| matches!(s.action, Action::Work(_))).filter_map(|s| s.host.clone()).collect();
         let performer = Performer {
             spec: self.spec,
             fleet: self.fleet,
@@ -35,6 +37,8 @@ impl<F: Fleet> Apply<'_, F> {
             tokens: Tokens::new(plan, observed.view().map(|v| v.cluster.id.clone())),
             in_none: said_to_be_in_none(self.spec, observed),
             ask_again: old.into(),
+            fresh_until,
+            made_ready,
             in_one: Mutex::default(),
             gather: Default::default(),
         };

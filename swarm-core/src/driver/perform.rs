@@ -8,13 +8,13 @@ use crate::engine::{Engine, EngineError, ErrorClass, Force, NodeChange, Payloads
 use crate::fleet::Fleet;
 use crate::id::{HostName, NodeId};
 use crate::machine::{Answer, Call, Effect};
-use crate::observe::{ClusterFacts, LocalState, NodeFacts, NodeState, ReachError, survives_without, unhealthy};
+use crate::observe::{ClusterFacts, LocalState, NodeFacts, NodeState, ReachError, ReachErrorKind, survives_without, unhealthy};
 use crate::spec::{ClusterSpec, JOIN_LABEL, NAME_LABEL, Role};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How long a manager may take to say again that it is in no swarm.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -30,6 +30,10 @@ pub(super) struct Performer<'a> {
     pub(super) in_none: Vec<HostName>,
     /// Whether they must say it once more before one is made: it is long since they were asked, or it was tried before.
     pub(super) ask_again: AtomicBool,
+    /// Until when what they said counts without being asked again.
+    pub(super) fresh_until: Option<Instant>,
+    /// Hosts on which this plan does something before they enter: where no engine is there yet, or none is up, it is in no swarm.
+    pub(super) made_ready: BTreeSet<HostName>,
     /// Hosts whose engines were seen in a swarm while something else was under way for them.
     pub(super) in_one: Mutex<BTreeSet<HostName>>,
     /// Questions of steps that are put together.
@@ -47,16 +51,28 @@ impl Performer<'_> {
 
     /// A swarm is made only beside managers that are in none, now.
     async fn still_in_no_swarm(&self, host: &HostName, first: &dyn Engine) -> Result<(), EngineError> {
-        if !self.ask_again.swap(true, Ordering::SeqCst) {
+        let again = self.ask_again.swap(true, Ordering::SeqCst);
+        if !again && self.fresh_until.is_none_or(|until| Instant::now() < until) {
             return Ok(());
         }
         let doing = "asking the managers again";
         let refused = |message: String| EngineError { doing, class: ErrorClass::Refused, reason: Reason::Other, message };
         let asked = self.in_none.iter().filter(|name| *name != host).map(|name| async move {
-            let info = timeout(AGAIN, async { engine_of(self.spec, self.fleet, name).await?.info().await }).await;
+            let info = timeout(AGAIN, async {
+                let spec = self.spec.host(name).filter(|_| self.made_ready.contains(name));
+                if let Some(host) = spec
+                    && let Err(error) = self.fleet.actor(host).await
+                    && matches!(error.kind, ReachErrorKind::NoEngine | ReachErrorKind::EngineDown)
+                {
+                    return Ok(None);
+                }
+                engine_of(self.spec, self.fleet, name).await?.info().await.map(Some)
+            })
+            .await;
             match info {
-                Ok(Ok(facts)) if *facts.swarm.state() == LocalState::Inactive => Ok(()),
-                Ok(Ok(_)) => Err(refused(format!("{name} was in no swarm when this was planned, and is in one now"))),
+                Ok(Ok(None)) => Ok(()),
+                Ok(Ok(Some(facts))) if *facts.swarm.state() == LocalState::Inactive => Ok(()),
+                Ok(Ok(Some(_))) => Err(refused(format!("{name} was in no swarm when this was planned, and is in one now"))),
                 Ok(Err(error)) => Err(refused(format!("{name} could not be asked again whether it is in no swarm: {}", error.message))),
                 Err(_) => Err(refused(format!("{name} did not say again within {} s that it is in no swarm", AGAIN.as_secs()))),
             }

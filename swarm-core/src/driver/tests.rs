@@ -90,6 +90,8 @@ async fn perform(spec: &ClusterSpec, fleet: &Mocks, effect: &Effect) -> Answer {
         tokens: tokens(),
         in_none: Vec::new(),
         ask_again: false.into(),
+        fresh_until: None,
+        made_ready: Default::default(),
         in_one: Default::default(),
         gather: Default::default(),
     }
@@ -145,6 +147,8 @@ async fn a_token_is_asked_for_once_and_again_when_it_was_refused() {
         tokens: tokens(),
         in_none: Vec::new(),
         ask_again: false.into(),
+        fresh_until: None,
+        made_ready: Default::default(),
         in_one: Default::default(),
         gather: Default::default(),
     };
@@ -188,6 +192,8 @@ async fn no_swarm_is_made_while_another_manager_is_in_one_or_silent() {
             tokens: tokens(),
             in_none,
             ask_again: true.into(),
+            fresh_until: None,
+            made_ready: Default::default(),
             in_one: Default::default(),
             gather: Default::default(),
         };

@@ -23,6 +23,8 @@ async fn perform(fleet: &Mocks, keys: &dyn KeyKeeper, host: &str, call: Call) ->
         tokens: tokens(),
         in_none: Vec::new(),
         ask_again: false.into(),
+        fresh_until: None,
+        made_ready: Default::default(),
         in_one: Default::default(),
         gather: Default::default(),
     }

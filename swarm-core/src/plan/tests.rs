@@ -384,5 +384,8 @@ fn objects_stand_apart_from_hosts() {
         let indent = " ".repeat(verb.len() + 6);
         let expected = format!("\nthe swarm\n  {sign} {verb}  service web\n{indent}Image: app:2\n");
         assert!(shown.contains(&expected), "{shown}");
+        assert!(shown.ends_with("file says so\n\n1 step.\n"), "{shown}");
     }
+    let noted = render_text(&Plan::of_work(&spec, &observed, vec![of("create-service")], vec!["it is new".into()]));
+    assert!(noted.ends_with("file says so\n\nnote: it is new\n\n1 step.\n"), "{noted}");
 }

@@ -90,3 +90,28 @@ fn settings_of_init_differ_where_the_file_names_them() {
         assert_eq!(one.differing_from(&other), [key]);
     }
 }
+
+/// Of a lab only numbers are named; one maker of machines counts.
+#[test]
+fn hosts_of_a_lab_are_numbered() {
+    use super::{LabHosts, Machines};
+    let file = |makers: Vec<(&str, Node)>| {
+        let all = vec![("name", text("c")), ("hosts", map(vec![])), ("machines", map(makers))];
+        read(&map(all))
+            .map(|read| read.spec.machines().cloned())
+            .map_err(|found| found.0.iter().map(|p| p.path.clone()).collect::<Vec<_>>())
+    };
+    let lab = |keys: Vec<(&str, Node)>| ("lab", map(keys));
+    let images = Node { value: Value::List(vec![text("bookworm"), text("trixie")]), at: None };
+    let of = |managers, workers, images: &[&str]| {
+        Ok(Some(Machines::Lab(LabHosts { managers, workers, images: images.iter().map(|i| (*i).to_owned()).collect() })))
+    };
+    assert_eq!(file(vec![lab(vec![])]), of(1, 0, &[]));
+    let keys = vec![("managers", plain(Value::Int(2))), ("workers", plain(Value::Int(1))), ("images", images)];
+    assert_eq!(file(vec![lab(keys)]), of(2, 1, &["bookworm", "trixie"]));
+    let hosts = LabHosts { managers: 2, workers: 1, images: Vec::new() }.hosts();
+    assert_eq!(hosts, [("m1".to_owned(), true), ("m2".to_owned(), true), ("w1".to_owned(), false)]);
+    let exec = || ("exec", map(vec![("command", text("./machines"))]));
+    assert_eq!(file(vec![exec(), lab(vec![])]).unwrap_err(), ["machines.lab"]);
+    assert_eq!(file(vec![]).unwrap_err(), ["machines"]);
+}

@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::ops::Range;
 
-const DRAWN: Range<u64> = 200_000..212_000;
+const DRAWN: Range<u64> = 200_000..206_000;
 const LISTEN: &str = "0.0.0.0:2377";
 
 fn action(draw: &mut Draw, name: &HostName, observed: &Observed, likely: u64) -> Action {

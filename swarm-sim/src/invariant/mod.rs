@@ -6,6 +6,7 @@
 mod health;
 mod objects;
 mod oracle;
+mod ready;
 mod watch;
 
 pub(crate) use objects::StackWatch;

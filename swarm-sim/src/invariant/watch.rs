@@ -4,6 +4,7 @@ use super::Sent;
 use crate::world::host::Local;
 use crate::world::state::State;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use swarm_core::engine::{ErrorClass, Force, NodeChange};
 use swarm_core::id::{ClusterId, HostName, NodeId};
 use swarm_core::observe::{ClusterFacts, EngineFacts, LocalState, LocalSwarm, NodeFacts, NodeState};
@@ -44,6 +45,8 @@ pub(crate) struct Watch {
     /// The nodes that were listed when the plan was shown.
     before: BTreeSet<NodeId>,
     infos: BTreeMap<HostName, LocalSwarm>,
+    /// When a host was last found without an engine.
+    pub(super) without: BTreeMap<HostName, Duration>,
     /// Every node that a host ever was, as it reports itself.
     was: BTreeMap<NodeId, HostName>,
     /// The last list of each swarm that reported one: the hosts may be in several.
@@ -77,6 +80,7 @@ impl Watch {
             plan: None,
             before: BTreeSet::new(),
             infos: BTreeMap::new(),
+            without: BTreeMap::new(),
             was: BTreeMap::new(),
             lists: BTreeMap::new(),
             known: BTreeSet::new(),
@@ -98,7 +102,7 @@ impl Watch {
         self.before = self.lists.values().flat_map(BTreeMap::keys).cloned().collect();
         let enters = |a: &Action| matches!(a, Action::Init { .. } | Action::Join { .. });
         let entering = plan.steps.iter().filter(|s| enters(&s.action)).filter_map(|s| s.host.as_ref());
-        let unseen = entering.filter(|host| !self.infos.contains_key(*host));
+        let unseen = entering.filter(|host| !self.infos.contains_key(*host) && !self.without.contains_key(*host));
         let found = unseen.map(|host| ("I1", format!("{host} is to enter a swarm, and its engine reported nothing"))).collect();
         self.plan = Some(plan.clone());
         found
@@ -268,13 +272,18 @@ impl Watch {
         }
         self.fidelity(host, sent, &mut found);
         match sent {
-            Sent::Init => self.init(host, &mut found),
+            Sent::Init => self.init(host, state.now, &mut found),
             Sent::Join { role } => self.join(host, *role, state, &mut found),
             Sent::Leave { force } => self.leave(host, *force, state, &mut found),
             Sent::UpdateNode { id, version, change } => self.update(host, id, *version, change, state, &mut found),
             Sent::RemoveNode { id, force } => self.remove(id, *force, &mut found),
             Sent::UpdateSwarm { .. } | Sent::Unlock | Sent::ForceNewCluster | Sent::Read(_) | Sent::Token { .. } => {}
-            Sent::Run { stops_engine, .. } => self.spared(host, *stops_engine, state, &mut found),
+            Sent::Run { program, stops_engine } => {
+                self.spared(host, *stops_engine, state, &mut found);
+                if *program == "install" && state.host(host).is_some_and(|h| h.node().is_some()) {
+                    found.push(("P1", format!("an engine is installed on {host}, whose engine is in a swarm")));
+                }
+            }
             // Objects have rules of their own.
             Sent::CreateObject { .. } | Sent::UpdateObject { .. } | Sent::RemoveObject { .. } => {}
         }
@@ -360,12 +369,12 @@ impl Watch {
         }
     }
 
-    fn init(&mut self, host: &HostName, found: &mut Found) {
+    fn init(&mut self, host: &HostName, now: Duration, found: &mut Found) {
         self.looked_into(&Object::Host(host.clone()), found);
         for manager in self.spec.managers() {
             match self.infos.get(&manager.name).map(swarm_core::observe::LocalSwarm::state) {
                 Some(LocalState::Inactive) => {}
-                None if self.init_on.as_ref() == Some(host) => {}
+                None if self.init_on.as_ref() == Some(host) || self.was_without(&manager.name, now) => {}
                 Some(LocalState::Active | LocalState::Error | LocalState::Pending) if self.forced.contains(&manager.name) => {}
                 state => found.push(("I1", format!("a swarm is made while the manager {} is {state:?}", manager.name))),
             }

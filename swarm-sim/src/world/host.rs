@@ -1,5 +1,6 @@
 //! A machine and its engine.
 
+use super::ready::Installing;
 use super::swarm::{ClusterId, HostName, NodeId};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -111,6 +112,10 @@ pub(crate) struct Host {
     /// 2377 does not let anyone in.
     pub(crate) port_closed: bool,
     pub(crate) live_restore: bool,
+    /// How far an installation of an engine is.
+    pub(crate) installing: Installing,
+    /// Whether anything was done there to make it ready.
+    pub(crate) prepared: bool,
 }
 
 impl Host {

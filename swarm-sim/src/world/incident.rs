@@ -104,7 +104,10 @@ impl State {
     pub(super) fn cause(&mut self, what: &Incident) -> bool {
         match what {
             Incident::PowerCut(host) => {
-                let changed = self.change(host, |h| std::mem::replace(&mut h.powered, false));
+                let changed = self.change(host, |h| {
+                    h.installing.is_cut_off();
+                    std::mem::replace(&mut h.powered, false)
+                });
                 self.ends(host);
                 changed
             }

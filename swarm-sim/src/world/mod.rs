@@ -8,6 +8,7 @@ pub(crate) mod join;
 mod life;
 pub(crate) mod objects;
 mod options;
+mod ready;
 mod reconcile;
 pub(crate) mod state;
 pub(crate) mod swarm;

@@ -23,6 +23,8 @@ pub(super) enum Event {
     Tick(usize),
     /// An engine that a program stopped is started by it.
     Starts(HostName),
+    /// An installation ends.
+    Installed(HostName),
 }
 
 /// The state of a world.
@@ -66,7 +68,17 @@ pub enum Program {
     PlacesState(usize, Duration),
     /// It moves the state of a stopped engine aside; an engine that runs keeps it, and the program fails.
     SetsStateAside,
+    /// It prints how ready the host is for an engine, as the script of swarm-prepare does for `look`.
+    SaysReady,
+    /// It installs an engine and starts it after so long, whoever waits for it, and ends well. One that is under way is waited for, as a package
+    /// manager's lock is.
+    InstallsEngine(Duration),
+    /// The same, but on each host it fails the first time, half done.
+    InstallsEngineAtLast(Duration),
 }
+
+/// How a program ends: after how long, with which status, and what it prints.
+pub(crate) type Ran = (Duration, u32, String);
 
 impl State {
     pub(crate) fn new(seed: u64) -> Self {
@@ -105,6 +117,7 @@ impl State {
                     self.cause(&super::Incident::EngineStarts(host));
                     self.disturb();
                 }
+                Event::Installed(host) => self.is_installed(&host),
             }
         }
         self.now = self.now.max(now);
@@ -115,27 +128,29 @@ impl State {
         argv.iter().rev().find_map(|word| self.programs.get(word).map(|program| (word.clone(), *program)))
     }
 
-    /// Runs one: gives how long it takes, and its status.
-    pub(crate) fn runs_program(&mut self, host: &HostName, program: Program) -> (Duration, u32) {
-        match program {
-            Program::Ends(status) => (Duration::from_millis(20), status),
+    /// Runs one.
+    pub(crate) fn runs_program(&mut self, host: &HostName, program: Program) -> Ran {
+        let soon = Duration::from_millis(20);
+        let (takes, status) = match program {
+            Program::Ends(status) => (soon, status),
             Program::RestartsEngine(after) => {
                 if self.cause(&super::Incident::EngineStops(host.clone())) {
                     self.at(self.now + after, Event::Starts(host.clone()));
                     self.disturb();
                 }
-                (after + Duration::from_millis(20), 0)
+                (after + soon, 0)
             }
             Program::StopsEngine => {
                 let _ = self.cause(&super::Incident::EngineStops(host.clone()));
-                (Duration::from_millis(20), 0)
+                (soon, 0)
             }
-            Program::PlacesState(copy, after) => {
-                let status = u32::from(!self.places(host, copy, after));
-                (after + Duration::from_millis(20), status)
-            }
-            Program::SetsStateAside => (Duration::from_millis(20), u32::from(!self.sets_aside(host))),
-        }
+            Program::PlacesState(copy, after) => (after + soon, u32::from(!self.places(host, copy, after))),
+            Program::SetsStateAside => (soon, u32::from(!self.sets_aside(host))),
+            Program::SaysReady => return (soon, 0, self.says_ready(host)),
+            Program::InstallsEngine(after) => self.installs(host, after, false),
+            Program::InstallsEngineAtLast(after) => self.installs(host, after, true),
+        };
+        (takes, status, String::new())
     }
 
     pub(super) fn at(&mut self, when: Duration, event: Event) {

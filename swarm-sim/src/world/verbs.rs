@@ -157,6 +157,8 @@ impl World {
                 port_taken: false,
                 port_closed: false,
                 live_restore: options.live_restore,
+                installing: Default::default(),
+                prepared: false,
             };
             state.hosts.insert(options.name, host);
         });

@@ -18,11 +18,12 @@ use std::time::{Duration, Instant};
 use swarm_tests::schemata::{CHOICE, Merged, Mutant, merge, read};
 
 /// Modules of the stories whose tests under `#[test]` need nothing but the simulator; those on real hosts stand under `#[tokio::test]`.
-const SIMULATED: [&str; 17] = [
+const SIMULATED: [&str; 18] = [
     "access",
     "advice",
     "backup",
     "host_lock",
+    "made_ready",
     "maintain",
     "nodes",
     "operators",
