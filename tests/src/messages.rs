@@ -119,7 +119,9 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
             sources(&path, found);
-        } else if name.ends_with(".sh") || name.ends_with(".rs") && !matches!(name.as_str(), "tests.rs" | "testkit.rs" | "testing.rs") {
+        } else if name.ends_with(".sh")
+            || name.ends_with(".rs") && !name.starts_with("tests_") && !matches!(name.as_str(), "tests.rs" | "testkit.rs" | "testing.rs")
+        {
             found.push(path);
         }
     }

@@ -78,7 +78,7 @@ struct Down(String);
 impl Drop for Down {
     fn drop(&mut self) {
         if let Ok(lab) = swarm_lab::Lab::find(&self.0) {
-            lab.down().unwrap_or_else(|e| eprintln!("{}: {e}", self.0));
+            let _gone_with_the_test = lab.down();
         }
     }
 }

@@ -27,7 +27,6 @@ impl<F: Fleet> Apply<'_, F> {
     pub(super) async fn carry_out(&self, plan: &Plan, observed: &Observed, until: Instant) -> (Vec<StepReport>, u32) {
         let began = Instant::now();
         let fresh_until = self.looked.lock().ok().and_then(|at| Some((*at)? + FRESH));
-        let old = fresh_until.is_none_or(|until| began > until);
         let made_ready = plan.steps.iter().filter(|s| matches!(s.action, Action::Work(_))).filter_map(|s| s.host.clone()).collect();
         let performer = Performer {
             spec: self.spec,
@@ -36,7 +35,7 @@ impl<F: Fleet> Apply<'_, F> {
             payloads: self.payloads,
             tokens: Tokens::new(plan, observed.view().map(|v| v.cluster.id.clone())),
             in_none: said_to_be_in_none(self.spec, observed),
-            ask_again: old.into(),
+            ask_again: false.into(),
             fresh_until,
             made_ready,
             in_one: Mutex::default(),

@@ -28,9 +28,9 @@ pub(super) struct Performer<'a> {
     pub(super) tokens: Tokens,
     /// Managers that said that they are in no swarm.
     pub(super) in_none: Vec<HostName>,
-    /// Whether they must say it once more before one is made: it is long since they were asked, or it was tried before.
+    /// Whether they must say it once more before one is made: it was tried before.
     pub(super) ask_again: AtomicBool,
-    /// Until when what they said counts without being asked again.
+    /// Until when what they said counts without being asked again; `None` where they were not asked in this run.
     pub(super) fresh_until: Option<Instant>,
     /// Hosts on which this plan does something before they enter: where no engine is there yet, or none is up, it is in no swarm.
     pub(super) made_ready: BTreeSet<HostName>,
@@ -52,7 +52,7 @@ impl Performer<'_> {
     /// A swarm is made only beside managers that are in none, now.
     async fn still_in_no_swarm(&self, host: &HostName, first: &dyn Engine) -> Result<(), EngineError> {
         let again = self.ask_again.swap(true, Ordering::SeqCst);
-        if !again && self.fresh_until.is_none_or(|until| Instant::now() < until) {
+        if !again && self.fresh_until.is_some_and(|until| Instant::now() < until) {
             return Ok(());
         }
         let doing = "asking the managers again";

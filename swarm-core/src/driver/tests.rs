@@ -20,12 +20,15 @@ use mockall::predicate::eq;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Mocks by host; a host that has none cannot be reached.
 #[derive(Default)]
 pub(super) struct Mocks {
     engines: BTreeMap<HostName, Arc<MockDocker>>,
     machines: BTreeMap<HostName, Arc<MockMachine>>,
+    /// Why others are not reached, where it is not that no one answers.
+    pub(super) kinds: BTreeMap<HostName, ReachErrorKind>,
 }
 
 impl Mocks {
@@ -40,7 +43,8 @@ impl Mocks {
     }
 
     fn find(&self, host: &HostSpec) -> Result<(Arc<MockDocker>, Option<Arc<MockMachine>>), ReachError> {
-        let gone = || ReachError { kind: ReachErrorKind::Unreachable, message: "no route".into() };
+        let kind = self.kinds.get(&host.name).copied().unwrap_or(ReachErrorKind::Unreachable);
+        let gone = || ReachError { kind, message: "no route".into() };
         Ok((self.engines.get(&host.name).cloned().ok_or_else(gone)?, self.machines.get(&host.name).cloned()))
     }
 }
@@ -90,7 +94,7 @@ async fn perform(spec: &ClusterSpec, fleet: &Mocks, effect: &Effect) -> Answer {
         tokens: tokens(),
         in_none: Vec::new(),
         ask_again: false.into(),
-        fresh_until: None,
+        fresh_until: Some(Instant::now() + Duration::from_secs(3600)),
         made_ready: Default::default(),
         in_one: Default::default(),
         gather: Default::default(),
@@ -147,7 +151,7 @@ async fn a_token_is_asked_for_once_and_again_when_it_was_refused() {
         tokens: tokens(),
         in_none: Vec::new(),
         ask_again: false.into(),
-        fresh_until: None,
+        fresh_until: Some(Instant::now() + Duration::from_secs(3600)),
         made_ready: Default::default(),
         in_one: Default::default(),
         gather: Default::default(),

@@ -3,15 +3,17 @@
 use super::perform::Performer;
 use super::tests::{Mocks, effect, tokens};
 use super::{KeyKeeper, NoKeyKeeper};
-use crate::engine::{ErrorClass, Reason};
+use crate::engine::{ErrorClass, InitRequest, Reason};
 use crate::host::Output;
 use crate::machine::{Answer, Ask, Call, Reply};
+use crate::observe::ReachErrorKind;
 use crate::secret::Secret;
-use crate::spec::NAME_LABEL;
+use crate::spec::{Availability, NAME_LABEL};
 use crate::testing::{MockDocker, MockMachine};
 use crate::testkit::{Is, spec, world};
 use std::sync::Mutex;
 use std::time::Duration;
+use tokio::time::Instant;
 
 async fn perform(fleet: &Mocks, keys: &dyn KeyKeeper, host: &str, call: Call) -> Answer {
     let spec = spec(&["m1", "m2", "m3", "w1"]);
@@ -23,7 +25,7 @@ async fn perform(fleet: &Mocks, keys: &dyn KeyKeeper, host: &str, call: Call) ->
         tokens: tokens(),
         in_none: Vec::new(),
         ask_again: false.into(),
-        fresh_until: None,
+        fresh_until: Some(Instant::now() + Duration::from_secs(3600)),
         made_ready: Default::default(),
         in_one: Default::default(),
         gather: Default::default(),
@@ -115,4 +117,53 @@ async fn a_key_is_stored_once_it_reads_back() {
     let without = perform(&Mocks::default().with("m1", engine), &NoKeyKeeper, "m1", Call::StoreUnlockKey).await;
     assert!(matches!(&without, Answer::Failed(error) if error.message.contains("no place for the unlock key")), "{without:?}");
     assert!(NoKeyKeeper.ready().is_err() && NoKeyKeeper.load().is_none());
+}
+
+/// What managers said counts for a moment. After that they are asked again, but for those that this plan makes ready and that have no engine yet.
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_is_made_ready_is_in_no_swarm_while_it_has_no_engine() {
+    use ReachErrorKind::{EngineDown, NoEngine, Unreachable};
+    let hour = Duration::from_secs(3600);
+    tokio::time::sleep(hour).await;
+    for (fresh, prepared, kind, made) in [
+        (true, false, Unreachable, true),
+        (false, true, NoEngine, true),
+        (false, true, EngineDown, true),
+        (false, true, Unreachable, false),
+        (false, false, NoEngine, false),
+        (false, false, EngineDown, false),
+    ] {
+        let spec = spec(&["m1", "m2"]);
+        let facts = world(&[("m1", Is::Alone)]).hosts.into_values().next().unwrap().engine.unwrap();
+        let mut first = MockDocker::new();
+        first.expect_info().returning(move || Ok(facts.clone()));
+        first.expect_init().times(usize::from(made)).returning(|_| Ok(()));
+        let mut fleet = Mocks::default().with("m1", first);
+        fleet.kinds.insert("m2".into(), kind);
+        let request = InitRequest {
+            advertise: "10.0.1.1".parse().unwrap(),
+            listen: "0.0.0.0:2377".into(),
+            data_path: None,
+            availability: Availability::Active,
+            settings: Default::default(),
+            init: Default::default(),
+            labels: Default::default(),
+        };
+        let now = Instant::now();
+        let performer = Performer {
+            spec: &spec,
+            fleet: &fleet,
+            keys: &NoKeyKeeper,
+            payloads: &crate::engine::NoPayloads,
+            tokens: tokens(),
+            in_none: vec!["m2".into()],
+            ask_again: false.into(),
+            fresh_until: Some(if fresh { now + hour } else { now - hour }),
+            made_ready: prepared.then(|| "m2".into()).into_iter().collect(),
+            in_one: Default::default(),
+            gather: Default::default(),
+        };
+        let answer = performer.perform(&effect("m1", Call::Init(request))).await;
+        assert_eq!(answer == Answer::Done, made, "{fresh} {prepared} {kind:?}: {answer:?}");
+    }
 }

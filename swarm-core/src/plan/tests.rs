@@ -389,3 +389,40 @@ fn objects_stand_apart_from_hosts() {
     let noted = render_text(&Plan::of_work(&spec, &observed, vec![of("create-service")], vec!["it is new".into()]));
     assert!(noted.ends_with("file says so\n\nnote: it is new\n\n1 step.\n"), "{noted}");
 }
+
+/// A host that the file wants in no swarm leaves it only without a vote: as a worker, or after its own demotion.
+#[test]
+fn a_host_that_leaves_has_no_vote() {
+    let spec =
+        spec_with(&[("m1", "manager", &[]), ("m2", "manager", &[]), ("m3", "manager", &[]), ("m4", "none", &[]), ("m5", "none", &[])]);
+    let all = ["m1", "m2", "m3", "m4", "m5"].map(|host| (host, Is::Manager));
+    let observed = look(&spec, &all);
+    let plan = plan_of(&spec, &observed);
+    let found = |plan: &Plan, observed: &Observed| {
+        let found = lint(plan, &spec, observed, &BTreeSet::new());
+        found.iter().any(|f| f.step == Some(StepId::new("m4/leave")) && f.what.contains("takes a healthy host out"))
+    };
+    assert!(!found(&plan, &observed), "{plan:#?}");
+    // What it needs instead: nothing, another host's demotion, another step of its own.
+    for needs in [&[][..], &["m5/demote"], &["m4/configure"], &["m5/demote", "m4/configure"]] {
+        let mut other = plan.clone();
+        let leave = other.steps.iter_mut().find(|s| s.id.as_str() == "m4/leave").unwrap();
+        leave.needs = needs.iter().map(|need| StepId::new(*need)).collect();
+        assert!(found(&other, &observed), "{needs:?}");
+    }
+    // Without its demotion: one that only the role or only the address of raft calls a manager has its vote, too.
+    let mut undone = plan.clone();
+    undone.steps.iter_mut().filter(|s| s.id.as_str() == "m4/leave").for_each(|s| s.needs.clear());
+    for (role, in_raft, votes) in
+        [(Role::Manager, true, true), (Role::Manager, false, true), (Role::Worker, true, true), (Role::Worker, false, false)]
+    {
+        let mut look = world(&all);
+        for view in look.hosts.values_mut().filter_map(|r| r.view.known_mut()) {
+            for node in view.nodes.iter_mut().filter(|n| n.hostname == "m4") {
+                node.role = role;
+                node.manager = node.manager.take().filter(|_| in_raft);
+            }
+        }
+        assert_eq!(found(&undone, &merge(&spec, &look, &BTreeSet::new())), votes, "{role:?} {in_raft}");
+    }
+}

@@ -1,6 +1,5 @@
 //! A machine and its engine.
 
-use super::ready::Installing;
 use super::swarm::{ClusterId, HostName, NodeId};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -63,6 +62,27 @@ pub(crate) struct Certificate {
     pub(crate) cluster: ClusterId,
     pub(crate) node: NodeId,
     pub(crate) role: Role,
+}
+
+/// How far an installation on a host is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Installing {
+    /// None was begun, or it has ended.
+    #[default]
+    No,
+    /// It ends then.
+    Until(Duration),
+    /// It was cut off.
+    Half,
+}
+
+impl Installing {
+    /// The host loses its power: what was under way is half done.
+    pub(super) fn is_cut_off(&mut self) {
+        if matches!(self, Self::Until(_)) {
+            *self = Self::Half;
+        }
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -1,31 +1,10 @@
 //! Hosts without an engine, and how they get one.
 
-use super::host::EngineState;
+use super::host::{EngineState, Installing};
 use super::state::{Event, State};
 use super::swarm::HostName;
 use std::fmt::Write as _;
 use std::time::Duration;
-
-/// How far an installation on a host is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Installing {
-    /// None was begun, or it has ended.
-    #[default]
-    No,
-    /// It ends then.
-    Until(Duration),
-    /// It was cut off.
-    Half,
-}
-
-impl Installing {
-    /// The host loses its power: what was under way is half done.
-    pub(super) fn is_cut_off(&mut self) {
-        if matches!(self, Self::Until(_)) {
-            *self = Self::Half;
-        }
-    }
-}
 
 impl State {
     /// What the script of swarm-prepare prints for `look`.
