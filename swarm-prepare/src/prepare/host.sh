@@ -26,6 +26,7 @@ names() {
 distribution() {
   (. /etc/os-release
     case $ID in
+      ol) echo 'centos stable';;
       debian|ubuntu|raspbian|fedora|centos|rhel) echo "$ID ${VERSION_CODENAME:-stable}";;
       *) case " ${ID_LIKE:-} " in
           *' ubuntu '*) echo "ubuntu ${UBUNTU_CODENAME:-${VERSION_CODENAME:-stable}}";;

@@ -26,6 +26,8 @@ pub enum ImageKind {
     Crashes,
     /// They end well soon after they started.
     Ends,
+    /// They run, as those of which nothing is said.
+    Runs,
 }
 
 /// An object.

@@ -14,7 +14,7 @@ use swarm_core::machine::{Ask, Event, Move, Outcome, Reply, Task};
 pub(crate) const LABEL: &str = "swarm.rebalance.replicas";
 
 const PAUSE: Duration = Duration::from_millis(300);
-/// How long the tasks that are added may have trouble before they are taken away again.
+/// How long the tasks that are added may have trouble before the step ends.
 const STUCK: Duration = Duration::from_secs(30);
 /// How long they may take at most.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -58,8 +58,6 @@ pub(super) struct Spread {
     since: Duration,
     steady: Option<Duration>,
     stuck: Option<Duration>,
-    /// Why the tasks that were added are taken away though they do not run.
-    gave_up: Option<String>,
     last: String,
 }
 
@@ -67,7 +65,7 @@ impl Spread {
     pub(super) fn new(data: Balanced) -> Self {
         // What a run before added is waited for, and then taken away from where the most are.
         let stage = if data.more > 0 { Stage::Before } else { Stage::Added };
-        Self { data, stage, since: Duration::ZERO, steady: None, stuck: None, gave_up: None, last: String::new() }
+        Self { data, stage, since: Duration::ZERO, steady: None, stuck: None, last: String::new() }
     }
 
     fn read(&self) -> Move {
@@ -138,7 +136,9 @@ impl Spread {
         };
         let seen = progress(service, tasks);
         if self.stage == Stage::Removed {
-            return self.ended(&seen, now);
+            // Also those that never ran are taken away a moment later.
+            let wanted = tasks.iter().filter(|t| t.text("/DesiredState").as_deref() == Some("running")).count() as u64;
+            return self.ended(&seen, wanted, now);
         }
         if seen.is_there() {
             if now >= *self.steady.get_or_insert(now) + STEADY {
@@ -154,23 +154,23 @@ impl Spread {
             }
             let stuck = self.stuck.is_some_and(|since| now >= since + STUCK);
             if stuck || now >= self.since + PATIENCE {
+                // To take them away is not in our hands: the engine ends those whose node has the most, which are the ones that run
+                // (swarmkit `manager/orchestrator/replicated/services.go`).
                 let why = seen.troubles.first().map_or_else(|| seen.line(), ToString::to_string);
-                self.gave_up = Some(format!("tasks that were added do not run ({why}); it has its {} again", self.data.replicas));
-                self.stage = Stage::Between;
-                return self.read();
+                let replicas = self.data.replicas;
+                return Move::End(failed(format!(
+                    "tasks that were added do not run ({why}). They stay, because the engine would end tasks that run instead of them: put it right and run this again, which goes on, and the service has its {replicas} in the end"
+                )));
             }
         }
         self.wait(&seen, now)
     }
 
-    fn ended(&mut self, seen: &Progress, now: Duration) -> Move {
-        if seen.running > self.data.replicas {
+    fn ended(&mut self, seen: &Progress, wanted: u64, now: Duration) -> Move {
+        if wanted > self.data.replicas {
             return self.wait(seen, now);
         }
-        Move::End(match self.gave_up.take() {
-            Some(why) => failed(why),
-            None => Outcome::Done { changed: true },
-        })
+        Move::End(Outcome::Done { changed: true })
     }
 
     fn wait(&mut self, seen: &Progress, now: Duration) -> Move {
