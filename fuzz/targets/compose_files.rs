@@ -20,7 +20,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             for service in &read.stack.services {
                 assert!(!service.image().is_empty(), "a service without an image");
                 let none = std::collections::BTreeMap::new();
-                assert!(swarm_workload::differences(&service.spec, &service.spec, &none).is_empty(), "it differs from itself");
+                assert!(swarm_workload::differences(service.spec.clone(), service.spec.clone(), &none).is_empty(), "it differs from itself");
             }
         }
         Err(problems) => assert!(!problems.0.is_empty(), "refused without a reason"),

@@ -17,5 +17,5 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Ok(mut service) = new_service("web", "busybox", &[], &first) else { return };
     let _ = apply_flags(&mut service, &later);
     let none = std::collections::BTreeMap::new();
-    assert!(swarm_workload::differences(&service, &service, &none).is_empty(), "it differs from itself");
+    assert!(swarm_workload::differences(service.clone(), service.clone(), &none).is_empty(), "it differs from itself");
 });
