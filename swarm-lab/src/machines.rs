@@ -43,9 +43,7 @@ impl LabMachines {
             Err(LabError::NotFound(_)) => return Ok(None),
             found => found.map_err(|e| failed(&e))?,
         };
-        let own = self.folder.join(&self.cluster);
-        let is_own = |own: &Path| own.canonicalize().is_ok_and(|own| own == lab.dir);
-        if is_own(&own) {
+        if self.folder.join(&self.cluster).canonicalize().is_ok_and(|own| own == lab.dir) {
             return Ok(Some(lab));
         }
         let dir = lab.dir.display();

@@ -8,11 +8,7 @@ elif has apt-get && has dpkg-query && { deb docker-ce || deb docker.io; }; then
   if deb docker-ce; then package=docker-ce; also="docker-ce-cli docker-ce-rootless-extras"; else package=docker.io; also=docker-cli; fi
   patiently apt-get -qq -o DPkg::Lock::Timeout=300 update || fail "apt could not read its lists"
   offered=$(apt-cache madison "$package" | tr -d ' ' | cut -d '|' -f 2)
-  version=
-  for one in $offered; do
-    plain=${one#*:}; plain=${plain#v}
-    if fits "$plain"; then version=$one; break; fi
-  done
+  version=$(chosen $offered)
   [ -n "$version" ] || fail "apt offers no $package $want; it offers $(echo $offered)"
   [ "$mode" = do ] || { echo "offers $version"; exit 0; }
   set -- "$package=$version"
@@ -23,7 +19,6 @@ elif has apt-get && has dpkg-query && { deb docker-ce || deb docker.io; }; then
     --allow-change-held-packages install "$@" >&2 || fail "apt could not install $*"
 elif has rpm && { rpm_has docker-ce || rpm_has moby-engine || rpm_has docker; }; then
   if rpm_has docker-ce; then package=docker-ce; elif rpm_has moby-engine; then package=moby-engine; else package=docker; fi
-  version=
   if has dnf; then
     offered=$(dnf -q list --showduplicates --available "$package" 2>/dev/null | awk -v p="$package." 'index($1, p) == 1 { print $2 }' | sed 's/^[0-9]*://' | sort -rV)
   elif has zypper; then
@@ -31,24 +26,23 @@ elif has rpm && { rpm_has docker-ce || rpm_has moby-engine || rpm_has docker; };
     offered=$(zypper_offers "$package")
   else fail "neither dnf nor zypper is here; give the command for the upgrade after --"
   fi
-  for one in $offered; do
-    if fits "$one"; then version=$one; break; fi
-  done
+  version=$(chosen $offered)
   [ -n "$version" ] || fail "the repositories offer no $package $want; they offer $(echo $offered)"
   [ "$mode" = do ] || { echo "offers $version"; exit 0; }
   if has dnf; then
-    set -- "$package-$version"
-    if rpm_has docker-ce-cli; then set -- "$@" "docker-ce-cli-$version"; fi
     kept=$(dnf -q versionlock list 2>/dev/null | grep -cE "(^|: )$package(-[0-9]|\$)")
-    [ "$kept" = 0 ] || dnf -q -y versionlock delete "$package" >&2
-    dnf -q -y install "$@" >&2 || fail "dnf could not install $*"
-    [ "$kept" = 0 ] || dnf -q -y versionlock add "$package" >&2
+    set -- dnf -q -y install "$package-$version"
+    if rpm_has docker-ce-cli; then set -- "$@" "docker-ce-cli-$version"; fi
   else
     kept=$(zypper -q -n locks 2>/dev/null | tr -d ' ' | cut -d '|' -f 2 | grep -cxF -e "$package")
-    [ "$kept" = 0 ] || zypper -q -n removelock "$package" >&2
-    zypper -q -n install --oldpackage "$package=$version" >&2 || fail "zypper could not install $package=$version"
-    [ "$kept" = 0 ] || zypper -q -n addlock "$package" >&2
+    set -- zypper -q -n install --oldpackage "$package=$version"
   fi
+  # What was kept at its version is kept again, also where the new one does not come.
+  [ "$kept" = 0 ] || unpin "$package"
+  "$@" >&2
+  status=$?
+  [ "$kept" = 0 ] || pin "$package"
+  [ "$status" = 0 ] || fail "$package $version could not be installed (\`$*\`)"
 elif has apk && apk info -e docker-engine >/dev/null 2>&1; then
   [ "$mode" = do ] || exit 0
   apk --wait 300 add -q --update-cache "docker-engine~=$want" >&2 || fail "apk could not install docker-engine~=$want"

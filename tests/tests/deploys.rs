@@ -16,14 +16,18 @@ pub(crate) fn images(lab: &TestLab, tags: &[&str]) {
     for name in ["sh", "httpd", "sleep", "cat", "wget", "nslookup", "printf", "true", "false", "echo", "kill", "trap"] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).unwrap();
     }
-    let archive = dir.path().join("root.tar");
+    let (archive, saved) = (dir.path().join("root.tar"), dir.path().join("images.tar"));
     sh(&["tar", "-C", root.to_str().unwrap(), "-cf", archive.to_str().unwrap(), "."]);
-    lab.docker("m1", &["import", archive.to_str().unwrap(), tags[0]]);
+    // Through pipes: a bare host sees no file of this machine.
+    let docker = |args: &[&str], from: Stdio, to: Stdio| {
+        let ran = lab.host("m1").enter().unwrap().arg("docker").args(args).stdin(from).stdout(to).status().unwrap();
+        assert!(ran.success(), "{args:?}");
+    };
+    docker(&["import", "-", tags[0]], std::fs::File::open(&archive).unwrap().into(), Stdio::null());
     for tag in &tags[1..] {
         lab.docker("m1", &["tag", tags[0], tag]);
     }
-    let saved = dir.path().join("images.tar");
-    lab.docker("m1", &[&["save", "-o", saved.to_str().unwrap()], tags].concat());
+    docker(&[&["save"], tags].concat(), Stdio::null(), std::fs::File::create(&saved).unwrap().into());
     lab.lab.load(&saved).unwrap();
 }
 

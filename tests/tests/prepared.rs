@@ -8,11 +8,12 @@ use swarm_tests::cli::{self, Ran};
 use swarm_tests::lab::{TestLab, eventually};
 
 /// Runs a verb on a file.
-fn swarm(file: &Path, verb: &[&str], more: &[&str]) -> Ran {
+pub(crate) fn swarm(file: &Path, verb: &[&str], more: &[&str]) -> Ran {
     cli::run(&[verb, &["-f", file.to_str().unwrap()], more].concat())
 }
 
-fn sh(lab: &TestLab, host: &str, script: &str) -> String {
+/// Runs a script on a host.
+pub(crate) fn sh(lab: &TestLab, host: &str, script: &str) -> String {
     lab.host(host).exec(&["sh", "-c", script]).unwrap_or_else(|e| panic!("{e}"))
 }
 

@@ -1,18 +1,9 @@
 //! Hosts whose packages are rpm's: Debian roots in the guise of Rocky Linux and openSUSE, with the real dnf and zypper, and repositories of
 //! rpm packages that are made and signed here.
 
-use std::path::Path;
+use crate::prepared::{sh, swarm};
 use std::time::Duration;
-use swarm_tests::cli::{self, Ran};
 use swarm_tests::lab::{TestLab, eventually};
-
-fn swarm(file: &Path, verb: &[&str], more: &[&str]) -> Ran {
-    cli::run(&[verb, &["-f", file.to_str().unwrap()], more].concat())
-}
-
-fn sh(lab: &TestLab, host: &str, script: &str) -> String {
-    lab.host(host).exec(&["sh", "-c", script]).unwrap_or_else(|e| panic!("{e}"))
-}
 
 /// The engines of two releases of Debian as rpm packages, once under Docker's names and once under those of openSUSE.
 const REPOSITORIES: &str = r#"set -e
@@ -52,16 +43,15 @@ pack suse docker 20.10.24_ce 'containerd runc' bookworm/docker.io_*.deb
 pack suse docker 26.1.5_ce 'containerd runc' trixie/docker.io_*.deb trixie/docker-cli_*.deb
 pack suse containerd 1.7.24 '' trixie/containerd_*.deb
 pack suse runc 1.1.15 '' trixie/runc_*.deb
-pack suse filesystem 1 ''
-pack $ce filesystem 1 ''
+for one in suse $ce base; do pack $one filesystem 1 ''; done
 export GNUPGHOME=/root/keys; mkdir -m 700 keys
 for key in lab other; do
   gpg -q --batch --passphrase '' --quick-generate-key $key rsa2048 sign never 2>/dev/null
   gpg -q --armor --export $key >$key.asc
 done
 cp lab.asc www/centos/gpg
-rpmsign --define '_gpg_name lab' --define '__gpg /usr/bin/gpg' --addsign www/*/*/*/*/*/*.rpm www/*/*/*.rpm >build.log 2>&1 || { cat build.log >&2; exit 1; }
-createrepo_c -q www/$ce; createrepo_c -q www/suse
+rpmsign --define '_gpg_name lab' --define '__gpg /usr/bin/gpg' --addsign $(find www -name '*.rpm') >build.log 2>&1 || { cat build.log >&2; exit 1; }
+for one in suse $ce base; do createrepo_c -q www/$one; done
 gpg -q --batch --default-key lab --armor --detach-sign -o www/suse/repodata/repomd.xml.asc www/suse/repodata/repomd.xml
 cp lab.asc www/suse/repodata/repomd.xml.key
 cd www; setsid python3 -m http.server 8000 >/dev/null 2>&1 </dev/null &
@@ -93,6 +83,10 @@ async fn hosts_with_dnf_and_zypper_are_made_ready_upgraded_and_reset() {
     }
     let served = || lab.host("m1").exec(&["curl", "-fsS", "-o", "/dev/null", &format!("{from}/centos/gpg")]).is_ok();
     eventually("the repositories are served", Duration::from_secs(20), served).await;
+    // The system's own repository has no engine.
+    let base =
+        format!("mkdir -p /etc/yum.repos.d && printf '%s\n' '[base]' name=base baseurl={from}/base gpgcheck=0 >/etc/yum.repos.d/base.repo");
+    sh(&lab, "m1", &base);
     // zypper reads no list of packages in which there is none.
     let first =
         format!("curl -fsSo /root/first.rpm {from}/suse/x86_64/filesystem-1-1.x86_64.rpm && rpm -i --nodeps --nosignature /root/first.rpm");
@@ -104,6 +98,12 @@ async fn hosts_with_dnf_and_zypper_are_made_ready_upgraded_and_reset() {
         let suse = format!("prepare: {{ install: distro, version: \"{version}\", firewall: open }}");
         lab.file(&lab.text(&[("m1", "manager", &dnf(of)), ("w1", "worker", &suse)]))
     };
+
+    // Repositories that cannot be read say nothing of what there is.
+    sh(&lab, "m1", "sed -i.kept s,/base,/nowhere, /etc/yum.repos.d/base.repo");
+    let unread = swarm(&file("install: distro", "99"), &["apply"], &["--yes", "--limit", "m1"]);
+    assert!(unread.code == 1 && unread.err.contains("dnf could not read its repositories"), "{unread:?}");
+    sh(&lab, "m1", "mv /etc/yum.repos.d/base.repo.kept /etc/yum.repos.d/base.repo");
 
     // What is not offered, and what someone else has signed.
     let ce = format!("install: docker-ce, version: \"20.10\", repository: \"{from}\"");
@@ -149,7 +149,7 @@ async fn hosts_with_dnf_and_zypper_are_made_ready_upgraded_and_reset() {
     assert_eq!(["m1", "w1"].map(|host| sh(&lab, host, "rpm -qa | sort")), before);
     let left = "ls -A /etc/yum.repos.d /etc/pki/rpm-gpg /var/lib/swarm-prepare 2>/dev/null; zypper -q locks 2>/dev/null; iptables -S | grep SWARM; true";
     assert_eq!(sh(&lab, "w1", left).replace("There are no package locks defined.", "").trim(), "");
-    assert_eq!(sh(&lab, "m1", left).trim(), "/etc/pki/rpm-gpg:\n\n/etc/yum.repos.d:");
+    assert_eq!(sh(&lab, "m1", left).trim(), "/etc/pki/rpm-gpg:\n\n/etc/yum.repos.d:\nbase.repo");
 }
 
 /// Docker's archives of static programs hold them in one folder, without packages or service files: the same layout with Debian's programs, on hosts

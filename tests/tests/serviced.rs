@@ -1,34 +1,12 @@
 //! Hosts with nothing on them but SSH become a swarm, and are drained, worked on, restarted and upgraded under a client that asks all the while.
 
-use crate::deploys::Bed;
+use crate::deploys::{Bed, images};
 use crate::rolling::{Client, serving};
 use std::collections::BTreeMap;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use swarm_tests::cli::{self, Ran};
 use swarm_tests::lab::TestLab;
-
-/// The image of the application, made by the engine of a host that sees no file of this machine.
-fn image(lab: &TestLab) {
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path().join("root");
-    std::fs::create_dir_all(root.join("bin")).unwrap();
-    std::fs::create_dir_all(root.join("www")).unwrap();
-    std::fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
-    for name in ["sh", "httpd", "sleep", "cat", "wget", "nslookup"] {
-        std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).unwrap();
-    }
-    let (archive, saved) = (dir.path().join("root.tar"), dir.path().join("image.tar"));
-    swarm_tests::lab::sh(&["tar", "-C", root.to_str().unwrap(), "-cf", archive.to_str().unwrap(), "."]);
-    let docker = |args: &[&str], from: Stdio, to: Stdio| {
-        let ran = lab.host("m1").enter().unwrap().arg("docker").args(args).stdin(from).stdout(to).status().unwrap();
-        assert!(ran.success(), "{args:?}");
-    };
-    docker(&["import", "-", "app:1"], std::fs::File::open(&archive).unwrap().into(), Stdio::null());
-    docker(&["save", "app:1"], Stdio::null(), std::fs::File::create(&saved).unwrap().into());
-    lab.lab.load(&saved).unwrap();
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "full"]
@@ -42,7 +20,7 @@ async fn bare_hosts_are_serviced_without_a_failed_request() {
     let swarm = |args: &[&str]| -> Ran { cli::run(&[args, &["-f", bed.file.to_str().unwrap()]].concat()) };
     let ready = swarm(&["apply", "--yes"]);
     assert_eq!(ready.code, 0, "{ready:?}");
-    image(lab);
+    images(lab, &["app:1"]);
     bed.write("page", "page\n");
     bed.write("app.yml", &serving("app:1", 3));
     let up = bed.deploy(&[]);

@@ -15,6 +15,15 @@ use swarm_lab::{Lab, LabOptions};
 /// How long another manager may take to lead.
 const FAILOVER: Duration = Duration::from_secs(60);
 
+/// Options of a swarm that need more than its hosts: an authority, and a place for a key.
+const NEED_MORE: [&str; 2] = ["external_ca", "autolock"];
+
+/// What a file says besides, and what is not tried.
+fn untried(spec: &ClusterSpec) -> Vec<&'static str> {
+    let options = spec.settings().entries().into_iter().map(|(key, _)| key).filter(|key| NEED_MORE.contains(key));
+    options.chain(spec.beyond_membership()).collect()
+}
+
 /// One stage's row.
 struct Stage {
     name: &'static str,
@@ -26,6 +35,10 @@ pub(super) fn run(file: Option<&Path>, keep: bool, format: Format) -> Result<u8,
     let wanted = file.map(source::file).transpose()?;
     let count = |role: Role, default: usize| wanted.as_ref().map_or(default, |spec| spec.hosts().filter(|h| h.role == role).count());
     let (managers, workers) = (count(Role::Manager, 3), count(Role::Worker, 3));
+    let untried = wanted.as_ref().map(untried).unwrap_or_default();
+    if !untried.is_empty() {
+        output::note(&format!("not tried here: {}", untried.join(", ")));
+    }
     let name = format!("test-{}", std::process::id());
     let dir = std::env::temp_dir().join(format!("swarm-lab-{name}"));
     let mut test = Test { name: name.clone(), file: dir.join("cluster.yaml"), stages: Vec::new(), format };
@@ -161,8 +174,16 @@ fn rewritten(spec: &ClusterSpec, lab: &Lab) -> String {
         );
     }
     let options = spec.settings().entries();
-    let plain = options.iter().filter(|(key, _)| !matches!(*key, "external_ca" | "autolock"));
-    let options: Vec<String> = plain.map(|(key, value)| format!("{key}: {value}")).collect();
+    let init = spec.init();
+    let pool: Vec<String> = init.default_addr_pool.iter().map(ToString::to_string).collect();
+    let fixed = [
+        ("default_addr_pool", (!pool.is_empty()).then(|| format!("[{}]", pool.join(", ")))),
+        ("default_addr_pool_mask_length", init.default_addr_pool_mask_length.map(|v| v.to_string())),
+        ("data_path_port", init.data_path_port.map(|v| v.to_string())),
+    ];
+    let plain = options.into_iter().filter(|(key, _)| !NEED_MORE.contains(key));
+    let all = plain.chain(fixed.into_iter().filter_map(|(key, value)| Some((key, value?))));
+    let options: Vec<String> = all.map(|(key, value)| format!("{key}: {value}")).collect();
     if !options.is_empty() {
         let _ = writeln!(text, "swarm: {{ {} }}", options.join(", "));
     }

@@ -71,6 +71,19 @@ fn failure(class: ErrorClass) -> EngineError {
     EngineError { doing: "x", class, reason: Reason::Other, message: "no".into() }
 }
 
+/// A swarm is to be made at m1.
+pub(super) fn init() -> InitRequest {
+    InitRequest {
+        advertise: "10.0.1.1".parse().unwrap(),
+        listen: "0.0.0.0:2377".into(),
+        data_path: None,
+        availability: Availability::Active,
+        settings: Default::default(),
+        init: Default::default(),
+        labels: BTreeMap::new(),
+    }
+}
+
 pub(super) fn effect(host: &str, call: Call) -> Effect {
     Effect { id: EffectId(1), host: HostName::new(host), step: None, call }
 }
@@ -170,15 +183,7 @@ async fn no_swarm_is_made_while_another_manager_is_in_one_or_silent() {
         let facts = world(&[("m1", Is::Manager), ("m2", is)]).hosts[&HostName::new("m2")].engine.clone();
         move || facts.clone().map_err(|_| failure(ErrorClass::Unreachable))
     };
-    let init = InitRequest {
-        advertise: "10.0.1.1".parse().unwrap(),
-        listen: "0.0.0.0:2377".into(),
-        data_path: None,
-        availability: Availability::Active,
-        settings: Default::default(),
-        init: Default::default(),
-        labels: BTreeMap::new(),
-    };
+    let init = init();
     let cases =
         [(Is::Alone, Is::Alone, true), (Is::Alone, Is::Worker, false), (Is::Alone, Is::Gone, false), (Is::Worker, Is::Alone, false)];
     for (this, second, made) in cases {

@@ -1,14 +1,14 @@
 //! What is asked right before a change, over mocked engines.
 
 use super::perform::Performer;
-use super::tests::{Mocks, effect, tokens};
+use super::tests::{Mocks, effect, init, tokens};
 use super::{KeyKeeper, NoKeyKeeper};
-use crate::engine::{ErrorClass, InitRequest, Reason};
+use crate::engine::{ErrorClass, Reason};
 use crate::host::Output;
 use crate::machine::{Answer, Ask, Call, Reply};
 use crate::observe::ReachErrorKind;
 use crate::secret::Secret;
-use crate::spec::{Availability, NAME_LABEL};
+use crate::spec::NAME_LABEL;
 use crate::testing::{MockDocker, MockMachine};
 use crate::testkit::{Is, spec, world};
 use std::sync::Mutex;
@@ -140,15 +140,6 @@ async fn a_manager_that_is_made_ready_is_in_no_swarm_while_it_has_no_engine() {
         first.expect_init().times(usize::from(made)).returning(|_| Ok(()));
         let mut fleet = Mocks::default().with("m1", first);
         fleet.kinds.insert("m2".into(), kind);
-        let request = InitRequest {
-            advertise: "10.0.1.1".parse().unwrap(),
-            listen: "0.0.0.0:2377".into(),
-            data_path: None,
-            availability: Availability::Active,
-            settings: Default::default(),
-            init: Default::default(),
-            labels: Default::default(),
-        };
         let now = Instant::now();
         let performer = Performer {
             spec: &spec,
@@ -163,7 +154,7 @@ async fn a_manager_that_is_made_ready_is_in_no_swarm_while_it_has_no_engine() {
             in_one: Default::default(),
             gather: Default::default(),
         };
-        let answer = performer.perform(&effect("m1", Call::Init(request))).await;
+        let answer = performer.perform(&effect("m1", Call::Init(init()))).await;
         assert_eq!(answer == Answer::Done, made, "{fresh} {prepared} {kind:?}: {answer:?}");
     }
 }

@@ -3,14 +3,6 @@ home=/var/lib/swarm-prepare
 config=/etc/docker/daemon.json
 mode=$1; shift
 digest() { if [ -e "$1" ]; then sha256sum <"$1" | cut -d ' ' -f 1; else echo none; fi; }
-packages() {
-  if has apt-get && has dpkg-query; then echo apt
-  elif has dnf; then echo dnf
-  elif has zypper; then echo zypper
-  elif has apk; then echo apk
-  else echo none
-  fi
-}
 containers() { pidof containerd-shim-runc-v2 containerd-shim 2>/dev/null | wc -w; }
 last_words() { service_log 5 >&2; }
 record() { mkdir -p "$home" && chmod 700 "$home"; }
@@ -38,22 +30,8 @@ distribution() {
 }
 # What is installed now and was not before.
 added() { names >"$home/packages.now" && comm -13 "$home/packages.before" "$home/packages.now"; rm -f "$home/packages.now"; }
-# An engine of a version that was asked for stays at it, as far as the package manager can be made to keep it.
-hold() {
-  case $(packages) in
-    apt) apt-mark -qq hold "$1" >&2;;
-    zypper) zypper -q -n addlock "$1" >&2;;
-    dnf) dnf -q -y versionlock add "$1" >/dev/null 2>&1;;
-    *) false;;
-  esac && echo "$1" >"$home/held"
-}
-unhold() {
-  case $(packages) in
-    apt) apt-mark -qq unhold "$1";;
-    zypper) zypper -q -n removelock "$1";;
-    dnf) dnf -q -y versionlock delete "$1";;
-  esac >/dev/null 2>&1 </dev/null || true
-}
+# An engine of a version that was asked for stays at it.
+hold() { if [ -n "$want" ] && pin "$1"; then echo "$1" >"$home/held"; fi; }
 remains() {
   added >"$home/packages"
   left=$(grep -v '^gpg-pubkey-' "$home/packages" | tr '\n' ' ')
@@ -258,11 +236,7 @@ SERVICE
         # shellcheck disable=SC2086
         patiently apt-get -qq $wait update || remains "apt could not read its lists"
         offers() { apt-cache madison "$1" | tr -d ' ' | cut -d '|' -f 2; }
-        version=
-        for one in $(offers "$1"); do
-          plain=${one#*:}; plain=${plain#v}
-          if [ -z "$want" ] || fits "$plain"; then version=$one; break; fi
-        done
+        version=$(chosen $(offers "$1"))
         [ -n "$version" ] || remains "apt offers no $1${want:+ $want}; it offers $(offers "$1" | tr '\n' ' ')"
         first=$1; all="$1=$version"; shift
         for one in "$@"; do
@@ -273,7 +247,7 @@ SERVICE
         # shellcheck disable=SC2086
         apt-get -qq -y $wait -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold install --no-install-recommends \
           $all ca-certificates >&2 || remains "apt could not install $all"
-        if [ -n "$want" ]; then hold "$first"; fi;;
+        hold "$first";;
       dnf)
         if [ "$how" = docker-ce ]; then
           sign="$url/${of% *}/gpg"
@@ -287,23 +261,26 @@ SERVICE
           printf '%s\n' '[swarm-prepare]' 'name=Docker' "baseurl=$url/${of% *}/\$releasever/\$basearch/stable" 'enabled=1' 'gpgcheck=1' "gpgkey=$sign" >/etc/yum.repos.d/swarm-prepare.repo
           echo /etc/yum.repos.d/swarm-prepare.repo >>"$home/files"
           set -- "docker-ce${want:+-$want*}" "docker-ce-cli${want:+-$want*}" containerd.io
-        # By its name: where there is no engine, what is not one offers to stand in for it.
-        elif dnf -q list --available moby-engine >/dev/null 2>&1; then set -- "moby-engine${want:+-$want*}"
-        elif dnf -q list --available docker >/dev/null 2>&1; then set -- "docker${want:+-$want*}"
-        else remains "this system offers no engine of its own; use \`install: docker-ce\`"
+        else
+          patiently dnf -q makecache || remains "dnf could not read its repositories"
+          # By its name: where there is no engine, what is not one offers to stand in for it.
+          if dnf -q list --available moby-engine >/dev/null 2>&1; then set -- "moby-engine${want:+-$want*}"
+          elif dnf -q list --available docker >/dev/null 2>&1; then set -- "docker${want:+-$want*}"
+          # dnf may be set to go on without a repository that it cannot read.
+          elif dnf -q makecache --setopt='*.skip_if_unavailable=0' >&2; then
+            remains "this system offers no engine of its own; use \`install: docker-ce\`"
+          else remains "dnf could not read its repositories"
+          fi
         fi
         dnf -q -y install "$@" >&2 || remains "dnf could not install $*"
-        if [ -n "$want" ]; then hold "${1%"-$want*"}"; fi;;
+        hold "${1%"-$want*"}";;
       zypper)
         [ "$how" = distro ] || fail "zypper knows no repository laid out as Docker's; use \`install: distro\`"
         patiently zypper -q -n refresh || remains "zypper could not read its repositories"
-        version=
-        for one in $(zypper_offers docker); do
-          if [ -z "$want" ] || fits "$one"; then version=$one; break; fi
-        done
+        version=$(chosen $(zypper_offers docker))
         [ -n "$version" ] || remains "zypper offers no docker${want:+ $want}; it offers $(zypper_offers docker | tr '\n' ' ')"
         zypper -q -n install "docker=$version" >&2 || remains "zypper could not install docker=$version"
-        if [ -n "$want" ]; then hold docker; fi;;
+        hold docker;;
       apk)
         [ "$how" = distro ] || fail "apk knows no repository laid out as Docker's; use \`install: distro\`"
         apk --wait 300 add -q --update-cache "docker${want:+~=$want}" >&2 || remains "apk could not install docker";;
@@ -408,7 +385,7 @@ reset)
     [ -e "$home/packages" ] || added >"$home/packages"
     [ -z "$(engine)" ] || service stop
     if [ -e "$home/held" ]; then
-      while read -r one; do unhold "$one"; done <"$home/held"
+      while read -r one; do unpin "$one"; done <"$home/held"
     fi
     # Those of them that are there: a run before may have been cut off.
     names >"$home/packages.now"
