@@ -137,7 +137,7 @@ impl Intent for Converge<'_> {
             Planned::Refused(reasons) => return Next::Refused(reasons),
             Planned::Plan(plan) => plan,
         };
-        let removes = plan.steps.iter().any(|s| matches!(s.action, Action::RemoveNode { .. }));
+        let removes = plan.steps.iter().any(|s| matches!(s.action, Action::RemoveNode(_)));
         if so_far.failed_joins > 0 && !removes && so_far.waited < LEFT_BEHIND_BUDGET && something_is_left_behind(observed) {
             let why = "what a failed join left in the node list counts as down after some seconds".to_owned();
             return Next::Waiting { why, budget: LEFT_BEHIND_BUDGET };

@@ -34,6 +34,7 @@ pub mod replace;
 pub mod report;
 pub mod secret;
 pub mod spec;
+pub mod step;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::observe::{HostState, NodeFacts, NodeState, Observed, ObservedHost, un
 use crate::plan::{Action, Envelope, Plan, PlanOptions, PlanPurpose, Refusal, Risk, Step};
 use crate::quorum;
 use crate::spec::{Availability, ClusterSpec, Role};
+use crate::step;
 use crate::verify::{Finding, FindingKind, Verdict};
 use std::collections::BTreeMap;
 
@@ -101,10 +102,10 @@ impl Intent for EditNodes<'_> {
         let asked = |step: &Step| {
             let edit = step.host.as_ref().and_then(|host| self.edits.get(host));
             match &step.action {
-                Action::Promote { .. } | Action::Demote => matches!(edit, Some(NodeEdit::Role(_))),
-                Action::Configure { .. } => edit.is_some(),
+                Action::Promote(_) | Action::Demote => matches!(edit, Some(NodeEdit::Role(_))),
+                Action::Configure(_) => edit.is_some(),
                 // What a host is goes only after that host has left, which was not asked for.
-                Action::RemoveNode { node, .. } => so_far.rounds > 0 && observed.host_of(node).is_none(),
+                Action::RemoveNode(step::RemoveNode { node, .. }) => so_far.rounds > 0 && observed.host_of(node).is_none(),
                 _ => false,
             }
         };
@@ -112,7 +113,7 @@ impl Intent for EditNodes<'_> {
         let kept: Vec<StepId> = plan.steps.iter().map(|s| s.id.clone()).collect();
         for step in &mut plan.steps {
             step.needs.retain(|need| kept.contains(need));
-            if !matches!(step.action, Action::RemoveNode { .. }) {
+            if !matches!(step.action, Action::RemoveNode(_)) {
                 step.because = "it was asked for".into();
             }
         }
@@ -170,7 +171,7 @@ impl Leaving<'_> {
         let needs = std::mem::replace(&mut self.last, vec![id.clone()]);
         let expect = match &action {
             Action::Demote => Some(crate::condition::Condition::Role(Role::Worker)),
-            Action::Configure { change } => change.availability.map(crate::condition::Condition::Availability),
+            Action::Configure(step::Configure { change }) => change.availability.map(crate::condition::Condition::Availability),
             _ => None,
         };
         let (host, after, because) = (Some(self.host.clone()), after.to_owned(), because.to_owned());
@@ -229,7 +230,7 @@ impl RemoveNodes<'_> {
                 let demote = node.manager.is_some();
                 let because = "its host has left the swarm";
                 leaving.push(
-                    Action::RemoveNode { node: node.id.clone(), demote, dead, stays: false },
+                    Action::RemoveNode(step::RemoveNode { node: node.id.clone(), demote, dead, stays: false }),
                     what,
                     "no such node",
                     because,
@@ -239,7 +240,7 @@ impl RemoveNodes<'_> {
                 let demote = node.role == Role::Manager;
                 let because = "its host is gone for good; what may still run there is not stopped";
                 leaving.push(
-                    Action::RemoveNode { node: node.id.clone(), demote, dead, stays: false },
+                    Action::RemoveNode(step::RemoveNode { node: node.id.clone(), demote, dead, stays: false }),
                     what,
                     "no such node",
                     because,
@@ -283,7 +284,7 @@ impl RemoveNodes<'_> {
             steps.push(Step {
                 id: id.clone(),
                 host: Some(through.clone()),
-                action: Action::RemoveNode { node: node.id.clone(), demote, dead: true, stays: false },
+                action: Action::RemoveNode(step::RemoveNode { node: node.id.clone(), demote, dead: true, stays: false }),
                 before: format!("{} node {} ({})", node.role, node.id, node.hostname),
                 after: "no such node".into(),
                 needs: std::mem::replace(&mut last, vec![id]),
@@ -305,19 +306,19 @@ impl RemoveNodes<'_> {
         let because = "its host is to leave the swarm";
         if node.availability != Availability::Drain {
             let change = NodeChange { availability: Some(Availability::Drain), ..NodeChange::default() };
-            leaving.push(Action::Configure { change }, node.availability.to_string(), "drain", because, Risk::Tasks);
+            leaving.push(Action::Configure(step::Configure { change }), node.availability.to_string(), "drain", because, Risk::Tasks);
         }
         if node.role == Role::Manager {
             leaving.push(Action::Demote, "manager".into(), "worker", because, Risk::Quorum);
         }
         leaving.push(
-            Action::Leave { force: Force::No, node: Some(node.id.clone()), leaderless: false },
+            Action::Leave(step::Leave { force: Force::No, node: Some(node.id.clone()), leaderless: false }),
             what.clone(),
             "in no swarm",
             because,
             Risk::Host,
         );
-        let remove = Action::RemoveNode { node: node.id.clone(), demote: false, dead: false, stays: false };
+        let remove = Action::RemoveNode(step::RemoveNode { node: node.id.clone(), demote: false, dead: false, stays: false });
         leaving.push(remove, what, "no such node", because, Risk::None);
     }
 }

@@ -10,6 +10,7 @@ use crate::intent::{Intent, Next, SoFar, waits};
 use crate::observe::{HostState, Observed, ObservedCluster, ObservedHost};
 use crate::plan::{Action, Plan, PlanPurpose, Refusal, Risk, Step, Target};
 use crate::spec::{ClusterSpec, HostSpec, Role};
+use crate::step;
 use crate::verify::{Finding, FindingKind, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -156,11 +157,11 @@ impl Recover<'_> {
                 Fence::Leaves => steps.push(Step {
                     id: StepId::new(format!("{name}/leave")),
                     host: Some(name.clone()),
-                    action: Action::Leave {
+                    action: Action::Leave(step::Leave {
                         force: Force::Yes,
                         node: seen.report.engine.as_ref().ok().and_then(|e| e.swarm.node.clone()),
                         leaderless: false,
-                    },
+                    }),
                     before: "a manager without a leader".into(),
                     after: "in no swarm".into(),
                     needs: Vec::new(),
@@ -193,7 +194,7 @@ impl Recover<'_> {
         steps.push(Step {
             id: StepId::new(format!("{}/recover", self.host)),
             host: Some(self.host.clone()),
-            action: Action::Recover { advertise, listen: host.listen.to_string() },
+            action: Action::Recover(step::Recover { advertise, listen: host.listen.to_string() }),
             before: "a manager without a leader".into(),
             after: "the only manager, with the swarm as it knows it".into(),
             needs,

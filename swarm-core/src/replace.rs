@@ -8,6 +8,7 @@ use crate::intent::{Intent, Next, SoFar, not_now};
 use crate::observe::{ClusterView, NodeFacts, NodeState, Observed};
 use crate::plan::{Action, Plan, Refusal, Risk, Step, Target};
 use crate::spec::{ClusterSpec, ExternalCa, SwarmSettings};
+use crate::step;
 use crate::verify::{Finding, FindingKind, Verdict};
 use std::collections::BTreeMap;
 
@@ -97,7 +98,7 @@ impl<'a> Replace<'a> {
             steps.push(Step {
                 id: replaced.clone(),
                 host: Some(host.clone()),
-                action: Action::UpdateSwarm { change: change.clone() },
+                action: Action::UpdateSwarm(step::UpdateSwarm { change: change.clone() }),
                 before: before.join(", "),
                 after: after.join(", "),
                 needs: Vec::new(),
@@ -179,7 +180,8 @@ impl Intent for Replace<'_> {
             return Next::Refused(vec![Refusal::Object { object: Target::Swarm, why }]);
         }
         let steps = self.steps(view, host);
-        let replaces_root = |s: &Step| matches!(&s.action, Action::UpdateSwarm { change } if change.replace.contains_key(&Part::Root));
+        let replaces_root =
+            |s: &Step| matches!(&s.action, Action::UpdateSwarm(step::UpdateSwarm { change }) if change.replace.contains_key(&Part::Root));
         if steps.iter().any(replaces_root)
             && let Some((done, late)) = root_progress(observed)
         {

@@ -26,7 +26,7 @@ const PORTS: [&str; 4] = ["ports", "ports-esp", "path-mtu", "ports-untested"];
 
 /// The hosts that a plan adds to the swarm.
 pub fn added(plan: &Plan) -> BTreeSet<HostName> {
-    plan.steps.iter().filter(|s| matches!(s.action, Action::Init { .. } | Action::Join { .. })).filter_map(|s| s.host.clone()).collect()
+    plan.steps.iter().filter(|s| matches!(s.action, Action::Init(_) | Action::Join(_))).filter_map(|s| s.host.clone()).collect()
 }
 
 /// Looks again at hosts whose engines are in no swarm and listen on its ports, for ten seconds at most: one that has just left lets them go.

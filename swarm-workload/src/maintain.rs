@@ -12,6 +12,7 @@ use swarm_core::intent::{Intent, Next, SoFar, not_now, one_round};
 use swarm_core::observe::{HostState, NodeFacts, NodeState, Observed};
 use swarm_core::plan::{Action, Plan, Refusal, Risk, Step};
 use swarm_core::spec::Availability;
+use swarm_core::step;
 use swarm_core::verify::{Finding, FindingKind, Verdict};
 
 /// The label of a node that is being served: the availability that it gets back, also by another run than the one that drained it.
@@ -76,7 +77,7 @@ impl Maintain<'_> {
             id: StepId::new(format!("{host}/{verb}")),
             host: Some(host.clone()),
             expect: Some(Condition::All(vec![Condition::Availability(availability), Condition::Labels(change.labels.clone())])),
-            action: Action::Configure { change },
+            action: Action::Configure(step::Configure { change }),
             before: before.to_string(),
             after: availability.to_string(),
             needs,

@@ -12,6 +12,7 @@ use swarm_core::nodes::{RemoveNodes, quorum_note};
 use swarm_core::observe::{Fact, HostState, LocalSwarm, NodeFacts, Observed, ObservedCluster, ObservedHost};
 use swarm_core::plan::{Action, Envelope, Plan, PlanOptions, PlanPurpose, Refusal, Risk, Step};
 use swarm_core::spec::{Availability, Role};
+use swarm_core::step;
 use swarm_core::verify::{Finding, FindingKind, Verdict};
 
 /// The label of a node whose host is on its way to another address: the host, and the role and availability that it gets back, also by another
@@ -88,7 +89,7 @@ impl Moved<'_> {
             Next::Done(plan) | Next::Round(plan) => plan,
             other => return Err(Box::new(other)),
         };
-        let brings = |s: &Step| matches!(s.action, Action::Join { .. } | Action::Configure { .. } | Action::Promote { .. });
+        let brings = |s: &Step| matches!(s.action, Action::Join(_) | Action::Configure(_) | Action::Promote(_));
         let mut steps: Vec<Step> = plan.steps.into_iter().filter(|s| s.host.as_ref() == Some(&self.host) && brings(s)).collect();
         let ids: Vec<StepId> = steps.iter().map(|s| s.id.clone()).collect();
         steps.iter_mut().for_each(|s| s.needs.retain(|need| ids.contains(need)));
@@ -103,14 +104,14 @@ impl Moved<'_> {
             Next::Done(plan) | Next::Round(plan) => plan.steps,
             other => return Err(Box::new(other)),
         };
-        steps.retain(|s| !matches!(s.action, Action::RemoveNode { .. }));
+        steps.retain(|s| !matches!(s.action, Action::RemoveNode(_)));
         // A run that was cut off may have drained and demoted it: what it was is on the label then.
         let (role, availability) = was(node, &self.host).unwrap_or((node.role, node.availability));
         let labels = [(MOVED_LABEL.to_owned(), Some(format!("{} {role} {availability}", self.host)))].into();
         let change = NodeChange { availability: Some(Availability::Drain), labels, ..NodeChange::default() };
         let expect = Condition::All(vec![Condition::Availability(Availability::Drain), Condition::Labels(change.labels.clone())]);
-        let (drain, keeps) = (StepId::new(format!("{}/configure", self.host)), Action::Configure { change });
-        match steps.iter_mut().find(|s| matches!(s.action, Action::Configure { .. })) {
+        let (drain, keeps) = (StepId::new(format!("{}/configure", self.host)), Action::Configure(step::Configure { change }));
+        match steps.iter_mut().find(|s| matches!(s.action, Action::Configure(_))) {
             Some(step) => (step.action, step.expect) = (keeps, Some(expect)),
             None => {
                 steps.iter_mut().filter(|s| s.needs.is_empty()).for_each(|s| s.needs.push(drain.clone()));
@@ -202,11 +203,11 @@ impl Moved<'_> {
 
     /// A change of the new node that the round after the join may find it needs.
     fn configured(&self) -> Step {
-        self.step("configure", Action::Configure { change: NodeChange::default() })
+        self.step("configure", Action::Configure(step::Configure { change: NodeChange::default() }))
     }
 
     fn removed(&self, node: &NodeFacts) -> Step {
-        self.step("remove-node", Action::RemoveNode { node: node.id.clone(), demote: false, dead: false, stays: false })
+        self.step("remove-node", Action::RemoveNode(step::RemoveNode { node: node.id.clone(), demote: false, dead: false, stays: false }))
     }
 
     fn step(&self, verb: &str, action: Action) -> Step {

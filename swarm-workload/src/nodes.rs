@@ -7,6 +7,7 @@ use swarm_core::intent::{Intent, Next, SoFar};
 use swarm_core::observe::Observed;
 use swarm_core::plan::{Action, Envelope, Plan, Risk, Step};
 use swarm_core::spec::Availability;
+use swarm_core::step;
 use swarm_core::verify::Verdict;
 
 /// An intent about nodes of which each drain is waited for.
@@ -22,7 +23,8 @@ pub struct Emptied<I> {
 pub(crate) fn with_waits(mut plan: Plan, observed: &Observed, patience: Duration, of: impl Fn(&HostName) -> bool) -> Plan {
     let mut steps: Vec<Step> = Vec::with_capacity(plan.steps.len());
     for mut step in std::mem::take(&mut plan.steps) {
-        let drains = matches!(&step.action, Action::Configure { change } if change.availability == Some(Availability::Drain));
+        let drains =
+            matches!(&step.action, Action::Configure(step::Configure { change }) if change.availability == Some(Availability::Drain));
         for done in &steps {
             if let Action::Work(work) = &done.action
                 && work.verb == "wait-drained"

@@ -32,7 +32,7 @@ impl Intent for Together<'_> {
         };
         // What runs on a host that is to leave moves away first.
         let leaving: BTreeSet<HostName> =
-            plan.steps.iter().filter(|s| matches!(s.action, Action::Leave { .. })).filter_map(|s| s.host.clone()).collect();
+            plan.steps.iter().filter(|s| matches!(s.action, Action::Leave(_))).filter_map(|s| s.host.clone()).collect();
         plan = with_waits(plan, observed, LEAVING_PATIENCE, |host| leaving.contains(host));
         let hosts: Vec<StepId> = plan.steps.iter().map(|s| s.id.clone()).collect();
         let (mut refusals, mut makes) = (Vec::new(), Makes::new());

@@ -5,6 +5,7 @@ use swarm_core::engine::Force;
 use swarm_core::fleet::Fleet;
 use swarm_core::plan::{Action, Plan, PlanOptions, Planned, Risk, Step, build_destroy};
 use swarm_core::report::Ending;
+use swarm_core::step;
 use swarm_core::{Apply, ClusterSpec};
 use swarm_sim::{CallFault, CallKind, FaultRule, Incident, World};
 use swarm_tests::sim::mutants::{Broken, Mutant};
@@ -150,7 +151,11 @@ fn a_broken_plan_is_caught_by_its_number() {
         plan.steps.push(Step {
             id: "w1/leave".into(),
             host: Some("w1".into()),
-            action: Action::Leave { force: Force::Yes, node: plan.basis.0.get("w1.node").map(|id| id.as_str().into()), leaderless: false },
+            action: Action::Leave(step::Leave {
+                force: Force::Yes,
+                node: plan.basis.0.get("w1.node").map(|id| id.as_str().into()),
+                leaderless: false,
+            }),
             before: String::new(),
             after: String::new(),
             needs: Vec::new(),
@@ -183,7 +188,7 @@ fn a_broken_plan_is_caught_by_its_number() {
     // A worker that takes tasks before its labels are there.
     fn takes_tasks_at_once(plan: &mut Plan) {
         for step in &mut plan.steps {
-            if let Action::Join { availability, .. } = &mut step.action {
+            if let Action::Join(step::Join { availability, .. }) = &mut step.action {
                 *availability = swarm_core::spec::Availability::Active;
             }
         }
@@ -258,7 +263,7 @@ fn only_a_recovery_forces_a_new_cluster() {
         text.lines().map(name).collect()
     };
     assert_eq!(holds(".force_new_cluster("), ["driver/perform.rs"]);
-    assert_eq!(holds("action: Action::Recover {"), ["recover.rs"]);
+    assert_eq!(holds("action: Action::Recover("), ["recover.rs"]);
     let change = serde_json::to_string(&swarm_core::engine::SwarmChange::default()).unwrap();
     assert!(!change.contains("addr_pool") && !change.contains("data_path"), "{change}");
 }

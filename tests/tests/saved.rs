@@ -9,6 +9,7 @@ use swarm_core::plan::{Action, Plan, PlanOptions, Refusal, Step};
 use swarm_core::report::Ending;
 use swarm_core::secret::Secret;
 use swarm_core::spec::Role;
+use swarm_core::step;
 use swarm_core::{Apply, ClusterSpec};
 use swarm_sim::World;
 use swarm_tests::sim::{Drawer, THREE, cluster, one_more, spec};
@@ -61,7 +62,7 @@ fn a_plan_that_was_kept_is_held_against_what_is_there() {
         // And what could hurt is said first: two joins as managers at once, which no one agreed to.
         let mut rash = plan.clone();
         let mut second = rash.steps.iter().find(|s| s.action.verb() == "join").unwrap().clone();
-        if let Action::Join { role, .. } = &mut second.action {
+        if let Action::Join(step::Join { role, .. }) = &mut second.action {
             *role = Role::Manager;
         }
         let third = Step { id: "m9/join".into(), ..second.clone() };

@@ -11,6 +11,7 @@ use swarm_core::id::{HostName, NodeId};
 use swarm_core::observe::{NodeFacts, Observed};
 use swarm_core::plan::Action;
 use swarm_core::spec::{NAME_LABEL, Role};
+use swarm_core::step;
 use swarm_core::{Apply, ClusterSpec};
 use swarm_file::{AdoptedHost, AdoptedSsh, adopted, adopted_name};
 
@@ -63,7 +64,9 @@ pub(super) async fn adopt(args: &AdoptArgs, format: Format) -> Result<u8, Failur
     let apply = Apply::new(&spec, &fleet).keys(keys.as_ref());
     let (plan, observed) = apply.plan().await?;
     let ours = |action: &Action| match action {
-        Action::UpdateSwarm { change } => change.settings == Default::default() && change.labels.keys().all(|key| key == NAME_LABEL),
+        Action::UpdateSwarm(step::UpdateSwarm { change }) => {
+            change.settings == Default::default() && change.labels.keys().all(|key| key == NAME_LABEL)
+        }
         Action::StoreUnlockKey => true,
         _ => false,
     };

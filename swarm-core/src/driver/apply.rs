@@ -414,7 +414,7 @@ impl<'a, F: Fleet> Apply<'a, F> {
                 Next::Round(next) => {
                     // What failed is not tried again in the same run: only what it left behind is taken away.
                     let mut inside = ledger.inside(&next);
-                    inside.steps.retain(|s| matches!(s.action, Action::RemoveNode { .. }));
+                    inside.steps.retain(|s| matches!(s.action, Action::RemoveNode(_)));
                     inside.steps.iter_mut().for_each(|s| s.needs.clear());
                     return (!inside.is_empty() && self.check(&inside, &observed).is_ok()).then_some((inside, observed));
                 }

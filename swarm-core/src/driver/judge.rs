@@ -7,6 +7,7 @@ use crate::observe::{HostState, Observed};
 use crate::plan::{Action, Plan, Step};
 use crate::report::StepReport;
 use crate::spec::ClusterSpec;
+use crate::step;
 use crate::verify::{Finding, FindingKind};
 
 /// Changes that this run made and that are different again.
@@ -15,13 +16,13 @@ pub(super) fn undone(plan: &Plan, steps: &[StepReport], after: &Observed) -> Vec
     let by_id = plan.by_id();
     // Of several changes that a plan makes to one node, the last one is what holds; of a host that left after them, none: it may be back as
     // another node.
-    let is_node_change = |action: &Action| matches!(action, Action::Configure { .. });
+    let is_node_change = |action: &Action| matches!(action, Action::Configure(_));
     let last = |report: &&StepReport| {
         let Some(at) = plan.steps.iter().position(|s| s.id == report.id) else { return true };
         let mut later = plan.steps.iter().skip(at + 1);
         let Some(step) = plan.steps.get(at) else { return true };
         let done = |s: &Step| s.host == step.host && steps.iter().any(|r| r.id == s.id && changed(r));
-        if later.clone().any(|s| matches!(s.action, Action::Leave { .. }) && done(s)) {
+        if later.clone().any(|s| matches!(s.action, Action::Leave(_)) && done(s)) {
             return false;
         }
         if !is_node_change(&step.action) {
@@ -32,7 +33,7 @@ pub(super) fn undone(plan: &Plan, steps: &[StepReport], after: &Observed) -> Vec
     let of = |report: &StepReport| {
         let step = by_id.get(&report.id)?;
         let (host, unmet) = match &step.action {
-            Action::UpdateSwarm { change } => {
+            Action::UpdateSwarm(step::UpdateSwarm { change }) => {
                 let swarm = Some(&after.view()?.cluster);
                 (None, Condition::Swarm(Box::new(change.clone())).undone(Seen { node: None, swarm })?)
             }
@@ -75,6 +76,7 @@ mod tests {
     use crate::plan::{Action, PlanOptions, Planned, Risk, Step, build};
     use crate::report::StepReport;
     use crate::spec::{Availability, SwarmSettings};
+    use crate::step;
     use crate::testkit::{Is, spec, world};
     use std::collections::BTreeSet;
 
@@ -94,16 +96,16 @@ mod tests {
 
     fn drains(id: &str, host: &str) -> Step {
         let change = NodeChange { availability: Some(Availability::Drain), ..NodeChange::default() };
-        step(id, Some(host), Action::Configure { change }, Some(Condition::Availability(Availability::Drain)))
+        step(id, Some(host), Action::Configure(step::Configure { change }), Some(Condition::Availability(Availability::Drain)))
     }
 
     fn activates(id: &str, host: &str) -> Step {
         let change = NodeChange { availability: Some(Availability::Active), ..NodeChange::default() };
-        step(id, Some(host), Action::Configure { change }, Some(Condition::Availability(Availability::Active)))
+        step(id, Some(host), Action::Configure(step::Configure { change }), Some(Condition::Availability(Availability::Active)))
     }
 
     fn leaves(id: &str, host: &str) -> Step {
-        step(id, Some(host), Action::Leave { force: Force::No, node: None, leaderless: false }, None)
+        step(id, Some(host), Action::Leave(step::Leave { force: Force::No, node: None, leaderless: false }), None)
     }
 
     /// All nodes are active now, and the swarm keeps five tasks.
@@ -114,7 +116,12 @@ mod tests {
         let Planned::Plan(plan) = build(&spec, &observed, &PlanOptions::default()) else { panic!("a plan") };
         let keeps = |limit| {
             let settings = SwarmSettings { task_history_limit: Some(limit), ..SwarmSettings::default() };
-            step("swarm/update", None, Action::UpdateSwarm { change: SwarmChange { settings, ..SwarmChange::default() } }, None)
+            step(
+                "swarm/update",
+                None,
+                Action::UpdateSwarm(step::UpdateSwarm { change: SwarmChange { settings, ..SwarmChange::default() } }),
+                None,
+            )
         };
         for (what, steps, changed, expected) in [
             ("changed", vec![drains("a", "w1")], vec!["a"], vec!["a"]),

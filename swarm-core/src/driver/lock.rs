@@ -93,7 +93,7 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
         if matches!(&observed.cluster, ObservedCluster::One { live, .. } if !live.is_empty()) {
             return guard.take_in_swarm(&by).await;
         }
-        let init = plan.steps.iter().find(|s| matches!(s.action, Action::Init { .. })).and_then(|s| s.host.clone());
+        let init = plan.steps.iter().find(|s| matches!(s.action, Action::Init(_))).and_then(|s| s.host.clone());
         match init.as_ref().and_then(|name| spec.host(name)) {
             Some(host) => match fleet.machine(host).await {
                 Ok(machine) => guard.take_on_host(machine, &by).await,

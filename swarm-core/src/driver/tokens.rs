@@ -6,6 +6,7 @@ use crate::id::{ClusterId, HostName};
 use crate::plan::{Action, Plan};
 use crate::secret::Secret;
 use crate::spec::Role;
+use crate::step;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,7 +22,7 @@ pub(super) struct Tokens {
 impl Tokens {
     pub(super) fn new(plan: &Plan, swarm: Option<ClusterId>) -> Self {
         let role = |action: &Action| match action {
-            Action::Join { role, .. } => Some(*role),
+            Action::Join(step::Join { role, .. }) => Some(*role),
             _ => None,
         };
         Self { wanted: plan.steps.iter().filter_map(|s| role(&s.action)).collect(), swarm, kept: Mutex::default() }

@@ -1,10 +1,9 @@
 //! The steps of a run and where each is, kept so that an event costs what it touches and not what the plan is long.
 
 use super::families::{FamilyRun, Place};
-use super::state::{HEALTH_BUDGET, LAST_WORD, Outcome, Stage, StepRun, Why};
-use super::task::MakeTask;
 use crate::id::StepId;
-use crate::plan::{Action, Plan, Step};
+use crate::plan::Plan;
+use crate::step::{Action, HEALTH_BUDGET, LAST_WORD, MakeTask, Outcome, Stage, Step, StepRun, Why};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -196,7 +195,7 @@ impl Board {
             let Some(run) = self.steps.get(index).filter(|seat| seat.is_waiting()) else { continue };
             match self.unmet.get(index) {
                 Some(0) => return Some(index),
-                Some(1) if matches!(run.step().action, Action::Join { .. }) && self.needs(index).any(Seat::is_established) => {
+                Some(1) if run.step().action.kind().joins_early() && self.needs(index).any(Seat::is_established) => {
                     return Some(index);
                 }
                 _ => {}
@@ -252,16 +251,17 @@ fn timer(run: &StepRun) -> Option<Duration> {
 /// Whether a step waits for what managers say, or soon will: a joined engine is asked for its id at the same time, and an engine
 /// that makes a swarm may answer as its manager before it answers the call.
 fn is_viewing(run: &StepRun) -> bool {
-    match (&run.step.action, &run.stage) {
-        (_, stage) if stage.wants_view() => true,
-        (Action::Init { .. } | Action::Join { .. }, Stage::Looking(Why::Confirm)) => true,
-        (Action::Init { .. }, Stage::Calling) => !run.established,
+    let kind = run.step.action.kind();
+    match &run.stage {
+        stage if stage.wants_view() => true,
+        Stage::Looking(Why::Confirm) => kind.enters(),
+        Stage::Calling => kind.makes().is_some() && !run.established,
         _ => false,
     }
 }
 
 /// Whether a step that makes a swarm has come so far that others can join.
 fn is_established(run: &StepRun) -> bool {
-    matches!(run.step.action, Action::Init { .. })
+    run.step.action.kind().makes().is_some()
         && (run.established || matches!(run.stage, Stage::Confirming { .. } | Stage::Looking(Why::Confirm)))
 }

@@ -1,12 +1,7 @@
 //! Steps of other families in a run: one asks, waits, and ends; which manager it asks, and how often, is decided here.
 
-use super::effect::{Answer, Call, Effect};
-use super::run::{Flight, Run};
-use super::state::{Outcome, Todo};
-use super::task::{Ask, Event, MakeTask, Move, Task};
 use crate::engine::{EngineError, ErrorClass, Reason};
-use crate::id::HostName;
-use crate::plan::{Action, Step};
+use crate::step::{Action, Ask, Event, MakeTask, Move, Outcome, Step, Task};
 use std::time::Duration;
 
 /// How often a question, or a change that was certainly not made, is asked again.
@@ -59,7 +54,7 @@ impl FamilyRun {
     }
 
     /// What is to be asked now, if anything.
-    fn next(&mut self, event: Event<'_>, now: Duration) -> Vec<Ask> {
+    pub(super) fn next(&mut self, event: Event<'_>, now: Duration) -> Vec<Ask> {
         let retry = matches!(self.place, Place::Pausing { again: true, .. });
         match (&self.place, &event) {
             (Place::Waiting, Event::Begin) => {}
@@ -126,60 +121,7 @@ impl FamilyRun {
 }
 
 /// Nothing was done, and another manager, or the same one later, may do it.
-fn is_retried(error: &EngineError) -> bool {
+pub(super) fn is_retried(error: &EngineError) -> bool {
     error.class == ErrorClass::Unreachable
         || matches!((error.class, error.reason), (ErrorClass::Conflict, Reason::NotManager | Reason::NotReady))
-}
-
-impl Run {
-    /// A step of a family hears something.
-    pub(super) fn hear(&mut self, index: usize, event: Event<'_>, now: Duration) {
-        let Some(asks) = self.board.change_family(index, |run| run.next(event, now)) else { return };
-        if let Some((step, message)) = self.board.take_progress(index) {
-            self.progress.push_back((step, message));
-        }
-        if !asks.is_empty() {
-            self.queue.push_back((index, Todo::Ask(asks)));
-        }
-    }
-
-    /// The effect of what it asks.
-    pub(super) fn ask(&mut self, index: usize, asks: Vec<Ask>, now: Duration) -> Option<Effect> {
-        let host = match asks.first() {
-            Some(Ask::Run { host, .. } | Ask::Info(host)) => Some(host.clone()),
-            _ => self.managers.front().map(|(host, _)| host.clone()),
-        };
-        match host {
-            Some(host) => Some(self.emit(host, Flight::Step(index), Call::Ask(asks))),
-            None => {
-                let message = "no manager is left that could be asked".to_owned();
-                self.board.change_family(index, |run| run.place = Place::Ended(Outcome::Failed { message }));
-                self.begin_what_can(now);
-                None
-            }
-        }
-    }
-
-    /// The answer to it.
-    pub(super) fn family_answered(&mut self, index: usize, at: &HostName, answer: &Answer, now: Duration) {
-        let answer = match answer {
-            Answer::Replies(replies) => Ok(replies.clone()),
-            Answer::Failed(error) => {
-                if is_retried(error) {
-                    self.put_last(at);
-                }
-                Err(error.clone())
-            }
-            Answer::Done | Answer::AlreadySo | Answer::SawHost(_) | Answer::SawCluster(_) | Answer::SawSwarm(_) => Ok(Vec::new()),
-        };
-        if self.stopped {
-            let ended = answer.is_err();
-            self.board.change_family(index, |run| {
-                run.begun |= !ended;
-                run.stop();
-            });
-            return;
-        }
-        self.hear(index, Event::Answer(&answer), now);
-    }
 }

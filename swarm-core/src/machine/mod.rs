@@ -9,23 +9,14 @@
 //! ```
 
 mod board;
-mod calls;
-mod clear;
-mod effect;
 mod families;
-mod look;
-mod promote;
+mod hears;
 mod run;
-mod shown;
 mod start;
-mod state;
-mod task;
 
-pub use effect::{Answer, Call, Effect, EffectId};
+pub use crate::step::{Answer, Ask, Call, Effect, EffectId, Event, MakeTask, Move, Outcome, Reply, Task};
 pub use run::Run;
 pub use start::Start;
-pub use state::Outcome;
-pub use task::{Ask, Event, MakeTask, Move, Reply, Task};
 
 #[cfg(test)]
 mod tests;

@@ -1,18 +1,16 @@
 //! A run of a whole plan: which step may begin, through which manager, and who gets which answer.
 
 use super::board::Board;
-use super::calls::{join_address, join_at};
-use super::effect::{Answer, Call, Effect, EffectId};
 use super::families::{FamilyRun, Place};
-use super::look::has_recovered;
 use super::start::Start;
-use super::state::{Input, Outcome, PEEK_AT_JOIN, Rejoining, Stage, StepRun, Todo, Why};
-use super::task::{Event, MakeTask};
 use crate::engine::{ErrorClass, Force, NodeChange, Reason};
 use crate::id::{HostName, NodeId, StepId};
 use crate::observe::NodeFacts;
-use crate::plan::{Action, Plan, Step};
+use crate::plan::Plan;
 use crate::spec::JOIN_LABEL;
+use crate::step::{
+    Answer, Call, Effect, EffectId, Event, Input, MakeTask, Outcome, PEEK_AT_JOIN, Rejoining, Stage, Step, StepRun, Todo, Ways, Why,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -248,8 +246,7 @@ impl Run {
     fn whom_to_ask(&self) -> Option<(HostName, Call)> {
         let new = || {
             let run = self.making()?;
-            let Action::Init { request } = &run.step.action else { return None };
-            Some((run.host.clone(), Call::LookNew { name: request.name().to_owned() }))
+            Some((run.host.clone(), Call::LookNew { name: run.step.action.kind().makes()?.name().to_owned() }))
         };
         self.managers.front().map(|(host, _)| (host.clone(), Call::LookCluster)).or_else(new)
     }
@@ -257,15 +254,12 @@ impl Run {
     /// The step that makes the swarm, while its call is under way.
     fn making(&self) -> Option<&StepRun> {
         let index = self.board.viewing().first()?;
-        self.board.get(*index).filter(|r| matches!(r.step.action, Action::Init { .. }) && r.stage == Stage::Calling)
+        self.board.get(*index).filter(|r| r.step.action.kind().makes().is_some() && r.stage == Stage::Calling)
     }
 
     fn node_of(&self, index: usize) -> Option<NodeId> {
-        let step = &self.board.get(index)?.step;
-        match &step.action {
-            Action::RemoveNode { node, .. } => Some(node.clone()),
-            _ => self.nodes.get(step.host.as_ref()?).cloned(),
-        }
+        let run = self.board.get(index)?;
+        run.step.action.kind().node().or_else(|| self.nodes.get(&run.host)).cloned()
     }
 
     fn advance(&mut self, index: usize, input: &Input<'_>, now: Duration) {
@@ -277,13 +271,14 @@ impl Run {
         let confirming = run.stage.wants_view();
         let failed = matches!(input, Input::Answer(Answer::Failed(error)) if error.class != ErrorClass::Unreachable && error.reason != Reason::Unhealthy);
         let rejoins = confirming && run.rejoin == Rejoining::Joins && !was_confirming;
-        if (failed && matches!(run.step.action, Action::Join { .. })) || rejoins {
+        let kind = run.step.action.kind();
+        if (failed && kind.joins_early()) || rejoins {
             self.failed_joins += 1;
         }
         if (confirming && !was_confirming) || (run.stage == Stage::Looking(Why::Confirm) && !was_looking) {
             self.look_at = now.max(self.looked_at + self.list_pause());
             self.look_pause = LOOK_EVERY.0;
-        } else if matches!((&run.step.action, &run.stage), (Action::Init { .. }, Stage::Calling)) {
+        } else if kind.makes().is_some() && run.stage == Stage::Calling {
             self.look_at = now + LOOK_EVERY_INIT;
         }
         if todo != Todo::Nothing {
@@ -332,23 +327,20 @@ impl Run {
         let (at, call) = match todo {
             Todo::Nothing | Todo::Ask(_) => return None,
             Todo::Peek => return Some(self.emit(host, Flight::Peek(index), Call::LookHost)),
-            Todo::Demote(node) => (self.manager_for(&run.step)?, Call::TakeBack { node: node.clone(), of: Some(host) }),
+            Todo::Demote(node) => (self.ways().manager(&run.step)?, Call::TakeBack { node: node.clone(), of: Some(host) }),
             Todo::Mark(node) => {
                 let labels = [(JOIN_LABEL.to_owned(), Some(host.to_string()))].into();
                 let change = NodeChange { labels, ..NodeChange::default() };
-                (self.manager_for(&run.step)?, Call::UpdateNode { node: node.clone(), change })
+                (self.ways().manager(&run.step)?, Call::UpdateNode { node: node.clone(), change })
             }
-            Todo::Remove(node) => (self.manager_for(&run.step)?, Call::RemoveNode { node: node.clone(), of: Some(host) }),
-            Todo::Look => match &run.step.action {
-                Action::Init { request } => (host, Call::LookMade { name: request.name().to_owned() }),
-                _ => (host, Call::LookHost),
-            },
-            Todo::LookSwarm => match self.manager_for(&run.step) {
+            Todo::Remove(node) => (self.ways().manager(&run.step)?, Call::RemoveNode { node: node.clone(), of: Some(host) }),
+            Todo::Look => (host, run.step.action.kind().look()),
+            Todo::LookSwarm => match self.ways().manager(&run.step) {
                 Some(manager) => (manager, Call::LookSwarm),
                 None => return self.no_manager(index, now),
             },
             Todo::Leave => (host, Call::Leave { force: Force::No, node: None, leaderless: false }),
-            Todo::Call | Todo::CallElsewhere => match self.call_of(run) {
+            Todo::Call | Todo::CallElsewhere => match run.step.action.kind().call(run, self.ways()) {
                 Some(call) => call,
                 None => return self.no_manager(index, now),
             },
@@ -368,7 +360,9 @@ impl Run {
                 run.peek_at = run.joins_as_manager().then_some(now + PEEK_AT_JOIN);
             });
         }
-        if let (Action::Promote { .. }, Call::UpdateNode { node, .. }) = (&self.board.get(index)?.step.action, &call) {
+        if let Call::UpdateNode { node, .. } = &call
+            && self.board.get(index)?.step.action.kind().may_rejoin()
+        {
             let node = node.clone();
             self.board.change(index, |run| run.claim.own.insert(node));
         }
@@ -394,15 +388,7 @@ impl Run {
     fn learn(&mut self, index: usize, at: &HostName, answer: &Answer) {
         let Some(run) = self.board.get(index) else { return };
         let host = run.host.clone();
-        let made_by = match (&run.step.action, answer) {
-            (Action::Init { request }, Answer::Done) => Some(request),
-            (Action::Init { request }, Answer::SawHost(swarm)) if swarm.control_available => Some(request),
-            _ => None,
-        };
-        let address = match (&run.step.action, answer) {
-            (Action::Recover { advertise, listen }, Answer::SawHost(swarm)) if has_recovered(swarm) => Some(join_at(*advertise, listen)),
-            _ => made_by.map(join_address),
-        };
+        let address = run.step.action.kind().leads_at(answer);
         match answer {
             Answer::SawHost(swarm) => {
                 if let Some(node) = &swarm.node {
@@ -458,18 +444,34 @@ impl Run {
 
     /// An engine that answers as the leader of a swarm has made it, whether or not it has answered the call: others can join.
     fn notice_the_swarm(&mut self, view: &[NodeFacts]) {
-        let Some((host, address)) = self.making().and_then(|run| match &run.step.action {
-            Action::Init { request } => Some((run.host.clone(), join_address(request))),
-            _ => None,
-        }) else {
-            return;
-        };
+        let made = |run: &StepRun| Some((run.host.clone(), run.step.action.kind().leads_at(&Answer::Done)?));
+        let Some((host, address)) = self.making().and_then(made) else { return };
         let leads = |n: &NodeFacts| n.manager.as_ref().is_some_and(|m| m.leader && m.address == address);
         if view.iter().any(leads) {
             self.add_manager(host, address);
             let Some(index) = self.board.viewing().first().copied() else { return };
             self.board.change(index, |run| run.established = true);
         }
+    }
+}
+
+impl Run {
+    /// Whom steps can ask now.
+    pub(super) fn ways(&self) -> Ways<'_> {
+        Ways { managers: &self.managers, nodes: &self.nodes, running: self.running }
+    }
+
+    /// A host that a step made a manager can be asked from now on, and one that it made a worker cannot any more.
+    fn count_managers(&mut self, index: usize) {
+        let Some(run) = self.board.get(index).filter(|r| r.outcome().is_some_and(Outcome::is_done)) else { return };
+        let (host, kind) = (run.host.clone(), run.step.action.kind());
+        if kind.ends_a_manager() {
+            return self.managers.retain(|(manager, _)| *manager != host);
+        }
+        let Some(at) = kind.manages_at() else { return };
+        let listed = self.nodes.get(&host).and_then(|id| self.seen.get(id)?.manager.as_ref());
+        let at = listed.map_or(at, |m| m.address.clone());
+        self.add_manager(host, at);
     }
 }
 

@@ -1,8 +1,6 @@
 //! What runs come to seldom: each part asked by itself.
 
-use super::look::has_recovered;
 use super::run::Run;
-use super::state::{Input, PENDING_BUDGET, Rejoining, Stage, StepRun, Then, Todo, Why};
 use super::{Answer, Ask, Call, Event, Move, Outcome, Start, Task};
 use crate::condition::Condition;
 use crate::engine::{Body, EngineError, ErrorClass, Kind, NodeChange, Query, Reason};
@@ -10,6 +8,7 @@ use crate::id::{ClusterId, HostName, NodeId};
 use crate::observe::{LocalState, LocalSwarm, NodeState, merge};
 use crate::plan::{Action, Plan, PlanOptions, Planned, Rejoin, Risk, Step, Target, Work, build};
 use crate::spec::{Availability, Role};
+use crate::step::{self, Input, PENDING_BUDGET, Rejoining, Stage, StepRun, Then, Todo, Why};
 use crate::testkit::{Is, node, spec, spec_with, world};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -40,7 +39,7 @@ fn promotion() -> Plan {
 
 fn promoted(plan: &Plan) -> (Step, Rejoin) {
     let found = plan.steps.iter().find_map(|step| match &step.action {
-        Action::Promote { rejoin } => Some((step.clone(), rejoin.clone())),
+        Action::Promote(step::Promote { rejoin }) => Some((step.clone(), rejoin.clone())),
         _ => None,
     });
     found.unwrap_or_else(|| panic!("{plan:#?}"))
@@ -63,10 +62,10 @@ fn a_join_in_place_of_a_promotion_is_drained_until_it_has_its_labels() {
         (NodeChange { availability: paused, ..labels() }, Availability::Pause),
     ] {
         let run = run_of(&plan);
-        let action = Action::Promote { rejoin: Rejoin { node: node.clone(), ..rejoin.clone() } };
+        let action = Action::Promote(step::Promote { rejoin: Rejoin { node: node.clone(), ..rejoin.clone() } });
         let mut one = StepRun::new(Step { action, ..step.clone() }, HostName::new("w1"));
         one.rejoin = Rejoining::Joins;
-        let call = run.call_of(&one);
+        let call = one.step.action.kind().call(&one, run.ways());
         assert!(
             matches!(&call, Some((_, Call::Join { role: Role::Manager, request, .. })) if request.availability == availability),
             "{node:?}: {call:?}"
@@ -78,15 +77,15 @@ fn a_join_in_place_of_a_promotion_is_drained_until_it_has_its_labels() {
 fn a_join_in_place_of_a_promotion_is_done_when_its_node_has_what_the_old_one_had() {
     let (step, rejoin) = promoted(&promotion());
     for (node, dressed) in [(NodeChange::default(), false), (labels(), true)] {
-        let action = Action::Promote { rejoin: Rejoin { node: node.clone(), ..rejoin.clone() } };
-        let mut one = StepRun::new(Step { action, ..step.clone() }, HostName::new("w1"));
-        one.changed = true;
-        let (stage, todo) = one.dress();
+        let action = Action::Promote(step::Promote { rejoin: Rejoin { node: node.clone(), ..rejoin.clone() } });
+        let mut one = StepRun::new(Step { action: action.clone(), ..step.clone() }, HostName::new("w1"));
+        (one.changed, one.rejoin) = (true, Rejoining::Joins);
+        let (stage, todo) = action.kind().confirmed(&mut one, MILLI, Duration::ZERO);
         let expected = if dressed { (Stage::Calling, Todo::Call) } else { (Stage::Ended(Outcome::Done { changed: true }), Todo::Nothing) };
         assert_eq!((stage, todo), expected);
         assert_eq!(one.rejoin, Rejoining::Dresses);
-        assert_eq!(one.expected(), Some(Condition::All(vec![Condition::Labels(node.labels.clone())])));
-        assert_ne!(one.expected(), one.step.expect);
+        assert_eq!(one.step.action.kind().expected(&one), Some(Condition::All(vec![Condition::Labels(node.labels.clone())])));
+        assert_ne!(one.step.action.kind().expected(&one), one.step.expect);
     }
 }
 
@@ -101,7 +100,7 @@ fn swarm(reported: LocalState, manages: bool, cluster: bool) -> LocalSwarm {
 }
 
 fn recovery() -> Step {
-    let action = Action::Recover { advertise: "10.0.1.1".parse().unwrap(), listen: "0.0.0.0:2377".into() };
+    let action = Action::Recover(step::Recover { advertise: "10.0.1.1".parse().unwrap(), listen: "0.0.0.0:2377".into() });
     Step { action, ..promoted(&promotion()).0 }
 }
 
@@ -125,7 +124,7 @@ fn a_recovered_manager_leads_or_it_is_said_what_it_is() {
         (Why::Confirm, &mute, last, None),
     ] {
         let mut run = StepRun::new(recovery(), HostName::new("m1"));
-        let (stage, todo) = run.looked_after_recovery(why.clone(), swarm, now);
+        let (stage, todo) = recovery().action.kind().looked(&mut run, why.clone(), swarm, now);
         match (&stage, ended) {
             (Stage::Ended(Outcome::Failed { message }), Some(words)) => assert_eq!(message, words),
             (Stage::Pausing { until, then: Then::Look(Why::Doubt { .. }) }, None) => assert_eq!(*until, now + 500 * MILLI),
@@ -136,10 +135,11 @@ fn a_recovered_manager_leads_or_it_is_said_what_it_is() {
     for (state, manages, cluster, leads) in
         [(LocalState::Active, true, true, true), (LocalState::Active, false, true, false), (LocalState::Pending, true, true, false)]
     {
-        assert_eq!(has_recovered(&swarm(state, manages, cluster)), leads);
+        let answer = Answer::SawHost(swarm(state, manages, cluster));
+        assert_eq!(recovery().action.kind().leads_at(&answer).is_some(), leads);
     }
     let mut run = StepRun::new(recovery(), HostName::new("m1"));
-    let done = run.looked_after_recovery(Why::Confirm, &swarm(LocalState::Active, true, true), last);
+    let done = recovery().action.kind().looked(&mut run, Why::Confirm, &swarm(LocalState::Active, true, true), last);
     assert_eq!(done, (Stage::Ended(Outcome::Done { changed: true }), Todo::Nothing));
 }
 
@@ -233,7 +233,7 @@ fn a_stop_knows_what_a_family_had_begun() {
 /// An entry that someone else removed while it was demoted is not asked about once more.
 #[test]
 fn an_entry_that_is_gone_is_removed() {
-    let action = Action::RemoveNode { node: NodeId::new("old"), demote: true, dead: true, stays: false };
+    let action = Action::RemoveNode(step::RemoveNode { node: NodeId::new("old"), demote: true, dead: true, stays: false });
     let mut run = StepRun::new(Step { action, ..recovery() }, HostName::new("m1"));
     run.stage = Stage::Confirming { until: Duration::from_secs(90) };
     let todo = run.next(&Input::View { node: None, all: &Default::default(), asked: Duration::ZERO }, Duration::from_secs(1));

@@ -10,6 +10,7 @@ use crate::id::StepId;
 use crate::observe::{ClusterView, HostState, NodeFacts, ObservedHost, cannot_answer};
 use crate::quorum;
 use crate::spec::{Availability, HostSpec, NAME_LABEL, Role};
+use crate::step;
 
 impl<'a> Builder<'a> {
     /// Steps for every host that is to be in no swarm. `chain` is the last change of managers before them.
@@ -35,7 +36,7 @@ impl<'a> Builder<'a> {
             }
         }
         // What is to run elsewhere finds the new nodes there.
-        let entered: Vec<StepId> = self.steps.iter().filter(|s| matches!(s.action, Action::Join { .. })).map(|s| s.id.clone()).collect();
+        let entered: Vec<StepId> = self.steps.iter().filter(|s| matches!(s.action, Action::Join(_))).map(|s| s.id.clone()).collect();
         members.sort_by_key(|(_, node)| (node.manager.is_some(), raft.is_healthy(&node.id), node.leads()));
         let wanted = self.spec.managers().count();
         for (host, node) in members {
@@ -94,7 +95,7 @@ impl<'a> Builder<'a> {
         self.push(Step {
             id: leave.clone(),
             host: Some(host.name.clone()),
-            action: Action::Leave { force: Force::No, node: Some(node.id.clone()), leaderless: false },
+            action: Action::Leave(step::Leave { force: Force::No, node: Some(node.id.clone()), leaderless: false }),
             before: format!("{} node {}", node.role, node.id),
             after: "in no swarm".into(),
             needs: last,
@@ -106,7 +107,7 @@ impl<'a> Builder<'a> {
         self.push(Step {
             id,
             host: Some(host.name.clone()),
-            action: Action::RemoveNode { node: node.id.clone(), demote: false, dead: false, stays: false },
+            action: Action::RemoveNode(step::RemoveNode { node: node.id.clone(), demote: false, dead: false, stays: false }),
             before: format!("entry {}", node.id),
             after: "no such entry".into(),
             needs: vec![leave],

@@ -9,6 +9,7 @@ use crate::engine::InitRequest;
 use crate::id::HostName;
 use crate::observe::HostState;
 use crate::spec::{Availability, HostSpec, NAME_LABEL, Role, SwarmSettings};
+use crate::step;
 
 impl Builder<'_> {
     /// No swarm was found: make one, if nothing speaks against it.
@@ -95,7 +96,7 @@ impl Builder<'_> {
         self.push(Step {
             id: init.clone(),
             host: Some(first.name.clone()),
-            action: Action::Init {
+            action: Action::Init(step::Init {
                 request: InitRequest {
                     advertise,
                     listen: first.listen.to_string(),
@@ -105,7 +106,7 @@ impl Builder<'_> {
                     init: self.spec.init().clone(),
                     labels: [(NAME_LABEL.to_owned(), self.spec.name().to_owned())].into(),
                 },
-            },
+            }),
             before: first_seen.state.word().into(),
             after: format!("first manager of {}, at {advertise}", self.spec.name()),
             needs,

@@ -11,6 +11,7 @@ use crate::id::{HostName, StepId};
 use crate::observe::{ClusterView, Fact, HostState, NodeFacts, Observed, ObservedCluster, ObservedHost, cannot_answer, unsteady};
 use crate::quorum;
 use crate::spec::{ClusterSpec, HostSpec, NAME_LABEL, Role, SwarmSettings};
+use crate::step::{self, Voters};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -102,21 +103,11 @@ impl<'a> Builder<'a> {
         let before = (nodes.iter().filter(|n| n.manager.is_some()).count(), nodes.iter().filter(|n| n.is_reachable_manager()).count());
         let (mut voters, mut reachable) = before;
         for step in &self.steps {
-            match &step.action {
-                Action::Init { .. } | Action::Join { role: Role::Manager, .. } | Action::Promote { .. } => {
-                    (voters, reachable) = (voters + 1, reachable + 1);
-                }
-                Action::Demote => (voters, reachable) = (voters.saturating_sub(1), reachable.saturating_sub(1)),
-                Action::RemoveNode { demote: true, .. } => voters = voters.saturating_sub(1),
-                Action::RemoveNode { .. }
-                | Action::Join { .. }
-                | Action::Leave { .. }
-                | Action::Configure { .. }
-                | Action::UpdateSwarm { .. }
-                | Action::StoreUnlockKey
-                | Action::Unlock
-                | Action::Recover { .. }
-                | Action::Work(_) => {}
+            match step.action.kind().voters() {
+                Voters::Same => {}
+                Voters::More => (voters, reachable) = (voters + 1, reachable + 1),
+                Voters::Less => (voters, reachable) = (voters.saturating_sub(1), reachable.saturating_sub(1)),
+                Voters::Lost => voters = voters.saturating_sub(1),
             }
         }
         if voters != before.0 {
@@ -211,7 +202,7 @@ impl<'a> Builder<'a> {
             }
             let Some(rejoin) = self.rejoin(host, seen, node) else { continue };
             raft.grow();
-            chain = vec![self.role_step(host, node, Action::Promote { rejoin }, chain)];
+            chain = vec![self.role_step(host, node, Action::Promote(step::Promote { rejoin }), chain)];
         }
         // A manager that is not healthy goes first: the others are changed only when it is gone. The leader goes last: each other order
         // costs one more election.
@@ -262,7 +253,7 @@ impl<'a> Builder<'a> {
         self.push(Step {
             id: StepId::new("swarm/update"),
             host: Some(host.clone()),
-            action: Action::UpdateSwarm { change: change.clone() },
+            action: Action::UpdateSwarm(step::UpdateSwarm { change: change.clone() }),
             before: describe(&before, None),
             after: describe(&after, change.labels.get(NAME_LABEL)),
             needs: Vec::new(),
@@ -277,16 +268,7 @@ impl<'a> Builder<'a> {
     pub(super) fn autolock(&mut self, host: &HostName, on: bool, key: Option<&str>) {
         let wanted = self.spec.settings().autolock;
         let Some(place) = self.spec.key_place().filter(|_| wanted == Some(true) || (on && wanted.is_none())) else { return };
-        let managers = |s: &&Step| {
-            matches!(
-                s.action,
-                Action::Init { .. }
-                    | Action::Join { role: Role::Manager, .. }
-                    | Action::Promote { .. }
-                    | Action::Demote
-                    | Action::RemoveNode { demote: true, .. }
-            )
-        };
+        let managers = |s: &&Step| s.action.kind().voters() != Voters::Same;
         let mut needs: Vec<StepId> = self.steps.iter().filter(managers).map(|s| s.id.clone()).collect();
         if on && key.is_some() && key == self.options.stored_key.as_deref() {
             return;
@@ -301,7 +283,7 @@ impl<'a> Builder<'a> {
             self.push(Step {
                 id: id.clone(),
                 host: Some(host.clone()),
-                action: Action::UpdateSwarm { change: SwarmChange { settings, ..SwarmChange::default() } },
+                action: Action::UpdateSwarm(step::UpdateSwarm { change: SwarmChange { settings, ..SwarmChange::default() } }),
                 before: "managers start by themselves".into(),
                 after: "managers need the unlock key after a restart".into(),
                 needs: std::mem::take(&mut needs),

@@ -7,6 +7,7 @@ use crate::engine::Force;
 use crate::id::{ClusterId, NodeId, StepId};
 use crate::observe::{ClusterView, HostState, NodeFacts, Observed, ObservedCluster, ObservedHost, cannot_answer, is_unhealthy, unhealthy};
 use crate::spec::{ClusterSpec, HostSpec, Role};
+use crate::step;
 
 /// Plans to take every member out. What the swarm has besides the hosts of the file is named. With `force` a swarm without a leader is
 /// taken down too: each host that is reached leaves it.
@@ -131,7 +132,7 @@ impl<'a> Destroy<'a> {
         self.steps.push(Step {
             id: id.clone(),
             host: Some(by.name.clone()),
-            action: Action::RemoveNode { node: dead.id.clone(), demote: true, dead: false, stays: true },
+            action: Action::RemoveNode(step::RemoveNode { node: dead.id.clone(), demote: true, dead: false, stays: true }),
             before: format!("manager {} ({name}), which does not answer", dead.id),
             after: "no manager".into(),
             needs,
@@ -160,7 +161,7 @@ impl<'a> Destroy<'a> {
     /// Hosts that no step takes out and that are not known to be out.
     fn leave_out_the_rest(&mut self) {
         for (host, seen) in self.hosts() {
-            let worked_on = self.steps.iter().any(|s| s.host.as_ref() == Some(&host.name) && matches!(s.action, Action::Leave { .. }));
+            let worked_on = self.steps.iter().any(|s| s.host.as_ref() == Some(&host.name) && matches!(s.action, Action::Leave(_)));
             if worked_on || seen.state == HostState::Standalone {
                 continue;
             }
@@ -174,7 +175,7 @@ impl<'a> Destroy<'a> {
         self.steps.push(Step {
             id: id.clone(),
             host: Some(host.name.clone()),
-            action: Action::Leave { force: Force::Yes, node, leaderless: false },
+            action: Action::Leave(step::Leave { force: Force::Yes, node, leaderless: false }),
             before: format!("{role} of {}", self.spec.name()),
             after: "in no swarm".into(),
             needs,

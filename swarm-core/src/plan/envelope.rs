@@ -1,48 +1,15 @@
 //! What an operator agreed to: which verbs on which targets, how often, and what a run may clean up behind itself. Later rounds of a run do
 //! what is inside and nothing else.
 
-use super::{Action, Plan, Step};
+use super::{Action, Plan, Step, Target};
 use crate::id::{HostName, NodeId, StepId};
 use crate::observe::Observed;
+use crate::step;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 /// How many entries one host's attempts to enter may leave behind: one for each try, and the node that it was.
 const ENTRIES_LEFT: u32 = 4;
-
-/// What a step is about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Target {
-    /// A host of the file.
-    Host(HostName),
-    /// An entry of the node list.
-    Node(NodeId),
-    /// The entries that attempts of this run leave behind when a host enters the swarm. Their ids are known only after that.
-    LeftBy(HostName),
-    /// The swarm itself.
-    Swarm,
-    /// An object of the swarm; it may not exist yet.
-    Object {
-        /// Its kind, for example `service`.
-        kind: String,
-        /// Its name.
-        name: String,
-    },
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host(host) => write!(f, "{host}"),
-            Self::Node(node) => write!(f, "node {node}"),
-            Self::LeftBy(host) => write!(f, "what {host} leaves in the node list"),
-            Self::Swarm => f.write_str("the swarm"),
-            Self::Object { kind, name } => write!(f, "{kind} {name}"),
-        }
-    }
-}
 
 /// One verb on one target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,37 +28,13 @@ pub struct Allowance {
 #[serde(transparent)]
 pub struct Envelope(pub Vec<Allowance>);
 
-impl Step {
-    /// What the step is about.
-    pub fn target(&self) -> Target {
-        match &self.action {
-            Action::RemoveNode { node, .. } => Target::Node(node.clone()),
-            Action::UpdateSwarm { .. } | Action::StoreUnlockKey => Target::Swarm,
-            Action::Init { .. }
-            | Action::Join { .. }
-            | Action::Leave { .. }
-            | Action::Configure { .. }
-            | Action::Promote { .. }
-            | Action::Unlock
-            | Action::Recover { .. }
-            | Action::Demote => self.host.clone().map_or(Target::Swarm, Target::Host),
-            Action::Work(work) => work.target.clone(),
-        }
-    }
-
-    /// Whether a failed attempt of it can leave an entry in the node list.
-    fn may_leave_an_entry(&self) -> bool {
-        matches!(self.action, Action::Join { .. } | Action::Promote { .. })
-    }
-}
-
 impl Envelope {
     /// What is agreed to with these steps: each of them once, and the removal of what a host's failed attempts to enter leave behind.
     pub fn of(steps: &[Step]) -> Self {
         let mut all: BTreeMap<(&str, Target), u32> = BTreeMap::new();
         for step in steps {
             *all.entry((step.action.verb(), step.target())).or_default() += 1;
-            if let Some(host) = step.host.as_ref().filter(|_| step.may_leave_an_entry()) {
+            if let Some(host) = step.host.as_ref().filter(|_| step.action.kind().may_leave_an_entry()) {
                 *all.entry(("remove-node", Target::LeftBy(host.clone()))).or_default() += ENTRIES_LEFT;
             }
         }
@@ -132,7 +75,9 @@ impl<'a> Ledger<'a> {
         };
         let of = |target: &Target| self.index.get(&(step.action.verb(), target)).copied().filter(room);
         of(&step.target()).or_else(|| match (&step.action, &step.host) {
-            (Action::RemoveNode { node, .. }, Some(host)) if !self.listed.contains(node) || self.was.get(host) == Some(node) => {
+            (Action::RemoveNode(step::RemoveNode { node, .. }), Some(host))
+                if !self.listed.contains(node) || self.was.get(host) == Some(node) =>
+            {
                 of(&Target::LeftBy(host.clone()))
             }
             _ => None,
@@ -158,7 +103,7 @@ impl<'a> Ledger<'a> {
         let mut kept: BTreeSet<StepId> = BTreeSet::new();
         let mut steps = Vec::new();
         for step in &plan.steps {
-            let removes = matches!(step.action, Action::RemoveNode { .. });
+            let removes = matches!(step.action, Action::RemoveNode(_));
             let Some(index) = self.allowance(step, &used) else { continue };
             if !removes && step.needs.iter().any(|need| !kept.contains(need)) {
                 continue;
@@ -199,28 +144,30 @@ mod tests {
 
     fn join(role: Role) -> Action {
         let advertise = "10.0.2.1".parse().unwrap();
-        Action::Join { role, advertise, listen: "0.0.0.0:2377".into(), data_path: None, availability: Availability::Active }
+        Action::Join(step::Join { role, advertise, listen: "0.0.0.0:2377".into(), data_path: None, availability: Availability::Active })
     }
 
     fn promote() -> Action {
         let advertise = "10.0.2.2".parse().unwrap();
-        Action::Promote { rejoin: Rejoin { advertise, listen: "0.0.0.0:2377".into(), data_path: None, node: NodeChange::default() } }
+        Action::Promote(step::Promote {
+            rejoin: Rejoin { advertise, listen: "0.0.0.0:2377".into(), data_path: None, node: NodeChange::default() },
+        })
     }
 
     fn remove(node: &str) -> Action {
-        Action::RemoveNode { node: NodeId::new(node), demote: false, dead: false, stays: false }
+        Action::RemoveNode(step::RemoveNode { node: NodeId::new(node), demote: false, dead: false, stays: false })
     }
 
     fn configure() -> Action {
-        Action::Configure { change: NodeChange::default() }
+        Action::Configure(step::Configure { change: NodeChange::default() })
     }
 
     fn update() -> Action {
-        Action::UpdateSwarm { change: SwarmChange::default() }
+        Action::UpdateSwarm(step::UpdateSwarm { change: SwarmChange::default() })
     }
 
     fn leave() -> Action {
-        Action::Leave { force: Force::No, node: None, leaderless: false }
+        Action::Leave(step::Leave { force: Force::No, node: None, leaderless: false })
     }
 
     /// A swarm of m1, m3 (managers) and w2 (a worker); w1, w3 and w4 are outside.

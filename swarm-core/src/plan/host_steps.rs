@@ -10,6 +10,7 @@ use crate::engine::{Force, NodeChange};
 use crate::id::{NodeId, StepId};
 use crate::observe::{HostState, NodeFacts, NodeState, ObservedHost};
 use crate::spec::{Availability, HostSpec, Role};
+use crate::step;
 use std::collections::BTreeMap;
 
 impl<'a> Builder<'a> {
@@ -50,7 +51,7 @@ impl<'a> Builder<'a> {
         self.push(Step {
             id: id.clone(),
             host: Some(host.name.clone()),
-            action: Action::Join { role: host.role, advertise, listen: host.listen.to_string(), data_path, availability },
+            action: Action::Join(step::Join { role: host.role, advertise, listen: host.listen.to_string(), data_path, availability }),
             before: seen.state.word().into(),
             after: format!("{}, at {advertise}{}", host.role, if held { ", drained until its labels are set" } else { "" }),
             needs,
@@ -94,7 +95,7 @@ impl<'a> Builder<'a> {
 
     /// The steps by which this plan takes a host out of the swarm and out of its list.
     fn taken_out(&self, host: &HostSpec) -> Vec<StepId> {
-        let of = |s: &&Step| s.host.as_ref() == Some(&host.name) && matches!(s.action, Action::Leave { .. } | Action::RemoveNode { .. });
+        let of = |s: &&Step| s.host.as_ref() == Some(&host.name) && matches!(s.action, Action::Leave(_) | Action::RemoveNode(_));
         self.steps.iter().filter(of).map(|s| s.id.clone()).collect()
     }
 
@@ -185,7 +186,7 @@ impl<'a> Builder<'a> {
         self.push(Step {
             id: id.clone(),
             host: Some(host.name.clone()),
-            action: Action::Leave { force, node, leaderless: false },
+            action: Action::Leave(step::Leave { force, node, leaderless: false }),
             before: seen.state.detail().unwrap_or_else(|| seen.state.word().into()),
             after: "in no swarm".into(),
             needs: Vec::new(),
@@ -249,7 +250,7 @@ impl<'a> Builder<'a> {
         self.push(Step {
             id: self.id(host, "configure"),
             host: Some(host.name.clone()),
-            action: Action::Configure { change },
+            action: Action::Configure(step::Configure { change }),
             before,
             after: after.join(", "),
             needs,

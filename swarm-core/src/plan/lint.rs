@@ -7,6 +7,7 @@ use crate::id::{HostName, StepId};
 use crate::observe::{HostState, Observed, ObservedCluster, cannot_answer};
 use crate::quorum;
 use crate::spec::{ClusterSpec, Role};
+use crate::step;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -92,7 +93,7 @@ fn harms(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTreeSet
     let mut findings = Vec::new();
     let mut say = |step: Option<&Step>, what: &str| findings.push(LintFinding::of(LintSeverity::Harmful, step, what));
     let state_of = |host: &HostName| observed.hosts.get(host).map(|h| &h.state);
-    let inits: Vec<&Step> = plan.steps.iter().filter(|s| matches!(s.action, Action::Init { .. })).collect();
+    let inits: Vec<&Step> = plan.steps.iter().filter(|s| matches!(s.action, Action::Init(_))).collect();
     if inits.len() > 1 {
         say(None, "makes more than one swarm");
     }
@@ -108,7 +109,7 @@ fn harms(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTreeSet
             say(Some(init), "makes a swarm while a declared manager may be in one");
         }
     }
-    for step in plan.steps.iter().filter(|s| matches!(s.action, Action::Recover { .. })) {
+    for step in plan.steps.iter().filter(|s| matches!(s.action, Action::Recover(_))) {
         if plan.purpose != PlanPurpose::Recover || !matches!(observed.cluster, ObservedCluster::NoLeader { .. }) {
             say(Some(step), "makes one manager the only one where the quorum is not lost, or no one asked for that");
         }
@@ -125,7 +126,7 @@ fn harms(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTreeSet
             _ => true,
         };
         let leaves = |h: &HostName| {
-            plan.steps.iter().any(|s| s.host.as_ref() == Some(h) && matches!(s.action, Action::Leave { .. }) && step.needs.contains(&s.id))
+            plan.steps.iter().any(|s| s.host.as_ref() == Some(h) && matches!(s.action, Action::Leave(_)) && step.needs.contains(&s.id))
         };
         if spec.managers().any(|m| Some(&m.name) != step.host.as_ref() && state_of(&m.name).is_some_and(lives) && !leaves(&m.name)) {
             say(Some(step), "makes one manager the only one while another one may go on");
@@ -137,40 +138,36 @@ fn harms(plan: &Plan, spec: &ClusterSpec, observed: &Observed, forced: &BTreeSet
     for step in &plan.steps {
         let Some(host) = &step.host else { continue };
         match (&step.action, state_of(host)) {
-            (Action::Leave { .. }, Some(HostState::Member { .. }))
+            (Action::Leave(_), Some(HostState::Member { .. }))
                 if matches!(plan.purpose, PlanPurpose::Destroy | PlanPurpose::Remove | PlanPurpose::Recover) => {}
-            (Action::Leave { .. }, Some(HostState::Member { .. }))
+            (Action::Leave(_), Some(HostState::Member { .. }))
                 if lost_log(host) || (goes(host) && no_voter(plan, observed, host, step)) => {}
-            (Action::Leave { .. }, Some(HostState::Member { .. } | HostState::Standalone)) => {
+            (Action::Leave(_), Some(HostState::Member { .. } | HostState::Standalone)) => {
                 say(Some(step), "takes a healthy host out of its swarm")
             }
             // What it is in is this swarm: no manager answers, so it does not count as a member.
-            (Action::Leave { .. }, Some(HostState::ForeignSwarm { cluster: Some(cluster), .. }))
+            (Action::Leave(_), Some(HostState::ForeignSwarm { cluster: Some(cluster), .. }))
                 if plan.purpose == PlanPurpose::Recover
                     && matches!(&observed.cluster, ObservedCluster::NoLeader { swarm: Some(ours), .. } if ours == cluster) => {}
-            (Action::Leave { force: Force::Yes, .. }, Some(HostState::ForeignSwarm { .. })) if !forced.contains(host) => {
+            (Action::Leave(step::Leave { force: Force::Yes, .. }), Some(HostState::ForeignSwarm { .. })) if !forced.contains(host) => {
                 say(Some(step), "takes a host out of another swarm without leave to do so");
             }
-            (Action::Join { .. } | Action::Init { .. }, Some(state)) if !matches!(state, HostState::Standalone) => {
-                let left = plan
-                    .steps
-                    .iter()
-                    .any(|s| s.host == step.host && matches!(s.action, Action::Leave { .. }) && step.needs.contains(&s.id));
+            (Action::Join(_) | Action::Init(_), Some(state)) if !matches!(state, HostState::Standalone) => {
+                let left =
+                    plan.steps.iter().any(|s| s.host == step.host && matches!(s.action, Action::Leave(_)) && step.needs.contains(&s.id));
                 if !left {
                     say(Some(step), "joins a host that is not free");
                 }
             }
-            (Action::Join { .. } | Action::Init { .. } | Action::Promote { .. }, _) if goes(host) => {
+            (Action::Join(_) | Action::Init(_) | Action::Promote(_), _) if goes(host) => {
                 say(Some(step), "brings a host in that is to be in no swarm");
             }
-            (Action::Join { .. } | Action::Init { .. } | Action::Leave { .. }, None) => {
-                say(Some(step), "acts on a host that was not looked at")
-            }
-            (Action::Promote { .. } | Action::Demote, state) if !matches!(state, Some(HostState::Member { .. })) => {
+            (Action::Join(_) | Action::Init(_) | Action::Leave(_), None) => say(Some(step), "acts on a host that was not looked at"),
+            (Action::Promote(_) | Action::Demote, state) if !matches!(state, Some(HostState::Member { .. })) => {
                 say(Some(step), "changes the role of a host that is no member");
             }
             // A node that is taken out leaves first.
-            (Action::RemoveNode { node, .. }, _) => {
+            (Action::RemoveNode(step::RemoveNode { node, .. }), _) => {
                 if let Some(of) = observed.host_of(node)
                     && !((plan.purpose == PlanPurpose::Remove || lost_log(of) || goes(of)) && leaves_before(plan, of, step))
                 {
@@ -194,7 +191,7 @@ fn no_voter(plan: &Plan, observed: &Observed, host: &HostName, step: &Step) -> b
 
 /// Whether a step needs that a host has left.
 fn leaves_before(plan: &Plan, host: &HostName, step: &Step) -> bool {
-    let leaves = |s: &&Step| s.host.as_ref() == Some(host) && matches!(s.action, Action::Leave { .. }) && step.needs.contains(&s.id);
+    let leaves = |s: &&Step| s.host.as_ref() == Some(host) && matches!(s.action, Action::Leave(_)) && step.needs.contains(&s.id);
     plan.steps.iter().any(|s| leaves(&s))
 }
 
@@ -206,7 +203,7 @@ fn roles_never_overlap(plan: &Plan, say: &mut impl FnMut(Option<&Step>, &str)) {
     let changes: Vec<&Step> = plan
         .steps
         .iter()
-        .filter(|s| matches!(s.action, Action::Promote { .. } | Action::Demote | Action::Join { role: Role::Manager, .. }))
+        .filter(|s| matches!(s.action, Action::Promote(_) | Action::Demote | Action::Join(step::Join { role: Role::Manager, .. })))
         .collect();
     let by_id: BTreeMap<&StepId, &Step> = plan.steps.iter().map(|s| (&s.id, s)).collect();
     for pair in changes.windows(2) {
@@ -235,7 +232,7 @@ fn quorum_holds(plan: &Plan, observed: &Observed, say: &mut impl FnMut(Option<&S
     let mut there = view.nodes.iter().filter(|n| n.is_reachable_manager()).count();
     for step in &plan.steps {
         match &step.action {
-            Action::Join { role: Role::Manager, .. } | Action::Promote { .. } => {
+            Action::Join(step::Join { role: Role::Manager, .. }) | Action::Promote(_) => {
                 total += 1;
                 there += 1;
             }
@@ -244,7 +241,9 @@ fn quorum_holds(plan: &Plan, observed: &Observed, say: &mut impl FnMut(Option<&S
                 total = total.saturating_sub(usize::from(node.is_some_and(|n| n.manager.is_some())));
                 there = there.saturating_sub(usize::from(node.is_some_and(|n| n.is_reachable_manager())));
             }
-            Action::RemoveNode { node, demote: true, .. } if view.nodes.iter().any(|n| n.id == *node && n.manager.is_some()) => {
+            Action::RemoveNode(step::RemoveNode { node, demote: true, .. })
+                if view.nodes.iter().any(|n| n.id == *node && n.manager.is_some()) =>
+            {
                 total = total.saturating_sub(1);
                 let counted = view.nodes.iter().any(|n| n.id == *node && n.is_reachable_manager());
                 there = there.saturating_sub(usize::from(counted));

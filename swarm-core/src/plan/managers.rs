@@ -10,6 +10,7 @@ use crate::engine::Force;
 use crate::id::StepId;
 use crate::observe::{ClusterView, HostState, NodeFacts, NodeState, ObservedHost, cannot_answer};
 use crate::spec::{HostSpec, JOIN_LABEL, OWNER_LABEL, Prune};
+use crate::step;
 
 impl<'a> Builder<'a> {
     /// Whether the managers may become one more: the arithmetic refuses the plan, a manager that is not healthy and a full
@@ -90,7 +91,7 @@ impl<'a> Builder<'a> {
             self.push(Step {
                 id: leave.clone(),
                 host: Some(host.name.clone()),
-                action: Action::Leave { force: Force::Yes, node: Some(node.id.clone()), leaderless: true },
+                action: Action::Leave(step::Leave { force: Force::Yes, node: Some(node.id.clone()), leaderless: true }),
                 before: "a manager that cannot answer its leader".into(),
                 after: "in no swarm".into(),
                 needs: std::mem::take(chain),
@@ -124,7 +125,7 @@ impl<'a> Builder<'a> {
         self.push(Step {
             id: id.clone(),
             host: Some(host.name.clone()),
-            action: Action::RemoveNode { node: node.id.clone(), demote, dead, stays: false },
+            action: Action::RemoveNode(step::RemoveNode { node: node.id.clone(), demote, dead, stays: false }),
             before: format!("entry {} ({name})", node.id),
             after: "no such entry".into(),
             needs,

@@ -14,25 +14,21 @@ mod raft;
 mod refusal;
 mod render;
 mod tokens;
-mod work;
 
+pub use crate::step::{Action, Rejoin, Risk, Step, Target, Work};
 pub use build::{PlanOptions, Planned, build};
 pub use destroy::build_destroy;
-pub use envelope::{Allowance, Envelope, Ledger, Target};
+pub use envelope::{Allowance, Envelope, Ledger};
 pub use lint::{LintFinding, LintSeverity, lint};
 pub use refusal::{Refusal, of_cluster as refuse_cluster};
 pub use render::render_text;
-pub use work::Work;
 
-use crate::condition::Condition;
-use crate::engine::{Force, InitRequest, NodeChange, SwarmChange};
-use crate::id::{ClusterId, HostName, NodeId, StepId};
+use crate::id::{ClusterId, HostName, StepId};
 use crate::observe::{Basis, Observed};
-use crate::spec::{Availability, ClusterSpec, Role};
+use crate::spec::ClusterSpec;
 use hmac_sha256::Hash;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 /// The format of a saved plan.
 pub const PLAN_VERSION: u32 = 5;
@@ -134,158 +130,6 @@ pub struct Blocked {
     pub host: HostName,
     /// Why.
     pub why: String,
-}
-
-/// One step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Step {
-    /// Its id.
-    pub id: StepId,
-    /// The host it is about; `None` where it is about an object of the swarm.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub host: Option<HostName>,
-    /// What to do.
-    pub action: Action,
-    /// What is there now.
-    pub before: String,
-    /// What will be there.
-    pub after: String,
-    /// Steps that must have ended well before.
-    pub needs: Vec<StepId>,
-    /// What managers must say of the node for the step to have ended.
-    pub expect: Option<Condition>,
-    /// Why it is in the plan.
-    pub because: String,
-    /// What it can hurt.
-    pub risk: Risk,
-}
-
-/// How a host joins again as a manager, with what its node had.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rejoin {
-    /// The address other nodes use.
-    pub advertise: IpAddr,
-    /// Where it listens.
-    pub listen: String,
-    /// Address of overlay traffic.
-    pub data_path: Option<IpAddr>,
-    /// Availability and labels of its node.
-    pub node: NodeChange,
-}
-
-/// What a step can hurt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Risk {
-    /// Nothing that runs.
-    None,
-    /// Where tasks run.
-    Tasks,
-    /// The quorum while it goes on.
-    Quorum,
-    /// What is on the host: its containers of that swarm end.
-    Host,
-    /// The cluster: there may be two swarms of it afterwards.
-    Swarm,
-}
-
-/// What a step does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "kebab-case")]
-pub enum Action {
-    /// Make the swarm.
-    Init {
-        /// How.
-        request: InitRequest,
-    },
-    /// Join it.
-    Join {
-        /// As what.
-        role: Role,
-        /// The address other nodes use.
-        advertise: IpAddr,
-        /// Where it listens.
-        listen: String,
-        /// Address of overlay traffic.
-        data_path: Option<IpAddr>,
-        /// Availability from the first moment on.
-        availability: Availability,
-    },
-    /// Take the host's engine out of whatever it is in.
-    Leave {
-        /// Whether the engine may refuse.
-        force: Force,
-        /// The node id it must have; the step fails if it has another.
-        node: Option<NodeId>,
-        /// Whether it leaves only as a manager that names no leader, and stays where it hears one when it is asked.
-        #[serde(default)]
-        leaderless: bool,
-    },
-    /// Change labels and availability of its node.
-    Configure {
-        /// What.
-        change: NodeChange,
-    },
-    /// Make the worker a manager.
-    Promote {
-        /// How its host enters again where its engine cannot follow: it dials the manager it once joined through, which may be gone.
-        rejoin: Rejoin,
-    },
-    /// Make the manager a worker.
-    Demote,
-    /// Change the swarm object, through this host or any other manager.
-    UpdateSwarm {
-        /// What.
-        change: SwarmChange,
-    },
-    /// Read the unlock key and put it where the file says.
-    StoreUnlockKey,
-    /// Give the host's engine the unlock key that is kept.
-    Unlock,
-    /// Make this manager the only one of its swarm, which no longer has a quorum.
-    Recover {
-        /// The address other nodes use.
-        advertise: IpAddr,
-        /// Where it listens.
-        listen: String,
-    },
-    /// Remove an entry this host left in the node list under an older id.
-    RemoveNode {
-        /// The old id.
-        node: NodeId,
-        /// Whether it is still counted as a manager and must be demoted first.
-        demote: bool,
-        /// Whether the operator said that its host is gone for good: then that host is not asked.
-        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-        dead: bool,
-        /// Whether it is only taken out of raft, and its entry stays: the swarm ends, and an entry counts as down only after some seconds.
-        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-        stays: bool,
-    },
-    /// Work of another family.
-    Work(Work),
-}
-
-impl Action {
-    /// One word, as it stands in step ids and tables.
-    pub fn verb(&self) -> &str {
-        match self {
-            Self::Init { .. } => "init",
-            Self::Join { .. } => "join",
-            Self::Leave { .. } => "leave",
-            Self::Configure { .. } => "configure",
-            Self::Promote { .. } => "promote",
-            Self::Demote => "demote",
-            Self::UpdateSwarm { .. } => "update-swarm",
-            Self::StoreUnlockKey => "store-key",
-            Self::Unlock => "unlock",
-            Self::Recover { .. } => "recover",
-            Self::RemoveNode { stays: true, .. } => "demote-node",
-            Self::RemoveNode { .. } => "remove-node",
-            Self::Work(work) => &work.verb,
-        }
-    }
 }
 
 /// The fingerprint of a file's meaning and the facts a plan stands on.

@@ -1,33 +1,13 @@
 //! Puts steps into an order in which each follows what it needs. The same steps always give the same order.
 
-use super::{Action, Step};
+use super::Step;
 use crate::id::StepId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-/// Where a step stands among those that could run at the same time.
-fn rank(action: &Action) -> u8 {
-    match action {
-        Action::Leave { .. } => 0,
-        Action::RemoveNode { demote: true, .. } => 1,
-        Action::Init { .. } => 2,
-        Action::UpdateSwarm { .. } => 3,
-        Action::Join { role: crate::spec::Role::Manager, .. } => 4,
-        Action::Join { .. } => 5,
-        Action::Promote { .. } => 6,
-        Action::Configure { .. } => 7,
-        Action::Demote => 8,
-        Action::RemoveNode { .. } => 9,
-        Action::StoreUnlockKey => 10,
-        Action::Unlock => 0,
-        Action::Recover { .. } => 2,
-        Action::Work(_) => 11,
-    }
-}
 
 /// Sorts by need, then by rank, then by id. A step in a circle is left out: the linter names it.
 pub(super) fn sort(steps: Vec<Step>) -> Vec<Step> {
     let ids: BTreeSet<StepId> = steps.iter().map(|s| s.id.clone()).collect();
-    let mut waiting: BTreeMap<(u8, StepId), Step> = steps.into_iter().map(|s| ((rank(&s.action), s.id.clone()), s)).collect();
+    let mut waiting: BTreeMap<(u8, StepId), Step> = steps.into_iter().map(|s| ((s.action.kind().rank(), s.id.clone()), s)).collect();
     let mut missing: BTreeMap<StepId, usize> = BTreeMap::new();
     let mut waiters: BTreeMap<StepId, Vec<(u8, StepId)>> = BTreeMap::new();
     let mut ready: BTreeSet<(u8, StepId)> = BTreeSet::new();

@@ -1,6 +1,6 @@
 //! Every "no" has a type, and says what to do.
 
-use super::envelope::Target;
+use super::Target;
 use crate::advice::Advice;
 use crate::id::{ClusterId, HostName, NodeId};
 use crate::observe::{Contradiction, ObservedCluster};

@@ -1,6 +1,6 @@
 //! A plan as text, grouped by host.
 
-use super::{Action, Plan, Risk, Step};
+use super::{Plan, Risk, Step};
 use crate::id::HostName;
 use std::fmt::Write as _;
 
@@ -22,7 +22,7 @@ pub fn render_text(plan: &Plan) -> String {
     for host in hosts {
         let _ = writeln!(out, "\n{host}");
         for step in plan.steps_of(host) {
-            let _ = writeln!(out, "  {} {:width$}  {} -> {}", sign(step), step.action.verb(), step.before, step.after);
+            let _ = writeln!(out, "  {} {:width$}  {} -> {}", step.action.kind().sign(), step.action.verb(), step.before, step.after);
             let _ = writeln!(out, "    {:width$}  because {}{}", "", step.because, risk(step));
         }
     }
@@ -31,7 +31,7 @@ pub fn render_text(plan: &Plan) -> String {
         let _ = writeln!(out, "\nthe swarm");
     }
     for step in objects {
-        let _ = writeln!(out, "  {} {:width$}  {}", sign(step), step.action.verb(), step.target());
+        let _ = writeln!(out, "  {} {:width$}  {}", step.action.kind().sign(), step.action.verb(), step.target());
         for line in step.after.lines() {
             let _ = writeln!(out, "    {:width$}  {line}", "");
         }
@@ -57,16 +57,6 @@ pub fn render_text(plan: &Plan) -> String {
         _ => writeln!(out, "\n{steps} steps."),
     };
     out
-}
-
-fn sign(step: &Step) -> char {
-    match &step.action {
-        Action::Init { .. } | Action::Join { .. } => '+',
-        Action::Leave { .. } | Action::RemoveNode { .. } => '-',
-        Action::Work(work) if work.verb.starts_with("create-") => '+',
-        Action::Work(work) if work.verb.starts_with("remove-") => '-',
-        _ => '~',
-    }
 }
 
 fn risk(step: &Step) -> &'static str {

@@ -1,9 +1,11 @@
 //! The planner's decisions, each on a small world.
 
 use super::*;
-use crate::engine::Force;
+use crate::engine::{Force, NodeChange};
+use crate::id::NodeId;
 use crate::observe::{Fact, NodeState, Observed, merge};
-use crate::spec::ClusterSpec;
+use crate::spec::{Availability, ClusterSpec, Role};
+use crate::step;
 use crate::testkit::{Is, Wanted, node, spec, spec_with, world};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -32,7 +34,9 @@ fn refused(spec: &ClusterSpec, hosts: &[(&str, Is)]) -> Vec<Refusal> {
 
 fn promote() -> Action {
     let advertise = "10.0.2.1".parse().unwrap();
-    Action::Promote { rejoin: Rejoin { advertise, listen: "0.0.0.0:2377".into(), data_path: None, node: NodeChange::default() } }
+    Action::Promote(step::Promote {
+        rejoin: Rejoin { advertise, listen: "0.0.0.0:2377".into(), data_path: None, node: NodeChange::default() },
+    })
 }
 
 #[test]
@@ -77,7 +81,7 @@ fn a_removed_node_leaves_and_joins_a_foreign_one_is_refused() {
     let forced = PlanOptions { force_leave: ["w1".into()].into(), ..PlanOptions::default() };
     let observed = look(&spec, &[("m1", Is::Manager), ("w1", Is::Foreign)]);
     let Planned::Plan(plan) = build(&spec, &observed, &forced) else { panic!("refused") };
-    assert!(matches!(plan.steps[0].action, Action::Leave { force: Force::Yes, node: Some(_), .. }));
+    assert!(matches!(plan.steps[0].action, Action::Leave(step::Leave { force: Force::Yes, node: Some(_), .. })));
     assert_eq!(lint(&plan, &spec, &observed, &forced.force_leave), []);
     assert!(!lint(&plan, &spec, &observed, &BTreeSet::new()).is_empty(), "without leave to do so it breaks a rule");
 }
@@ -175,13 +179,16 @@ fn labels_hold_a_node_back_in_a_swarm_that_runs() {
         let mut world = world(&[("m1", Is::Manager), ("w1", Is::Alone)]);
         world.hosts.get_mut(&HostName::new("m1")).unwrap().view.known_mut().unwrap().services = services;
         let plan = plan_of(&spec, &merge(&spec, &world, &BTreeSet::new()));
-        assert!(matches!(&plan.steps[0].action, Action::Join { availability: a, .. } if *a == Availability::Drain), "{plan:#?}");
-        let Action::Configure { change } = &plan.steps[1].action else { panic!("{plan:#?}") };
+        assert!(
+            matches!(&plan.steps[0].action, Action::Join(step::Join { availability: a, .. }) if *a == Availability::Drain),
+            "{plan:#?}"
+        );
+        let Action::Configure(step::Configure { change }) = &plan.steps[1].action else { panic!("{plan:#?}") };
         assert_eq!(change.availability, Some(Availability::Active));
     }
     // One that this run makes has none.
     let plan = plan_of(&spec, &look(&spec, &[("m1", Is::Alone), ("w1", Is::Alone)]));
-    assert!(matches!(&plan.steps[1].action, Action::Join { availability: Availability::Active, .. }), "{plan:#?}");
+    assert!(matches!(&plan.steps[1].action, Action::Join(step::Join { availability: Availability::Active, .. })), "{plan:#?}");
 }
 
 #[test]
@@ -191,7 +198,7 @@ fn a_drained_node_without_its_labels_is_an_interrupted_join() {
     let view = world.hosts.get_mut(&HostName::new("m1")).unwrap().view.known_mut().unwrap();
     view.nodes[1].availability = Availability::Drain;
     let plan = plan_of(&spec, &merge(&spec, &world, &BTreeSet::new()));
-    let Action::Configure { change } = &plan.steps[0].action else { panic!("{plan:#?}") };
+    let Action::Configure(step::Configure { change }) = &plan.steps[0].action else { panic!("{plan:#?}") };
     assert_eq!(change.availability, Some(Availability::Active));
 }
 
@@ -220,19 +227,21 @@ fn the_checker_finds_what_a_broken_planner_would_do() {
             .collect();
         lint(&plan, &spec, &observed, &BTreeSet::new()).iter().map(|f| f.what.clone()).collect::<Vec<_>>().join("; ")
     };
-    let join = |role| Action::Join {
-        role,
-        advertise: "10.0.0.1".parse().unwrap(),
-        listen: String::new(),
-        data_path: None,
-        availability: Availability::Active,
+    let join = |role| {
+        Action::Join(step::Join {
+            role,
+            advertise: "10.0.0.1".parse().unwrap(),
+            listen: String::new(),
+            data_path: None,
+            availability: Availability::Active,
+        })
     };
     assert!(with(vec![("m1", Action::Demote), ("m2", Action::Demote), ("m3", Action::Demote)]).contains("without a majority"));
     assert!(with(vec![("w1", promote()), ("m2", Action::Demote)]).contains("may be under way"));
-    assert!(with(vec![("w1", Action::Leave { force: Force::No, node: None, leaderless: false })]).contains("healthy host"));
+    assert!(with(vec![("w1", Action::Leave(step::Leave { force: Force::No, node: None, leaderless: false }))]).contains("healthy host"));
     assert!(with(vec![("w1", join(Role::Worker))]).contains("not free"));
     assert!(
-        with(vec![("w1", Action::RemoveNode { node: NodeId::new("node-w1"), demote: false, dead: false, stays: false })])
+        with(vec![("w1", Action::RemoveNode(step::RemoveNode { node: NodeId::new("node-w1"), demote: false, dead: false, stays: false }))])
             .contains("that one of the hosts is")
     );
     assert!(with(vec![("x9", promote())]).contains("not in the file"));
@@ -325,7 +334,7 @@ proptest! {
             prop_assert_eq!(lint(&plan, &spec, &observed, &BTreeSet::new()), vec![]);
             let text = serde_json::to_string(&plan).unwrap();
             prop_assert_eq!(&serde_json::from_str::<Plan>(&text).unwrap(), &plan, "a saved plan is the plan");
-            let inits = plan.steps.iter().filter(|s| matches!(s.action, Action::Init { .. })).count();
+            let inits = plan.steps.iter().filter(|s| matches!(s.action, Action::Init(_))).count();
             // A host that cannot be asked may be anything; a worker that is one does not keep the others from beginning.
             let bodies = kinds.iter().any(|k| !matches!(k.0, Is::Alone | Is::Gone | Is::LostManager));
             prop_assert!(inits == 0 || !bodies, "no birth beside a body");

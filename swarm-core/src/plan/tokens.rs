@@ -6,15 +6,16 @@ use crate::engine::SwarmChange;
 use crate::id::StepId;
 use crate::observe::Observed;
 use crate::spec::{ClusterSpec, RotateTokens};
+use crate::step;
 
 /// The step that replaces the tokens when every host has joined that this plan lets join, where the file wants that.
 pub(super) fn rotation(spec: &ClusterSpec, observed: &Observed, steps: &[Step]) -> Option<Step> {
-    let joins = |s: &&Step| matches!(s.action, Action::Join { .. });
+    let joins = |s: &&Step| matches!(s.action, Action::Join(_));
     if spec.policy().rotate_tokens == RotateTokens::Never || !steps.iter().any(|s| joins(&s)) {
         return None;
     }
     // A manager that stays, or the one that makes the swarm.
-    let makes = |s: &&Step| matches!(s.action, Action::Init { .. });
+    let makes = |s: &&Step| matches!(s.action, Action::Init(_));
     let host = steps.iter().find(makes).and_then(|s| s.host.clone());
     let host = host.or_else(|| observed.answering_manager().cloned())?;
     let known = observed.view().map(|v| &v.cluster.fingerprints);
@@ -24,7 +25,7 @@ pub(super) fn rotation(spec: &ClusterSpec, observed: &Observed, steps: &[Step]) 
     Some(Step {
         id: StepId::new("swarm/rotate-tokens"),
         host: Some(host),
-        action: Action::UpdateSwarm { change },
+        action: Action::UpdateSwarm(step::UpdateSwarm { change }),
         before: "the join tokens that this run uses".into(),
         after: "new ones".into(),
         needs: steps.iter().filter(joins).map(|s| s.id.clone()).collect(),

@@ -8,6 +8,7 @@ use crate::id::{HostName, NodeId, StepId};
 use crate::observe::{Observed, merge};
 use crate::plan::{Action, Envelope, Plan, PlanOptions, PlanPurpose, Planned, Rejoin, Risk, Step, Target, Work, build, lint};
 use crate::spec::{Availability, ClusterSpec, Role};
+use crate::step;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -27,7 +28,7 @@ fn action(draw: &mut Draw, name: &HostName, observed: &Observed, likely: u64) ->
     };
     let force = draw.of(&[Force::No, Force::Yes]);
     match if draw.one_in(2) { likely } else { draw.below(9) } {
-        0 => Action::Init {
+        0 => Action::Init(step::Init {
             request: InitRequest {
                 advertise,
                 listen: LISTEN.into(),
@@ -37,16 +38,18 @@ fn action(draw: &mut Draw, name: &HostName, observed: &Observed, likely: u64) ->
                 init: Default::default(),
                 labels: Default::default(),
             },
-        },
+        }),
         1 => {
             let role = draw.of(&[Role::Manager, Role::Worker]);
-            Action::Join { role, advertise, listen: LISTEN.into(), data_path: None, availability: Availability::Active }
+            Action::Join(step::Join { role, advertise, listen: LISTEN.into(), data_path: None, availability: Availability::Active })
         }
-        2 => Action::Leave { force, node: None, leaderless: false },
-        3 => Action::Promote { rejoin: Rejoin { advertise, listen: LISTEN.into(), data_path: None, node: Default::default() } },
+        2 => Action::Leave(step::Leave { force, node: None, leaderless: false }),
+        3 => Action::Promote(step::Promote {
+            rejoin: Rejoin { advertise, listen: LISTEN.into(), data_path: None, node: Default::default() },
+        }),
         4 => Action::Demote,
-        5 => Action::Recover { advertise, listen: LISTEN.into() },
-        6 => Action::RemoveNode { node, demote: draw.one_in(2), dead: draw.one_in(2), stays: draw.one_in(4) },
+        5 => Action::Recover(step::Recover { advertise, listen: LISTEN.into() }),
+        6 => Action::RemoveNode(step::RemoveNode { node, demote: draw.one_in(2), dead: draw.one_in(2), stays: draw.one_in(4) }),
         7 => Action::Work(Work { family: "f".into(), verb: "do".into(), target: Target::Host(name.clone()), data: Default::default() }),
         _ => Action::StoreUnlockKey,
     }

@@ -47,13 +47,13 @@ impl<I: Intent> Intent for Prepare<'_, I> {
         let ready = last(&all.steps);
         let about = |host: &HostName| plan.limit.as_ref().is_none_or(|limit| limit.contains(host));
         let first: Vec<Step> = all.steps.iter().filter(|(host, _)| about(host)).flat_map(|(_, steps)| steps.clone()).collect();
-        let joins = |step: &Step| matches!(step.action, Action::Join { .. });
+        let joins = |step: &Step| matches!(step.action, Action::Join(_));
         // A host that joins is let in by those that are there already, and by the one that makes the swarm.
         let joining: BTreeSet<HostName> = plan.steps.iter().filter(|s| joins(s)).filter_map(|s| s.host.clone()).collect();
         let opens = |step: &&Step| opens_firewall(step) && step.host.as_ref().is_some_and(|host| !joining.contains(host));
         let opened: Vec<StepId> = first.iter().filter(opens).map(|step| step.id.clone()).collect();
         for step in &mut plan.steps {
-            let enters = joins(step) || matches!(step.action, Action::Init { .. });
+            let enters = joins(step) || matches!(step.action, Action::Init(_));
             if let Some(id) = step.host.as_ref().filter(|_| enters).and_then(|host| ready.get(host)) {
                 step.needs.push(id.clone());
             }

@@ -63,14 +63,14 @@ fn a_bare_host_is_made_ready_before_it_joins() {
     let first = ["hook-before", "configure-engine", "install-engine", "open-firewall", "hook-after"];
     assert_eq!(of("m1"), [&first[..], &["init"]].concat());
     assert_eq!(of("w1"), [&first[..], &["join"]].concat());
-    let join = plan.steps.iter().find(|s| matches!(s.action, Action::Join { .. })).unwrap();
+    let join = plan.steps.iter().find(|s| matches!(s.action, Action::Join(_))).unwrap();
     assert!(join.needs.iter().any(|need| need.as_str() == "m1/open-firewall"), "{join:?}");
     assert_eq!(swarm_core::plan::lint(&plan, &spec, &observed, &Default::default()), []);
     assert_eq!(Preparing.lint(&plan, &observed), []);
     // A join beside what is done on its host is found.
     let mut wrong = plan.clone();
     for step in &mut wrong.steps {
-        if matches!(step.action, Action::Join { .. }) {
+        if matches!(step.action, Action::Join(_)) {
             step.needs.retain(|need| !need.as_str().contains("hook"));
         }
     }

@@ -172,7 +172,7 @@ impl Family for Preparing {
             }
             let by_id = plan.by_id();
             for join in plan.steps.iter().filter(|s| s.host.as_ref() == Some(&data.host)) {
-                if !matches!(join.action, Action::Init { .. } | Action::Join { .. }) {
+                if !matches!(join.action, Action::Init(_) | Action::Join(_)) {
                     continue;
                 }
                 let (mut open, mut seen) = (vec![join], BTreeSet::new());

@@ -10,6 +10,7 @@ use swarm_core::id::{ClusterId, HostName, NodeId};
 use swarm_core::observe::{ClusterFacts, EngineFacts, LocalState, LocalSwarm, NodeFacts, NodeState};
 use swarm_core::plan::{Action, Plan};
 use swarm_core::spec::{ClusterSpec, JOIN_LABEL, NAME_LABEL, Role};
+use swarm_core::step;
 
 /// Joins of one host in one run.
 const JOINS_PER_RUN: u32 = 3;
@@ -100,7 +101,7 @@ impl Watch {
 
     pub(crate) fn shown(&mut self, plan: &Plan) -> Found {
         self.before = self.lists.values().flat_map(BTreeMap::keys).cloned().collect();
-        let enters = |a: &Action| matches!(a, Action::Init { .. } | Action::Join { .. });
+        let enters = |a: &Action| matches!(a, Action::Init(_) | Action::Join(_));
         let entering = plan.steps.iter().filter(|s| enters(&s.action)).filter_map(|s| s.host.as_ref());
         let unseen = entering.filter(|host| !self.infos.contains_key(*host) && !self.without.contains_key(*host));
         let found = unseen.map(|host| ("I1", format!("{host} is to enter a swarm, and its engine reported nothing"))).collect();
@@ -254,8 +255,8 @@ impl Watch {
         let mut found = Vec::new();
         if let Sent::Token { role } = sent {
             let needs = |a: &Action| match a {
-                Action::Join { role: r, .. } => r == role,
-                Action::Promote { .. } => *role == Role::Manager,
+                Action::Join(step::Join { role: r, .. }) => r == role,
+                Action::Promote(_) => *role == Role::Manager,
                 _ => false,
             };
             let planned = |p: &Plan| p.steps.iter().any(|s| needs(&s.action));
@@ -305,28 +306,29 @@ impl Watch {
         let new = |id: &NodeId| !self.before.contains(id);
         let own = |id: &NodeId| self.infos.iter().find(|(_, i)| i.node.as_ref() == Some(id)).map(|(h, _)| h.clone());
         // A promotion whose engine cannot follow goes on as a join: the node that its host was is taken back.
-        let promoted = |id: &NodeId| self.was.get(id).is_some_and(|of| any(&|a, h| h == of && matches!(a, Action::Promote { .. })));
+        let promoted = |id: &NodeId| self.was.get(id).is_some_and(|of| any(&|a, h| h == of && matches!(a, Action::Promote(_))));
         let shown = match sent {
-            Sent::Init => any(&|a, h| h == host && matches!(a, Action::Init { .. })),
+            Sent::Init => any(&|a, h| h == host && matches!(a, Action::Init(_))),
             Sent::Join { role } => any(&|a, h| {
                 h == host
-                    && (matches!(a, Action::Join { role: r, .. } if r == role)
-                        || matches!(a, Action::Promote { .. } if *role == Role::Manager))
+                    && (matches!(a, Action::Join(step::Join { role: r, .. }) if r == role)
+                        || matches!(a, Action::Promote(_) if *role == Role::Manager))
             }),
-            Sent::Leave { force: Force::No } => any(&|a, h| {
-                h == host && matches!(a, Action::Leave { .. } | Action::Join { .. } | Action::Init { .. } | Action::Promote { .. })
-            }),
-            Sent::Leave { force: Force::Yes } => any(&|a, h| h == host && matches!(a, Action::Leave { force: Force::Yes, .. })),
+            Sent::Leave { force: Force::No } => {
+                any(&|a, h| h == host && matches!(a, Action::Leave(_) | Action::Join(_) | Action::Init(_) | Action::Promote(_)))
+            }
+            Sent::Leave { force: Force::Yes } => {
+                any(&|a, h| h == host && matches!(a, Action::Leave(step::Leave { force: Force::Yes, .. })))
+            }
             Sent::UpdateNode { id, change, .. } => {
                 let of = own(id);
-                let named = |a: &Action| matches!(a, Action::RemoveNode { node, .. } if node == *id);
+                let named = |a: &Action| matches!(a, Action::RemoveNode(step::RemoveNode { node, .. }) if node == *id);
                 let taken_back = (new(id) || promoted(id)) && change.role == Some(Role::Worker) && of.is_none();
                 // What may be a failed join's gets that host's name, and nothing else.
                 let bare = |n: &NodeFacts| n.hostname.is_empty() && n.manager.is_none();
                 let only_named = change.role.is_none() && change.availability.is_none() && change.labels.len() == 1;
                 let name = change.labels.get(JOIN_LABEL).and_then(Option::as_deref).filter(|_| only_named);
-                let joins =
-                    |a: &Action, h: &HostName| Some(h.as_str()) == name && matches!(a, Action::Join { .. } | Action::Promote { .. });
+                let joins = |a: &Action, h: &HostName| Some(h.as_str()) == name && matches!(a, Action::Join(_) | Action::Promote(_));
                 let marked = new(id) && self.listed(id).is_some_and(bare) && any(&joins);
                 taken_back
                     || marked
@@ -334,14 +336,14 @@ impl Watch {
                         named(a)
                             || (of.as_ref() == Some(h)
                                 && match a {
-                                    Action::Promote { rejoin } => {
+                                    Action::Promote(step::Promote { rejoin }) => {
                                         let dressed = |(k, v)| rejoin.node.labels.get(k) == Some(v);
                                         let as_it_was = change.availability.is_none() || change.availability == rejoin.node.availability;
                                         change.role == Some(Role::Manager)
                                             || (change.role.is_none() && as_it_was && change.labels.iter().all(dressed))
                                     }
                                     Action::Demote => change.role == Some(Role::Worker),
-                                    Action::Configure { change: shown } => {
+                                    Action::Configure(step::Configure { change: shown }) => {
                                         change.role.is_none()
                                             && change.labels.iter().all(|(k, v)| shown.labels.get(k) == Some(v))
                                             && (change.availability.is_none() || change.availability == shown.availability)
@@ -351,11 +353,11 @@ impl Watch {
                     })
             }
             Sent::RemoveNode { id, .. } => {
-                new(id) || promoted(id) || any(&|a, _| matches!(a, Action::RemoveNode { node, .. } if node == *id))
+                new(id) || promoted(id) || any(&|a, _| matches!(a, Action::RemoveNode(step::RemoveNode { node, .. }) if node == *id))
             }
             Sent::CreateObject { .. } | Sent::UpdateObject { .. } | Sent::RemoveObject { .. } => true,
-            Sent::UpdateSwarm { change } => any(&|a, _| matches!(a, Action::UpdateSwarm { change: c } if c == *change)),
-            Sent::ForceNewCluster => any(&|a, h| h == host && matches!(a, Action::Recover { .. })),
+            Sent::UpdateSwarm { change } => any(&|a, _| matches!(a, Action::UpdateSwarm(step::UpdateSwarm { change: c }) if c == *change)),
+            Sent::ForceNewCluster => any(&|a, h| h == host && matches!(a, Action::Recover(_))),
             Sent::Unlock | Sent::Read(_) | Sent::Token { .. } | Sent::Run { .. } => true,
         };
         if !shown {

@@ -1,29 +1,18 @@
 //! What a look at the host's own engine means for a step that acts on it: a call that failed or was lost is decided by what the engine
 //! is, never by the error alone.
 
-use super::clear::After;
+use super::claim::After;
 use super::effect::Answer;
-use super::state::{
-    CONFIRM_BUDGET, DOUBT_BUDGET, JOIN_ATTEMPTS, Outcome, PENDING_BUDGET, Rejoining, Stage, StepRun, Then, Todo, Why, failed,
-};
+use super::outcome::Outcome;
+use super::state::{CONFIRM_BUDGET, DOUBT_BUDGET, JOIN_ATTEMPTS, PENDING_BUDGET, Stage, StepRun, Then, Todo, Why, failed};
 use crate::engine::{EngineError, ErrorClass, Reason, classify_answer};
 use crate::observe::{LocalState, LocalSwarm};
-use crate::plan::Action;
+use std::sync::Arc;
 use std::time::Duration;
 
 impl StepRun {
-    pub(super) fn looked(&mut self, why: Why, answer: &Answer, now: Duration) -> (Stage, Todo) {
-        let swarm = match answer {
-            Answer::SawHost(swarm) => swarm,
-            Answer::Failed(error) => return self.look_failed(why, error, now),
-            _ => return (Stage::Looking(why), Todo::Nothing),
-        };
-        if matches!(self.step.action, Action::Leave { .. }) {
-            return self.looked_after_leave(why, swarm, now);
-        }
-        if matches!(self.step.action, Action::Recover { .. }) {
-            return self.looked_after_recovery(why, swarm, now);
-        }
+    /// The engine after a call that was to bring it into a swarm.
+    pub(super) fn looked_after_entering(&mut self, why: Why, swarm: &LocalSwarm, now: Duration) -> (Stage, Todo) {
         match (swarm.state(), why) {
             // It was not asked to make one, so whatever it is in now is not what was planned.
             (LocalState::Active, Why::Doubt { error, .. }) if error.class == ErrorClass::Refused => (failed(error.message), Todo::Nothing),
@@ -38,7 +27,7 @@ impl StepRun {
             // An init that fails leaves nothing, and what was answered well is a member: such an engine failed since, as one does whose log cannot
             // grow, and it takes a leave that is not forced, for while its manager is down it does not know that it is one (moby
             // `daemon/cluster/swarm.go`, Init and Leave).
-            (LocalState::Error, why) if why == Why::Confirm || matches!(self.step.action, Action::Init { .. }) => {
+            (LocalState::Error, why) if why == Why::Confirm || self.step.action.kind().makes().is_some() => {
                 let said = swarm.error.as_deref().unwrap_or("the engine gives no reason");
                 (failed(format!("it is in the swarm, and its engine failed since: {said}")), Todo::Nothing)
             }
@@ -87,7 +76,7 @@ impl StepRun {
     }
 
     /// The host's own engine cannot be asked: wait, then the outcome is unknown.
-    fn look_failed(&self, why: Why, error: &EngineError, now: Duration) -> (Stage, Todo) {
+    pub(super) fn look_failed(&self, why: Why, error: &EngineError, now: Duration) -> (Stage, Todo) {
         if (error.class, error.reason) == (ErrorClass::Refused, Reason::AlreadyInSwarm) {
             return (failed(error.message.clone()), Todo::Nothing);
         }
@@ -137,60 +126,25 @@ impl StepRun {
         (failed(self.explain(&error)), Todo::Nothing)
     }
 
-    /// A manager that was asked to be the only one leads its swarm, or it is said what it is instead. It is never asked twice.
-    pub(super) fn looked_after_recovery(&mut self, why: Why, swarm: &LocalSwarm, now: Duration) -> (Stage, Todo) {
-        if has_recovered(swarm) {
-            self.changed = true;
-            return (self.done(), Todo::Nothing);
+    /// A half-made join was left: it is tried again, or that was the last try.
+    pub(super) fn left_a_join(&mut self, message: String, now: Duration) -> (Stage, Todo) {
+        if self.joins_as_manager() {
+            let after = if self.attempts < JOIN_ATTEMPTS { After::Retry } else { After::End(Outcome::Failed { message }) };
+            return (Stage::Claiming { since: now, after }, Todo::Nothing);
         }
-        let (error, since) = match why {
-            Why::Doubt { error, since } => (error, since),
-            Why::Confirm => (goes_on("the engine said yes and does not lead its swarm yet"), now),
-        };
-        if now < since + PENDING_BUDGET && error.class != ErrorClass::Refused {
-            let then = Then::Look(Why::Doubt { error, since });
-            return (Stage::Pausing { until: now + Duration::from_millis(500), then }, Todo::Nothing);
+        if self.attempts < JOIN_ATTEMPTS {
+            return (Stage::Pausing { until: now + Duration::from_millis(500), then: Then::Call }, Todo::Nothing);
         }
-        let kept = if *swarm.state() == LocalState::Inactive { "; its state is kept: restart its engine to have it as it was" } else { "" };
-        (failed(format!("{}{kept}", error.message)), Todo::Nothing)
+        (failed(message), Todo::Nothing)
     }
 
-    fn looked_after_leave(&mut self, why: Why, swarm: &LocalSwarm, now: Duration) -> (Stage, Todo) {
-        if *swarm.state() == LocalState::Inactive {
-            return (self.done(), Todo::Nothing);
-        }
-        match why {
-            // Managers have it out of raft, and its own engine has not heard of it: it takes itself for a manager for a moment.
-            Why::Doubt { error, .. } if error.reason == Reason::Quorum && now < *self.gated.get_or_insert(now) + DOUBT_BUDGET => {
-                (Stage::Pausing { until: now + Duration::from_millis(500), then: Then::Call }, Todo::Nothing)
-            }
-            Why::Doubt { error, .. } if error.class == ErrorClass::Refused => (failed(self.explain(&error)), Todo::Nothing),
-            Why::Doubt { error, since } if now >= since + DOUBT_BUDGET => (failed(self.explain(&error)), Todo::Nothing),
-            Why::Doubt { error, since } => {
-                (Stage::Pausing { until: now + Duration::from_millis(500), then: Then::Look(Why::Doubt { error, since }) }, Todo::Nothing)
-            }
-            Why::Confirm => {
-                let error = goes_on("the engine left and still shows its swarm");
-                (
-                    Stage::Pausing { until: now + Duration::from_millis(200), then: Then::Look(Why::Doubt { error, since: now }) },
-                    Todo::Nothing,
-                )
-            }
-        }
-    }
-
-    /// The half-made join was left, or not.
+    /// What is half made was left, or not.
     pub(super) fn left(&mut self, message: String, answer: &Answer, now: Duration) -> (Stage, Todo) {
         match answer.failure() {
-            None if self.is_promotion() && self.rejoin == Rejoining::No => self.left_after_promotion(now),
-            None if self.joins_as_manager() => {
-                let after = if self.attempts < JOIN_ATTEMPTS { After::Retry } else { After::End(Outcome::Failed { message }) };
-                (Stage::Claiming { since: now, after }, Todo::Nothing)
+            None => {
+                let step = Arc::clone(&self.step);
+                step.action.kind().left(self, message, now)
             }
-            None if self.attempts < JOIN_ATTEMPTS => {
-                (Stage::Pausing { until: now + Duration::from_millis(500), then: Then::Call }, Todo::Nothing)
-            }
-            None => (failed(message), Todo::Nothing),
             // It ended well after all.
             Some((_, Reason::AlreadyInSwarm)) => {
                 self.changed = true;
@@ -206,11 +160,7 @@ impl StepRun {
     }
 }
 
-/// Whether a host that is asked to become the only manager has become it, as it says itself.
-pub(super) fn has_recovered(swarm: &LocalSwarm) -> bool {
-    *swarm.state() == LocalState::Active && swarm.control_available && swarm.cluster.is_some()
-}
-
-fn goes_on(message: &str) -> EngineError {
+/// An engine says nothing of an error, and is not where it is to be yet.
+pub(super) fn goes_on(message: &str) -> EngineError {
     EngineError { doing: "waiting", class: ErrorClass::Unknown, reason: Reason::JoinGoesOn, message: message.into() }
 }

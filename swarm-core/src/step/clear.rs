@@ -1,17 +1,15 @@
 //! What a join as a manager that failed may leave behind: a member of raft that will never answer. It is taken out before the next try,
 //! by its node id, or there is no next try.
 
+use super::claim::After;
 use super::effect::Answer;
-use super::state::{Outcome, Stage, StepRun, Then, Todo, failed};
-use crate::addr::ip_of;
+use super::outcome::Outcome;
+use super::state::{Stage, StepRun, Then, Todo, failed};
 use crate::advice::Advice;
 use crate::engine::{ErrorClass, Reason};
 use crate::id::NodeId;
-use crate::observe::{NodeFacts, NodeState};
-use crate::spec::JOIN_LABEL;
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use std::sync::Arc;
+use crate::observe::NodeFacts;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a dead member may take to be out of raft.
@@ -19,66 +17,6 @@ const CLEAR_BUDGET: Duration = Duration::from_secs(20);
 
 /// How long a node that joins may have no name.
 const NAMED_BY: Duration = Duration::from_secs(5);
-
-/// What tells an entry of our own making from all others.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Claim {
-    /// The ids that the joining host itself reported or that its certificate had.
-    pub(super) own: BTreeSet<NodeId>,
-    /// The entries that were listed before the first call.
-    pub(super) before: BTreeSet<NodeId>,
-    /// The entries that were listed when the run began.
-    pub(super) listed: Arc<BTreeSet<NodeId>>,
-    /// Whether a try ended with its answer lost and the engine in no swarm: it may have died in it, and left an entry without a name.
-    pub(super) suspected: bool,
-    /// The address that the host advertises.
-    pub(super) address: Option<IpAddr>,
-}
-
-impl Claim {
-    /// The member of raft that our join left: the host said its id; or it has no description, came while the call was under way, and raft has
-    /// the host's own address for it. The host's engine is in no swarm when this is asked, so it cannot be a live one.
-    fn dead_member<'a>(&self, all: &'a BTreeMap<NodeId, NodeFacts>) -> Option<&'a NodeFacts> {
-        all.values().find(|node| {
-            let Some(manager) = &node.manager else { return false };
-            let nameless = node.hostname.is_empty() && !self.before.contains(&node.id);
-            let here = self.address.is_some() && ip_of(&manager.address) == self.address;
-            !manager.leader && (self.own.contains(&node.id) || (nameless && here))
-        })
-    }
-
-    /// The manager at the host's own address that reports and that the others hear: a join that had ended well.
-    fn live_member<'a>(&self, all: &'a BTreeMap<NodeId, NodeFacts>) -> Option<&'a NodeFacts> {
-        all.values().find(|node| {
-            let here = node.manager.as_ref().is_some_and(|m| self.address.is_some() && ip_of(&m.address) == self.address);
-            here && node.is_reachable_manager() && node.state == NodeState::Ready && !node.hostname.is_empty()
-        })
-    }
-
-    /// The entry that came while the join was under way and has no host name, no place in raft and no mark: where it is the only one.
-    fn nameless<'a>(&self, all: &'a BTreeMap<NodeId, NodeFacts>) -> Option<&'a NodeFacts> {
-        let is_new = |n: &&NodeFacts| !self.before.contains(&n.id) && !self.listed.contains(&n.id);
-        let is_bare = |n: &&NodeFacts| n.hostname.is_empty() && n.manager.is_none() && !n.labels.contains_key(JOIN_LABEL);
-        let mut found = all.values().filter(is_new).filter(is_bare);
-        found.next().filter(|_| found.next().is_none())
-    }
-}
-
-/// What comes when raft is clear again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum After {
-    /// The join is tried again.
-    Retry,
-    /// The step ends.
-    End(Outcome),
-    /// A promotion goes on as a join.
-    Rejoin,
-    /// The host leaves, unless managers hear it as one of them.
-    Leave {
-        /// What its engine says.
-        message: String,
-    },
-}
 
 impl StepRun {
     /// The managers' list is there: what this step left in raft is taken out.

@@ -1,10 +1,10 @@
 //! A step of a family of work, under way: what it asks for, what it hears, and what it does next.
 
-use super::state::Outcome;
+use super::Work;
+use super::outcome::Outcome;
 use crate::engine::{Body, EngineError, Kind, Object, Query};
 use crate::id::HostName;
 use crate::observe::EngineFacts;
-use crate::plan::Work;
 use serde_json::Value;
 use std::fmt;
 use std::time::Duration;

@@ -1,84 +1,39 @@
 //! One step's life: a single pure function from where it is and what came to where it goes and what is to be done.
 
-use super::clear::{After, Claim};
+use super::Step;
+use super::claim::{After, Claim};
 use super::effect::Answer;
+use super::outcome::Outcome;
 use super::task::Ask;
 use crate::advice::Advice;
 use crate::engine::{EngineError, ErrorClass, Reason};
-use crate::id::{HostName, NodeId, StepId};
+use crate::id::{HostName, NodeId};
 use crate::observe::NodeFacts;
 use crate::observe::is_unhealthy;
-use crate::plan::{Action, Step};
-use crate::spec::Role;
-use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a join is tried in one run. Each try that gets past the token check leaves an entry in the node list.
-pub(super) const JOIN_ATTEMPTS: u32 = 3;
+pub(crate) const JOIN_ATTEMPTS: u32 = 3;
 /// How often an update is tried again after the object changed under it, or no manager answered.
 const UPDATE_ATTEMPTS: u32 = 40;
 /// How long a join may go on behind our back. The engine gives up after about 26 s where nothing answers.
-pub(super) const PENDING_BUDGET: Duration = Duration::from_secs(75);
+pub(crate) const PENDING_BUDGET: Duration = Duration::from_secs(75);
 /// How long managers may take to see a joined or promoted node as it is to be.
-pub(super) const CONFIRM_BUDGET: Duration = Duration::from_secs(90);
+pub(crate) const CONFIRM_BUDGET: Duration = Duration::from_secs(90);
 /// How much longer the managers' last word may take to come.
-pub(super) const LAST_WORD: Duration = Duration::from_secs(5);
+pub(crate) const LAST_WORD: Duration = Duration::from_secs(5);
 /// How often the engine of a host that joins as a manager is asked for its node id: a join that fails takes it away.
-pub(super) const PEEK_AT_JOIN: Duration = Duration::from_secs(1);
+pub(crate) const PEEK_AT_JOIN: Duration = Duration::from_secs(1);
 /// How long a change of managers waits for the others to be healthy.
-pub(super) const HEALTH_BUDGET: Duration = Duration::from_secs(20);
+pub(crate) const HEALTH_BUDGET: Duration = Duration::from_secs(20);
 /// How long an engine that was in doubt is looked at before the doubt is reported.
-pub(super) const DOUBT_BUDGET: Duration = Duration::from_secs(20);
-
-/// How a step ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "outcome", rename_all = "kebab-case")]
-pub enum Outcome {
-    /// It is as the step wants it, and managers say so.
-    Done {
-        /// Whether anything had to be changed.
-        changed: bool,
-    },
-    /// It is not, and why.
-    Failed {
-        /// In words for people.
-        message: String,
-    },
-    /// The answer was lost, and looking did not settle it.
-    InDoubt {
-        /// What is known.
-        message: String,
-    },
-    /// The engine stopped the update because tasks failed: some are new, and some are old.
-    Paused {
-        /// In words for people.
-        message: String,
-    },
-    /// The engine put back what was before the update, because tasks failed.
-    RolledBack {
-        /// In words for people.
-        message: String,
-    },
-    /// It was not begun, because of another step.
-    Blocked {
-        /// That step.
-        by: StepId,
-    },
-    /// It was not begun, because the run was stopped.
-    NotStarted,
-}
-
-impl Outcome {
-    /// Whether steps that need this one may begin.
-    pub fn is_done(&self) -> bool {
-        matches!(self, Self::Done { .. })
-    }
-}
+pub(crate) const DOUBT_BUDGET: Duration = Duration::from_secs(20);
 
 /// Where a step is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     /// Waits for other steps.
     Waiting,
     /// Its call is under way.
@@ -111,14 +66,14 @@ pub(super) enum Stage {
 
 impl Stage {
     /// Whether it waits for a list of the managers.
-    pub(super) fn wants_view(&self) -> bool {
+    pub(crate) fn wants_view(&self) -> bool {
         matches!(self, Self::Confirming { .. } | Self::Claiming { .. } | Self::Searching { .. } | Self::Demoted { .. })
     }
 }
 
 /// Why a step looks at the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Why {
+pub(crate) enum Why {
     /// The call was answered well.
     Confirm,
     /// The call failed or its answer was lost.
@@ -127,7 +82,7 @@ pub(super) enum Why {
 
 /// What comes after a pause.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Then {
+pub(crate) enum Then {
     Call,
     Look(Why),
     LookSwarm { until: Duration },
@@ -135,7 +90,7 @@ pub(super) enum Then {
 }
 
 /// What came.
-pub(super) enum Input<'a> {
+pub(crate) enum Input<'a> {
     /// The steps it needs have ended well.
     Begin,
     /// The answer to what it asked for.
@@ -150,7 +105,7 @@ pub(super) enum Input<'a> {
 
 /// What is to be done now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Todo {
+pub(crate) enum Todo {
     Nothing,
     /// Make the step's call.
     Call,
@@ -176,42 +131,42 @@ pub(super) enum Todo {
 
 /// A step under way.
 #[derive(Debug, Clone)]
-pub(super) struct StepRun {
-    pub(super) step: Step,
+pub(crate) struct StepRun {
+    pub(crate) step: Arc<Step>,
     /// The host that it is about.
-    pub(super) host: HostName,
-    pub(super) stage: Stage,
-    pub(super) attempts: u32,
+    pub(crate) host: HostName,
+    pub(crate) stage: Stage,
+    pub(crate) attempts: u32,
     /// A removal of a lost voter has two calls: demote, then remove.
-    pub(super) demoted: bool,
+    pub(crate) demoted: bool,
     /// The swarm it makes answers already, though its call has not ended.
-    pub(super) established: bool,
-    pub(super) changed: bool,
+    pub(crate) established: bool,
+    pub(crate) changed: bool,
     /// What tells an entry that a failed join of this step left.
-    pub(super) claim: Claim,
+    pub(crate) claim: Claim,
     /// Since when the change waits for other managers to be healthy.
-    pub(super) gated: Option<Duration>,
+    pub(crate) gated: Option<Duration>,
     /// The manager that it asked last, or joined through.
-    pub(super) via: Option<HostName>,
+    pub(crate) via: Option<HostName>,
     /// When to look at the engine of a host that is being promoted.
-    pub(super) peek_at: Option<Duration>,
+    pub(crate) peek_at: Option<Duration>,
     /// Whether that engine answers as a manager.
-    pub(super) follows: bool,
+    pub(crate) follows: bool,
     /// Whether managers say of it what they are to say.
-    pub(super) listed: bool,
+    pub(crate) listed: bool,
     /// Since when that engine is in error, and its words.
-    pub(super) trouble: Option<(Duration, String)>,
+    pub(crate) trouble: Option<(Duration, String)>,
     /// Another manager that is not healthy, as the last list has it.
-    pub(super) unhealthy: Option<NodeId>,
+    pub(crate) unhealthy: Option<NodeId>,
     /// Why a promotion ends when its host has left.
-    pub(super) gives_up: Option<String>,
+    pub(crate) gives_up: Option<String>,
     /// How far a promotion is that goes on as a join.
-    pub(super) rejoin: Rejoining,
+    pub(crate) rejoin: Rejoining,
 }
 
 /// How far a promotion is that goes on as a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rejoining {
+pub(crate) enum Rejoining {
     /// It does not.
     No,
     /// The host joins as a manager.
@@ -221,9 +176,9 @@ pub(super) enum Rejoining {
 }
 
 impl StepRun {
-    pub(super) fn new(step: Step, host: HostName) -> Self {
+    pub(crate) fn new(step: Step, host: HostName) -> Self {
         Self {
-            step,
+            step: Arc::new(step),
             host,
             stage: Stage::Waiting,
             attempts: 0,
@@ -243,36 +198,34 @@ impl StepRun {
         }
     }
 
-    pub(super) fn outcome(&self) -> Option<&Outcome> {
+    pub(crate) fn outcome(&self) -> Option<&Outcome> {
         match &self.stage {
             Stage::Ended(outcome) => Some(outcome),
             _ => None,
         }
     }
 
-    /// Whether the step takes the host into the swarm.
-    fn enters(&self) -> bool {
-        matches!(self.step.action, Action::Init { .. } | Action::Join { .. }) || self.rejoin == Rejoining::Joins
-    }
-
     /// Whether the step makes its host a node by a join.
-    pub(super) fn joins(&self) -> bool {
-        matches!(self.step.action, Action::Join { .. }) || self.rejoin == Rejoining::Joins
+    pub(crate) fn joins(&self) -> bool {
+        self.step.action.kind().joins(self)
     }
 
     /// Whether the step makes its host a manager by a join.
-    pub(super) fn joins_as_manager(&self) -> bool {
-        matches!(self.step.action, Action::Join { role: Role::Manager, .. }) || self.rejoin == Rejoining::Joins
+    pub(crate) fn joins_as_manager(&self) -> bool {
+        self.step.action.kind().joins_as_manager(self)
     }
 
     /// The one function of this module.
-    pub(super) fn next(&mut self, input: &Input<'_>, now: Duration) -> Todo {
+    pub(crate) fn next(&mut self, input: &Input<'_>, now: Duration) -> Todo {
+        let step = Arc::clone(&self.step);
+        let kind = step.action.kind();
         let (stage, todo) = match (std::mem::replace(&mut self.stage, Stage::Waiting), input) {
             (Stage::Waiting, Input::Begin) => self.call(false),
             (Stage::Calling, Input::Answer(Answer::Failed(error))) if waits_for_health(error) => self.wait_for_health(error, now),
             (Stage::Calling, Input::Answer(answer)) => self.called(answer, now),
-            (Stage::Looking(why), Input::Answer(answer)) => self.looked(why, answer, now),
-            (Stage::Showing { until }, Input::Answer(answer)) => self.shown(until, answer, now),
+            (Stage::Looking(why), Input::Answer(Answer::SawHost(swarm))) => kind.looked(self, why, swarm, now),
+            (Stage::Looking(why), Input::Answer(Answer::Failed(error))) => self.look_failed(why, error, now),
+            (Stage::Showing { until }, Input::Answer(answer)) => kind.shown(self, until, answer, now),
             (Stage::Leaving { message }, Input::Answer(answer)) => self.left(message, answer, now),
             (Stage::Pausing { until, then }, _) if now >= until => match then {
                 Then::Call => self.call(true),
@@ -285,7 +238,7 @@ impl StepRun {
                 self.unhealthy = all.values().find(|n| is_unhealthy(n) && Some(&n.id) != own).map(|n| n.id.clone());
                 self.confirm(until, *node, now)
             }
-            (Stage::Confirming { until }, Input::Peeked(answer)) if self.is_promotion() => self.peeked(until, answer, now),
+            (Stage::Confirming { until }, Input::Peeked(answer)) => kind.peeked(self, until, answer, now),
             (Stage::Calling, Input::Peeked(_)) => {
                 self.peek_at = Some(now + PEEK_AT_JOIN);
                 (Stage::Calling, Todo::Nothing)
@@ -319,20 +272,21 @@ impl StepRun {
         todo
     }
 
-    pub(super) fn call(&mut self, elsewhere: bool) -> (Stage, Todo) {
+    pub(crate) fn call(&mut self, elsewhere: bool) -> (Stage, Todo) {
         self.attempts += 1;
         (Stage::Calling, if elsewhere { Todo::CallElsewhere } else { Todo::Call })
     }
 
     fn called(&mut self, answer: &Answer, now: Duration) -> (Stage, Todo) {
+        let step = Arc::clone(&self.step);
+        let kind = step.action.kind();
         match answer {
             Answer::Done | Answer::AlreadySo => {
                 self.changed |= *answer == Answer::Done;
-                self.established |= matches!(self.step.action, Action::Init { .. });
-                self.after_call(now)
+                kind.answered(self, now)
             }
-            Answer::Failed(error) if self.enters() || matches!(self.step.action, Action::Leave { .. } | Action::Recover { .. }) => {
-                self.host_call_failed(error, now)
+            Answer::Failed(error) if kind.is_decided_by_a_look(self) => {
+                (Stage::Looking(Why::Doubt { error: error.clone(), since: now }), Todo::Look)
             }
             Answer::Failed(error) => self.manager_call_failed(error, now),
             Answer::SawHost(_) | Answer::SawCluster(_) | Answer::SawSwarm(_) | Answer::Replies(_) => (Stage::Calling, Todo::Nothing),
@@ -349,37 +303,13 @@ impl StepRun {
         (Stage::Pausing { until: now + Duration::from_secs(1), then: Then::Call }, Todo::Nothing)
     }
 
-    fn after_call(&mut self, now: Duration) -> (Stage, Todo) {
-        if self.rejoin == Rejoining::Joins {
-            return (Stage::Looking(Why::Confirm), Todo::Look);
-        }
-        match &self.step.action {
-            Action::Init { .. } | Action::Join { .. } | Action::Leave { .. } | Action::Recover { .. } => {
-                (Stage::Looking(Why::Confirm), Todo::Look)
-            }
-            Action::UpdateSwarm { .. } => self.sent(now),
-            Action::StoreUnlockKey | Action::Unlock | Action::Work(_) => (self.done(), Todo::Nothing),
-            Action::RemoveNode { demote, .. } if self.demoted || !*demote => (self.done(), Todo::Nothing),
-            Action::Promote { .. } => self.promoted(now),
-            Action::Configure { .. } | Action::Demote | Action::RemoveNode { .. } => {
-                (Stage::Confirming { until: now + CONFIRM_BUDGET }, Todo::Nothing)
-            }
-        }
-    }
-
-    pub(super) fn done(&self) -> Stage {
+    pub(crate) fn done(&self) -> Stage {
         Stage::Ended(Outcome::Done { changed: self.changed })
-    }
-
-    /// A call to the step's own host failed: its engine is looked at before anything else.
-    fn host_call_failed(&mut self, error: &EngineError, now: Duration) -> (Stage, Todo) {
-        let why = Why::Doubt { error: error.clone(), since: now };
-        (Stage::Looking(why), Todo::Look)
     }
 
     /// A call through a manager failed. Each such call reads before it writes, so it may be made again through another manager.
     fn manager_call_failed(&mut self, error: &EngineError, now: Duration) -> (Stage, Todo) {
-        if error.reason == Reason::NotFound && matches!(self.step.action, Action::RemoveNode { .. }) {
+        if error.reason == Reason::NotFound && self.step.action.kind().is_done_without() {
             return (self.done(), Todo::Nothing);
         }
         if error.class == ErrorClass::Refused {
@@ -398,49 +328,29 @@ impl StepRun {
     }
 
     fn confirm(&mut self, until: Duration, node: Option<&NodeFacts>, now: Duration) -> (Stage, Todo) {
-        let unmet = match &self.step.action {
-            // Someone else removed it meanwhile.
-            Action::RemoveNode { .. } if node.is_none() => return (self.done(), Todo::Nothing),
-            Action::RemoveNode { .. } => node.filter(|n| n.manager.is_some()).map(|_| "it is still counted as a manager".to_owned()),
-            _ => self.expected().and_then(|c| c.unmet(node)).map(|unmet| unmet.to_string()),
-        };
-        match unmet {
-            None if matches!(self.step.action, Action::RemoveNode { stays: false, .. }) => {
-                self.demoted = true;
-                self.call(false)
-            }
-            None if self.rejoin == Rejoining::Joins => self.dress(),
-            None if self.is_promotion() && self.rejoin == Rejoining::No && now < until => self.promotion_listed(until, now),
-            None => self.joined(now),
+        let step = Arc::clone(&self.step);
+        let kind = step.action.kind();
+        // Someone else removed it meanwhile.
+        if node.is_none() && kind.is_done_without() {
+            return (self.done(), Todo::Nothing);
+        }
+        match kind.unmet(self, node) {
+            None => kind.confirmed(self, until, now),
             Some(why) if now >= until => (failed(self.with_trouble(why)), Todo::Nothing),
             Some(_) => (Stage::Confirming { until }, Todo::Nothing),
         }
     }
 
     /// The engine's words, and what they usually mean.
-    pub(super) fn explain(&self, error: &EngineError) -> String {
-        let joins_as_manager = self.joins_as_manager();
+    pub(crate) fn explain(&self, error: &EngineError) -> String {
         let hint = match error.reason {
             _ if error.message.contains("not yet valid") => {
-                "; the clocks differ: set this host's and the managers' clocks to the same time".to_owned()
+                Some("the clocks differ: set this host's and the managers' clocks to the same time".to_owned())
             }
-            Reason::NoSpace => format!("; {}", Advice::FreeDisk { host: self.host.clone() }),
-            Reason::DialBack | Reason::NoLeader if joins_as_manager => {
-                let open = Advice::OpenPort { host: Some(self.host.clone()) };
-                format!("; a manager could not reach this host on the address it advertises: {open}")
-            }
-            Reason::RemoteUnreachable | Reason::JoinGoesOn => {
-                format!("; this host could not reach the manager: {} for it", Advice::OpenPort { host: None })
-            }
-            Reason::ForeignCa => {
-                "; the manager this host reached has another CA than the token: a CA rotation, or another machine on that address"
-                    .to_owned()
-            }
-            Reason::TokenRejected => "; the token was refused: it was rotated meanwhile".to_owned(),
-            Reason::AlreadyInSwarm => "; another operator joined it meanwhile".to_owned(),
-            _ => String::new(),
+            Reason::NoSpace => Some(Advice::FreeDisk { host: self.host.clone() }.to_string()),
+            _ => self.step.action.kind().hint(self, error),
         };
-        format!("{}{hint}", error.message)
+        hint.into_iter().fold(error.message.clone(), |words, hint| format!("{words}; {hint}"))
     }
 }
 
@@ -449,6 +359,6 @@ fn waits_for_health(error: &EngineError) -> bool {
     (error.class, error.reason) == (ErrorClass::Conflict, Reason::Unhealthy)
 }
 
-pub(super) fn failed(message: String) -> Stage {
+pub(crate) fn failed(message: String) -> Stage {
     Stage::Ended(Outcome::Failed { message })
 }

@@ -1,9 +1,13 @@
 //! Steps of families that this crate does not know: data, and what everyone must know of it.
 
+use super::effect::Call;
+use super::kind::{Kind, Ways};
+use super::state::{Stage, StepRun, Todo};
 use super::{Action, Risk, Step, Target};
-use crate::id::StepId;
+use crate::id::{HostName, StepId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::time::Duration;
 
 /// What a step of a family is: data, and what the runner must know of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,5 +45,36 @@ impl Work {
             because: because.into(),
             risk,
         }
+    }
+}
+
+impl Kind for Work {
+    fn verb(&self) -> &str {
+        &self.verb
+    }
+
+    fn rank(&self) -> u8 {
+        11
+    }
+
+    fn target(&self, _host: Option<&HostName>) -> Target {
+        self.target.clone()
+    }
+
+    fn sign(&self) -> char {
+        match self.verb.split_once('-') {
+            Some(("create", _)) => '+',
+            Some(("remove", _)) => '-',
+            _ => '~',
+        }
+    }
+
+    /// Its family says what it asks for ([`super::Task`]).
+    fn call(&self, _run: &StepRun, _ways: Ways<'_>) -> Option<(HostName, Call)> {
+        None
+    }
+
+    fn answered(&self, run: &mut StepRun, _now: Duration) -> (Stage, Todo) {
+        (run.done(), Todo::Nothing)
     }
 }
