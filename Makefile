@@ -6,7 +6,7 @@ LAB := .lab/lab/swarm.yaml
 # Stories wait more than they compute: so many labs run side by side.
 LABS ?= 6
 
-.PHONY: api package messages install small up down test test-all units bench verify fix setup build deny explore explore-real fuzz mutants msrv
+.PHONY: api semver package messages install small up down test test-all units bench verify fix setup build deny explore explore-real fuzz mutants msrv
 export CARGO LABS
 
 up: setup build
@@ -74,6 +74,10 @@ bench: setup build
 # What each library offers, to docs/api; needs a nightly toolchain and cargo-public-api.
 api:
 	scripts/api
+
+# What no longer compiles for those who use the libraries, against the commit that docs/api/baseline names.
+semver:
+	scripts/semver
 
 verify: setup
 	$(CARGO) fmt --all --check
