@@ -59,6 +59,11 @@ impl Seat {
         matches!(self, Self::Member(run) if is_established(run))
     }
 
+    /// Whether its host enters a swarm by a join.
+    fn joins(&self) -> bool {
+        matches!(self, Self::Member(run) if run.joins())
+    }
+
     fn end(&mut self, outcome: Outcome) {
         match self {
             Self::Member(run) => run.stage = Stage::Ended(outcome),
@@ -195,7 +200,7 @@ impl Board {
             let Some(run) = self.steps.get(index).filter(|seat| seat.is_waiting()) else { continue };
             match self.unmet.get(index) {
                 Some(0) => return Some(index),
-                Some(1) if run.step().action.kind().joins_early() && self.needs(index).any(Seat::is_established) => {
+                Some(1) if run.joins() && self.needs(index).any(Seat::is_established) => {
                     return Some(index);
                 }
                 _ => {}

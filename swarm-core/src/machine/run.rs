@@ -9,7 +9,7 @@ use crate::observe::NodeFacts;
 use crate::plan::Plan;
 use crate::spec::JOIN_LABEL;
 use crate::step::{
-    Answer, Call, Effect, EffectId, Event, Input, MakeTask, Outcome, PEEK_AT_JOIN, Rejoining, Stage, Step, StepRun, Todo, Ways, Why,
+    Answer, Call, Effect, EffectId, Event, Input, MakeTask, Outcome, PEEK_AT_JOIN, Rejoining, Stage, Step, StepRun, Todo, Voters, Ways, Why,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -272,7 +272,7 @@ impl Run {
         let failed = matches!(input, Input::Answer(Answer::Failed(error)) if error.class != ErrorClass::Unreachable && error.reason != Reason::Unhealthy);
         let rejoins = confirming && run.rejoin == Rejoining::Joins && !was_confirming;
         let kind = run.step.action.kind();
-        if (failed && kind.joins_early()) || rejoins {
+        if (failed && run.joins() && run.rejoin == Rejoining::No) || rejoins {
             self.failed_joins += 1;
         }
         if (confirming && !was_confirming) || (run.stage == Stage::Looking(Why::Confirm) && !was_looking) {
@@ -465,7 +465,7 @@ impl Run {
     fn count_managers(&mut self, index: usize) {
         let Some(run) = self.board.get(index).filter(|r| r.outcome().is_some_and(Outcome::is_done)) else { return };
         let (host, kind) = (run.host.clone(), run.step.action.kind());
-        if kind.ends_a_manager() {
+        if kind.voters() == Voters::Less {
             return self.managers.retain(|(manager, _)| *manager != host);
         }
         let Some(at) = kind.manages_at() else { return };

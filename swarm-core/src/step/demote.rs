@@ -25,10 +25,6 @@ impl Kind for Demote {
         Voters::Less
     }
 
-    fn ends_a_manager(&self) -> bool {
-        true
-    }
-
     fn call(&self, run: &StepRun, ways: Ways<'_>) -> Option<(HostName, Call)> {
         ways.update(run, NodeChange { role: Some(Role::Worker), ..NodeChange::default() })
     }

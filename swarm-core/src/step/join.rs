@@ -52,10 +52,6 @@ impl Kind for Join {
         true
     }
 
-    fn joins_early(&self) -> bool {
-        true
-    }
-
     fn manages_at(&self) -> Option<String> {
         (self.role == Role::Manager).then(|| join_at(self.advertise, &self.listen))
     }

@@ -19,7 +19,7 @@ pub(crate) enum Voters {
     Same,
     /// There is one more.
     More,
-    /// There is one less, and it was reachable.
+    /// The host of the step is one no longer.
     Less,
     /// One that is lost counts no longer.
     Lost,
@@ -44,7 +44,7 @@ impl Ways<'_> {
 
     /// The manager to ask for a step; never the one that it makes a worker, unless that is the only one.
     pub(crate) fn manager(&self, step: &super::Step) -> Option<HostName> {
-        let goes = step.host.as_ref().filter(|_| step.action.kind().ends_a_manager());
+        let goes = step.host.as_ref().filter(|_| step.action.kind().voters() == Voters::Less);
         let other = self.managers.iter().find(|(manager, _)| Some(manager) != goes);
         other.or(self.managers.front()).map(|(manager, _)| manager.clone())
     }
@@ -93,19 +93,9 @@ pub(crate) trait Kind: fmt::Debug {
         false
     }
 
-    /// Whether its host can join while the swarm is still being made.
-    fn joins_early(&self) -> bool {
-        false
-    }
-
     /// The node that it is about, where that is not the host's.
     fn node(&self) -> Option<&NodeId> {
         None
-    }
-
-    /// Whether its host is to be no manager afterwards.
-    fn ends_a_manager(&self) -> bool {
-        false
     }
 
     /// Where others join through its host once it has ended well, if that is a manager then.

@@ -1,13 +1,13 @@
 //! What a look at the host's own engine means for a step that acts on it: a call that failed or was lost is decided by what the engine
 //! is, never by the error alone.
 
+use super::Kind;
 use super::claim::After;
 use super::effect::Answer;
 use super::outcome::Outcome;
 use super::state::{CONFIRM_BUDGET, DOUBT_BUDGET, JOIN_ATTEMPTS, PENDING_BUDGET, Stage, StepRun, Then, Todo, Why, failed};
 use crate::engine::{EngineError, ErrorClass, Reason, classify_answer};
 use crate::observe::{LocalState, LocalSwarm};
-use std::sync::Arc;
 use std::time::Duration;
 
 impl StepRun {
@@ -139,12 +139,9 @@ impl StepRun {
     }
 
     /// What is half made was left, or not.
-    pub(super) fn left(&mut self, message: String, answer: &Answer, now: Duration) -> (Stage, Todo) {
+    pub(super) fn left(&mut self, kind: &dyn Kind, message: String, answer: &Answer, now: Duration) -> (Stage, Todo) {
         match answer.failure() {
-            None => {
-                let step = Arc::clone(&self.step);
-                step.action.kind().left(self, message, now)
-            }
+            None => kind.left(self, message, now),
             // It ended well after all.
             Some((_, Reason::AlreadyInSwarm)) => {
                 self.changed = true;

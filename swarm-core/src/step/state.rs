@@ -1,10 +1,10 @@
 //! One step's life: a single pure function from where it is and what came to where it goes and what is to be done.
 
-use super::Step;
 use super::claim::{After, Claim};
 use super::effect::Answer;
 use super::outcome::Outcome;
 use super::task::Ask;
+use super::{Kind, Step};
 use crate::advice::Advice;
 use crate::engine::{EngineError, ErrorClass, Reason};
 use crate::id::{HostName, NodeId};
@@ -222,11 +222,11 @@ impl StepRun {
         let (stage, todo) = match (std::mem::replace(&mut self.stage, Stage::Waiting), input) {
             (Stage::Waiting, Input::Begin) => self.call(false),
             (Stage::Calling, Input::Answer(Answer::Failed(error))) if waits_for_health(error) => self.wait_for_health(error, now),
-            (Stage::Calling, Input::Answer(answer)) => self.called(answer, now),
+            (Stage::Calling, Input::Answer(answer)) => self.called(kind, answer, now),
             (Stage::Looking(why), Input::Answer(Answer::SawHost(swarm))) => kind.looked(self, why, swarm, now),
             (Stage::Looking(why), Input::Answer(Answer::Failed(error))) => self.look_failed(why, error, now),
             (Stage::Showing { until }, Input::Answer(answer)) => kind.shown(self, until, answer, now),
-            (Stage::Leaving { message }, Input::Answer(answer)) => self.left(message, answer, now),
+            (Stage::Leaving { message }, Input::Answer(answer)) => self.left(kind, message, answer, now),
             (Stage::Pausing { until, then }, _) if now >= until => match then {
                 Then::Call => self.call(true),
                 Then::Look(why) => (Stage::Looking(why), Todo::Look),
@@ -236,7 +236,7 @@ impl StepRun {
             (Stage::Confirming { until }, Input::View { node, all, .. }) => {
                 let own = self.claim.own.first();
                 self.unhealthy = all.values().find(|n| is_unhealthy(n) && Some(&n.id) != own).map(|n| n.id.clone());
-                self.confirm(until, *node, now)
+                self.confirm(kind, until, *node, now)
             }
             (Stage::Confirming { until }, Input::Peeked(answer)) => kind.peeked(self, until, answer, now),
             (Stage::Calling, Input::Peeked(_)) => {
@@ -277,9 +277,7 @@ impl StepRun {
         (Stage::Calling, if elsewhere { Todo::CallElsewhere } else { Todo::Call })
     }
 
-    fn called(&mut self, answer: &Answer, now: Duration) -> (Stage, Todo) {
-        let step = Arc::clone(&self.step);
-        let kind = step.action.kind();
+    fn called(&mut self, kind: &dyn Kind, answer: &Answer, now: Duration) -> (Stage, Todo) {
         match answer {
             Answer::Done | Answer::AlreadySo => {
                 self.changed |= *answer == Answer::Done;
@@ -327,9 +325,7 @@ impl StepRun {
         (Stage::Pausing { until: now + Duration::from_millis(pause), then: Then::Call }, Todo::Nothing)
     }
 
-    fn confirm(&mut self, until: Duration, node: Option<&NodeFacts>, now: Duration) -> (Stage, Todo) {
-        let step = Arc::clone(&self.step);
-        let kind = step.action.kind();
+    fn confirm(&mut self, kind: &dyn Kind, until: Duration, node: Option<&NodeFacts>, now: Duration) -> (Stage, Todo) {
         // Someone else removed it meanwhile.
         if node.is_none() && kind.is_done_without() {
             return (self.done(), Todo::Nothing);
