@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::args_ca::CaCommand;
+use crate::args_common::{Common, Format, LimitArgs, StatusArgs, WaitArgs, duration};
 use crate::args_stores::{
     ContextCommand, EngineCommand, ImageCommand, ObjectCommand, RebootArgs, RegistryCommand, ResetArgs, VolumeCommand,
 };
@@ -10,8 +11,8 @@ use crate::args_swarm::{
     UnlockArgs, UnlockKeyCommand,
 };
 use crate::args_work::{NodeCommand, ServiceCommand, StackCommand};
-use crate::complete::{hosts, selectors};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::complete::hosts;
+use clap::{Args, Parser, Subcommand};
 use clap_complete::ArgValueCompleter;
 use std::path::PathBuf;
 
@@ -161,38 +162,6 @@ pub(crate) enum Command {
     Version,
 }
 
-/// How results are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum Format {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON document.
-    Json,
-    /// One JSON event a line, as they happen (verbs that change something step by step, and `service logs`).
-    Jsonl,
-}
-
-/// Only some of the hosts.
-#[derive(Debug, Args)]
-pub(crate) struct LimitArgs {
-    /// Only these hosts: names, globs (w*), role=worker, role=manager, role=none; comma-separated.
-    #[arg(long, value_delimiter = ',', value_name = "HOST,…", add = ArgValueCompleter::new(selectors))]
-    pub(crate) limit: Vec<String>,
-}
-
-/// The file, and the world that it is about.
-#[derive(Debug, Args)]
-pub(crate) struct Common {
-    /// The cluster file; - is standard input.
-    #[arg(short, long, default_value = "swarm.yaml", value_name = "FILE", env = "SWARM_FILE", hide_env_values = true)]
-    pub(crate) file: PathBuf,
-    /// Do it in a simulated world that has the file's hosts, all without a swarm, or in the states that HOSTS.yaml gives them. Nothing
-    /// real is touched, and nothing of it stays.
-    #[arg(long, value_name = "HOSTS.yaml", num_args = 0..=1, require_equals = true)]
-    pub(crate) simulate: Option<Option<PathBuf>>,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct NewArgs {
     /// `NAME=[USER@]ADDRESS` for each host. The first host, or the first three, become managers.
@@ -282,14 +251,6 @@ pub(crate) struct ApplyArgs {
     pub(crate) wait: WaitArgs,
 }
 
-/// What becomes of a run while another one holds the swarm.
-#[derive(Debug, Args)]
-pub(crate) struct WaitArgs {
-    /// Wait for another run that holds the swarm, for so long at most. Without it such a run is named, and nothing is done.
-    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "1h", value_parser = duration)]
-    pub(crate) wait: Option<std::time::Duration>,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
@@ -299,20 +260,6 @@ pub(crate) struct VerifyArgs {
     /// How long to wait for what may still come, for example 30s.
     #[arg(long, default_value = "0s", value_parser = duration)]
     pub(crate) timeout: std::time::Duration,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct StatusArgs {
-    #[command(flatten)]
-    pub(crate) common: Common,
-    #[command(flatten)]
-    pub(crate) limit: LimitArgs,
-    /// Whole ids, versions and labels.
-    #[arg(long)]
-    pub(crate) wide: bool,
-    /// Look again every two seconds, until Ctrl-C. On a terminal the picture is drawn over; elsewhere it is printed when it changes.
-    #[arg(short = 'w', long)]
-    pub(crate) watch: bool,
 }
 
 #[derive(Debug, Args)]
@@ -493,8 +440,4 @@ pub(crate) enum LabCommand {
 fn percent(text: &str) -> Result<u8, String> {
     let number = text.strip_suffix('%').unwrap_or(text).parse().ok();
     number.filter(|share| *share <= 100).ok_or_else(|| "write a share from 0% to 100%".into())
-}
-
-pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
-    swarm_core::spec::parse_duration(text).ok_or_else(|| "write a number with its unit, such as 30s or 5m".into())
 }

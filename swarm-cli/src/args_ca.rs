@@ -1,7 +1,6 @@
 //! The command line of the root certificate.
 
-use crate::args::{Common, duration};
-use crate::args_swarm::AgreeArgs;
+use crate::args_common::{AgreeArgs, Common, duration};
 use clap::{ArgGroup, Args, Subcommand};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,7 +1,6 @@
 //! The command line of engines and what they keep for themselves, volumes and images, and of what services need: networks, secrets, configs.
 
-use crate::args::{Common, LimitArgs, duration};
-use crate::args_swarm::AgreeArgs;
+use crate::args_common::{AgreeArgs, Common, LimitArgs, duration};
 use crate::args_work::ResolveImage;
 use crate::complete::hosts;
 use clap::{Args, Subcommand};

@@ -1,22 +1,11 @@
 //! The command line of what concerns the swarm as a whole: tokens, certificates, the unlock key.
 
-use crate::args::{Common, LimitArgs, duration};
+use crate::args_common::{AgreeArgs, Common, LimitArgs, duration};
 use crate::args_stores::ServedArgs;
 use crate::complete::hosts;
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::ArgValueCompleter;
 use std::path::PathBuf;
-
-/// How a change is agreed to.
-#[derive(Debug, Args)]
-pub(crate) struct AgreeArgs {
-    /// Show the plan and stop.
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Do not ask.
-    #[arg(short, long)]
-    pub(crate) yes: bool,
-}
 
 /// A node's part in the swarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

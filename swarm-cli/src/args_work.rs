@@ -1,6 +1,6 @@
 //! The command line of workloads: stacks, services, and what they need.
 
-use crate::args::Common;
+use crate::args_common::Common;
 use crate::complete::hosts;
 use crate::service_flags::ServiceFlags;
 use clap::{Args, Subcommand, ValueEnum};
@@ -115,7 +115,7 @@ pub(crate) enum StackCommand {
         #[arg(short, long)]
         detach: bool,
         /// How long it may take at most, for example 10m. Default: the file's `policy.timeout`.
-        #[arg(long, value_name = "DURATION", value_parser = crate::args::duration)]
+        #[arg(long, value_name = "DURATION", value_parser = crate::args_common::duration)]
         timeout: Option<std::time::Duration>,
         /// Do not ask.
         #[arg(short, long)]
@@ -301,7 +301,7 @@ pub(crate) enum ServiceCommand {
         #[arg(long, value_name = "LINES")]
         tail: Option<u64>,
         /// Only lines of the last so long, for example 10m.
-        #[arg(long, value_name = "DURATION", value_parser = crate::args::duration)]
+        #[arg(long, value_name = "DURATION", value_parser = crate::args_common::duration)]
         since: Option<std::time::Duration>,
         /// Only lines that hold this text.
         #[arg(long, value_name = "TEXT")]
@@ -334,7 +334,7 @@ pub(crate) enum ServiceCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
     /// List the cluster's hosts and nodes, as `status` does.
-    Ls(crate::args::StatusArgs),
+    Ls(crate::args_common::StatusArgs),
     /// Print the entries of hosts as a manager has them.
     Inspect(NodeArgs),
     /// List the tasks on hosts.
@@ -348,7 +348,7 @@ pub(crate) enum NodeCommand {
         #[command(flatten)]
         args: NodeArgs,
         /// How long to wait for tasks to end, for example 2m.
-        #[arg(long, default_value = "5m", value_parser = crate::args::duration)]
+        #[arg(long, default_value = "5m", value_parser = crate::args_common::duration)]
         timeout: std::time::Duration,
         /// Let the tasks of replicated services run elsewhere before they end here. What will stop all the same is named first.
         #[arg(long)]
@@ -375,7 +375,7 @@ pub(crate) enum NodeCommand {
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
-        wait: crate::args::WaitArgs,
+        wait: crate::args_common::WaitArgs,
     },
     /// Give a host another advertise address: drained, out of the swarm, and in again under the new one, with the role, the labels and the
     /// availability it has.
@@ -411,7 +411,7 @@ pub(crate) enum NodeCommand {
 #[derive(Debug, Args)]
 pub(crate) struct OutArgs {
     /// How long to wait for tasks to end, for example 2m.
-    #[arg(long, default_value = "5m", value_parser = crate::args::duration)]
+    #[arg(long, default_value = "5m", value_parser = crate::args_common::duration)]
     pub(crate) timeout: std::time::Duration,
     /// Show what would be done and stop.
     #[arg(long)]
@@ -420,7 +420,7 @@ pub(crate) struct OutArgs {
     #[arg(short, long)]
     pub(crate) yes: bool,
     #[command(flatten)]
-    pub(crate) wait: crate::args::WaitArgs,
+    pub(crate) wait: crate::args_common::WaitArgs,
 }
 
 /// Some hosts.
@@ -435,7 +435,7 @@ pub(crate) struct NodeArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) wait: crate::args::WaitArgs,
+    pub(crate) wait: crate::args_common::WaitArgs,
 }
 
 /// How an image is asked for.
@@ -459,6 +459,6 @@ pub(crate) struct ChangeHow {
     #[arg(short, long)]
     pub(crate) detach: bool,
     /// How long it may take at most, for example 10m. Default: the file's `policy.timeout`.
-    #[arg(long, value_name = "DURATION", value_parser = crate::args::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = crate::args_common::duration)]
     pub(crate) timeout: Option<std::time::Duration>,
 }

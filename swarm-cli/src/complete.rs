@@ -12,7 +12,7 @@ pub(crate) const VARIABLE: &str = "_SWARM_COMPLETE";
 /// belongs to the shell.
 fn host_names() -> Option<Vec<String>> {
     let file = std::env::var_os("SWARM_FILE").map_or_else(|| PathBuf::from("swarm.yaml"), PathBuf::from);
-    let bytes = if file.as_os_str() == "-" { return None } else { crate::source::read(&file, swarm_file::SIZE_LIMIT as u64).ok()? };
+    let bytes = if file.as_os_str() == "-" { return None } else { crate::input::read(&file, swarm_file::SIZE_LIMIT as u64).ok()? };
     let entries = |value: Value| match value {
         Value::Map(entries) => entries,
         _ => Vec::<Entry>::new(),

@@ -1,6 +1,6 @@
 //! Why a command ended without its result, and the exit code that says so.
 
-use crate::args::Format;
+use crate::args_common::Format;
 use crate::output;
 use serde_json::json;
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Where a command goes: over real connections, or into a simulated world.
 
-use crate::args::Common;
+use crate::args_common::Common;
 use crate::failure::Failure;
 use crate::{output, source, terminal};
 use async_trait::async_trait;

@@ -2,6 +2,7 @@
 
 mod args;
 mod args_ca;
+mod args_common;
 mod args_stores;
 mod args_swarm;
 mod args_work;
@@ -9,6 +10,7 @@ mod commands;
 mod complete;
 mod failure;
 mod fleet;
+mod input;
 mod logs;
 mod operator;
 mod output;
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
     match commands::run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            if format == args::Format::Text {
+            if format == args_common::Format::Text {
                 output::error(&failure.to_string());
             } else {
                 failure.tell(format);

@@ -1,6 +1,6 @@
 //! What happens while it happens: live lines on a terminal, plain lines elsewhere, or JSON lines.
 
-use crate::args::Format;
+use crate::args_common::Format;
 use crate::output;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;

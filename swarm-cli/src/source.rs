@@ -1,10 +1,10 @@
 //! The cluster file, and the hosts a command is about.
 
-use crate::args::{Common, LimitArgs};
+use crate::args_common::{Common, LimitArgs};
 use crate::failure::Failure;
-use crate::output;
+use crate::{input, output};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use swarm_core::ClusterSpec;
@@ -18,15 +18,7 @@ use swarm_sim::Description;
 
 /// Reads a file, or standard input for `-`, up to a bound.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
-    let failed = |e: std::io::Error| Failure::Io(path.to_owned(), e.to_string());
-    let mut bytes = Vec::new();
-    if path.as_os_str() == "-" {
-        std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
-    } else {
-        let file = std::fs::File::open(path).map_err(failed)?;
-        file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
-    }
-    Ok(bytes)
+    input::read(path, limit).map_err(|e| Failure::Io(path.to_owned(), e.to_string()))
 }
 
 /// Reads a cluster file.

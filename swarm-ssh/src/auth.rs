@@ -1,12 +1,11 @@
 //! Proving who we are, in the order of `ssh`: the named key first, then the keys that both the agent and the configuration know, then the
 //! agent's others, then the configuration's files, then what a person types.
 
-use crate::config::{Hop, Method};
 use crate::error::{Broken, SshError, clean};
+use crate::hop::{Hop, Method};
 use crate::identity::{KeyStore, with_suffix};
-use crate::session::Keeper;
 use crate::stage::Clock;
-use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse};
+use russh::client::{AuthResult, Handle, Handler, KeyboardInteractiveAuthResponse};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::ssh_key::private::KeypairData;
@@ -21,29 +20,14 @@ use tokio::net::UnixStream;
 /// sshd closes the connection after six tries by default (MaxAuthTries); one is left for a password that is at hand.
 const TRIES_BEFORE_PASSWORD: usize = 5;
 
-/// Asks a person, where there is one.
-pub trait Ask: Send + Sync {
-    /// Asks for a secret; `None` if no one can be asked. The question names what it is for.
-    fn ask(&self, question: &str) -> Option<Secret>;
-
-    /// Whether there is someone to ask.
-    fn can_ask(&self) -> bool {
-        false
-    }
-}
-
-/// No one can be asked.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoPrompt;
-
-impl Ask for NoPrompt {
-    fn ask(&self, _question: &str) -> Option<Secret> {
-        None
-    }
-}
-
 /// Logs in, or tells everything that was tried.
-pub(crate) async fn log_in(handle: &mut Handle<Keeper>, hop: &Hop, keys: &KeyStore, clock: &Clock, person: bool) -> Result<(), Broken> {
+pub(crate) async fn log_in<H: Handler>(
+    handle: &mut Handle<H>,
+    hop: &Hop,
+    keys: &KeyStore,
+    clock: &Clock,
+    person: bool,
+) -> Result<(), Broken> {
     let mut login = Login { handle, hop, keys, clock, person, tries: 0, tried: Vec::new(), seen: Vec::new(), offered: None };
     let mut closed = None;
     for method in hop.login.methods.clone() {
@@ -65,8 +49,8 @@ pub(crate) async fn log_in(handle: &mut Handle<Keeper>, hop: &Hop, keys: &KeySto
     Err(Broken::Ours(login.failed(closed)))
 }
 
-struct Login<'a> {
-    handle: &'a mut Handle<Keeper>,
+struct Login<'a, H: Handler> {
+    handle: &'a mut Handle<H>,
     hop: &'a Hop,
     keys: &'a KeyStore,
     clock: &'a Clock,
@@ -80,7 +64,7 @@ struct Login<'a> {
 
 type Agent = AgentClient<UnixStream>;
 
-impl Login<'_> {
+impl<H: Handler> Login<'_, H> {
     fn failed(&self, closed: Option<russh::Error>) -> SshError {
         let tried = match self.tried.as_slice() {
             [] => "there was nothing to try".to_owned(),

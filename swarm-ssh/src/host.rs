@@ -1,9 +1,10 @@
 //! A host over SSH.
 
-use crate::auth::Ask;
+use crate::ask::Ask;
 use crate::channel::{CommandStream, RunError, run};
-use crate::config::{Hop, Way, destination_of, settle};
+use crate::config::{Way, destination_of, settle};
 use crate::error::{SshError, clean};
+use crate::hop::Hop;
 use crate::openssh::Master;
 use crate::relay::{FIND, RELAY};
 use crate::session::{OPEN, Session, Shared};

@@ -1,7 +1,7 @@
 //! Private keys in files.
 
-use crate::config::Hop;
 use crate::error::clean;
+use crate::hop::Hop;
 use crate::pem;
 use crate::stage::Clock;
 use base64::Engine as _;

@@ -7,12 +7,14 @@
 #![doc = include_str!("../README.md")]
 
 mod answer;
+mod ask;
 mod auth;
 mod channel;
 mod config;
 mod error;
 #[doc(hidden)]
 pub mod foreign;
+mod hop;
 mod host;
 mod host_key;
 mod identity;
@@ -27,7 +29,7 @@ mod session;
 mod stage;
 mod words;
 
-pub use auth::{Ask, NoPrompt};
+pub use ask::{Ask, NoPrompt};
 pub use error::SshError;
 pub use host::{SshConnector, SshHost};
 pub use host_key::{HostKeyVerdict, Trust};

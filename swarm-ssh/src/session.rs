@@ -1,9 +1,10 @@
 //! One connection to one host, over as many hops as it takes. Each hop's key is checked before a single byte proves who we are.
 
 use crate::answer::Answers;
-use crate::auth::{Ask, log_in};
-use crate::config::{Family, Hop};
+use crate::ask::Ask;
+use crate::auth::log_in;
 use crate::error::{Broken, SshError, clean};
+use crate::hop::{Family, Hop};
 use crate::host_key::{HostKeyVerdict, Trust};
 use crate::identity::KeyStore;
 use crate::known_hosts::{KnownHosts, fingerprint};

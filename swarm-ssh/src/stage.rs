@@ -1,7 +1,7 @@
 //! How far a connection has come, and how long each stage of it may take. A question to a person stops the clock, and so does our own
 //! arithmetic: with groups of 8192 bits a key exchange costs this machine seconds, and more where many hosts are connected at once.
 
-use crate::auth::Ask;
+use crate::ask::Ask;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};

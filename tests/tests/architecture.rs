@@ -261,35 +261,9 @@ fn the_rules_are_light_and_the_small_program_is_small() {
     assert!(small.lines().count() < 60, "{} lines", small.lines().count());
 }
 
-/// What is still one thing in several files. A new circle fails, and so does one of these that is gone: then it goes from the list.
-const CIRCLES: &[(&str, &[&str])] = &[
-    ("swarm-ssh/src", &["auth", "config", "identity", "session", "stage"]),
-    (
-        "swarm-sim/src",
-        &["invariant", "world::api", "world::host", "world::join", "world::objects", "world::state", "world::swarm", "world::words"],
-    ),
-    ("swarm-cli/src", &["args", "args_ca", "args_stores", "args_swarm", "args_work", "complete", "failure", "source"]),
-    (
-        "swarm-cli/src",
-        &[
-            "commands::access",
-            "commands::apply",
-            "commands::copy",
-            "commands::inside",
-            "commands::look",
-            "commands::objects",
-            "commands::service",
-            "commands::stack",
-            "commands::work",
-        ],
-    ),
-];
-
 #[test]
 fn files_use_each_other_in_one_direction() {
     for dir in CRATES {
-        let mut known: Vec<Vec<&str>> = CIRCLES.iter().filter(|(of, _)| of == dir).map(|(_, files)| files.to_vec()).collect();
-        known.sort();
-        assert_eq!(swarm_tests::circles::circles(&root().join(dir)), known, "{dir}");
+        assert_eq!(swarm_tests::circles::circles(&root().join(dir)), Vec::<Vec<String>>::new(), "{dir}");
     }
 }

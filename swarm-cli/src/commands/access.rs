@@ -1,8 +1,8 @@
 //! `swarm token`, `swarm certs`, `swarm unlock`.
 
 use super::work::{How, Session, carry, table};
-use crate::args::{Common, Format};
-use crate::args_swarm::{AgreeArgs, CertsArgs, RoleName, TokenCommand, UnlockArgs};
+use crate::args_common::{AgreeArgs, Common, Format};
+use crate::args_swarm::{CertsArgs, RoleName, TokenCommand, UnlockArgs};
 use crate::failure::{self, Failure};
 use crate::{output, source, terminal};
 use serde_json::json;

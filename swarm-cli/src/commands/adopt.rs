@@ -1,8 +1,8 @@
 //! `swarm adopt`.
 
-use super::apply::begin_report;
 use super::new::write_new;
-use crate::args::{Common, Format};
+use super::report::begin_report;
+use crate::args_common::{Common, Format};
 use crate::args_swarm::AdoptArgs;
 use crate::failure::{self, Failure};
 use crate::{fleet, output};

@@ -2,13 +2,14 @@
 
 use super::agreed::{agree, unless_stopped};
 use super::ready::Preparation;
+use super::report::{begin_report, listen, show};
 use super::stack::{self, FileStack};
 use super::work::FAMILIES;
-use crate::args::{ApplyArgs, DestroyArgs, ForceArgs, Format, LimitArgs, PlanArgs};
+use crate::args::{ApplyArgs, DestroyArgs, ForceArgs, PlanArgs};
+use crate::args_common::{Format, LimitArgs};
 use crate::failure::{self, Failure};
 use crate::fleet::AnyFleet;
 use crate::{fleet, operator, output, progress, source};
-use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -21,12 +22,12 @@ use swarm_core::family::Families;
 use swarm_core::id::HostName;
 use swarm_core::intent::Intent;
 use swarm_core::observe::Observed;
-use swarm_core::plan::{Plan, PlanOptions, PlanPurpose, Risk, render_text};
+use swarm_core::plan::{Plan, PlanOptions, PlanPurpose, Risk};
 use swarm_core::report::{Ending, Report};
 use swarm_core::verify::{verify, verify_key};
 use swarm_core::{Apply, ClusterSpec, Stop};
 use swarm_prepare::prepare::Options;
-use swarm_workload::{Together, without_secrets};
+use swarm_workload::Together;
 
 /// The largest saved plan that is read.
 const PLAN_LIMIT: u64 = 256 << 20;
@@ -124,15 +125,6 @@ fn as_wished(
         output::data(&format!("does not match the file, and no run can change it now: {}", lines.join("; ")));
     }
     failure::NOT_CONVERGED
-}
-
-pub(super) fn show(plan: &Plan, format: Format) {
-    let document = || without_secrets(json!(plan));
-    match format {
-        Format::Text => output::data(&render_text(plan)),
-        Format::Json => output::json("plan", &json!({ "plan": document() })),
-        Format::Jsonl => output::json_line(&json!({ "event": "planned", "plan": document() })),
-    }
 }
 
 /// Shows a plan, and then what stands against it. A document says it all at once: it is shown when nothing does, if it is the answer.
@@ -385,37 +377,6 @@ fn question(plan: &Plan) -> String {
     }
 }
 
-/// The first signal stops the run in order, the second at once.
-pub(super) fn listen(stop: &Stop) {
-    // A simulated run is over before anybody could press a key, and its clock knows no signals.
-    if output::is_simulated() {
-        return;
-    }
-    let stop = stop.clone();
-    super::STOPS_IN_ORDER.store(true, std::sync::atomic::Ordering::SeqCst);
-    use tokio::signal::unix::{SignalKind, signal};
-    // Heard from here on: what is said next may be answered with a signal at once.
-    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
-    else {
-        return;
-    };
-    tokio::spawn(async move {
-        let mut next = async || {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
-            }
-        };
-        next().await;
-        output::note("stopping: what is under way is finished or given up; once more ends at once");
-        stop.stop();
-        next().await;
-        std::process::exit(130);
-    });
-}
-
 /// What a person would do now.
 fn whats_next(report: &Report, file: &Path) {
     let made = report.steps.iter().any(|s| s.verb == "init" && s.outcome.is_done());
@@ -430,20 +391,6 @@ fn whats_next(report: &Report, file: &Path) {
         Ending::Failed | Ending::Degraded => output::note(&format!("next: put right what is named above, then `swarm plan{file}`")),
         Ending::Converged => {}
     }
-}
-
-/// Writes a report as a document, or begins it for people with the steps that are not done: then the rest is up to the caller.
-pub(super) fn begin_report(command: &str, report: &Report, format: Format) -> bool {
-    match format {
-        Format::Json => output::json(command, &json!({ "report": report })),
-        Format::Jsonl => output::json_line(&json!({ "event": "ended", "report": report })),
-        Format::Text => {
-            for step in report.steps.iter().filter(|s| !s.outcome.is_done()) {
-                output::note(&format!("{}: {}", step.id, progress::outcome_text(&step.outcome)));
-            }
-        }
-    }
-    format == Format::Text
 }
 
 fn tell(command: &str, report: &Report, format: Format) {

@@ -3,7 +3,7 @@
 use super::drill::{self, Tried};
 use super::recover::bring_back;
 use super::work::{How, Session, carry, carry_seen};
-use crate::args::Format;
+use crate::args_common::Format;
 use crate::args_swarm::{BackupArgs, BackupCommand, RestoreArgs};
 use crate::failure::{self, Failure};
 use crate::{output, source};

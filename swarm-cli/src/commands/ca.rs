@@ -2,8 +2,8 @@
 
 use super::access::{no_manager, replace_in};
 use super::work::Session;
-use crate::args::Format;
 use crate::args_ca::{CaCommand, RotateArgs};
+use crate::args_common::Format;
 use crate::failure::Failure;
 use crate::{output, source};
 use serde_json::json;

@@ -4,7 +4,7 @@ use super::mesh::Mesh;
 use super::names::Names;
 use super::stack;
 use super::work::Session;
-use crate::args::{Common, Format};
+use crate::args_common::{Common, Format};
 use crate::args_swarm::{CheckArgs, CheckOutput};
 use crate::failure::{self, Failure};
 use crate::output;

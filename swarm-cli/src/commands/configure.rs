@@ -4,7 +4,7 @@ use super::agreed::{agree, unless_stopped};
 use super::hosts::{agreed, serving};
 use super::ready::given;
 use super::work::{How, Session, carry};
-use crate::args::Format;
+use crate::args_common::Format;
 use crate::args_stores::{ConfigureArgs, ResetArgs};
 use crate::failure::{self, Failure};
 use crate::{output, source};

@@ -1,7 +1,7 @@
 //! What verbs share that do the same on the engine of each host.
 
 use super::work::Session;
-use crate::args::{Format, LimitArgs};
+use crate::args_common::{Format, LimitArgs};
 use crate::failure::{self, Failure};
 use crate::{output, source};
 use futures_util::stream::{self, StreamExt};

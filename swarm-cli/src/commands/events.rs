@@ -1,7 +1,7 @@
 //! `swarm events`: what happens in a swarm, from one manager at a time, so that it has one order. Each manager hears of everything.
 
 use super::work::Session;
-use crate::args::Format;
+use crate::args_common::Format;
 use crate::args_swarm::EventsArgs;
 use crate::failure::Failure;
 use crate::output;

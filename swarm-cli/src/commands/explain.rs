@@ -1,7 +1,7 @@
 //! `swarm explain`: from an error to its cause and what to do.
 
 use super::work::Session;
-use crate::args::{Common, Format};
+use crate::args_common::{Common, Format};
 use crate::failure::{self, Failure};
 use crate::output;
 use serde_json::{Value, json};

@@ -1,9 +1,9 @@
 //! Hosts that are served, drained for that time: `swarm maintain`, `swarm reboot`, `swarm engine restart`; and `swarm exec`.
 
 use super::work::{How, Session, carry};
-use crate::args::Format;
+use crate::args_common::{AgreeArgs, Format};
 use crate::args_stores::{RebootArgs, ServeArgs, ServedArgs};
-use crate::args_swarm::{AgreeArgs, ExecArgs, MaintainArgs};
+use crate::args_swarm::{ExecArgs, MaintainArgs};
 use crate::failure::Failure;
 use crate::{output, source};
 use futures_util::stream::{self, StreamExt};

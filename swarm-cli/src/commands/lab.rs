@@ -1,6 +1,7 @@
 //! `swarm lab …`.
 
-use crate::args::{Format, LabCommand, LabName};
+use crate::args::{LabCommand, LabName};
+use crate::args_common::Format;
 use crate::failure::Failure;
 use crate::output;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! `swarm lab test`: a cluster file from nothing to nothing, on hosts of this machine.
 
-use crate::args::Format;
+use crate::args_common::Format;
 use crate::failure::Failure;
 use crate::{output, source};
 use serde_json::json;

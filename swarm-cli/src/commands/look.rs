@@ -1,7 +1,8 @@
 //! `swarm verify` and `swarm status`: they look and change nothing.
 
 use super::work::{Picture, Session, watched};
-use crate::args::{Common, Format, StatusArgs, VerifyArgs};
+use crate::args::VerifyArgs;
+use crate::args_common::{Common, Format, StatusArgs};
 use crate::failure::{self, Failure};
 use crate::{fleet, output, progress, source};
 use comfy_table::{ContentArrangement, Table, presets};

@@ -1,7 +1,7 @@
 //! Machines that are made: what is missing is shown by `plan`, created by `apply`, and all of it destroyed by `destroy --machines`.
 
 use super::agreed::{agree, unless_stopped};
-use crate::args::{Common, Format};
+use crate::args_common::{Common, Format};
 use crate::failure::Failure;
 use crate::{fleet, output, source};
 use futures_util::future::join_all;

@@ -33,6 +33,7 @@ mod push;
 mod reach;
 mod ready;
 mod recover;
+mod report;
 mod service;
 mod stack;
 mod stores;
@@ -41,7 +42,8 @@ mod unlock_key;
 mod upgrade;
 mod work;
 
-use crate::args::{Cli, Command, Common, Format, LabCommand};
+use crate::args::{Cli, Command, LabCommand};
+use crate::args_common::{Common, Format};
 use crate::args_stores::{EngineCommand, ImageCommand, ObjectCommand, VolumeCommand};
 use crate::args_swarm::HostsCommand;
 use crate::args_work::{NodeCommand, ServiceCommand, StackCommand};

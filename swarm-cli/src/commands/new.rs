@@ -1,6 +1,7 @@
 //! `swarm new`.
 
-use crate::args::{Format, NewArgs};
+use crate::args::NewArgs;
+use crate::args_common::Format;
 use crate::args_swarm::HostsFrom;
 use crate::failure::{self, Failure};
 use crate::{output, source};

@@ -1,7 +1,7 @@
 //! `swarm node`.
 
 use super::work::{How, Session, carry, print_object, watched};
-use crate::args::{Common, Format};
+use crate::args_common::{Common, Format};
 use crate::args_work::{NodeArgs, NodeCommand};
 use crate::failure::Failure;
 use crate::{output, source};

@@ -1,8 +1,7 @@
 //! `swarm network`, `swarm secret`, `swarm config`.
 
-use super::service::short;
-use super::work::{How, Session, carry, print_object, table};
-use crate::args::{Common, Format};
+use super::work::{How, Session, carry, print_object, short, table};
+use crate::args_common::{Common, Format};
 use crate::args_stores::ObjectCommand;
 use crate::failure::Failure;
 use crate::{output, source};

@@ -2,7 +2,7 @@
 
 use super::agreed::agree;
 use super::work::Session;
-use crate::args::Format;
+use crate::args_common::Format;
 use crate::args_swarm::{HistoryArgs, LockCommand};
 use crate::failure::Failure;
 use crate::output;

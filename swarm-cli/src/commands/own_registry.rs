@@ -2,7 +2,7 @@
 
 use super::stack::{Going, ReadIn, deploy, read_text};
 use super::work::Session;
-use crate::args::Format;
+use crate::args_common::Format;
 use crate::args_stores::{RegistryCommand, RegistryDeployArgs};
 use crate::args_work::DeployHow;
 use crate::failure::{self, Failure};

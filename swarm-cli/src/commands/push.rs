@@ -2,7 +2,7 @@
 
 use super::each::{exit_code, on_nodes_with_tasks, size};
 use super::work::Session;
-use crate::args::{Common, Format, LimitArgs};
+use crate::args_common::{Common, Format, LimitArgs};
 use crate::failure::Failure;
 use crate::output;
 use futures_util::StreamExt;

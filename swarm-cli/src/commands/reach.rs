@@ -1,7 +1,7 @@
 //! `swarm ssh` and `swarm docker`: other programs, on the way that the file describes.
 
 use super::work::{Session, table};
-use crate::args::Format;
+use crate::args_common::Format;
 use crate::args_swarm::{DockerArgs, EnvArgs, HostsArgs, ScpArgs, SshArgs};
 use crate::failure::Failure;
 use crate::{output, source};

@@ -1,7 +1,7 @@
 //! `swarm recover`.
 
 use super::work::{How, Session, carry};
-use crate::args::Format;
+use crate::args_common::Format;
 use crate::args_swarm::RecoverArgs;
 use crate::failure::Failure;
 use crate::{output, source};

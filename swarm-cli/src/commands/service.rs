@@ -1,7 +1,7 @@
 //! `swarm service`.
 
-use super::work::{How, Picture, Session, carry, number, print_object, table, table_text, watched};
-use crate::args::Format;
+use super::work::{How, Picture, Session, carry, number, print_object, resolve, short, table, table_text, watched};
+use crate::args_common::Format;
 use crate::args_swarm::RebalanceArgs;
 use crate::args_work::{ChangeHow, ImageHow, ResolveImage, ServiceCommand};
 use crate::failure::Failure;
@@ -149,7 +149,7 @@ fn images(how: &ImageHow, image: &str) -> Result<(ImageOptions, Logins), Failure
     // Where no registry is asked and no node gets a login, none is looked for.
     let none = image.is_empty() || (how.resolve_image == ResolveImage::Never && !how.with_registry_auth);
     let logins = if none { Logins::default() } else { registry::logins(&[image].into(), how.with_registry_auth)? };
-    let (resolve, send_logins) = (super::stack::resolve(how.resolve_image), how.with_registry_auth);
+    let (resolve, send_logins) = (resolve(how.resolve_image), how.with_registry_auth);
     Ok((ImageOptions { resolve, logins: logins.of.clone(), send_logins }, logins))
 }
 
@@ -186,7 +186,7 @@ async fn logs(session: &Session, query: &LogQuery, grep: Option<&str>, format: F
 }
 
 async fn edit(
-    common: &crate::args::Common,
+    common: &crate::args_common::Common,
     edits: BTreeMap<String, Edit>,
     how: &ChangeHow,
     command: &str,
@@ -212,10 +212,6 @@ pub(super) async fn rebalance(args: &RebalanceArgs, format: Format) -> Result<u8
         ..How::new("rebalance", format)
     };
     carry(&session, &intent, how).await
-}
-
-pub(super) fn short(id: &str) -> String {
-    id.get(..12).unwrap_or(id).to_owned()
 }
 
 /// Tasks that run and that are to run.

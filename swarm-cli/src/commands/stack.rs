@@ -1,8 +1,8 @@
 //! `swarm stack`.
 
 use super::service::{replicas, task_picture};
-use super::work::{How, Session, carry, table, watched};
-use crate::args::Format;
+use super::work::{How, Session, carry, resolve, table, watched};
+use crate::args_common::Format;
 use crate::args_work::{ComposeArgs, DeployHow, ResolveImage, StackCommand};
 use crate::failure::Failure;
 use crate::fleet::AnyFleet;
@@ -23,7 +23,7 @@ use swarm_core::observe::{Observed, ObservedCluster};
 use swarm_core::secret::Secret;
 use swarm_core::spec::StackFiles;
 use swarm_core::{Apply, ClusterSpec};
-use swarm_workload::{Deploy, DeployOptions, NAMESPACE_LABEL, Remove, Resolve, ServiceWanted, without_secrets};
+use swarm_workload::{Deploy, DeployOptions, NAMESPACE_LABEL, Remove, ServiceWanted, without_secrets};
 
 /// The largest file that a stack is read from, and the largest that a secret or config is.
 const LIMIT: u64 = 8 << 20;
@@ -86,14 +86,6 @@ pub(super) async fn run(command: &StackCommand, format: Format) -> Result<u8, Fa
             }
             Ok(0)
         }
-    }
-}
-
-pub(super) fn resolve(how: ResolveImage) -> Resolve {
-    match how {
-        ResolveImage::Changed => Resolve::Changed,
-        ResolveImage::Always => Resolve::Always,
-        ResolveImage::Never => Resolve::Never,
     }
 }
 

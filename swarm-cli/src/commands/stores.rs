@@ -3,7 +3,7 @@
 use super::agreed::agree;
 use super::each::{CONCURRENCY, Failed, exit_code, hosts, on_nodes_with_tasks, size, tell};
 use super::work::{Session, table};
-use crate::args::{Common, Format, LimitArgs};
+use crate::args_common::{Common, Format, LimitArgs};
 use crate::args_stores::{ImageCommand, VolumeCommand};
 use crate::failure::{self, Failure};
 use crate::registry::{self, WithLogins};

@@ -3,7 +3,7 @@
 use super::look::{json_row, quorum_line};
 use super::new::write_private;
 use super::work::Session;
-use crate::args::Format;
+use crate::args_common::Format;
 use crate::args_swarm::SupportArgs;
 use crate::failure::Failure;
 use crate::output;

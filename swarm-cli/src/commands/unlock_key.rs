@@ -3,7 +3,7 @@
 use super::access::{no_manager, replace};
 use super::backup::start_what_was_left;
 use super::work::{How, Session, carry};
-use crate::args::Format;
+use crate::args_common::Format;
 use crate::args_swarm::UnlockKeyCommand;
 use crate::failure::{self, Failure};
 use crate::{output, source};

@@ -2,7 +2,7 @@
 
 use super::hosts::{agreed, serving};
 use super::work::{How, Session, carry, table};
-use crate::args::{Common, Format};
+use crate::args_common::{Common, Format};
 use crate::args_stores::UpgradeArgs;
 use crate::failure::{self, Failure};
 use crate::{output, source};

@@ -1,8 +1,9 @@
 //! What the verbs of workloads share: a session with the swarm, an intent carried out, tables.
 
 use super::agreed::{agree, unless_stopped};
-use super::apply::{begin_report, listen, show};
-use crate::args::{Common, Format};
+use super::report::{begin_report, listen, show};
+use crate::args_common::{Common, Format};
+use crate::args_work::ResolveImage;
 use crate::failure::{self, Failure};
 use crate::fleet::AnyFleet;
 use crate::{fleet, operator, output, progress, source};
@@ -22,7 +23,7 @@ use swarm_core::plan::{Plan, PlanOptions};
 use swarm_core::report::{Ending, Report};
 use swarm_core::{Apply, ClusterSpec, Stop};
 use swarm_prepare::prepare::Preparing;
-use swarm_workload::{Workload, kernel_needs, without_secrets};
+use swarm_workload::{Resolve, Workload, kernel_needs, without_secrets};
 
 /// The families of this program.
 pub(super) const FAMILIES: &[&dyn Family] = &[&Workload, &Backups, &Preparing];
@@ -285,4 +286,18 @@ pub(super) fn print_object(command: &str, object: &Object, format: Format) {
 /// A number in an object.
 pub(super) fn number(object: &Object, pointer: &str) -> u64 {
     object.number(pointer).unwrap_or(0)
+}
+
+/// An id as people read it.
+pub(super) fn short(id: &str) -> String {
+    id.get(..12).unwrap_or(id).to_owned()
+}
+
+/// When digests are asked for.
+pub(super) fn resolve(how: ResolveImage) -> Resolve {
+    match how {
+        ResolveImage::Changed => Resolve::Changed,
+        ResolveImage::Always => Resolve::Always,
+        ResolveImage::Never => Resolve::Never,
+    }
 }

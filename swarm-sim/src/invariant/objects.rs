@@ -1,35 +1,13 @@
 //! What must never happen to objects, watched at every call: the rules W1 to W5 of `docs/failure-model.md`.
 
 use super::Sent;
+use super::stack::{NAMESPACE, StackWatch};
 use crate::world::objects::refers_to;
 use crate::world::state::State;
 use serde_json::Value;
-use std::collections::BTreeMap;
-use swarm_core::engine::{Kind, Object};
-
-/// The label that tells which stack an object belongs to.
-const NAMESPACE: &str = "com.docker.stack.namespace";
-
-/// One operator's work on a stack, and what it saw.
-#[derive(Debug)]
-pub(crate) struct StackWatch {
-    stack: String,
-    /// The newest version of each object that it read.
-    read: BTreeMap<String, u64>,
-}
+use swarm_core::engine::Kind;
 
 impl StackWatch {
-    pub(crate) fn new(stack: &str) -> Self {
-        Self { stack: stack.to_owned(), read: BTreeMap::new() }
-    }
-
-    pub(crate) fn saw(&mut self, objects: &[Object]) {
-        for object in objects.iter().filter(|o| o.version() > 0) {
-            let version = self.read.entry(object.id().to_owned()).or_default();
-            *version = (*version).max(object.version());
-        }
-    }
-
     pub(crate) fn sent(&self, state: &State, sent: &Sent<'_>) -> Vec<(&'static str, String)> {
         let stored = |id: &str| state.swarms.iter().find_map(|s| s.objects.stored.get(id));
         let ours = |id: &str| {

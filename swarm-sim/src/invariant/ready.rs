@@ -1,7 +1,7 @@
 //! What is known of hosts without an engine.
 
-use super::Watches;
 use super::watch::Watch;
+use super::watches::Watches;
 use crate::world::swarm::HostName;
 use std::time::Duration;
 

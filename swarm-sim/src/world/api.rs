@@ -61,7 +61,7 @@ impl Swarm {
             unlock_key: None,
             locked_at: Duration::ZERO,
             services: Vec::new(),
-            objects: super::objects::Objects::default(),
+            objects: super::kept::Objects::default(),
             tasks: BTreeSet::new(),
             ticking: false,
         }
@@ -284,7 +284,7 @@ impl State {
         let living = others.iter().filter(|v| self.lives(swarm, v)).filter_map(|v| self.host_of(swarm, v)).next();
         if let Some(other) = living {
             let what = format!("{host} becomes the only manager of its swarm while {other} is one too");
-            self.watches.violations.push(crate::invariant::Violation { rule: "I9", at: self.now, what });
+            self.watches.violations.push(crate::invariant::watches::Violation { rule: "I9", at: self.now, what });
             self.forced_new_cluster(host);
             return Ok(());
         }

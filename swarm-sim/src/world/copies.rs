@@ -4,7 +4,7 @@ use super::host::{Certificate, EngineState, Local};
 use super::state::{Event, State};
 use super::swarm::{Copied, HostName};
 use super::{Incident, World};
-use crate::invariant::Violation;
+use crate::invariant::watches::Violation;
 use std::time::Duration;
 use swarm_core::spec::Role;
 

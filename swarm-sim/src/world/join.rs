@@ -1,6 +1,7 @@
 //! How engines get into swarms: an init or a join goes on whoever listens, and ends as it would in an engine.
 
 use super::host::{Certificate, EngineState, Local};
+use super::op::{Op, OpKind};
 use super::state::{Control, Event, JOIN_ANSWERS_AFTER, State};
 use super::swarm::{HostName, Node, NodeId, Swarm, Voter};
 use super::words::{self, Words};
@@ -18,27 +19,6 @@ const REMOTE_PAUSE: Duration = Duration::from_secs(2);
 const AGREED_LATE: Duration = Duration::from_secs(22);
 /// When a join that no one answers ends in an error.
 const JOIN_GIVES_UP: Duration = Duration::from_secs(26);
-
-/// An init or a join that an engine carries out, whether or not anyone waits for it.
-#[derive(Debug, Clone)]
-pub(crate) struct Op {
-    pub(crate) host: HostName,
-    pub(super) life: u32,
-    pub(crate) began: Duration,
-    pub(super) kind: OpKind,
-    pub(super) tries: u32,
-    pub(super) node: Option<NodeId>,
-    pub(super) swarm: Option<usize>,
-    /// Its answer to whoever asked.
-    pub(crate) answer: Option<Result<(), Words>>,
-    pub(crate) next: Duration,
-}
-
-#[derive(Debug, Clone)]
-pub(super) enum OpKind {
-    Init(Box<InitRequest>),
-    Join { request: JoinRequest, token: String },
-}
 
 impl State {
     fn new_op(&mut self, host: &HostName, kind: OpKind) -> u64 {

@@ -1,7 +1,7 @@
 //! What swarms do by themselves while time passes: elections, heartbeats, changes of role and of the root.
 
 use super::host::{EngineState, Local};
-use super::join::Op;
+use super::op::Op;
 use super::state::{Event, State};
 use super::swarm::{HostName, NodeId, Swarm};
 use std::time::Duration;

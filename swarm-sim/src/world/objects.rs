@@ -2,6 +2,7 @@
 //! places them, lets them run or fail, and rolls updates (swarmkit `manager/orchestrator`, `manager/scheduler`, `manager/controlapi`).
 
 use super::api::Said;
+use super::kept::{Objects, SimTask, Stored};
 use super::state::State;
 use super::swarm::{HostName, Node, NodeId};
 use super::words::{self, Words};
@@ -16,70 +17,6 @@ use swarm_core::spec::{Availability, Role};
 pub(super) const RESTART: Duration = Duration::from_secs(2);
 /// How long tasks run at most that end by themselves.
 pub(super) const RUNS: Duration = Duration::from_millis(400);
-
-/// What becomes of tasks with an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ImageKind {
-    /// No node has it, and no registry.
-    Missing,
-    /// They end with an error soon after they started.
-    Crashes,
-    /// They end well soon after they started.
-    Ends,
-    /// They run, as those of which nothing is said.
-    Runs,
-}
-
-/// An object.
-#[derive(Debug, Clone)]
-pub(crate) struct Stored {
-    pub(crate) kind: Kind,
-    pub(crate) name: String,
-    pub(crate) version: u64,
-    pub(super) created: Duration,
-    pub(crate) spec: Value,
-    pub(super) previous: Option<Value>,
-    pub(super) update: Option<(&'static str, String, Duration)>,
-}
-
-/// A task.
-#[derive(Debug, Clone)]
-pub(crate) struct SimTask {
-    pub(super) id: String,
-    pub(crate) service: String,
-    pub(super) slot: u64,
-    pub(crate) node: Option<NodeId>,
-    pub(super) desired: &'static str,
-    pub(crate) state: &'static str,
-    pub(super) error: String,
-    pub(super) created: Duration,
-    pub(super) since: Duration,
-    /// The template that it was made from.
-    pub(super) template: Value,
-}
-
-impl SimTask {
-    pub(super) fn is_wanted(&self) -> bool {
-        self.desired == "running"
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        matches!(self.state, "failed" | "rejected" | "complete" | "shutdown" | "orphaned")
-    }
-
-    pub(super) fn end(&mut self, state: &'static str, error: String, now: Duration) {
-        (self.state, self.error, self.since, self.desired) = (state, error, now, "shutdown");
-    }
-}
-
-/// Everything of one swarm.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Objects {
-    pub(crate) stored: BTreeMap<String, Stored>,
-    pub(crate) tasks: Vec<SimTask>,
-    /// Networks that were removed, by their ids.
-    ghosts: Vec<(String, Stored)>,
-}
 
 fn at(time: Duration) -> String {
     format!("{:016.6}", time.as_secs_f64())

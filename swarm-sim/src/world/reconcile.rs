@@ -1,7 +1,8 @@
 //! What becomes of services: their tasks are made, placed, replaced and ended, and updates roll (swarmkit `manager/orchestrator`,
 //! `manager/scheduler`).
 
-use super::objects::{ImageKind, Objects, RESTART, RUNS, SimTask, number, template, text};
+use super::kept::{ImageKind, Objects, SimTask};
+use super::objects::{RESTART, RUNS, number, template, text};
 use super::swarm::{Node, NodeId, Swarm};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,12 +1,12 @@
 //! Everything there is in a simulated world, and what happens in it when time passes.
 
 use super::host::{Host, Local};
-use super::join::Op;
-use super::objects::ImageKind;
+use super::kept::ImageKind;
+use super::op::Op;
 use super::swarm::{Copied, HostName, NodeId, Swarm};
 use super::words::{self, Words};
 use crate::fault::Faults;
-use crate::invariant::Watches;
+use crate::invariant::watches::Watches;
 use crate::trace::Trace;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;

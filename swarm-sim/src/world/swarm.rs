@@ -1,6 +1,6 @@
 //! A swarm: its object, its nodes, its managers' raft, its tokens, its services.
 
-use super::objects::Objects;
+use super::kept::Objects;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;

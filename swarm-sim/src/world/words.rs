@@ -1,8 +1,8 @@
 //! What engines say, in their own words. The sources are named where a rule is; each text is pinned against a real engine by the
 //! conformance suite.
 
-use super::swarm::NodeId;
 use swarm_core::engine::Kind;
+use swarm_core::id::NodeId;
 
 /// An HTTP error answer of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
