@@ -14,21 +14,36 @@ use std::time::{Duration, Instant};
 
 /// The forwarder's port inside the host.
 const PORT: u16 = 2022;
+/// Pieces that are on the way at once in one direction: 4 MiB, as the buffers of a long link hold.
+const UNDER_WAY: usize = 128;
 
 impl LabHost {
     /// Delays what goes over SSH by this much in each direction, until the host ends or the delay is zero.
     pub fn delay(&self, each_way: Duration, forwarder: Option<&Path>) -> Result<(), LabError> {
-        set(self, each_way, forwarder)
+        set(self, Link { each_way, rate: None }, forwarder)
+    }
+
+    /// The same, and each connection carries no more than so many bytes a second in each direction. A thread of this process serves.
+    pub fn narrow(&self, each_way: Duration, bytes_per_second: u32) -> Result<(), LabError> {
+        set(self, Link { each_way, rate: Some(bytes_per_second) }, None)
     }
 
     /// Runs the forwarder of [`LabHost::delay`] in this process, inside the host's network, until the process ends.
     pub fn forward(&self, each_way: Duration) -> Result<(), LabError> {
-        serve(self.running()?, each_way)
+        serve(self.running()?, Link { each_way, rate: None })
     }
 }
 
+/// What a way over SSH is like.
+#[derive(Clone, Copy)]
+struct Link {
+    each_way: Duration,
+    /// Bytes a second; `None` is as many as there is room for.
+    rate: Option<u32>,
+}
+
 /// Sets or ends the delay. With `forwarder`, that program is started as `PROGRAM lab forward`; without, a thread serves.
-fn set(host: &LabHost, each_way: Duration, forwarder: Option<&Path>) -> Result<(), LabError> {
+fn set(host: &LabHost, link: Link, forwarder: Option<&Path>) -> Result<(), LabError> {
     let redirect = |how: &str| {
         let port = PORT.to_string();
         host.exec(&[
@@ -55,12 +70,12 @@ fn set(host: &LabHost, each_way: Duration, forwarder: Option<&Path>) -> Result<(
         kill_now(pid);
     }
     while redirect("-D").is_ok() {}
-    if each_way.is_zero() {
+    if link.each_way.is_zero() {
         return Ok(());
     }
     match forwarder {
-        Some(program) => begin(program, &["lab", "forward", &mark, &each_way.as_millis().to_string()])?,
-        None => serve_in_thread(host.pid().ok_or_else(|| LabError::NotRunning(host.name.clone()))?, each_way)?,
+        Some(program) => begin(program, &["lab", "forward", &mark, &link.each_way.as_millis().to_string()])?,
+        None => serve_in_thread(host.pid().ok_or_else(|| LabError::NotRunning(host.name.clone()))?, link)?,
     }
     let listening = crate::process::wait_until(Duration::from_secs(5), || {
         host.exec(&["ss", "-Hltn", &format!("sport = :{PORT}")]).is_ok_and(|out| !out.trim().is_empty())
@@ -86,17 +101,17 @@ fn listen_inside(pid: i32) -> Result<TcpListener, LabError> {
 }
 
 /// Serves in this thread, which stays in the host's network.
-fn serve(pid: i32, each_way: Duration) -> Result<(), LabError> {
-    accept(&listen_inside(pid)?, each_way);
+fn serve(pid: i32, link: Link) -> Result<(), LabError> {
+    accept(&listen_inside(pid)?, link);
     Ok(())
 }
 
-fn serve_in_thread(pid: i32, each_way: Duration) -> Result<(), LabError> {
+fn serve_in_thread(pid: i32, link: Link) -> Result<(), LabError> {
     let (reported, heard) = mpsc::channel();
     thread::spawn(move || match listen_inside(pid) {
         Ok(listener) => {
             let _ = reported.send(Ok(()));
-            accept(&listener, each_way);
+            accept(&listener, link);
         }
         Err(error) => {
             let _ = reported.send(Err(error));
@@ -105,20 +120,20 @@ fn serve_in_thread(pid: i32, each_way: Duration) -> Result<(), LabError> {
     heard.recv().unwrap_or_else(|_| Err(LabError::Command { command: "forwarder".into(), message: "it ended".into() }))
 }
 
-fn accept(listener: &TcpListener, each_way: Duration) {
+fn accept(listener: &TcpListener, link: Link) {
     for client in listener.incoming().filter_map(Result::ok) {
         // Connected from this thread: only it is in the host's network.
         let Ok(server) = TcpStream::connect(("127.0.0.1", 22)) else { continue };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let (Ok(client_again), Ok(server_again)) = (client.try_clone(), server.try_clone()) else { continue };
-        pump(client, server, each_way);
-        pump(server_again, client_again, each_way);
+        pump(client, server, link);
+        pump(server_again, client_again, link);
     }
 }
 
 /// Copies one way. A second thread writes, so that pieces that follow each other are delayed side by side.
-fn pump(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
-    let (sender, receiver) = mpsc::channel::<(Instant, Vec<u8>)>();
+fn pump(mut from: TcpStream, mut to: TcpStream, link: Link) {
+    let (sender, receiver) = mpsc::sync_channel::<(Instant, Vec<u8>)>(UNDER_WAY);
     thread::spawn(move || {
         for (at, piece) in receiver {
             thread::sleep(at.saturating_duration_since(Instant::now()));
@@ -130,9 +145,11 @@ fn pump(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
     });
     thread::spawn(move || {
         let mut buffer = vec![0u8; 32 * 1024];
+        let mut free = Instant::now();
         while let Ok(read @ 1..) = from.read(&mut buffer) {
             let piece = buffer.get(..read).unwrap_or_default().to_vec();
-            if sender.send((Instant::now() + delay, piece)).is_err() {
+            free = free.max(Instant::now()) + link.rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) * read as u32 / rate);
+            if sender.send((free + link.each_way, piece)).is_err() {
                 break;
             }
         }

@@ -119,7 +119,7 @@ known! {
         "starting container failed: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: \"/bin/nothing\": stat /bin/nothing: no such file or directory: unknown"
         "the program is not in the image, or the interpreter that its first line names is not"
         "correct `command:` or `entrypoint:`; a list is taken word for word, a text is split as a shell splits it";
-    "unhealthy" ["unhealthy container"]
+    "unhealthy" ["dockerexec: unhealthy container"]
         "task: non-zero exit (143): dockerexec: unhealthy container"
         "the health check failed as often as it may, so the task was replaced"
         "`swarm service exec SERVICE -- COMMAND` runs the check by hand; give it more time: `--health-start-period`";
@@ -255,6 +255,14 @@ known! {
         "dial tcp 10.0.0.11:2377: connect: no route to host"
         "no network leads there, or a packet filter says so"
         "check the address, and that the port is open between the hosts: `swarm check`";
+    "registry-silent" ["/v2/", "context deadline exceeded"]
+        "Error response from daemon: Get \"https://10.0.0.5:5000/v2/\": context deadline exceeded"
+        "the registry does not answer the engine in time: packets are dropped on the way, or it hangs"
+        "check that its port is open from that node, and that the registry runs: `swarm exec -- docker pull IMAGE` shows which nodes get through";
+    "request-timed-out" ["client.timeout exceeded"]
+        "Error response from daemon: Get \"https://10.0.0.5:5000/v2/\": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)"
+        "the server did not answer in time: packets are dropped on the way, a proxy is in between, or it is overloaded"
+        "check the address, that its port is open from there, and the engine's proxy: `swarm check`";
     "swallowed" ["i/o timeout"]
         "dial tcp 10.0.0.11:2377: i/o timeout"
         "packets are dropped on the way: the host is off, or a packet filter swallows them"

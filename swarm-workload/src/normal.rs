@@ -16,11 +16,11 @@ const USERS_OWN: &[&str] = &["Labels", "Options", "Sysctls", "DriverOpts"];
 
 /// The normal form. `networks` gives the name of each network by its id; names stay as they are.
 pub fn normal(mut spec: Value, networks: &BTreeMap<String, String>) -> Value {
-    if let Some(image) = spec.pointer_mut("/TaskTemplate/ContainerSpec/Image") {
+    if let Some(image) = part(&mut spec, "/TaskTemplate/ContainerSpec/Image") {
         *image = json!(image_with_tag(without_digest(image.as_str().unwrap_or_default())));
     }
     for key in ["/Networks", "/TaskTemplate/Networks"] {
-        for network in spec.pointer_mut(key).and_then(Value::as_array_mut).into_iter().flatten() {
+        for network in part(&mut spec, key).and_then(Value::as_array_mut).into_iter().flatten() {
             let target = network.get("Target").and_then(Value::as_str);
             let name = target.map(|t| networks.get(t).map_or_else(|| of_the_node(t), Clone::clone));
             if let (Some(name), Some(network)) = (name, network.as_object_mut()) {
@@ -50,33 +50,33 @@ pub fn normal(mut spec: Value, networks: &BTreeMap<String, String>) -> Value {
     drop_defaults(&mut spec, "/TaskTemplate/ContainerSpec", &[("Isolation", Text("default")), ("StopGracePeriod", Number(10_000_000_000))]);
     // Platforms go with a digest, which is not compared; forced updates are no part of what is wanted.
     for (at, key) in [("/TaskTemplate/Placement", "Platforms"), ("/TaskTemplate", "ForceUpdate")] {
-        if let Some(map) = spec.pointer_mut(at).and_then(Value::as_object_mut) {
+        if let Some(map) = part(&mut spec, at).and_then(Value::as_object_mut) {
             map.remove(key);
         }
     }
     for reference in ["Secrets", "Configs"] {
-        let list = spec.pointer_mut(&format!("/TaskTemplate/ContainerSpec/{reference}")).and_then(Value::as_array_mut);
+        let list = part(&mut spec, &format!("/TaskTemplate/ContainerSpec/{reference}")).and_then(Value::as_array_mut);
         for one in list.into_iter().flatten().filter_map(Value::as_object_mut) {
             one.retain(|key, _| key != "SecretID" && key != "ConfigID");
         }
     }
     // Which config it is in is compared by the name in the list of configs.
-    if let Some(config) = spec.pointer_mut("/TaskTemplate/ContainerSpec/Privileges/CredentialSpec/Config")
+    if let Some(config) = part(&mut spec, "/TaskTemplate/ContainerSpec/Privileges/CredentialSpec/Config")
         && config.as_str().is_some_and(|id| !id.is_empty())
     {
         *config = json!("a config");
     }
-    for port in spec.pointer_mut("/EndpointSpec/Ports").and_then(Value::as_array_mut).into_iter().flatten() {
+    for port in part(&mut spec, "/EndpointSpec/Ports").and_then(Value::as_array_mut).into_iter().flatten() {
         let defaults = [("Protocol", Text("tcp")), ("PublishMode", Text("ingress")), ("PublishedPort", Number(0)), ("Name", Text(""))];
         drop_defaults(port, "", &defaults);
     }
     // Engines take it and do not keep it.
-    for mount in spec.pointer_mut("/TaskTemplate/ContainerSpec/Mounts").and_then(Value::as_array_mut).into_iter().flatten() {
+    for mount in part(&mut spec, "/TaskTemplate/ContainerSpec/Mounts").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some(map) = mount.as_object_mut() {
             map.remove("Consistency");
         }
     }
-    if let Some(job) = spec.pointer_mut("/Mode/ReplicatedJob").and_then(Value::as_object_mut) {
+    if let Some(job) = part(&mut spec, "/Mode/ReplicatedJob").and_then(Value::as_object_mut) {
         let at_once = job.get("MaxConcurrent").filter(|n| !n.is_null()).cloned().unwrap_or(json!(1));
         let total = job.get("TotalCompletions").filter(|n| !n.is_null()).cloned().unwrap_or(at_once.clone());
         job.insert("MaxConcurrent".into(), at_once);
@@ -119,8 +119,13 @@ fn of_the_node(target: &str) -> String {
     if is_id || matches!(target, "host" | "bridge" | "none") { "a network of the node".to_owned() } else { target.to_owned() }
 }
 
+/// A part of a value, by the keys of maps.
+fn part<'a>(value: &'a mut Value, at: &str) -> Option<&'a mut Value> {
+    at.split('/').skip(1).try_fold(value, |value, key| value.as_object_mut()?.get_mut(key))
+}
+
 fn drop_defaults(spec: &mut Value, at: &str, defaults: &[(&str, Default)]) {
-    let Some(map) = spec.pointer_mut(at).and_then(Value::as_object_mut) else { return };
+    let Some(map) = part(spec, at).and_then(Value::as_object_mut) else { return };
     for (key, default) in defaults {
         if map.get(*key).is_some_and(|value| default.is(value)) {
             map.remove(*key);
@@ -171,14 +176,14 @@ fn sort(spec: &mut Value) {
         "/Networks",
         "/EndpointSpec/Ports",
     ];
-    for network in spec.pointer_mut("/TaskTemplate/Networks").and_then(Value::as_array_mut).into_iter().flatten() {
+    for network in part(spec, "/TaskTemplate/Networks").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some(aliases) = network.get_mut("Aliases").and_then(Value::as_array_mut) {
             aliases.sort_by_cached_key(Value::to_string);
             aliases.dedup();
         }
     }
     for at in SETS {
-        if let Some(list) = spec.pointer_mut(at).and_then(Value::as_array_mut) {
+        if let Some(list) = part(spec, at).and_then(Value::as_array_mut) {
             list.sort_by_cached_key(Value::to_string);
         }
     }

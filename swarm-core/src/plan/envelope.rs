@@ -31,14 +31,20 @@ pub struct Envelope(pub Vec<Allowance>);
 impl Envelope {
     /// What is agreed to with these steps: each of them once, and the removal of what a host's failed attempts to enter leave behind.
     pub fn of(steps: &[Step]) -> Self {
-        let mut all: BTreeMap<(&str, Target), u32> = BTreeMap::new();
+        let mut all: Vec<(&str, Target, u32)> = Vec::with_capacity(steps.len());
         for step in steps {
-            *all.entry((step.action.verb(), step.target())).or_default() += 1;
+            all.push((step.action.verb(), step.target(), 1));
             if let Some(host) = step.host.as_ref().filter(|_| step.action.kind().may_leave_an_entry()) {
-                *all.entry(("remove-node", Target::LeftBy(host.clone()))).or_default() += ENTRIES_LEFT;
+                all.push(("remove-node", Target::LeftBy(host.clone()), ENTRIES_LEFT));
             }
         }
-        Self(all.into_iter().map(|((verb, target), times)| Allowance { verb: verb.to_owned(), target, times }).collect())
+        all.sort_unstable();
+        all.dedup_by(|next, kept| {
+            let same = (next.0, &next.1) == (kept.0, &kept.1);
+            kept.2 += if same { next.2 } else { 0 };
+            same
+        });
+        Self(all.into_iter().map(|(verb, target, times)| Allowance { verb: verb.to_owned(), target, times }).collect())
     }
 
     /// Each allowance by its verb and target, with its place.

@@ -2,35 +2,39 @@
 
 use super::Step;
 use crate::id::StepId;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 
 /// Sorts by need, then by rank, then by id. A step in a circle is left out: the linter names it.
 pub(super) fn sort(steps: Vec<Step>) -> Vec<Step> {
-    let ids: BTreeSet<StepId> = steps.iter().map(|s| s.id.clone()).collect();
-    let mut waiting: BTreeMap<(u8, StepId), Step> = steps.into_iter().map(|s| ((s.action.kind().rank(), s.id.clone()), s)).collect();
-    let mut missing: BTreeMap<StepId, usize> = BTreeMap::new();
-    let mut waiters: BTreeMap<StepId, Vec<(u8, StepId)>> = BTreeMap::new();
-    let mut ready: BTreeSet<(u8, StepId)> = BTreeSet::new();
-    for (key, step) in &waiting {
-        let needs: BTreeSet<&StepId> = step.needs.iter().filter(|n| ids.contains(*n)).collect();
-        for need in &needs {
-            waiters.entry((*need).clone()).or_default().push(key.clone());
-        }
-        missing.insert(step.id.clone(), needs.len());
-        if needs.is_empty() {
-            ready.insert(key.clone());
+    // From here on a step is its place by rank and id. Of two that are alike in both, the last counts.
+    let mut waiting: Vec<(u8, Step)> = steps.into_iter().rev().map(|s| (s.action.kind().rank(), s)).collect();
+    waiting.sort_by(|(rank, a), (other, b)| (rank, &a.id).cmp(&(other, &b.id)));
+    waiting.dedup_by(|(rank, a), (other, b)| (*rank, &a.id) == (*other, &b.id));
+    let places: HashMap<&StepId, usize> = waiting.iter().enumerate().map(|(place, (_, s))| (&s.id, place)).collect();
+    let mut missing = vec![0_usize; waiting.len()];
+    let mut waiters: Vec<Vec<usize>> = vec![Vec::new(); waiting.len()];
+    for ((place, (_, step)), missing) in waiting.iter().enumerate().zip(&mut missing) {
+        let mut needs: Vec<usize> = step.needs.iter().filter_map(|need| places.get(need).copied()).collect();
+        needs.sort_unstable();
+        needs.dedup();
+        *missing = needs.len();
+        for need in needs {
+            if let Some(waiters) = waiters.get_mut(need) {
+                waiters.push(place);
+            }
         }
     }
+    let mut ready: BinaryHeap<Reverse<usize>> = missing.iter().enumerate().filter(|(_, m)| **m == 0).map(|(p, _)| Reverse(p)).collect();
+    let mut waiting: Vec<Option<Step>> = waiting.into_iter().map(|(_, step)| Some(step)).collect();
     let mut sorted = Vec::with_capacity(waiting.len());
-    while let Some(key) = ready.pop_first() {
-        let Some(step) = waiting.remove(&key) else { continue };
-        let mut freed: VecDeque<(u8, StepId)> = waiters.remove(&step.id).unwrap_or_default().into();
-        sorted.push(step);
-        while let Some(waiter) = freed.pop_front() {
-            if let Some(left) = missing.get_mut(&waiter.1) {
+    while let Some(Reverse(place)) = ready.pop() {
+        sorted.extend(waiting.get_mut(place).and_then(Option::take));
+        for waiter in waiters.get_mut(place).map(std::mem::take).unwrap_or_default() {
+            if let Some(left) = missing.get_mut(waiter) {
                 *left -= 1;
                 if *left == 0 {
-                    ready.insert(waiter);
+                    ready.push(Reverse(waiter));
                 }
             }
         }

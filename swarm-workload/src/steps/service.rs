@@ -454,7 +454,7 @@ impl PutService {
             None => (line != self.last).then(|| line.clone()),
         };
         self.last = line;
-        let pause = if now < self.since + Duration::from_secs(5) { 200 } else { 500 };
+        let pause = if now < self.since + Duration::from_secs(10) { 200 } else { 500 };
         Move::Wait { until: together(now, Duration::from_millis(pause)), progress }
     }
 }

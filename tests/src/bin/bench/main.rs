@@ -8,6 +8,7 @@
     reason = "a measuring program"
 )]
 
+mod cold;
 mod days;
 mod work;
 
@@ -21,14 +22,20 @@ use swarm_core::spec::{Availability, InitSettings, Role, SwarmSettings};
 use swarm_docker::DockerEngine;
 use swarm_tests::lab::TestLab;
 
-const ROUNDS: usize = 7;
-
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let given = |flag: &str| std::env::args().any(|a| a == flag);
     let mut rows = Rows::default();
     if given("--prepare") {
         bare(&mut rows);
+        rows.print();
+        return;
+    }
+    if given("--cold") {
+        planner();
+        cold::cold(&mut rows, &runtime);
+        cold::lossy(&mut rows, &runtime);
+        cold::forty(&mut rows, &runtime);
         rows.print();
         return;
     }
@@ -52,54 +59,9 @@ fn main() {
     bare(&mut rows);
     days::days(&mut rows, &runtime);
     work::work(&mut rows, &runtime);
-    let lab = TestLab::up(3, 7);
-    let file = lab.lab.file();
-    let file = file.to_str().unwrap();
-    let all: Vec<String> = lab.lab.hosts.iter().map(|h| h.name.clone()).collect();
-    // The same hosts by the user's own `ssh`.
-    let by_openssh = lab.lab.dir.join("by-openssh.yaml");
-    let text = std::fs::read_to_string(file).unwrap().replacen("ssh:\n", "ssh:\n  client: openssh\n", 1);
-    std::fs::write(&by_openssh, text).unwrap();
-    let by_openssh = by_openssh.to_str().unwrap();
-
-    for _ in 0..ROUNDS {
-        runtime.block_on(reset(&lab));
-        rows.add("engines alone, init and joins at once", runtime.block_on(by_hand(&lab)));
-        runtime.block_on(reset(&lab));
-        rows.add("swarm apply, cold", swarm(&["apply", "-f", file, "--yes"]));
-        rows.add("swarm apply, nothing to do", swarm(&["apply", "-f", file, "--yes"]));
-        rows.add("swarm plan, nothing to do", swarm(&["plan", "-f", file]));
-        rows.add("swarm check, ten hosts, every port", swarm(&["check", "-f", file]));
-        rows.add("swarm plan, nothing to do, client: openssh", swarm(&["plan", "-f", by_openssh]));
-        runtime.block_on(reset(&lab));
-        rows.add("swarm apply, cold, client: openssh", swarm(&["apply", "-f", by_openssh, "--yes"]));
-        runtime.block_on(reset(&lab));
-        rows.add("shell script over ssh, cold", script(&lab));
-        rows.add("shell script over ssh, nothing to do", script(&lab));
-    }
-    for host in &lab.lab.hosts {
-        host.delay(Duration::from_millis(25), None).unwrap();
-    }
-    for _ in 0..ROUNDS {
-        runtime.block_on(reset(&lab));
-        rows.add("swarm apply, cold, 50 ms link", swarm(&["apply", "-f", file, "--yes"]));
-    }
-    for host in &lab.lab.hosts {
-        host.delay(Duration::ZERO, None).unwrap();
-    }
-    match ansible_program() {
-        Some(program) => {
-            let inventory = inventory(&lab);
-            for _ in 0..2 {
-                runtime.block_on(reset(&lab));
-                rows.add("ansible, cold", ansible(&program, &inventory));
-                rows.add("ansible, nothing to do", ansible(&program, &inventory));
-            }
-        }
-        None => println!("SKIPPED: ansible could not be installed (python3 -m venv, pip install ansible-core); its rows are missing"),
-    }
-    let memory = lab.lab.hosts.iter().map(swarm_lab::LabHost::memory).max().unwrap_or(0) / 1_000_000;
-    println!("{} hosts, the largest uses {memory} MB\n", all.len());
+    cold::cold(&mut rows, &runtime);
+    cold::lossy(&mut rows, &runtime);
+    cold::forty(&mut rows, &runtime);
     rows.print();
 }
 
@@ -205,12 +167,17 @@ impl Rows {
             Some(value) => println!("| {what} | {value:.2} | {wanted} |"),
             None => println!("| {what} | not measured | {wanted} |"),
         };
-        ratio("cold / engines alone", self.median("engines alone, init and joins at once").map(|e| cold / e), "at most 1.3");
-        ratio("nothing to do, seconds", Some(again), "at most 0.35");
+        ratio("cold / engines alone", self.median("engines alone, init and joins at once").map(|e| cold / e), "at most 1.15");
+        ratio("nothing to do / ten times ssh", self.median("ten times `ssh HOST true` at once").map(|s| again / s), "at most 0.4");
         ratio(
             "50 ms link: round trips more than cold",
             self.median("swarm apply, cold, 50 ms link").map(|d| (d - cold) / 0.05),
-            "at most 15",
+            "at most 8",
+        );
+        ratio(
+            "forty hosts, cold / engines alone",
+            self.median("swarm apply, cold, forty hosts").zip(self.median("engines alone, forty hosts")).map(|(o, e)| o / e),
+            "at most 1.2",
         );
         ratio("client openssh / native, cold", self.median("swarm apply, cold, client: openssh").map(|o| o / cold), "at most 1.5");
         ratio(
@@ -239,9 +206,19 @@ impl Rows {
         ratio("20 services: ansible docker_stack / swarm", beside("ansible docker_stack, 20 services").map(|(a, o)| a / o), "at least 8");
         let services = "ansible docker_swarm_service, 20 services";
         ratio("20 services: ansible docker_swarm_service / swarm", beside(services).map(|(a, o)| a / o), "at least 8");
+        let docker = "docker stack deploy --detach=false, 20 services";
+        ratio("20 services, both wait until they are up: swarm / docker CLI", beside(docker).map(|(d, o)| o / d), "at most 1");
+        let detached = self.median("swarm stack deploy --detach, 20 services");
+        for what in ["docker_stack", "docker_swarm_service"] {
+            let ansible = self.median(&format!("ansible {what}, 20 services"));
+            ratio(&format!("20 services, neither waits: ansible {what} / swarm"), ansible.zip(detached).map(|(a, o)| a / o), "at least 8");
+        }
         ratio("50 services, nothing to do, seconds", self.median("swarm stack deploy, 50 services, nothing to do"), "at most 0.3");
         let pushed = self.median("swarm image push, ten hosts").zip(self.median("docker save | ssh docker load, one host"));
         ratio("image push to ten hosts / one save and load", pushed.map(|(p, l)| p / l), "at most 1.3");
+        let narrow = self.median("swarm image push, ten hosts, 4 MB a second each");
+        let pushed = narrow.zip(self.median("docker save | ssh docker load, one host, 4 MB a second"));
+        ratio("the same, 4 MB a second to each host", pushed.map(|(p, l)| p / l), "at most 1.3");
         ratio("shell script / swarm, cold", self.median("shell script over ssh, cold").map(|s| s / cold), "");
         ratio("ansible / swarm, cold", self.median("ansible, cold").map(|a| a / cold), "at least 8");
         ratio("ansible / swarm, nothing to do", self.median("ansible, nothing to do").map(|a| a / again), "at least 15");
@@ -302,6 +279,7 @@ async fn reset(lab: &TestLab) {
     for task in tasks {
         let _ = task.await.unwrap();
     }
+    lab.lets_go();
 }
 
 /// What the engines themselves need: the init, then all joins at once, until a manager lists all as they are to be.
