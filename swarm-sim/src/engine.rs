@@ -5,6 +5,7 @@ use crate::fleet::{Asked, SimHost};
 use crate::invariant::Sent;
 use crate::world::api::Said;
 use crate::world::join::parse_token;
+use crate::world::probe::ProbeCall;
 use crate::world::state::{Program, REQUEST_TIMEOUT, State};
 use crate::world::words;
 use async_trait::async_trait;
@@ -50,6 +51,19 @@ impl HostProbe for SimHost {
 #[async_trait]
 impl Host for SimHost {
     async fn run(&self, command: &Command) -> Result<Output, HostError> {
+        let doing = "running a program";
+        let failed = |error: EngineError| match error.class {
+            ErrorClass::Unknown => HostError::Lost { host: self.name.clone(), doing, message: error.message },
+            _ => HostError::Unreachable { message: error.message, retry: true },
+        };
+        if let Some(call) = ProbeCall::of(&command.argv) {
+            let input = String::from_utf8_lossy(command.stdin.as_deref().unwrap_or_default()).into_owned();
+            let asked = Asked { kind: CallKind::Run, doing, sent: Sent::Read(CallKind::Run) };
+            let ran = self.call(asked, |state| Said::Now(state.probes(&self.name, call, &input))).await;
+            let (takes, status, printed) = ran.map_err(failed)?;
+            tokio::time::sleep(takes).await;
+            return Ok(Output { status: Some(status), stdout: printed.into_bytes(), stderr: Vec::new() });
+        }
         let found = self.with(|state| state.program(&command.argv));
         let Some((name, program)) = found else {
             let name = command.argv.first().cloned().unwrap_or_default();
@@ -58,12 +72,9 @@ impl Host for SimHost {
         };
         let stops_engine = matches!(program, Program::RestartsEngine(_) | Program::StopsEngine | Program::PlacesState(..));
         let sent = if program == Program::SaysReady { Sent::Read(CallKind::Run) } else { Sent::Run { program: &name, stops_engine } };
-        let asked = Asked { kind: CallKind::Run, doing: "running a program", sent };
+        let asked = Asked { kind: CallKind::Run, doing, sent };
         let ran = self.call(asked, |state| Said::Now(state.runs_program(&self.name, program))).await;
-        let (takes, status, printed) = ran.map_err(|error| match error.class {
-            ErrorClass::Unknown => HostError::Lost { host: self.name.clone(), doing: "running a program", message: error.message },
-            _ => HostError::Unreachable { message: error.message, retry: true },
-        })?;
+        let (takes, status, printed) = ran.map_err(failed)?;
         tokio::time::sleep(takes).await;
         Ok(Output { status: Some(status), stdout: printed.into_bytes(), stderr: Vec::new() })
     }

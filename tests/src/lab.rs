@@ -102,10 +102,16 @@ impl TestLab {
     /// Restarts engines that are in no swarm and keep its ports, as the check `port-held` says: on a busy machine moby does that now and then.
     pub fn lets_go(&self) {
         let holds = "[ \"$(docker info -f '{{.Swarm.LocalNodeState}}')\" = inactive ] && ss -lntH | grep -q :7946";
-        for host in self.lab.hosts.iter().filter(|host| host.exec(&["sh", "-c", holds]).is_ok()) {
-            host.stop_engine();
-            host.start_engine().unwrap();
-        }
+        std::thread::scope(|scope| {
+            for host in &self.lab.hosts {
+                scope.spawn(move || {
+                    if host.exec(&["sh", "-c", holds]).is_ok() {
+                        host.stop_engine();
+                        host.start_engine().unwrap();
+                    }
+                });
+            }
+        });
     }
 
     /// Whether a manager lists this line of [`TestLab::nodes`]; false too where it cannot tell, as without a leader.

@@ -43,6 +43,7 @@ mod nodes;
 mod openssh;
 mod operators;
 mod own_registry;
+mod passages;
 mod prepared;
 mod pushes;
 mod quiet;

@@ -10,6 +10,7 @@ mod life;
 pub(crate) mod objects;
 mod op;
 mod options;
+pub(crate) mod probe;
 mod ready;
 mod reconcile;
 pub(crate) mod state;
@@ -152,6 +153,16 @@ impl World {
     /// What happened, line by line.
     pub fn story(&self) -> String {
         self.with(|state| state.trace.tell())
+    }
+
+    /// The packet filter of a host drops what comes in for this, as `udp/4789`, whoever sends it.
+    pub fn drops(&self, host: &str, item: &str) {
+        self.with(|state| state.paths.drops.insert((HostName::new(host), item.to_owned())));
+    }
+
+    /// No packet larger than this reaches a host, bytes.
+    pub fn narrows(&self, host: &str, most: usize) {
+        self.with(|state| state.paths.narrow.insert(HostName::new(host), most));
     }
 
     /// What becomes of tasks with an image. Tasks with any other image run.

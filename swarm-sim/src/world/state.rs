@@ -3,6 +3,7 @@
 use super::host::{Host, Local};
 use super::kept::ImageKind;
 use super::op::Op;
+use super::probe::Paths;
 use super::swarm::{Copied, HostName, NodeId, Swarm};
 use super::words::{self, Words};
 use crate::fault::Faults;
@@ -49,6 +50,8 @@ pub(crate) struct State {
     pub(crate) images: BTreeMap<String, ImageKind>,
     /// The programs that machines have, by a word of their command line.
     pub(crate) programs: BTreeMap<String, Program>,
+    /// What lies between hosts, beside cuts.
+    pub(super) paths: Paths,
     /// States of managers that were copied.
     pub(super) copies: Vec<Copied>,
 }
@@ -99,6 +102,7 @@ impl State {
             latency: Duration::from_micros(500),
             images: BTreeMap::new(),
             programs: BTreeMap::new(),
+            paths: Paths::default(),
             copies: Vec::new(),
         }
     }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use swarm_tests::schemata::{CHOICE, Merged, Mutant, merge, read};
 
 /// Modules of the stories whose tests under `#[test]` need nothing but the simulator; those on real hosts stand under `#[tokio::test]`.
-const SIMULATED: [&str; 18] = [
+const SIMULATED: [&str; 19] = [
     "access",
     "advice",
     "backup",
@@ -27,6 +27,7 @@ const SIMULATED: [&str; 18] = [
     "maintain",
     "nodes",
     "operators",
+    "passages",
     "quiet",
     "rebalance",
     "recover",

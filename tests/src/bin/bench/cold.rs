@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use swarm_tests::lab::TestLab;
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 
 pub(super) fn cold(rows: &mut Rows, runtime: &tokio::runtime::Runtime) {
     let lab = TestLab::up(3, 7);

@@ -1,0 +1,153 @@
+//! Probes on simulated hosts, which swarm-prepare puts there to find out what arrives: what each says as it begins, what becomes of what it
+//! sends, and what it heard. They speak as the real one does (`swarm-probe/probe/main.rs`); a host's login is root.
+
+use super::host::{Host, Local};
+use super::state::{Ran, State};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::Duration;
+use swarm_core::id::HostName;
+
+/// What interfaces send, bytes, where nothing else was said.
+const MTU: usize = 1500;
+/// Sizes of packets that are tried, of those that the real one tries.
+const SIZES: [usize; 8] = [1500, 1450, 1400, 1380, 1280, 1000, 576, 256];
+/// How long sending takes, and how long where a connection has no answer.
+const SENDS: Duration = Duration::from_millis(250);
+const WAITS: Duration = Duration::from_millis(1500);
+
+/// What a probe is asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ProbeCall<'a> {
+    Listen { nonce: &'a str, items: &'a [String] },
+    Send { nonce: &'a str, from: &'a str },
+    Collect { nonce: &'a str },
+}
+
+impl<'a> ProbeCall<'a> {
+    /// The call of a command line, if it is one.
+    pub(crate) fn of(argv: &'a [String]) -> Option<Self> {
+        match argv {
+            [sh, _, script, _, _, nonce, _, items @ ..] if sh == "sh" && script.contains("swarm-probe") => {
+                Some(Self::Listen { nonce, items })
+            }
+            [program, verb, nonce, from] if program.ends_with("/probe") && verb == "send" => Some(Self::Send { nonce, from }),
+            [program, verb, _, nonce] if program.ends_with("/probe") && verb == "collect" => Some(Self::Collect { nonce }),
+            _ => None,
+        }
+    }
+}
+
+/// What lies between hosts, beside cuts, and the probes that listen.
+#[derive(Debug, Default)]
+pub(crate) struct Paths {
+    /// What packet filters of hosts drop of what comes in: an item, such as `udp/4789`.
+    pub(super) drops: BTreeSet<(HostName, String)>,
+    /// The largest packet that reaches a host, bytes.
+    pub(super) narrow: BTreeMap<HostName, usize>,
+    listening: BTreeMap<(String, HostName), Listening>,
+}
+
+#[derive(Debug, Default)]
+struct Listening {
+    bound: BTreeSet<String>,
+    arrived: BTreeSet<String>,
+}
+
+/// Whether an engine holds a port for the node that it is.
+fn holds(host: &Host, item: &str) -> bool {
+    let manages = matches!(host.local, Local::Active { control: true, .. });
+    host.runs() && host.node().is_some() && (item.ends_with("/7946") || (manages && item == "tcp/2377"))
+}
+
+impl State {
+    /// Whether a packet for an item comes from one host to another.
+    fn arrives(&self, from: &HostName, to: &Host, item: &str) -> bool {
+        let filtered = self.paths.drops.contains(&(to.name.clone(), item.replace("mtu/", "udp/")));
+        let lost = self.cuts.contains(&(from.clone(), to.name.clone())) || filtered || (to.port_closed && item == "tcp/2377");
+        to.powered && !lost
+    }
+
+    pub(crate) fn probes(&mut self, host: &HostName, call: ProbeCall<'_>, input: &str) -> Ran {
+        match call {
+            ProbeCall::Listen { nonce, items } => (SENDS, 0, self.probe_listens(host, nonce, items)),
+            ProbeCall::Send { nonce, from } => {
+                let mut said = String::new();
+                for line in input.lines() {
+                    let words: Vec<&str> = line.split(' ').collect();
+                    if let [to, item, address] = words.as_slice() {
+                        let _ = writeln!(said, "{to} {item} {}", self.probe_sends(host, nonce, from, item, address));
+                    }
+                }
+                (if said.contains(" filtered\n") { WAITS } else { SENDS }, 0, said + "end\n")
+            }
+            ProbeCall::Collect { nonce } => match self.paths.listening.remove(&(nonce.to_owned(), host.clone())) {
+                Some(listening) => {
+                    let lines: String = listening.arrived.iter().map(|line| format!("{line}\n")).collect();
+                    (SENDS, 0, lines + "end\n")
+                }
+                None => (SENDS, 127, String::new()),
+            },
+        }
+    }
+
+    fn probe_listens(&mut self, name: &HostName, nonce: &str, items: &[String]) -> String {
+        let mut listening = Listening::default();
+        let mut said = "dir /tmp/swarm-probe.simulated\nraw udp\n".to_owned();
+        let Some(host) = self.host(name) else { return said };
+        for item in items {
+            let busy = holds(host, item) || (host.port_taken && item == "tcp/2377");
+            let _ = writeln!(said, "{} {item}", if busy { "busy" } else { "bound" });
+            if !busy {
+                listening.bound.insert(item.clone());
+            }
+        }
+        self.paths.listening.insert((nonce.to_owned(), name.clone()), listening);
+        said + "ready\n"
+    }
+
+    /// What becomes of one thing, in the sender's words.
+    fn probe_sends(&mut self, host: &HostName, nonce: &str, from: &str, item: &str, address: &str) -> String {
+        let receiver = address.parse::<IpAddr>().ok().and_then(|ip| self.by_address.get(&ip)).and_then(|name| self.hosts.get(name));
+        let Some(receiver) = receiver else { return "no-route".to_owned() };
+        let (arrives, holds, name) = (self.arrives(host, receiver, item), holds(receiver, item), receiver.name.clone());
+        let answers = !self.cuts.contains(&(name.clone(), host.clone()));
+        let narrow = self.paths.narrow.get(&name).copied().unwrap_or(MTU);
+        let Some(listening) = self.paths.listening.get_mut(&(nonce.to_owned(), name)) else {
+            return match item.split_once('/') {
+                Some(("tcp", _)) if !arrives || !answers => "filtered",
+                Some(("tcp", _)) => {
+                    if holds {
+                        "open"
+                    } else {
+                        "refused"
+                    }
+                }
+                _ => "sent",
+            }
+            .to_owned();
+        };
+        match item.split_once('/') {
+            Some(("tcp", _)) if !arrives || !answers => "filtered".to_owned(),
+            Some(("tcp", _)) if holds => "open".to_owned(),
+            Some(("tcp", _)) if listening.bound.contains(item) => {
+                listening.arrived.insert(format!("{from} {item}"));
+                "open probe".to_owned()
+            }
+            Some(("tcp", _)) => "refused".to_owned(),
+            Some(("mtu", _)) => {
+                if let Some(size) = SIZES.into_iter().find(|size| *size <= narrow).filter(|_| arrives) {
+                    listening.arrived.insert(format!("{from} {item} {size}"));
+                }
+                format!("sent {MTU}")
+            }
+            _ => {
+                if arrives {
+                    listening.arrived.insert(format!("{from} {item}"));
+                }
+                "sent".to_owned()
+            }
+        }
+    }
+}
