@@ -228,7 +228,11 @@ impl LabHost {
     pub fn signal_engine(&self, signal: &str) -> Result<(), LabError> {
         let pids = self.engine_pids();
         for pid in &pids {
-            run(&["kill", &format!("-{signal}"), &pid.to_string()])?;
+            let sent = run(&["kill", &format!("-{signal}"), &pid.to_string()]);
+            // What the engine starts for a moment may have ended since it was listed.
+            if Path::new(&format!("/proc/{pid}")).exists() {
+                sent?;
+            }
         }
         if signal == "KILL" && !wait_ended(&pids, Duration::from_secs(10)) {
             return Err(LabError::Command { command: format!("kill -KILL {pids:?}"), message: "it did not end within 10 s".into() });

@@ -1,4 +1,4 @@
-//! What an engine's or SSH's error means, and what to do. Each entry has one in full; `tests/tests/explains.rs` takes some from engines and ssh.
+//! What an error of an engine or of SSH means, and what to do. Each entry has one in full; `tests/tests/explains.rs` provokes them on real ones.
 
 /// An error that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

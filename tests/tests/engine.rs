@@ -1,7 +1,7 @@
 //! A real engine's answers, and what this makes of them. Each case pins the engine's own words through the table in swarm-core.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use swarm_core::engine::{
     EngineError, ErrorClass, Force, InitRequest, JoinRequest, Membership, MembershipRead, NodeChange, Reason, SwarmChange,
 };
@@ -39,17 +39,29 @@ async fn the_state_that_comes_with_the_version_is_told_once_and_not_after_a_chan
     let record = Arc::new(Record::default());
     let proxy = Proxy::start(m1, &record);
     let asked = || record.seen().iter().filter(|s| s.path == "/info").count();
-    let one = DockerEngine::local(proxy.socket()).await.unwrap();
-    assert_eq!((asked(), record.seen().len()), (1, 2), "{:?}", record.seen());
-    assert_eq!(one.info().await.unwrap().swarm.reported, LocalState::Inactive);
-    assert_eq!(asked(), 1, "it came along");
-    assert_eq!(one.info().await.unwrap().swarm.reported, LocalState::Inactive);
-    assert_eq!(asked(), 2, "once");
+    // On a busy machine what came along may be too old for the next call, which then asks: that one is not counted.
+    let mut in_time = false;
+    for _ in 0..20 {
+        let (before, began) = (record.seen().len(), Instant::now());
+        let one = DockerEngine::local(proxy.socket()).await.unwrap();
+        let infos = asked();
+        assert_eq!(record.seen().len(), before + 2, "{:?}", record.seen());
+        assert_eq!(one.info().await.unwrap().swarm.reported, LocalState::Inactive);
+        in_time = began.elapsed() < Duration::from_millis(500);
+        if in_time {
+            assert_eq!(asked(), infos, "it came along");
+            assert_eq!(one.info().await.unwrap().swarm.reported, LocalState::Inactive);
+            assert_eq!(asked(), infos + 1, "once");
+            break;
+        }
+    }
+    assert!(in_time, "no two calls came within half a second");
+    let before = asked();
     let another = DockerEngine::local(proxy.socket()).await.unwrap();
     // A change that is refused at once is a change.
     is(another.leave(Force::No).await, ErrorClass::AlreadySo, Reason::NotManager);
     another.info().await.unwrap();
-    assert_eq!(asked(), 4, "asked again");
+    assert_eq!(asked(), before + 2, "asked again");
     another.init(&init(m1)).await.unwrap();
     assert_eq!(another.info().await.unwrap().swarm.reported, LocalState::Active);
 }

@@ -10,6 +10,7 @@ mod life;
 pub(crate) mod objects;
 mod op;
 mod options;
+mod paths;
 pub(crate) mod probe;
 mod ready;
 mod reconcile;

@@ -2,8 +2,8 @@
 //! sends, and what it heard. They speak as the real one does (`swarm-probe/probe/main.rs`); a host's login is root.
 
 use super::host::{Host, Local};
+use super::paths::Listening;
 use super::state::{Ran, State};
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -37,22 +37,6 @@ impl<'a> ProbeCall<'a> {
             _ => None,
         }
     }
-}
-
-/// What lies between hosts, beside cuts, and the probes that listen.
-#[derive(Debug, Default)]
-pub(crate) struct Paths {
-    /// What packet filters of hosts drop of what comes in: an item, such as `udp/4789`.
-    pub(super) drops: BTreeSet<(HostName, String)>,
-    /// The largest packet that reaches a host, bytes.
-    pub(super) narrow: BTreeMap<HostName, usize>,
-    listening: BTreeMap<(String, HostName), Listening>,
-}
-
-#[derive(Debug, Default)]
-struct Listening {
-    bound: BTreeSet<String>,
-    arrived: BTreeSet<String>,
 }
 
 /// Whether an engine holds a port for the node that it is.

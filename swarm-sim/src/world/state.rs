@@ -3,7 +3,7 @@
 use super::host::{Host, Local};
 use super::kept::ImageKind;
 use super::op::Op;
-use super::probe::Paths;
+use super::paths::Paths;
 use super::swarm::{Copied, HostName, NodeId, Swarm};
 use super::words::{self, Words};
 use crate::fault::Faults;

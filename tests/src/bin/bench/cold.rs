@@ -1,6 +1,6 @@
 //! A cluster from nothing: beside the engines alone, `ssh`, a shell script and Ansible, over slow links and bad ones, and of forty hosts.
 
-use super::{Rows, ansible, ansible_program, by_hand, inventory, reset, script, swarm};
+use super::{Rows, ansible, ansible_program, by_hand, inventory, reset, script, settle, swarm};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use swarm_tests::lab::TestLab;
@@ -23,6 +23,7 @@ pub(super) fn cold(rows: &mut Rows, runtime: &tokio::runtime::Runtime) {
         rows.add("engines alone, init and joins at once", runtime.block_on(by_hand(&lab)));
         runtime.block_on(reset(&lab));
         rows.add("swarm apply, cold", swarm(&["apply", "-f", file, "--yes"]));
+        settle(&lab);
         rows.add("swarm apply, nothing to do", swarm(&["apply", "-f", file, "--yes"]));
         rows.add("ten times `ssh HOST true` at once", ssh_true(&lab));
         rows.add("swarm plan, nothing to do", swarm(&["plan", "-f", file]));
@@ -32,6 +33,7 @@ pub(super) fn cold(rows: &mut Rows, runtime: &tokio::runtime::Runtime) {
         rows.add("swarm apply, cold, client: openssh", swarm(&["apply", "-f", by_openssh, "--yes"]));
         runtime.block_on(reset(&lab));
         rows.add("shell script over ssh, cold", script(&lab));
+        settle(&lab);
         rows.add("shell script over ssh, nothing to do", script(&lab));
     }
     for host in &lab.lab.hosts {
@@ -50,6 +52,7 @@ pub(super) fn cold(rows: &mut Rows, runtime: &tokio::runtime::Runtime) {
             for _ in 0..2 {
                 runtime.block_on(reset(&lab));
                 rows.add("ansible, cold", ansible(&program, &inventory));
+                settle(&lab);
                 rows.add("ansible, nothing to do", ansible(&program, &inventory));
             }
         }

@@ -287,6 +287,21 @@ async fn reset(lab: &TestLab) {
         let _ = task.await.unwrap();
     }
     lab.lets_go();
+    settle(lab);
+}
+
+/// Waits until the engines have little to do: what they do after a join or a leave would count against what is measured next.
+fn settle(lab: &TestLab) {
+    let spent = || lab.lab.hosts.iter().map(swarm_lab::LabHost::processor_time).sum::<Duration>();
+    let mut before = spent();
+    for _ in 0..60 {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = spent();
+        if now.saturating_sub(before) < Duration::from_millis(60) {
+            return;
+        }
+        before = now;
+    }
 }
 
 /// What the engines themselves need: the init, then all joins at once, until a manager lists all as they are to be.
