@@ -6,7 +6,7 @@ use crate::invariant::Sent;
 use crate::world::api::Said;
 use crate::world::join::parse_token;
 use crate::world::probe::ProbeCall;
-use crate::world::state::{Program, REQUEST_TIMEOUT, State};
+use crate::world::state::{Program, REQUEST_TIMEOUT, Ran, State};
 use crate::world::words;
 use async_trait::async_trait;
 use std::net::IpAddr;
@@ -48,21 +48,26 @@ impl HostProbe for SimHost {
     }
 }
 
+impl SimHost {
+    /// Runs something on the host, which takes its time there.
+    async fn ran(&self, sent: Sent<'_>, mut program: impl FnMut(&mut State) -> Ran) -> Result<Output, HostError> {
+        let doing = "running a program";
+        let ran = self.call(Asked { kind: CallKind::Run, doing, sent }, |state| Said::Now(program(state))).await;
+        let (takes, status, printed) = ran.map_err(|error| match error.class {
+            ErrorClass::Unknown => HostError::Lost { host: self.name.clone(), doing, message: error.message },
+            _ => HostError::Unreachable { message: error.message, retry: true },
+        })?;
+        tokio::time::sleep(takes).await;
+        Ok(Output { status: Some(status), stdout: printed.into_bytes(), stderr: Vec::new() })
+    }
+}
+
 #[async_trait]
 impl Host for SimHost {
     async fn run(&self, command: &Command) -> Result<Output, HostError> {
-        let doing = "running a program";
-        let failed = |error: EngineError| match error.class {
-            ErrorClass::Unknown => HostError::Lost { host: self.name.clone(), doing, message: error.message },
-            _ => HostError::Unreachable { message: error.message, retry: true },
-        };
         if let Some(call) = ProbeCall::of(&command.argv) {
             let input = String::from_utf8_lossy(command.stdin.as_deref().unwrap_or_default()).into_owned();
-            let asked = Asked { kind: CallKind::Run, doing, sent: Sent::Read(CallKind::Run) };
-            let ran = self.call(asked, |state| Said::Now(state.probes(&self.name, call, &input))).await;
-            let (takes, status, printed) = ran.map_err(failed)?;
-            tokio::time::sleep(takes).await;
-            return Ok(Output { status: Some(status), stdout: printed.into_bytes(), stderr: Vec::new() });
+            return self.ran(Sent::Read(CallKind::Run), |state| state.probes(&self.name, call, &input)).await;
         }
         let found = self.with(|state| state.program(&command.argv));
         let Some((name, program)) = found else {
@@ -72,11 +77,7 @@ impl Host for SimHost {
         };
         let stops_engine = matches!(program, Program::RestartsEngine(_) | Program::StopsEngine | Program::PlacesState(..));
         let sent = if program == Program::SaysReady { Sent::Read(CallKind::Run) } else { Sent::Run { program: &name, stops_engine } };
-        let asked = Asked { kind: CallKind::Run, doing, sent };
-        let ran = self.call(asked, |state| Said::Now(state.runs_program(&self.name, program))).await;
-        let (takes, status, printed) = ran.map_err(failed)?;
-        tokio::time::sleep(takes).await;
-        Ok(Output { status: Some(status), stdout: printed.into_bytes(), stderr: Vec::new() })
+        self.ran(sent, |state| state.runs_program(&self.name, program)).await
     }
 
     async fn open_stream(&self, socket: &str) -> Result<BoxStream, HostError> {

@@ -2,11 +2,12 @@
 //! [`NOT_PROVOKED`] with the reason.
 
 use crate::deploys::Bed;
+use crate::registries::registry;
 use crate::ssh::reconfigure;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use swarm_core::engine::{Body, Kind, NoPayloads, Objects, ObjectsRead, Query, Sealed};
 use swarm_docker::DockerEngine;
@@ -130,32 +131,6 @@ fn explained(text: &str) -> String {
     document["explained"][0]["name"].as_str().unwrap_or_else(|| panic!("nothing explains: {text}")).to_owned()
 }
 
-/// A registry on a host's network, which ends with it.
-struct Registry(Child);
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn registry(lab: &TestLab, host: &str, port: u16, more: &str) -> Registry {
-    let dir = lab.lab.dir.join(format!("registry-{port}"));
-    std::fs::create_dir_all(&dir).unwrap();
-    // A password of which only that there is one matters.
-    std::fs::write(dir.join("htpasswd"), "robot:$2b$05$mzmrDQI8hz.cqnNA14A6puAtM4xlah6RMyBgg5pLAF2sgZjuCe0fC\n").unwrap();
-    let d = dir.display();
-    let more = more.replace("DIR", &d.to_string());
-    let text =
-        format!("version: 0.1\nstorage: {{ filesystem: {{ rootdirectory: {d}/data }} }}\nhttp: {{ addr: \"0.0.0.0:{port}\" }}\n{more}");
-    std::fs::write(dir.join("config.yml"), text).unwrap();
-    let mut command = Command::new("nsenter");
-    let pid = lab.host(host).pid().unwrap().to_string();
-    command.args(["-t", &pid, "-n", "docker-registry", "serve"]).arg(dir.join("config.yml"));
-    Registry(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-}
-
 #[tokio::test]
 async fn what_engines_say_is_explained() {
     let bed = Bed::up(1, 2).await;
@@ -177,8 +152,8 @@ async fn what_engines_say_is_explained() {
     lab.docker("m1", &["service", "create", "--detach", "--name", "user", "--secret", "key", "--replicas", "0", "app:1"]);
     lab.docker("m1", &["network", "create", "-d", "overlay", "--subnet", "10.77.0.0/24", "one"]);
     lab.docker("m1", &["service", "create", "--detach", "--name", "on", "--network", "one", "--replicas", "0", "app:1"]);
-    let _open = registry(lab, "m1", 5000, "");
-    let _closed = registry(lab, "m1", 5001, "auth: { htpasswd: { realm: lab, path: DIR/htpasswd } }\n");
+    let _open = registry(lab, "m1", "0.0.0.0:5000", false);
+    let _closed = registry(lab, "m1", "127.0.0.1:5001", true);
     eventually("the registries listen", Duration::from_secs(20), || {
         ["5000", "5001"].iter().all(|port| sh("m1", &format!("busybox nc -w 1 127.0.0.1 {port} </dev/null")).is_ok())
     })

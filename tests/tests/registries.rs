@@ -4,7 +4,7 @@ use crate::deploys::Bed;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use swarm_tests::cli::{self, Ran};
-use swarm_tests::lab::eventually;
+use swarm_tests::lab::{TestLab, eventually};
 
 const USER: &str = "robot";
 const PASSWORD: &str = "s3cret-login";
@@ -12,7 +12,7 @@ const PASSWORD: &str = "s3cret-login";
 const HTPASSWD: &str = "robot:$2b$05$mzmrDQI8hz.cqnNA14A6puAtM4xlah6RMyBgg5pLAF2sgZjuCe0fC\n";
 
 /// Debian's docker-registry on a host's loopback, where engines speak to registries without TLS. All have one storage.
-struct Registry(Child);
+pub(crate) struct Registry(Child);
 
 impl Drop for Registry {
     fn drop(&mut self) {
@@ -21,23 +21,24 @@ impl Drop for Registry {
     }
 }
 
-fn registries(bed: &Bed) -> Vec<Registry> {
-    let dir = bed.lab.lab.dir.join("registry");
+/// Begins one on a host, at an address of it. Storage and logins are of the lab; `closed` ones ask for a login.
+pub(crate) fn registry(lab: &TestLab, host: &str, address: &str, closed: bool) -> Registry {
+    let dir = lab.lab.dir.join("registry");
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::write(dir.join("htpasswd"), HTPASSWD).unwrap();
     let d = dir.display();
-    let config = format!(
-        "version: 0.1\nstorage: {{ filesystem: {{ rootdirectory: {d}/data }} }}\nhttp: {{ addr: 127.0.0.1:5000 }}\nauth: {{ htpasswd: {{ realm: lab, path: {d}/htpasswd }} }}\n"
-    );
-    std::fs::write(dir.join("config.yml"), config).unwrap();
-    let config = dir.join("config.yml");
-    let start = |pid: i32| {
-        let pid = pid.to_string();
-        let mut command = Command::new("nsenter");
-        command.args(["-t", &pid, "-n", "docker-registry", "serve", config.to_str().unwrap()]);
-        Registry(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-    };
-    bed.lab.lab.hosts.iter().map(|h| start(h.pid().unwrap())).collect()
+    let auth = if closed { format!("auth: {{ htpasswd: {{ realm: lab, path: {d}/htpasswd }} }}\n") } else { String::new() };
+    let config = dir.join(format!("{address}.yml"));
+    let text = format!("version: 0.1\nstorage: {{ filesystem: {{ rootdirectory: {d}/data }} }}\nhttp: {{ addr: \"{address}\" }}\n{auth}");
+    std::fs::write(&config, text).unwrap();
+    let pid = lab.host(host).pid().unwrap().to_string();
+    let mut command = Command::new("nsenter");
+    command.args(["-t", &pid, "-n", "docker-registry", "serve"]).arg(config);
+    Registry(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+}
+
+fn registries(bed: &Bed) -> Vec<Registry> {
+    bed.lab.lab.hosts.iter().map(|h| registry(&bed.lab, &h.name, "127.0.0.1:5000", true)).collect()
 }
 
 const APP: &str = "services:

@@ -98,40 +98,23 @@ impl State {
         let (arrives, holds, name) = (self.arrives(host, receiver, item), holds(receiver, item), receiver.name.clone());
         let answers = !self.cuts.contains(&(name.clone(), host.clone()));
         let narrow = self.paths.narrow.get(&name).copied().unwrap_or(MTU);
-        let Some(listening) = self.paths.listening.get_mut(&(nonce.to_owned(), name)) else {
-            return match item.split_once('/') {
-                Some(("tcp", _)) if !arrives || !answers => "filtered",
-                Some(("tcp", _)) => {
-                    if holds {
-                        "open"
-                    } else {
-                        "refused"
-                    }
-                }
-                _ => "sent",
+        let listening = self.paths.listening.get_mut(&(nonce.to_owned(), name));
+        let bound = listening.as_ref().is_some_and(|l| l.bound.contains(item));
+        let line = format!("{from} {item}");
+        let (said, heard) = match item.split_once('/').map_or(item, |(protocol, _)| protocol) {
+            "tcp" if !arrives || !answers => ("filtered".to_owned(), None),
+            "tcp" if holds => ("open".to_owned(), None),
+            "tcp" if bound => ("open probe".to_owned(), Some(line)),
+            "tcp" => ("refused".to_owned(), None),
+            "mtu" => {
+                let size = SIZES.into_iter().find(|size| *size <= narrow).filter(|_| arrives);
+                (format!("sent {MTU}"), size.map(|size| format!("{line} {size}")))
             }
-            .to_owned();
+            _ => ("sent".to_owned(), arrives.then_some(line)),
         };
-        match item.split_once('/') {
-            Some(("tcp", _)) if !arrives || !answers => "filtered".to_owned(),
-            Some(("tcp", _)) if holds => "open".to_owned(),
-            Some(("tcp", _)) if listening.bound.contains(item) => {
-                listening.arrived.insert(format!("{from} {item}"));
-                "open probe".to_owned()
-            }
-            Some(("tcp", _)) => "refused".to_owned(),
-            Some(("mtu", _)) => {
-                if let Some(size) = SIZES.into_iter().find(|size| *size <= narrow).filter(|_| arrives) {
-                    listening.arrived.insert(format!("{from} {item} {size}"));
-                }
-                format!("sent {MTU}")
-            }
-            _ => {
-                if arrives {
-                    listening.arrived.insert(format!("{from} {item}"));
-                }
-                "sent".to_owned()
-            }
+        if let (Some(listening), Some(line)) = (listening, heard) {
+            listening.arrived.insert(line);
         }
+        said
     }
 }
