@@ -185,6 +185,8 @@ pub(crate) struct KeyPair {
     pub key_pair_id: String,
     #[serde(default)]
     pub public_key: String,
+    #[serde(default)]
+    pub tag_set: Items<Tag>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -8,6 +8,9 @@ mod answers;
 mod make;
 mod query;
 mod wanted;
+mod wire;
+
+pub use wire::{Answer, Unsent, Wire};
 
 use answers::{Instance, Instances};
 use query::{Call, Region};
@@ -16,6 +19,7 @@ use std::path::{Path, PathBuf};
 use swarm_core::Stop;
 use swarm_core::spec::{Aws, Entry, Node, Value};
 use swarm_machines::{HostKey, Listed, Missing, ProvisionError, Provisioner, Say};
+use wire::Https;
 
 /// Tags of what is made: which cluster it is of, which host an instance is, whether it is a manager, and the host key that its console printed.
 const CLUSTER: &str = "swarm.cluster";
@@ -60,13 +64,17 @@ impl Ec2 {
     }
 
     /// Does work that waits, from a caller that may be anywhere. It may be stopped anywhere: every call can be made again.
-    fn block<T: Send>(&self, stop: &Stop, work: impl AsyncFnOnce(Region) -> Result<T, ProvisionError> + Send) -> Result<T, ProvisionError> {
+    fn block<T: Send>(
+        &self,
+        stop: &Stop,
+        work: impl AsyncFnOnce(&dyn Wire) -> Result<T, ProvisionError> + Send,
+    ) -> Result<T, ProvisionError> {
         let run = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| failed(e.to_string()))?;
             runtime.block_on(async {
-                let region = Region::open(&self.aws.region).await.map_err(failed)?;
+                let wire = Https::open(&self.aws.region).await.map_err(failed)?;
                 tokio::select! {
-                    result = work(region) => result,
+                    result = work(&wire) => result,
                     () = stop.stopped() => Err(failed("it was stopped")),
                 }
             })
@@ -75,8 +83,32 @@ impl Ec2 {
         std::thread::scope(|scope| scope.spawn(run).join()).unwrap_or_else(|_| Err(failed("the work on EC2 ended without an answer")))
     }
 
+    /// [`Provisioner::list`] on the caller's own runtime, over a wire of its own.
+    ///
+    /// # Errors
+    /// The machines are not known.
+    pub async fn list_over(&self, wire: &dyn Wire) -> Result<Listed, ProvisionError> {
+        self.listed(&self.instances(&Region::over(wire)).await?)
+    }
+
+    /// [`Provisioner::create`] on the caller's own runtime, over a wire of its own. It may be dropped anywhere, and made again.
+    ///
+    /// # Errors
+    /// Some machines may be there now and others not: [`Ec2::list_over`] says which.
+    pub async fn create_over(&self, wire: &dyn Wire, say: Say<'_>) -> Result<(), ProvisionError> {
+        make::create(self, &Region::over(wire), say).await
+    }
+
+    /// [`Provisioner::destroy`] on the caller's own runtime, over a wire of its own. It may be dropped anywhere, and made again.
+    ///
+    /// # Errors
+    /// Some machines may be left: [`Ec2::list_over`] says which.
+    pub async fn destroy_over(&self, wire: &dyn Wire, say: Say<'_>) -> Result<(), ProvisionError> {
+        make::destroy(self, &Region::over(wire), say).await
+    }
+
     /// The cluster's instances that are not gone, in the order of their ids.
-    async fn instances(&self, region: &Region) -> Result<Vec<Instance>, ProvisionError> {
+    async fn instances(&self, region: &Region<'_>) -> Result<Vec<Instance>, ProvisionError> {
         let mut found: Vec<Instance> = Vec::new();
         let mut next = String::new();
         loop {
@@ -192,14 +224,14 @@ fn path(path: &Path) -> String {
 
 impl Provisioner for Ec2 {
     fn list(&self) -> Result<Listed, ProvisionError> {
-        self.block(&Stop::default(), async |region: Region| self.listed(&self.instances(&region).await?))
+        self.block(&Stop::default(), async |wire: &dyn Wire| self.list_over(wire).await)
     }
 
     fn create(&self, say: Say<'_>, stop: &Stop) -> Result<(), ProvisionError> {
-        self.block(stop, async |region: Region| make::create(self, &region, say).await)
+        self.block(stop, async |wire: &dyn Wire| self.create_over(wire, say).await)
     }
 
     fn destroy(&self, say: Say<'_>, stop: &Stop) -> Result<(), ProvisionError> {
-        self.block(stop, async |region: Region| make::destroy(self, &region, say).await)
+        self.block(stop, async |wire: &dyn Wire| self.destroy_over(wire, say).await)
     }
 }

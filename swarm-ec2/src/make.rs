@@ -1,7 +1,7 @@
 //! Creating and destroying. Everything is looked at before anything is made; each call can be made again after it was cut off.
 
 use crate::answers::{
-    Console, Group, Groups, Images, InstanceTypes, Instances, Items, KeyPair, KeyPairs, Nothing, Reservation, Subnet, Subnets, Vpcs,
+    Console, Group, Groups, Images, InstanceTypes, Instances, Items, KeyPair, KeyPairs, Nothing, Reservation, Subnet, Subnets, Tag, Vpcs,
 };
 use crate::query::{Call, Refused, Region};
 use crate::wanted::{console_key, image_call, images, place, places, rule_calls, rules, token};
@@ -20,6 +20,8 @@ const ENDS: Duration = Duration::from_secs(15 * 60);
 const AGAIN: Duration = Duration::from_secs(2);
 /// How long a list may lack what was just made: EC2 says "eventual consistency" and names no time. A minute was never seen.
 const LATE: Duration = Duration::from_secs(60);
+/// How often a group or a key pair is made that someone deletes meanwhile.
+const TURNS: u32 = 3;
 /// How many instances of one name may have been terminated by hand before they are no longer counted.
 const GENERATIONS: u32 = 50;
 
@@ -37,7 +39,7 @@ struct Parts {
 }
 
 /// Looks at everything that creation needs.
-async fn parts(ec2: &Ec2, region: &Region) -> Result<Parts, ProvisionError> {
+async fn parts(ec2: &Ec2, region: &Region<'_>) -> Result<Parts, ProvisionError> {
     let aws = &ec2.aws;
     let public_key = ec2.around.public_key.clone().map_err(failed)?;
     let call = Call::new("DescribeInstanceTypes").with("InstanceType.1", &*aws.instance_type);
@@ -80,14 +82,14 @@ fn key_words(line: &str) -> Vec<&str> {
     line.split_whitespace().take(2).collect()
 }
 
-async fn key_pairs(region: &Region, name: &str) -> Result<Option<KeyPair>, ProvisionError> {
+async fn key_pairs(region: &Region<'_>, name: &str) -> Result<Option<KeyPair>, ProvisionError> {
     let call = Call::new("DescribeKeyPairs").filter("key-name", &[name]).with("IncludePublicKey", "true");
     let pairs: KeyPairs = region.call(&call).await.map_err(said)?;
     Ok(pairs.key_set.item.into_iter().next())
 }
 
 /// The cluster's key pair, made where it is not there.
-async fn key_pair(ec2: &Ec2, region: &Region, public_key: &str) -> Result<KeyPair, ProvisionError> {
+async fn key_pair(ec2: &Ec2, region: &Region<'_>, public_key: &str) -> Result<KeyPair, ProvisionError> {
     let name = ec2.name();
     let until = Instant::now() + LATE;
     loop {
@@ -108,7 +110,7 @@ async fn key_pair(ec2: &Ec2, region: &Region, public_key: &str) -> Result<KeyPai
     }
 }
 
-async fn groups(ec2: &Ec2, region: &Region, vpc: Option<&str>) -> Result<Vec<Group>, ProvisionError> {
+async fn groups(ec2: &Ec2, region: &Region<'_>, vpc: Option<&str>) -> Result<Vec<Group>, ProvisionError> {
     let mut call = Call::new("DescribeSecurityGroups").filter("group-name", &[&ec2.name()]);
     if let Some(vpc) = vpc {
         call = call.filter("vpc-id", &[vpc]);
@@ -117,8 +119,9 @@ async fn groups(ec2: &Ec2, region: &Region, vpc: Option<&str>) -> Result<Vec<Gro
     Ok(groups.security_group_info.item)
 }
 
-fn is_ours(ec2: &Ec2, group: &Group) -> bool {
-    group.tag_set.item.iter().any(|tag| tag.key == CLUSTER && tag.value == ec2.cluster)
+/// Whether something was made for the cluster.
+fn has_tag(ec2: &Ec2, tags: &Items<Tag>) -> bool {
+    tags.item.iter().any(|tag| tag.key == CLUSTER && tag.value == ec2.cluster)
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -127,18 +130,18 @@ struct Created {
     group_id: String,
 }
 
-/// The cluster's security group with its rules; one that the file names is taken as it is.
-async fn group(ec2: &Ec2, region: &Region, vpc: &str) -> Result<String, ProvisionError> {
+/// The cluster's security group with its rules; one that the file names is taken as it is. `None` where a list had it still, and it is gone.
+async fn group(ec2: &Ec2, region: &Region<'_>, vpc: &str) -> Result<Option<String>, ProvisionError> {
     if let Some(given) = &ec2.aws.security_group {
         let call = Call::new("DescribeSecurityGroups").with("GroupId.1", &**given);
         region.call::<Groups>(&call).await.map_err(said)?;
-        return Ok(given.clone());
+        return Ok(Some(given.clone()));
     }
     let name = ec2.name();
     let until = Instant::now() + LATE;
     let group = loop {
         if let Some(group) = groups(ec2, region, Some(vpc)).await?.into_iter().next() {
-            if !is_ours(ec2, &group) {
+            if !has_tag(ec2, &group.tag_set) {
                 return Err(failed(format!("{} is called {name} and lacks the tag {CLUSTER}: it is someone else's", group.group_id)));
             }
             break group;
@@ -154,15 +157,18 @@ async fn group(ec2: &Ec2, region: &Region, vpc: &str) -> Result<String, Provisio
     for call in rule_calls(&rules(&ec2.aws, ec2.around.data_path_port, ec2.around.esp), &group) {
         loop {
             match region.call::<Nothing>(&call).await {
-                Err(refused) if refused.is(&["InvalidGroup.NotFound", "InvalidGroupId.NotFound"]) && Instant::now() < until => {
-                    sleep(AGAIN).await
+                Err(refused) if refused.is(&["InvalidGroup.NotFound", "InvalidGroupId.NotFound"]) => {
+                    if Instant::now() > until {
+                        return Ok(None);
+                    }
+                    sleep(AGAIN).await;
                 }
                 Err(refused) if !refused.is(&["InvalidPermission.Duplicate", "InvalidPermission.NotFound"]) => return Err(said(refused)),
                 _ => break,
             }
         }
     }
-    Ok(group.group_id)
+    Ok(Some(group.group_id))
 }
 
 /// What an instance does at its first start: it takes its host's name, and prints its host keys to the console.
@@ -173,8 +179,15 @@ fn user_data(host: &str) -> String {
     STANDARD.encode(text)
 }
 
-/// Runs one instance. EC2 knows the token again, so that a call whose answer was lost makes no second one.
-async fn run(ec2: &Ec2, region: &Region, made: (&Parts, &str, &str), host: &str, manager: bool) -> Result<String, ProvisionError> {
+/// Runs one instance. EC2 knows the token again, so that a call whose answer was lost makes no second one. `None` where EC2 does not know the group
+/// or the key pair, however long it is asked: a list had them still, and they are gone.
+async fn run(
+    ec2: &Ec2,
+    region: &Region<'_>,
+    made: (&Parts, &str, &str),
+    host: &str,
+    manager: bool,
+) -> Result<Option<String>, ProvisionError> {
     let (parts, group, key) = made;
     let aws = &ec2.aws;
     let subnet = place(host, manager, &parts.places).ok_or_else(|| failed("there is no subnet"))?;
@@ -213,12 +226,20 @@ async fn run(ec2: &Ec2, region: &Region, made: (&Parts, &str, &str), host: &str,
             match region.call::<Reservation>(&call).await {
                 Ok(reservation) => {
                     let id = reservation.instances_set.item.into_iter().next().map(|i| i.instance_id);
-                    return id.ok_or_else(|| failed(format!("EC2 took {host} and named no instance")));
+                    return id.map(Some).ok_or_else(|| failed(format!("EC2 took {host} and named no instance")));
                 }
                 // Someone terminated the instance that this token stood for.
                 Err(refused) if refused.is(&["IdempotentInstanceTerminated"]) => break,
+                // It stood for one that the file wanted otherwise: a list has that one, or it is gone.
+                Err(refused) if refused.is(&["IdempotentParameterMismatch"]) => match listed_soon(ec2, region, host).await? {
+                    Some(id) => return Ok(Some(id)),
+                    None => break,
+                },
                 // What was made a moment ago is not known everywhere yet.
-                Err(refused) if tries > 0 && refused.is(&["InvalidGroup.NotFound", "InvalidKeyPair.NotFound"]) => {
+                Err(refused) if refused.is(&["InvalidGroup.NotFound", "InvalidKeyPair.NotFound"]) => {
+                    if tries == 0 {
+                        return Ok(None);
+                    }
                     tries -= 1;
                     sleep(AGAIN).await;
                 }
@@ -229,12 +250,44 @@ async fn run(ec2: &Ec2, region: &Region, made: (&Parts, &str, &str), host: &str,
     Err(failed(format!("{GENERATIONS} instances called {host} were terminated; destroy the machines first")))
 }
 
+/// The instance of a host, if a list has one before lists are no longer late.
+async fn listed_soon(ec2: &Ec2, region: &Region<'_>, host: &str) -> Result<Option<String>, ProvisionError> {
+    let until = Instant::now() + LATE;
+    loop {
+        let there = ec2.instances(region).await?;
+        if let Some(instance) = ec2.by_host(&there)?.get(host) {
+            return Ok(Some(instance.instance_id.clone()));
+        }
+        if Instant::now() > until {
+            return Ok(None);
+        }
+        sleep(AGAIN).await;
+    }
+}
+
 /// Creates what is missing.
-pub(crate) async fn create(ec2: &Ec2, region: &Region, say: Say<'_>) -> Result<(), ProvisionError> {
+pub(crate) async fn create(ec2: &Ec2, region: &Region<'_>, say: Say<'_>) -> Result<(), ProvisionError> {
     let parts = parts(ec2, region).await?;
-    let key = key_pair(ec2, region, &parts.public_key).await?;
-    let group = group(ec2, region, &parts.vpc).await?;
-    say(&format!("the security group is {group}, the key pair {}", ec2.name()));
+    for _ in 0..TURNS {
+        let key = key_pair(ec2, region, &parts.public_key).await?;
+        if let Some(group) = group(ec2, region, &parts.vpc).await? {
+            say(&format!("the security group is {group}, the key pair {}", ec2.name()));
+            if let Some(ids) = instances(ec2, region, (&parts, &group, &key.key_pair_id), say).await? {
+                return boot(ec2, region, ids, say).await;
+            }
+        }
+        say("the security group or the key pair was deleted meanwhile; they are made again");
+    }
+    Err(failed(format!("the security group or the key pair of {} is deleted again and again by someone else", ec2.cluster)))
+}
+
+/// Runs and starts instances until each host has one. `None` as [`run`] has it.
+async fn instances(
+    ec2: &Ec2,
+    region: &Region<'_>,
+    made: (&Parts, &str, &str),
+    say: Say<'_>,
+) -> Result<Option<BTreeSet<String>>, ProvisionError> {
     let there = ec2.instances(region).await?;
     let by_host = ec2.by_host(&there)?;
     let mut ids = BTreeSet::new();
@@ -247,14 +300,14 @@ pub(crate) async fn create(ec2: &Ec2, region: &Region, say: Say<'_>) -> Result<(
             }
             continue;
         }
-        let id = run(ec2, region, (&parts, &group, &key.key_pair_id), &host, manager).await?;
+        let Some(id) = run(ec2, region, made, &host, manager).await? else { return Ok(None) };
         say(&format!("{host}: {id} is created"));
         ids.insert(id);
     }
-    boot(ec2, region, ids, say).await
+    Ok(Some(ids))
 }
 
-async fn start(region: &Region, id: &str) -> Result<(), ProvisionError> {
+async fn start(region: &Region<'_>, id: &str) -> Result<(), ProvisionError> {
     let until = Instant::now() + ENDS;
     loop {
         match region.call::<Nothing>(&Call::new("StartInstances").with("InstanceId.1", id)).await {
@@ -266,7 +319,7 @@ async fn start(region: &Region, id: &str) -> Result<(), ProvisionError> {
 }
 
 /// Waits until instances run, have their addresses, and their host keys are known.
-async fn boot(ec2: &Ec2, region: &Region, mut waits: BTreeSet<String>, say: Say<'_>) -> Result<(), ProvisionError> {
+async fn boot(ec2: &Ec2, region: &Region<'_>, mut waits: BTreeSet<String>, say: Say<'_>) -> Result<(), ProvisionError> {
     let until = Instant::now() + BOOTS;
     loop {
         let there = ec2.instances(region).await?;
@@ -307,7 +360,7 @@ async fn boot(ec2: &Ec2, region: &Region, mut waits: BTreeSet<String>, say: Say<
 }
 
 /// Why an instance that is not listed as living has ended; `None` where that is not so.
-async fn ended(region: &Region, id: &str) -> Result<Option<String>, ProvisionError> {
+async fn ended(region: &Region<'_>, id: &str) -> Result<Option<String>, ProvisionError> {
     let found: Instances = match region.call(&Call::new("DescribeInstances").with("InstanceId.1", id)).await {
         Ok(found) => found,
         Err(refused) if refused.is(&["InvalidInstanceID.NotFound"]) => return Ok(None),
@@ -319,7 +372,7 @@ async fn ended(region: &Region, id: &str) -> Result<Option<String>, ProvisionErr
 }
 
 /// The host key that an instance's console printed, if it did by now.
-async fn console(region: &Region, id: &str) -> Result<Option<String>, ProvisionError> {
+async fn console(region: &Region<'_>, id: &str) -> Result<Option<String>, ProvisionError> {
     let call = Call::new("GetConsoleOutput").with("InstanceId", id);
     // Older kinds of instances have no newest output, only what was kept.
     let output = match region.call::<Console>(&call.clone().with("Latest", "true")).await {
@@ -332,47 +385,58 @@ async fn console(region: &Region, id: &str) -> Result<Option<String>, ProvisionE
 }
 
 /// Destroys instances, then the group, then the key pair. While EC2 refuses to delete the group, something is in it: lists are late, and it is found.
-pub(crate) async fn destroy(ec2: &Ec2, region: &Region, say: Say<'_>) -> Result<(), ProvisionError> {
+/// Where no group of ours was deleted, or instances are in another one, nothing says that no more are there: lists have to show nothing for a while.
+pub(crate) async fn destroy(ec2: &Ec2, region: &Region<'_>, say: Say<'_>) -> Result<(), ProvisionError> {
     let until = Instant::now() + ENDS;
-    let of_ours = if ec2.aws.security_group.is_some() { Vec::new() } else { groups(ec2, region, None).await? };
-    let groups: Vec<Group> = of_ours.into_iter().filter(|group| is_ours(ec2, group)).collect();
-    // Without a group of ours EC2 says of none that something is left of it: a list that is late is waited out.
-    let key = key_pairs(region, &ec2.name()).await?;
-    let mut quiet = if groups.is_empty() && key.is_some() { Some(Instant::now() + LATE) } else { None };
-    let mut left: Vec<String> = groups.into_iter().map(|g| g.group_id).collect();
     let mut asked: BTreeSet<String> = BTreeSet::new();
+    let mut quiet = Instant::now() + LATE;
+    let (mut proven, mut announced) = (false, false);
     loop {
         let there = ec2.instances(region).await?;
         for instance in &there {
             let id = &instance.instance_id;
-            region.call::<Nothing>(&Call::new("TerminateInstances").with("InstanceId.1", &**id)).await.map_err(said)?;
+            match region.call::<Nothing>(&Call::new("TerminateInstances").with("InstanceId.1", &**id)).await {
+                Err(refused) if !refused.is(&["InvalidInstanceID.NotFound"]) => return Err(said(refused)),
+                _ => {}
+            }
             if asked.insert(id.clone()) {
                 say(&format!("{}: {id} is terminated", instance.tag(HOST).unwrap_or("an instance")));
-                quiet = quiet.map(|_| Instant::now() + LATE);
+                quiet = Instant::now() + LATE;
             }
         }
-        if there.is_empty() {
-            let mut still = Vec::new();
-            for group in left {
-                match region.call::<Nothing>(&Call::new("DeleteSecurityGroup").with("GroupId", &*group)).await {
-                    Ok(_) => say(&format!("{group} is deleted")),
-                    Err(refused) if refused.is(&["InvalidGroup.NotFound", "InvalidGroupId.NotFound"]) => {}
-                    Err(refused) if refused.is(&["DependencyViolation", "InvalidGroup.InUse"]) => still.push(group),
-                    Err(refused) => return Err(said(refused)),
+        // One that was made before the file named another one goes too; the one that it names stays.
+        let of_ours = |group: &Group| has_tag(ec2, &group.tag_set) && ec2.aws.security_group.as_ref() != Some(&group.group_id);
+        let left: Vec<Group> = groups(ec2, region, None).await?.into_iter().filter(of_ours).collect();
+        let mut open = Vec::new();
+        for group in left.into_iter().map(|g| g.group_id).filter(|_| there.is_empty()) {
+            match region.call::<Nothing>(&Call::new("DeleteSecurityGroup").with("GroupId", &*group)).await {
+                Ok(_) => {
+                    say(&format!("{group} is deleted"));
+                    proven = ec2.aws.security_group.is_none();
                 }
+                // It was deleted already, and the list is late.
+                Err(refused) if refused.is(&["InvalidGroup.NotFound", "InvalidGroupId.NotFound"]) => {}
+                Err(refused) if refused.is(&["DependencyViolation", "InvalidGroup.InUse"]) => open.push(group),
+                Err(refused) => return Err(said(refused)),
             }
-            left = still;
-            if left.is_empty() && quiet.is_none_or(|until| Instant::now() > until) {
+        }
+        if there.is_empty() && open.is_empty() {
+            if proven || Instant::now() > quiet {
                 break;
+            }
+            if asked.is_empty() && !announced {
+                say(&format!("no machine is listed; lists at EC2 are late, so it is looked at again for {} s", LATE.as_secs()));
+                announced = true;
             }
         }
         if Instant::now() > until {
             let minutes = ENDS.as_secs() / 60;
-            return Err(failed(format!("after {minutes} minutes something is still in {}", left.join(", "))));
+            return Err(failed(format!("after {minutes} minutes something is still in {}", open.join(", "))));
         }
         sleep(AGAIN).await;
     }
-    if key.is_some() {
+    // One that someone else made stays. Where none is listed, the list may be late; where there is none, that is well.
+    if key_pairs(region, &ec2.name()).await?.is_none_or(|pair| has_tag(ec2, &pair.tag_set)) {
         region.call::<Nothing>(&Call::new("DeleteKeyPair").with("KeyName", ec2.name())).await.map_err(said)?;
     }
     Ok(())

@@ -16,22 +16,29 @@ pub const CHECK_SCRIPT: &str = concat!(
     "export LC_ALL=C PATH=\"$PATH:/usr/sbin:/sbin:/usr/local/bin:/snap/bin\"\n",
     swarm_service::shell!(),
     r#"echo swarm-check-begin
-echo "uid $(id -u)"
-echo "time $(date +%s)"
-echo "kernel $(uname -r)"
-echo "arch $(uname -m)"
+printf 'uid '; id -u
+printf 'time '; date +%s
+arch=$(uname -rm) kernel=${arch% *}
+echo "kernel $kernel"
+echo "arch ${arch##* }"
 [ -r /etc/os-release ] && (. /etc/os-release; echo "os ${ID:-unknown} ${VERSION_ID:-}")
 cgroup=$(stat -fc %T /sys/fs/cgroup 2>/dev/null)
 case "$cgroup" in cgroup2fs) echo "cgroup 2";; tmpfs) echo "cgroup 1";; esac
+# The kernel's options are read once, and only where a module is not loaded.
+built() {
+  if [ -r /proc/config.gz ]; then zcat /proc/config.gz; elif [ -r "/boot/config-$kernel" ]; then cat "/boot/config-$kernel"; fi 2>/dev/null |
+    grep -E '^(# )?CONFIG_(VXLAN|OVERLAY_FS|BRIDGE_NETFILTER|IP_VS|INET_ESP|VETH)[ =]'
+}
+options= read=
 has() {
   [ -d "/sys/module/$1" ] && { echo "module $1 yes"; return; }
-  if [ -r /proc/config.gz ] && config=$(zcat /proc/config.gz 2>/dev/null | grep -E "^(# )?CONFIG_$2[ =]"); then
-    case "$config" in *=y|*=m) echo "module $1 yes";; *) echo "module $1 no";; esac
-  elif [ -r "/boot/config-$(uname -r)" ] && config=$(grep -E "^(# )?CONFIG_$2[ =]" "/boot/config-$(uname -r)"); then
-    case "$config" in *=y|*=m) echo "module $1 yes";; *) echo "module $1 no";; esac
-  elif [ -d "/lib/modules/$(uname -r)" ]; then
-    if modprobe -n -q "$1" 2>/dev/null; then echo "module $1 yes"; else echo "module $1 no"; fi
-  fi
+  [ -n "$read" ] || { read=yes; options=$(built); }
+  case "$options" in
+    *"CONFIG_$2=y"*|*"CONFIG_$2=m"*) echo "module $1 yes";;
+    *"CONFIG_$2"[\ =]*) echo "module $1 no";;
+    *) [ -d "/lib/modules/$kernel" ] || return
+      if modprobe -n -q "$1" 2>/dev/null; then echo "module $1 yes"; else echo "module $1 no"; fi;;
+  esac
 }
 has vxlan VXLAN; has overlay OVERLAY_FS; has br_netfilter BRIDGE_NETFILTER; has ip_vs IP_VS; has esp4 INET_ESP; has veth VETH
 for key in net/ipv4/ip_forward net/bridge/bridge-nf-call-iptables vm/max_map_count; do
@@ -39,12 +46,12 @@ for key in net/ipv4/ip_forward net/bridge/bridge-nf-call-iptables vm/max_map_cou
 done
 while read -r key value _; do case "$key" in MemTotal:) echo "memory-kib $value";; esac; done </proc/meminfo 2>/dev/null
 for d in /var/lib/docker /var/lib /; do [ -d "$d" ] && break; done
-df -Pk "$d" 2>/dev/null | tail -n 1 | while read -r _ all _ free _; do echo "disk-kib $free $all"; done
-df -Pi "$d" 2>/dev/null | tail -n 1 | while read -r _ all _ free _; do echo "inodes $free $all"; done
+df -Pk "$d" 2>/dev/null | while read -r _ all _ free _; do case "$all" in *[!0-9]*|'') ;; *) echo "disk-kib $free $all";; esac; done
+df -Pi "$d" 2>/dev/null | while read -r _ all _ free _; do case "$all" in *[!0-9]*|'') ;; *) echo "inodes $free $all";; esac; done
 first=yes; sockets=
 for pid in $(pidof dockerd 2>/dev/null); do
-  [ "$(readlink "/proc/$pid/ns/net")" = "$(readlink /proc/self/ns/net)" ] || continue
-  sockets="$sockets$(ls -l "/proc/$pid/fd" 2>/dev/null | sed -n 's/.*socket:\[\([0-9]*\)\]$/ \1 /p' | tr -d '\n')"
+  [ "/proc/$pid/ns/net" -ef /proc/self/ns/net ] || continue
+  sockets="$sockets$(ls -l "/proc/$pid/fd" 2>/dev/null)"
   [ -n "$first" ] || continue
   first=
   while read -r a b c soft _; do [ "$a $b $c" = "Max open files" ] && echo "files $soft"; done <"/proc/$pid/limits" 2>/dev/null
@@ -54,14 +61,17 @@ for pid in $(pidof dockerd 2>/dev/null); do
 done
 boot=$(starts_at_boot); [ -z "$boot" ] || echo "boot $boot"
 [ -e /var/run/reboot-required ] && echo reboot-required
-mode=$(getenforce 2>/dev/null) && echo "selinux $mode"
-case "$(readlink -f "$(command -v docker 2>/dev/null)" 2>/dev/null)" in */snap*) echo snap;; esac
-[ -r /etc/docker/daemon.json ] && tr -d ' \n\t' </etc/docker/daemon.json | grep -o '"firewall-backend":"[a-z]*"' | cut -d'"' -f4 | while read -r b; do echo "firewall $b"; done
+command -v getenforce >/dev/null 2>&1 && mode=$(getenforce 2>/dev/null) && echo "selinux $mode"
+if [ -d /snap ] || [ -d /var/lib/snapd ]; then
+  case "$(readlink -f "$(command -v docker 2>/dev/null)" 2>/dev/null)" in */snap*) echo snap;; esac
+fi
+settings=/etc/docker/daemon.json
+[ -r "$settings" ] && grep -q firewall-backend "$settings" && tr -d ' \n\t' <"$settings" | grep -o '"firewall-backend":"[a-z]*"' | cut -d'"' -f4 | while read -r b; do echo "firewall $b"; done
 ip -o -4 route show 2>/dev/null | while read -r net rest; do case "$net" in */*) echo "route $net $rest";; esac; done
 for table in /proc/net/tcp /proc/net/tcp6; do
   while read -r _ local _ state _ _ _ _ _ inode _; do
     [ "$state" = 0A ] || continue
-    case "$sockets" in *" $inode "*) echo "engine-listens ${local##*:}";; esac
+    case "$sockets" in *"socket:[$inode]"*) echo "engine-listens ${local##*:}";; esac
     echo "listens ${local##*:}"
   done <"$table" 2>/dev/null
 done

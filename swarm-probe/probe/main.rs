@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! probe listen DIR NONCE SECONDS ITEM...   listens in the background, says what it listens on, and ends
-//! probe send NONCE FROM                    reads lines `TO ITEM ADDRESS...`, sends, and says what became of each
+//! probe send NONCE FROM [first]            reads lines `TO ITEM ADDRESS...`, sends, and says what became of each; with `first`, of the sizes
+//!                                          of packets only the one that the interface takes
 //! probe collect DIR NONCE                  says what arrived, ends the listener, and removes DIR
 //! probe resolve SERVER                     reads names, and says of each which IPv4 addresses that name server has for it
 //! ```
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 const MAGIC: &str = "swarm-probe";
 /// How often a datagram is sent, and how far apart.
-const TRIES: u32 = 5;
+const TRIES: u32 = 3;
 const BETWEEN: Duration = Duration::from_millis(40);
 /// How many connections are begun, one after the other, until one has an answer: on a link that loses packets the kernel would wait a
 /// second before it tries again.
@@ -86,7 +87,8 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["listen", dir, nonce, seconds, items @ ..] => listen(dir, nonce, seconds, items),
         ["serve", dir, nonce, seconds, items @ ..] => serve(Path::new(dir), nonce, seconds, items),
-        ["send", nonce, from] => send(nonce, from),
+        ["send", nonce, from] => send(nonce, from, false),
+        ["send", nonce, from, "first"] => send(nonce, from, true),
         ["collect", dir, nonce] => collect(Path::new(dir), nonce),
         ["resolve", server] => names::resolve(server),
         _ => Err(std::io::Error::other("usage: probe listen|send|collect|resolve")),
@@ -303,7 +305,7 @@ fn receive(socket: &UdpSocket, nonce: &str, arrived: &Arrived, payload: impl Fn(
 }
 
 /// Sends to everyone at once.
-fn send(nonce: &str, from: &str) -> std::io::Result<()> {
+fn send(nonce: &str, from: &str, first: bool) -> std::io::Result<()> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text)?;
     let threads: Vec<_> = text
@@ -313,7 +315,7 @@ fn send(nonce: &str, from: &str) -> std::io::Result<()> {
             let (to, item, address) = (words.next()?, words.next()?, words.next()?.parse::<IpAddr>().ok()?);
             let (nonce, from) = (nonce.to_owned(), from.to_owned());
             let work = move || {
-                let said = one(&nonce, &from, &item, address);
+                let said = one(&nonce, &from, &item, address, first);
                 format!("{to} {item} {said}")
             };
             thread::Builder::new().stack_size(256 << 10).spawn(work).ok()
@@ -328,14 +330,14 @@ fn send(nonce: &str, from: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-fn one(nonce: &str, from: &str, item: &str, address: IpAddr) -> String {
+fn one(nonce: &str, from: &str, item: &str, address: IpAddr, first: bool) -> String {
     let payload = format!("{MAGIC} {nonce} {from} {item} ");
     let port = item.split_once('/').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
     let at = SocketAddr::new(address, port);
     let said = match item.split('/').next() {
         Some("tcp") => Ok(connect(at, &payload)),
         Some("udp") => datagrams(at, payload.as_bytes()),
-        Some("mtu") => sizes(at, &payload),
+        Some("mtu") => sizes(at, &payload, first),
         Some("esp") => esp(at, &payload),
         _ => Ok("unknown".to_owned()),
     };
@@ -411,8 +413,8 @@ fn repeat(mut once: impl FnMut() -> std::io::Result<usize>) -> std::io::Result<S
     last.map(|_| "sent".to_owned())
 }
 
-/// Packets of many sizes, up to what the interface takes; says that size.
-fn sizes(at: SocketAddr, payload: &str) -> std::io::Result<String> {
+/// Packets of many sizes, up to what the interface takes, or of that size alone; says that size.
+fn sizes(at: SocketAddr, payload: &str, first: bool) -> std::io::Result<String> {
     let socket = UdpSocket::bind(wildcard(at))?;
     let (level, discover, mtu, headers) =
         if at.is_ipv4() { (IPPROTO_IP, IP_MTU_DISCOVER, IP_MTU, 28) } else { (IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_MTU, 48) };
@@ -425,14 +427,17 @@ fn sizes(at: SocketAddr, payload: &str) -> std::io::Result<String> {
     // SAFETY: as above; the kernel writes no more than `room` bytes.
     unsafe { getsockopt(socket.as_raw_fd(), level, mtu, &mut interface, &mut room) };
     let interface = usize::try_from(interface).unwrap_or(0);
-    for _ in 0..TRIES {
+    let smaller = SIZES.into_iter().filter(|_| !first);
+    for turn in 0..TRIES {
+        if turn > 0 {
+            thread::sleep(BETWEEN);
+        }
         // The size that matters most is sent more often: one that is lost by chance is not lost on every way.
-        for size in SIZES.into_iter().chain([interface; 3]).filter(|size| *size <= interface && *size > headers + payload.len()) {
+        for size in smaller.clone().chain([interface; 3]).filter(|size| *size <= interface && *size > headers + payload.len()) {
             let mut packet = payload.as_bytes().to_vec();
             packet.resize(size - headers, b'.');
             let _ = socket.send(&packet);
         }
-        thread::sleep(BETWEEN);
     }
     Ok(format!("sent {interface}"))
 }

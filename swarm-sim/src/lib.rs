@@ -24,6 +24,7 @@
 //! ```
 
 mod certificate;
+mod cloud;
 pub mod conformance;
 mod describe;
 mod engine;
@@ -34,6 +35,7 @@ mod objects;
 mod trace;
 mod world;
 
+pub use cloud::{Account, Latency, Shown};
 pub use describe::Description;
 pub use fault::{CallFault, CallKind, CrashPoint, FaultRule};
 pub use fleet::SimFleet;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "these are tests")]
 
 mod access;
+mod accounts;
 mod adopt;
 mod advice;
 mod api_fields;

@@ -142,7 +142,7 @@ async fn ports_are_tried_from_every_host_to_every_other_before_and_after_they_jo
     eventually("nothing of it is there", Duration::from_secs(20), || is_clean(&lab)).await;
     let ran = cli::run(&["check", "-f", file]);
     let says = [
-        "7946/udp from m1, m2, w2 does not arrive (10 tries), in this direction only",
+        "7946/udp from m1, m2, w2 does not arrive (6 tries), in this direction only",
         "4789/udp to m1 is blocked by its own packet filter",
     ];
     assert!(says.iter().all(|words| ran.out.contains(words)) && ran.out.contains("Ports between 4 hosts: "), "{ran:?}");

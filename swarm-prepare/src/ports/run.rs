@@ -60,7 +60,7 @@ struct Placed {
 
 /// Finds out what arrives, from every host of [`Wanted`] to every other. `machines` says which processor each has.
 ///
-/// What is lost is tried once more, by fewer hosts at a time, before it is said to be lost. Nothing stays on the hosts: each listener ends, and
+/// What is lost is tried once more, by fewer hosts at a time, before it is said to be lost; then packets of other sizes are tried too. Nothing stays on the hosts: each listener ends, and
 /// its folder goes, with this; or within 90 s where this is dropped, or cut off. What cannot be tried is in the answer with its reason.
 pub async fn matrix(
     spec: &ClusterSpec,
@@ -68,12 +68,13 @@ pub async fn matrix(
     machines: &BTreeMap<HostName, Result<Machine, String>>,
     wanted: &Wanted,
 ) -> Matrix {
-    let first = once(spec, fleet, machines, wanted, spec.policy().concurrency).await;
+    let first = once(spec, fleet, machines, wanted, spec.policy().concurrency, true).await;
     let doubtful = first.doubtful();
     if doubtful.is_empty() {
         return first;
     }
-    let again = once(spec, fleet, machines, &wanted.between(doubtful), spec.policy().concurrency.min(AGAIN_AT_ONCE)).await;
+    let at_once = spec.policy().concurrency.min(AGAIN_AT_ONCE);
+    let again = once(spec, fleet, machines, &wanted.between(doubtful), at_once, false).await;
     first.and_again(again)
 }
 
@@ -83,6 +84,7 @@ async fn once(
     machines: &BTreeMap<HostName, Result<Machine, String>>,
     wanted: &Wanted,
     at_once: usize,
+    first: bool,
 ) -> Matrix {
     let nonce = format!("{:016x}", RandomState::new().hash_one(spec.name()));
     let mut heard = vec![Heard::default(); wanted.stations.len()];
@@ -121,7 +123,7 @@ async fn once(
         let nonce = &nonce;
         Box::pin(async move {
             match probe {
-                Some(placed) => send(placed, nonce, from, wanted).await,
+                Some(placed) => send(placed, nonce, from, wanted, first).await,
                 None => String::new(),
             }
         })
@@ -193,11 +195,19 @@ async fn put(host: Arc<dyn Host>, processor: Option<String>, nonce: &str, items:
     (host, placed)
 }
 
-async fn send(placed: &Placed, nonce: &str, from: usize, wanted: &Wanted) -> String {
+async fn send(placed: &Placed, nonce: &str, from: usize, wanted: &Wanted, first: bool) -> String {
     let targets = wanted.targets(from);
     let (from, limit) = (from.to_string(), Duration::from_secs(30));
     let said = match &placed.dir {
-        Some(dir) => run(&placed.host, [&format!("{dir}/probe"), "send", nonce, &from], Some(targets.into_bytes()), limit).await,
+        Some(dir) => {
+            let program = format!("{dir}/probe");
+            let input = Some(targets.into_bytes());
+            // Where a whole packet passes, smaller ones need not be tried.
+            match first {
+                true => run(&placed.host, [&program, "send", nonce, &from, "first"], input, limit).await,
+                false => run(&placed.host, [&program, "send", nonce, &from], input, limit).await,
+            }
+        }
         None => run(&placed.host, ["sh", "-c", OWN_TOOLS], Some(targets.into_bytes()), limit).await,
     };
     answer(said).unwrap_or_default()

@@ -14,7 +14,7 @@ impl Outcome {
             Self::Filtered => "is filtered: no answer".into(),
             Self::NoRoute => "has no route, or a packet filter rejects it".into(),
             Self::Blocked => "is blocked by its own packet filter".into(),
-            Self::NotArrived => "does not arrive (10 tries)".into(),
+            Self::NotArrived => "does not arrive (6 tries)".into(),
             Self::InUse => "is in use by something else".into(),
             Self::Elsewhere => "is answered by something that is not this host".into(),
             Self::Small { passes, of } => format!("of up to {passes} bytes pass, of {of} that the interface takes (MTU {passes} of {of})"),

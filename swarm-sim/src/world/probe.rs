@@ -21,7 +21,7 @@ const WAITS: Duration = Duration::from_millis(1500);
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ProbeCall<'a> {
     Listen { nonce: &'a str, items: &'a [String] },
-    Send { nonce: &'a str, from: &'a str },
+    Send { nonce: &'a str, from: &'a str, first: bool },
     Collect { nonce: &'a str },
 }
 
@@ -32,7 +32,9 @@ impl<'a> ProbeCall<'a> {
             [sh, _, script, _, _, nonce, _, items @ ..] if sh == "sh" && script.contains("swarm-probe") => {
                 Some(Self::Listen { nonce, items })
             }
-            [program, verb, nonce, from] if program.ends_with("/probe") && verb == "send" => Some(Self::Send { nonce, from }),
+            [program, verb, nonce, from, first @ ..] if program.ends_with("/probe") && verb == "send" => {
+                Some(Self::Send { nonce, from, first: first.iter().any(|word| word == "first") })
+            }
             [program, verb, _, nonce] if program.ends_with("/probe") && verb == "collect" => Some(Self::Collect { nonce }),
             _ => None,
         }
@@ -56,12 +58,12 @@ impl State {
     pub(crate) fn probes(&mut self, host: &HostName, call: ProbeCall<'_>, input: &str) -> Ran {
         match call {
             ProbeCall::Listen { nonce, items } => (SENDS, 0, self.probe_listens(host, nonce, items)),
-            ProbeCall::Send { nonce, from } => {
+            ProbeCall::Send { nonce, from, first } => {
                 let mut said = String::new();
                 for line in input.lines() {
                     let words: Vec<&str> = line.split(' ').collect();
                     if let [to, item, address] = words.as_slice() {
-                        let _ = writeln!(said, "{to} {item} {}", self.probe_sends(host, nonce, from, item, address));
+                        let _ = writeln!(said, "{to} {item} {}", self.probe_sends(host, (nonce, first), from, item, address));
                     }
                 }
                 (if said.contains(" filtered\n") { WAITS } else { SENDS }, 0, said + "end\n")
@@ -92,7 +94,7 @@ impl State {
     }
 
     /// What becomes of one thing, in the sender's words.
-    fn probe_sends(&mut self, host: &HostName, nonce: &str, from: &str, item: &str, address: &str) -> String {
+    fn probe_sends(&mut self, host: &HostName, (nonce, first): (&str, bool), from: &str, item: &str, address: &str) -> String {
         let receiver = address.parse::<IpAddr>().ok().and_then(|ip| self.by_address.get(&ip)).and_then(|name| self.hosts.get(name));
         let Some(receiver) = receiver else { return "no-route".to_owned() };
         let (arrives, holds, name) = (self.arrives(host, receiver, item), holds(receiver, item), receiver.name.clone());
@@ -107,7 +109,7 @@ impl State {
             "tcp" if bound => ("open probe".to_owned(), Some(line)),
             "tcp" => ("refused".to_owned(), None),
             "mtu" => {
-                let size = SIZES.into_iter().find(|size| *size <= narrow).filter(|_| arrives);
+                let size = SIZES.into_iter().find(|size| *size <= narrow).filter(|size| arrives && (!first || *size == MTU));
                 (format!("sent {MTU}"), size.map(|size| format!("{line} {size}")))
             }
             _ => ("sent".to_owned(), arrives.then_some(line)),

@@ -16,6 +16,9 @@ use swarm_core::machine::{Ask, Event, Move, Outcome, Reply, Task};
 
 /// How long a new service's tasks must run before it counts as up: one that ends at once is no service.
 const STEADY: Duration = Duration::from_secs(1);
+/// Between two looks: for the first ten seconds, and later on or where one takes longer than [`BUSY`].
+const LOOKS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(500));
+const BUSY: Duration = Duration::from_millis(60);
 /// How long a service may have no node for its tasks before its step ends.
 const NO_PLACE: Duration = Duration::from_secs(30);
 /// How long tasks of before may take to run again after a rollback.
@@ -449,13 +452,12 @@ impl PutService {
             }
         }
         let line = seen.line();
-        let progress = match self.note.take() {
-            Some(note) => Some(note),
-            None => (line != self.last).then(|| line.clone()),
-        };
+        let progress = self.note.take().or_else(|| (line != self.last).then(|| line.clone()));
         self.last = line;
-        let pause = if now < self.since + Duration::from_secs(10) { 200 } else { 500 };
-        Move::Wait { until: together(now, Duration::from_millis(pause)), progress }
+        // Engines that start tasks have little time for questions: those that take long are asked less often.
+        let soon = now < self.since + Duration::from_secs(10) && now <= self.asked + BUSY;
+        let pause = if soon { LOOKS.0 } else { LOOKS.1 };
+        Move::Wait { until: together(now, pause), progress }
     }
 }
 

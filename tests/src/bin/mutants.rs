@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 use swarm_tests::schemata::{CHOICE, Merged, Mutant, merge, read};
 
 /// Modules of the stories whose tests under `#[test]` need nothing but the simulator; those on real hosts stand under `#[tokio::test]`.
-const SIMULATED: [&str; 19] = [
+const SIMULATED: [&str; 20] = [
     "access",
+    "accounts",
     "advice",
     "backup",
     "host_lock",

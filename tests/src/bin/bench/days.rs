@@ -66,7 +66,7 @@ pub(super) fn image(lab: &TestLab) {
 }
 
 /// A service whose tasks end within a second.
-fn service(lab: &TestLab) {
+pub(super) fn service(lab: &TestLab) {
     image(lab);
     let create = [
         "service",

@@ -11,6 +11,7 @@
 
 mod cold;
 mod days;
+mod serviced;
 mod work;
 
 use std::fmt::Write as _;
@@ -28,7 +29,7 @@ fn main() {
     let given = |flag: &str| std::env::args().any(|a| a == flag);
     let mut rows = Rows::default();
     if given("--prepare") {
-        bare(&mut rows);
+        serviced::bare(&mut rows);
         rows.print();
         return;
     }
@@ -45,6 +46,11 @@ fn main() {
         rows.print();
         return;
     }
+    if given("--serviced") {
+        serviced::serviced(&mut rows);
+        rows.print();
+        return;
+    }
     if given("--work") {
         work::plans();
         work::work(&mut rows, &runtime);
@@ -57,7 +63,8 @@ fn main() {
     if given("--without-lab") {
         return;
     }
-    bare(&mut rows);
+    serviced::bare(&mut rows);
+    serviced::serviced(&mut rows);
     days::days(&mut rows, &runtime);
     work::work(&mut rows, &runtime);
     cold::cold(&mut rows, &runtime);
@@ -188,6 +195,20 @@ impl Rows {
             self.median("six bare hosts, swarm apply").zip(self.median("six bare hosts, apt alone")).map(|(o, a)| o / a),
             "at most 1.15",
         );
+        for (what, ours, theirs, wanted) in [
+            ("six bare hosts", "swarm apply", "ansible", ""),
+            ("maintain of ten hosts", "swarm maintain, ten hosts", "ansible, ten hosts drained and restarted", ""),
+        ] {
+            let of = |name: &str| self.median(name).or_else(|| self.median(&format!("{what}, {name}")));
+            ratio(&format!("{what}: ansible / swarm"), of(ours).zip(of(theirs)).map(|(o, t)| t / o), wanted);
+        }
+        for (what, ours, hand) in [
+            ("maintain", "swarm maintain, ten hosts", "ten hosts drained and restarted by hand"),
+            ("engine upgrade", "swarm engine upgrade, ten hosts", "ten hosts drained and upgraded by hand"),
+        ] {
+            let more = self.median(ours).zip(self.median(hand)).map(|(o, h)| (o - h) / 10.0);
+            ratio(&format!("{what} of ten hosts: seconds a host more than by hand"), more, "at most 2");
+        }
         ratio("check of ten hosts with every port, seconds", self.median("swarm check, ten hosts, every port"), "at most 2");
         for verb in ["drain", "activate", "promote", "demote"] {
             ratio(&format!("{verb}: seconds behind the engine"), self.median(&format!("behind the engine: {verb}")), "at most 0.5");
@@ -229,33 +250,6 @@ impl Rows {
         ratio("shell script / swarm, cold", self.median("shell script over ssh, cold").map(|s| s / cold), "");
         ratio("ansible / swarm, cold", self.median("ansible, cold").map(|a| a / cold), "at least 8");
         ratio("ansible / swarm, nothing to do", self.median("ansible, nothing to do").map(|a| a / again), "at least 15");
-    }
-}
-
-/// Six hosts without an engine: what their own package manager needs for one, all at once, and the whole way to a verified swarm.
-fn bare(rows: &mut Rows) {
-    let apt = "apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Options::=--force-confold install \
-        --no-install-recommends docker.io ca-certificates && /etc/init.d/docker start && until [ -S /run/docker.sock ]; do sleep 0.05; done";
-    let suites = ["bookworm", "trixie"];
-    // The first time packages are fetched from afar; from then on they are kept.
-    for round in 0..4 {
-        let lab = TestLab::bare(3, 3, &suites);
-        let began = Instant::now();
-        std::thread::scope(|scope| {
-            for host in &lab.lab.hosts {
-                scope.spawn(|| host.exec(&["sh", "-c", apt]).unwrap());
-            }
-        });
-        if round > 0 {
-            rows.add("six bare hosts, apt alone", began.elapsed());
-        }
-        drop(lab);
-        let lab = TestLab::bare(3, 3, &suites);
-        let file = lab.file(&lab.text_with(&lab.all(""), "prepare: { install: distro }"));
-        let took = swarm(&["apply", "-f", file.to_str().unwrap(), "--yes"]);
-        if round > 0 {
-            rows.add("six bare hosts, swarm apply", took);
-        }
     }
 }
 
@@ -409,7 +403,12 @@ fn ansible_program() -> Option<PathBuf> {
 }
 
 fn ansible(program: &Path, inventory: &Path) -> Duration {
-    let playbook = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/swarm.yml");
+    play(program, inventory, "swarm.yml")
+}
+
+/// A playbook of our own.
+fn play(program: &Path, inventory: &Path, playbook: &str) -> Duration {
+    let playbook = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench").join(playbook);
     timed(
         Command::new(program)
             .args(["-f", "50", "-i"])
