@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! probe listen DIR NONCE SECONDS ITEM...   listens in the background, says what it listens on, and ends
-//! probe send NONCE FROM [first]            reads lines `TO ITEM ADDRESS...`, sends, and says what became of each; with `first`, of the sizes
-//!                                          of packets only the one that the interface takes
+//! probe send NONCE FROM first|all [LINES]  takes lines `TO ITEM ADDRESS...`, or reads them, sends, and says what became of each; with `first`,
+//!                                          of the sizes of packets only the one that the interface takes
 //! probe collect DIR NONCE                  says what arrived, ends the listener, and removes DIR
 //! probe resolve SERVER                     reads names, and says of each which IPv4 addresses that name server has for it
 //! ```
@@ -87,8 +87,13 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["listen", dir, nonce, seconds, items @ ..] => listen(dir, nonce, seconds, items),
         ["serve", dir, nonce, seconds, items @ ..] => serve(Path::new(dir), nonce, seconds, items),
-        ["send", nonce, from] => send(nonce, from, false),
-        ["send", nonce, from, "first"] => send(nonce, from, true),
+        ["send", nonce, from, which @ ("first" | "all")] => {
+            std::io::read_to_string(std::io::stdin()).map(|text| send(nonce, from, *which == "first", &text))
+        }
+        ["send", nonce, from, which @ ("first" | "all"), lines] => {
+            send(nonce, from, *which == "first", lines);
+            Ok(())
+        }
         ["collect", dir, nonce] => collect(Path::new(dir), nonce),
         ["resolve", server] => names::resolve(server),
         _ => Err(std::io::Error::other("usage: probe listen|send|collect|resolve")),
@@ -305,9 +310,7 @@ fn receive(socket: &UdpSocket, nonce: &str, arrived: &Arrived, payload: impl Fn(
 }
 
 /// Sends to everyone at once.
-fn send(nonce: &str, from: &str, first: bool) -> std::io::Result<()> {
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
+fn send(nonce: &str, from: &str, first: bool, text: &str) {
     let threads: Vec<_> = text
         .lines()
         .filter_map(|line| {
@@ -327,7 +330,6 @@ fn send(nonce: &str, from: &str, first: bool) -> std::io::Result<()> {
         }
     }
     println!("end");
-    Ok(())
 }
 
 fn one(nonce: &str, from: &str, item: &str, address: IpAddr, first: bool) -> String {

@@ -86,11 +86,11 @@ mod tests {
         let began = probe(&dir, &["listen", at, "abc", "60", "tcp/29471", "udp/29472", "udp/29473"], "");
         assert!(["bound tcp/29471", "bound udp/29472", "ready"].iter().all(|line| began.lines().any(|l| l == *line)), "{began}");
         let targets = "0 tcp/29471 127.0.0.1\n0 udp/29472 127.0.0.1\n0 mtu/29473 127.0.0.1\n1 tcp/29474 127.0.0.1\n0 tcp/29471 nonsense\n";
-        let sent = probe(&dir, &["send", "abc", "7"], targets);
+        let sent = probe(&dir, &["send", "abc", "7", "all"], targets);
         let lines: BTreeSet<&str> = sent.lines().collect();
         assert!(lines.contains("0 tcp/29471 open probe") && lines.contains("1 tcp/29474 refused") && lines.contains("end"), "{sent}");
         // Another run's packets are not this one's.
-        probe(&dir, &["send", "other", "8"], targets);
+        probe(&dir, &["send", "other", "8", "first", targets], "");
         let arrived = probe(&dir, &["collect", at, "abc"], "");
         let lines: BTreeSet<&str> = arrived.lines().collect();
         assert!(["7 tcp/29471", "7 udp/29472", "7 mtu/29473 1500", "end"].iter().all(|line| lines.contains(line)), "{arrived}");

@@ -247,6 +247,7 @@ impl SshHost {
             let done = match &connected {
                 Line::Native(session) => {
                     let channel = self.command_channel(session, doing).await?;
+                    session.prime_next();
                     run(channel, line, command.stdin.as_deref(), command.output_limit).await
                 }
                 Line::OpenSsh(master) => master.run(line, command.stdin.as_deref(), command.output_limit).await,

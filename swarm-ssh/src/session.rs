@@ -114,6 +114,10 @@ pub(crate) struct Session {
     pub(crate) handle: Handle<Keeper>,
     label: String,
     primed: AtomicBool,
+    /// Whether a channel for the next command is being opened.
+    opening: AtomicBool,
+    /// Whether sshd refused to have one more open.
+    crowded: AtomicBool,
     /// A session channel that no one has used yet, and when it was opened.
     spare: std::sync::Mutex<Option<(Instant, Channel<Msg>)>>,
     /// The connection this one goes through.
@@ -154,13 +158,35 @@ impl Session {
         if self.primed.swap(true, Ordering::Relaxed) {
             return forward.await;
         }
-        let prime = async {
-            if let (Ok(channel), Ok(mut spare)) = (self.handle.channel_open_session().await, self.spare.lock()) {
-                *spare = Some((Instant::now(), channel));
-            }
-        };
         // The order of the two requests is that of the futures: the session comes first.
-        tokio::join!(biased; prime, forward).1
+        tokio::join!(biased; self.prime(), forward).1
+    }
+
+    /// Opens a session channel that is kept for the next command.
+    async fn prime(&self) {
+        match self.handle.channel_open_session().await {
+            Ok(channel) => {
+                let before = self.spare.lock().ok().and_then(|mut spare| spare.replace((Instant::now(), channel)));
+                if let Some((_, unused)) = before {
+                    let _ = unused.close().await;
+                }
+            }
+            // sshd lets no more be open at a time (MaxSessions): commands open theirs when they need them.
+            Err(_) => self.crowded.store(true, Ordering::Relaxed),
+        }
+    }
+
+    /// While a command runs, the channel of the next one is opened: it then begins a round trip earlier.
+    pub(crate) fn prime_next(self: &Arc<Self>) {
+        let there = self.spare.lock().map_or(true, |spare| spare.is_some());
+        if there || self.crowded.load(Ordering::Relaxed) || self.opening.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let session = Arc::clone(self);
+        tokio::spawn(async move {
+            session.prime().await;
+            session.opening.store(false, Ordering::Relaxed);
+        });
     }
 
     /// A channel for a command: the one that is there already, if sshd cannot have closed it for being idle.
@@ -217,7 +243,15 @@ impl Session {
             Ok(Err(Broken::Library(error))) => return Err(failed(hop, progress.stage(), error)),
             Err(stage) => return Err(late(hop, stage)),
         };
-        Ok(Self { handle, label: label(), primed: AtomicBool::new(false), spare: std::sync::Mutex::default(), _through: through })
+        Ok(Self {
+            handle,
+            label: label(),
+            primed: AtomicBool::new(false),
+            opening: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
+            spare: std::sync::Mutex::default(),
+            _through: through,
+        })
     }
 }
 

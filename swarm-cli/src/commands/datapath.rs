@@ -262,7 +262,12 @@ async fn tried(probed: &mut Probed) -> Result<Matrix, Failure> {
         Wanted { stations: there.iter().map(station).collect(), data_path_port: PORT, encrypted: false, left_out, about: None, only: None };
     let sends = there.iter().enumerate().map(|(from, (node, container, _))| {
         let targets = wanted.targets(from);
-        program(node.engine.as_ref(), container, ["/probe".into(), "send".into(), nonce.into(), from.to_string()].into(), targets)
+        program(
+            node.engine.as_ref(),
+            container,
+            ["/probe".into(), "send".into(), nonce.into(), from.to_string(), "all".into()].into(),
+            targets,
+        )
     });
     let sent = join_all(sends).await;
     let collects = there.iter().map(|(node, container, _)| {

@@ -175,7 +175,7 @@ pub(super) async fn ask(session: &Session, machines: &BTreeMap<HostName, Result<
         loop {
             let asks = probed.nodes.iter().filter_map(|node| {
                 let (container, _) = node.task.as_ref()?;
-                let argv = ["/probe", "send", &nonce, "0"].map(str::to_owned).to_vec();
+                let argv = ["/probe", "send", &nonce, "0", "all"].map(str::to_owned).to_vec();
                 let said = program(node.engine.as_ref(), container, argv, question.clone());
                 Some(async { answers(&node.host, &targets, said.await) })
             });

@@ -26,7 +26,7 @@ const SOON: Duration = Duration::from_millis(500);
 
 /// On the host that makes a swarm. It is gone after a reboot.
 const TAKE: &str = r#"d=/run/swarm-operator.lock
-if mkdir -m 755 "$d" 2>/dev/null; then cat > "$d/holder"; echo taken; exit 0; fi
+if mkdir -m 755 "$d" 2>/dev/null; then printf '%s' "$1" > "$d/holder"; echo taken; exit 0; fi
 [ -d "$d" ] || { echo none; exit 0; }
 echo "held $(( $(date +%s) - $(stat -c %Y "$d/holder" 2>/dev/null || stat -c %Y "$d") ))"
 cat "$d/holder" 2>/dev/null"#;
@@ -162,9 +162,14 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
     }
 
     async fn config(&self, name: &str) -> Result<Option<Object>, EngineError> {
-        let query = Query::all(Kind::Config).with("name", name);
+        Ok(self.configs([name]).await?.into_iter().next().flatten())
+    }
+
+    /// These configs, by one question.
+    async fn configs<const N: usize>(&self, names: [&str; N]) -> Result<[Option<Object>; N], EngineError> {
+        let query = names.iter().fold(Query::all(Kind::Config), |query, name| query.with("name", *name));
         let found = self.ask(async |engine| engine.list(&query).await).await?;
-        Ok(found.into_iter().find(|o| o.name() == name))
+        Ok(names.map(|name| found.iter().find(|o| o.name() == name).cloned()))
     }
 
     /// Puts this run's name on the lock: a new one, or in place of one of that version.
@@ -240,8 +245,9 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
         let began = Instant::now();
         let mut waited = false;
         loop {
-            let text = serde_json::to_vec(&self.holder).unwrap_or_default();
-            let ran = machine.run(&shell(TAKE, &[], Some(text))).await;
+            // As an argument: sshd takes a command's input only a round trip after the command.
+            let text = serde_json::to_string(&self.holder).unwrap_or_default();
+            let ran = machine.run(&shell(TAKE, &[&text])).await;
             let said = match ran {
                 Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
                 Err(error) => return self.goes_without(error.to_string()),
@@ -256,7 +262,7 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
             };
             let holder: Option<Holder> = serde_json::from_str(rest).ok();
             if age >= QUIET.as_secs() || holder.as_ref().is_some_and(|h| (by.is_gone)(h)) {
-                if let Err(error) = machine.run(&shell(BREAK, &[&self.holder.run], None)).await {
+                if let Err(error) = machine.run(&shell(BREAK, &[&self.holder.run])).await {
                     return self.goes_without(error.to_string());
                 }
                 self.taken_over = holder;
@@ -277,7 +283,7 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
     }
 
     /// Gives the lock back where no run came of it.
-    pub async fn give_back(mut self) {
+    pub async fn give_back(self) {
         if let Ok(Some(lock)) = self.config(LOCK).await
             && judge(Some(&lock), &self.holder.run) == Lock::Mine
         {
@@ -286,16 +292,16 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
         self.leave_host().await;
     }
 
-    async fn leave_host(&mut self) {
-        if let Some(machine) = self.folder.take() {
-            let _gone_with_the_next_reboot = machine.run(&shell(GIVE_BACK, &[&self.holder.run], None)).await;
+    async fn leave_host(&self) {
+        if let Some(machine) = &self.folder {
+            let _gone_with_the_next_reboot = machine.run(&shell(GIVE_BACK, &[&self.holder.run])).await;
         }
     }
 
     /// Carries a run out and says all the while that it is alive. Where another run has taken the lock over, because this one could not say
     /// so for long, or someone has released it, the run is stopped in order. Then the lock is given back and the run stands in the journal; what of that failed is
     /// the second answer.
-    pub async fn during(mut self, plan: &Plan, stop: &Stop, run: impl Future<Output = Report>) -> (Report, Option<String>) {
+    pub async fn during(self, plan: &Plan, stop: &Stop, run: impl Future<Output = Report>) -> (Report, Option<String>) {
         let report = {
             let mut run = std::pin::pin!(run);
             tokio::select! {
@@ -309,17 +315,18 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
         let gone = destroys && report.verdict.as_ref().is_some_and(|v| v.converged);
         let made = !self.nowhere && (self.folder.is_none() || report.steps.iter().any(|s| s.outcome.is_done()));
         let left = if gone || !made {
+            self.leave_host().await;
             Ok(())
         } else {
             match timeout(if destroys { ANSWER } else { END }, self.end(plan, &report)).await {
                 Ok(left) => left,
                 Err(_) => {
+                    self.leave_host().await;
                     Err("the run does not stand in the journal, and its lock may be there still: no manager answers in time".to_owned())
                 }
             }
         };
         let left = if destroys { Ok(()) } else { left };
-        self.leave_host().await;
         (report, left.err())
     }
 
@@ -330,7 +337,7 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
         loop {
             sleep(if held { BEAT } else { SOON }).await;
             if let Some(machine) = self.folder.as_ref().filter(|_| sign % 10 == 0) {
-                let _seen_by_age = machine.run(&shell(SIGN_OF_LIFE, &[&self.holder.run], None)).await;
+                let _seen_by_age = machine.run(&shell(SIGN_OF_LIFE, &[&self.holder.run])).await;
             }
             sign += 1;
             if self.without.is_some() && self.folder.is_none() {
@@ -357,46 +364,60 @@ impl<'a, F: Fleet + ?Sized> Guard<'a, F> {
     /// Journal first: whoever waits for the lock sees it.
     async fn end(&self, plan: &Plan, report: &Report) -> Result<(), String> {
         let entry = entry(&self.holder, plan, report, self.began.elapsed());
-        let mut written = Ok(());
+        let (mut written, mut lock) = (Ok(()), None);
         for _ in 0..5 {
-            written = self.write_down(&entry).await;
+            (written, lock) = self.write_down(&entry).await;
             if !written.as_ref().is_err_and(is_answer) {
                 break;
             }
         }
+        let (given_back, ()) = tokio::join!(self.remove_lock(lock), self.leave_host());
+        given_back?;
+        written.map_err(|e| format!("the run does not stand in the journal: {}", e.message))
+    }
+
+    /// Removes the lock, if it is this run's. `read` is what it was a moment ago: so soon after that no one can have taken it over.
+    async fn remove_lock(&self, mut read: Option<(Instant, Option<Object>)>) -> Result<(), String> {
         let mut kept = None;
         for _ in 0..3 {
             // Where there was none at first, one may have been made since; and one may be gone though the answer to that was lost.
-            let lock = self.config(LOCK).await.map_err(|e| e.message)?;
-            let Some(lock) = lock.filter(|lock| judge(Some(lock), &self.holder.run) == Lock::Mine) else {
-                kept = None;
-                break;
+            let lock = match read.take().filter(|(at, _)| at.elapsed() < BEAT) {
+                Some((_, lock)) => lock,
+                None => self.config(LOCK).await.map_err(|e| e.message)?,
             };
+            let Some(lock) = lock.filter(|lock| judge(Some(lock), &self.holder.run) == Lock::Mine) else { return Ok(()) };
             kept =
                 self.ask(async |engine| engine.remove(Kind::Config, lock.id()).await).await.err().filter(|e| e.reason != Reason::NotFound);
             if kept.is_none() {
                 break;
             }
         }
-        if let Some(error) = kept {
-            return Err(format!("the lock was not given back: {}", error.message));
-        }
-        written.map_err(|e| format!("the run does not stand in the journal: {}", e.message))
+        kept.map_or(Ok(()), |error| Err(format!("the lock was not given back: {}", error.message)))
     }
 
-    async fn write_down(&self, entry: &Entry) -> Result<(), EngineError> {
-        let journal = self.config(JOURNAL).await?;
-        let sealed = Sealed::new(&journal_body(journal.as_ref(), entry), &NoPayloads)?;
-        match &journal {
-            None => self.ask(async |engine| engine.create(Kind::Config, &sealed).await.map(|_| ())).await,
-            Some(there) => self.ask(async |engine| engine.update(Kind::Config, there.id(), there.version(), &sealed, false).await).await,
-        }
+    /// Writes a run into the journal. The lock, and when it was read, is in the same answer as what stands there.
+    async fn write_down(&self, entry: &Entry) -> (Result<(), EngineError>, Option<(Instant, Option<Object>)>) {
+        let began = Instant::now();
+        let [journal, lock] = match self.configs([JOURNAL, LOCK]).await {
+            Ok(found) => found,
+            Err(error) => return (Err(error), None),
+        };
+        let write = async {
+            let sealed = Sealed::new(&journal_body(journal.as_ref(), entry), &NoPayloads)?;
+            match &journal {
+                None => self.ask(async |engine| engine.create(Kind::Config, &sealed).await.map(|_| ())).await,
+                Some(there) => {
+                    self.ask(async |engine| engine.update(Kind::Config, there.id(), there.version(), &sealed, false).await).await
+                }
+            }
+        };
+        (write.await, Some((began, lock)))
     }
 }
 
-fn shell(script: &str, arguments: &[&str], stdin: Option<Vec<u8>>) -> Command {
+fn shell(script: &str, arguments: &[&str]) -> Command {
     let argv = ["sh", "-c", script, "sh"].into_iter().chain(arguments.iter().copied());
-    Command { stdin, timeout: ANSWER, elevated: true, ..Command::new(argv) }
+    Command { timeout: ANSWER, elevated: true, ..Command::new(argv) }
 }
 
 /// A run as the journal has it.

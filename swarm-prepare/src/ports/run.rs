@@ -18,6 +18,9 @@ const STAYS: &str = "90";
 /// How long putting a probe on a host may take.
 const PUT: Duration = Duration::from_secs(60);
 
+/// How much is given as an argument, bytes: Linux takes 128 KiB in one.
+const ARGUMENT: usize = 32 << 10;
+
 /// How many hosts send at once what is tried once more.
 const AGAIN_AT_ONCE: usize = 8;
 
@@ -136,7 +139,7 @@ async fn once(
         Box::pin(async move {
             let Some(Placed { host, dir: Some(dir) }) = probe else { return String::new() };
             let program = format!("{dir}/probe");
-            answer(run(host, [program.as_str(), "collect", dir, nonce], None, Duration::from_secs(15)).await).unwrap_or_default()
+            answer(run(host, vec![program.as_str(), "collect", dir, nonce], None, Duration::from_secs(15)).await).unwrap_or_default()
         })
     });
     let ended = in_order(collecting.collect(), at_once).await;
@@ -154,7 +157,7 @@ async fn in_order<T: Send>(all: Vec<BoxFuture<'_, T>>, at_once: usize) -> Vec<T>
     stream::iter(all).buffered(at_once.max(1)).collect().await
 }
 
-async fn run<const N: usize>(host: &Arc<dyn Host>, argv: [&str; N], stdin: Option<Vec<u8>>, timeout: Duration) -> Result<Output, String> {
+async fn run(host: &Arc<dyn Host>, argv: Vec<&str>, stdin: Option<Vec<u8>>, timeout: Duration) -> Result<Output, String> {
     let command = Command { stdin, timeout, elevated: true, ..Command::new(argv) };
     host.run(&command).await.map_err(|e| e.to_string())
 }
@@ -200,15 +203,16 @@ async fn send(placed: &Placed, nonce: &str, from: usize, wanted: &Wanted, first:
     let (from, limit) = (from.to_string(), Duration::from_secs(30));
     let said = match &placed.dir {
         Some(dir) => {
-            let program = format!("{dir}/probe");
-            let input = Some(targets.into_bytes());
             // Where a whole packet passes, smaller ones need not be tried.
-            match first {
-                true => run(&placed.host, [&program, "send", nonce, &from, "first"], input, limit).await,
-                false => run(&placed.host, [&program, "send", nonce, &from], input, limit).await,
+            let (program, which) = (format!("{dir}/probe"), if first { "first" } else { "all" });
+            let argv = [program.as_str(), "send", nonce, &from, which];
+            // sshd takes a command's input only a round trip after the command.
+            match targets.len() < ARGUMENT {
+                true => run(&placed.host, [argv.as_slice(), &[&targets]].concat(), None, limit).await,
+                false => run(&placed.host, argv.to_vec(), Some(targets.into_bytes()), limit).await,
             }
         }
-        None => run(&placed.host, ["sh", "-c", OWN_TOOLS], Some(targets.into_bytes()), limit).await,
+        None => run(&placed.host, vec!["sh", "-c", OWN_TOOLS], Some(targets.into_bytes()), limit).await,
     };
     answer(said).unwrap_or_default()
 }

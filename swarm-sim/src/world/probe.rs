@@ -21,7 +21,7 @@ const WAITS: Duration = Duration::from_millis(1500);
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ProbeCall<'a> {
     Listen { nonce: &'a str, items: &'a [String] },
-    Send { nonce: &'a str, from: &'a str, first: bool },
+    Send { nonce: &'a str, from: &'a str, first: bool, lines: Option<&'a str> },
     Collect { nonce: &'a str },
 }
 
@@ -32,8 +32,8 @@ impl<'a> ProbeCall<'a> {
             [sh, _, script, _, _, nonce, _, items @ ..] if sh == "sh" && script.contains("swarm-probe") => {
                 Some(Self::Listen { nonce, items })
             }
-            [program, verb, nonce, from, first @ ..] if program.ends_with("/probe") && verb == "send" => {
-                Some(Self::Send { nonce, from, first: first.iter().any(|word| word == "first") })
+            [program, verb, nonce, from, which, lines @ ..] if program.ends_with("/probe") && verb == "send" => {
+                Some(Self::Send { nonce, from, first: which == "first", lines: lines.first().map(String::as_str) })
             }
             [program, verb, _, nonce] if program.ends_with("/probe") && verb == "collect" => Some(Self::Collect { nonce }),
             _ => None,
@@ -58,9 +58,9 @@ impl State {
     pub(crate) fn probes(&mut self, host: &HostName, call: ProbeCall<'_>, input: &str) -> Ran {
         match call {
             ProbeCall::Listen { nonce, items } => (SENDS, 0, self.probe_listens(host, nonce, items)),
-            ProbeCall::Send { nonce, from, first } => {
+            ProbeCall::Send { nonce, from, first, lines } => {
                 let mut said = String::new();
-                for line in input.lines() {
+                for line in lines.unwrap_or(input).lines() {
                     let words: Vec<&str> = line.split(' ').collect();
                     if let [to, item, address] = words.as_slice() {
                         let _ = writeln!(said, "{to} {item} {}", self.probe_sends(host, (nonce, first), from, item, address));
