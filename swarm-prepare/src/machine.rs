@@ -16,8 +16,8 @@ pub const CHECK_SCRIPT: &str = concat!(
     "export LC_ALL=C PATH=\"$PATH:/usr/sbin:/sbin:/usr/local/bin:/snap/bin\"\n",
     swarm_service::shell!(),
     r#"echo swarm-check-begin
-printf 'uid '; id -u
-printf 'time '; date +%s
+echo "uid $(id -u)"
+echo "time $(date +%s)"
 arch=$(uname -rm) kernel=${arch% *}
 echo "kernel $kernel"
 echo "arch ${arch##* }"

@@ -27,19 +27,24 @@ fn until(lab: &TestLab, host: &str, script: &str, wanted: &str) {
     }
 }
 
+/// Sets a node's availability: an election may be under way, and then it is asked for again.
+fn set(lab: &TestLab, by: &str, host: &str, availability: &str) {
+    until(lab, by, &format!("docker node update --availability {availability} {host} 2>/dev/null"), host);
+}
+
 /// Each host is drained, its engine restarted by this command, and it is activated again when it is ready: the sum of these.
 fn by_hand(lab: &TestLab, restart: &[&str]) -> Duration {
     let began = Instant::now();
     for host in names(lab) {
         let other = if host == "m1" { "m2" } else { "m1" };
-        lab.docker(other, &["node", "update", "--availability", "drain", &host]);
+        set(lab, other, &host, "drain");
         until(lab, &host, "docker ps -q", "");
         lab.host(&host).exec(restart).unwrap();
         let state = format!(
             "docker node inspect -f '{{{{.Status.State}}}} {{{{if .ManagerStatus}}}}{{{{.ManagerStatus.Reachability}}}}{{{{else}}}}reachable{{{{end}}}}' {host}"
         );
         until(lab, other, &state, "ready reachable");
-        lab.docker(other, &["node", "update", "--availability", "active", &host]);
+        set(lab, other, &host, "active");
     }
     began.elapsed()
 }
