@@ -276,9 +276,9 @@ pub(crate) async fn create(ec2: &Ec2, region: &Region<'_>, say: Say<'_>) -> Resu
                 return boot(ec2, region, ids, say).await;
             }
         }
-        say("the security group or the key pair was deleted meanwhile; they are made again");
+        say("the security group or the key pair was deleted in the meantime; it is made again");
     }
-    Err(failed(format!("the security group or the key pair of {} is deleted again and again by someone else", ec2.cluster)))
+    Err(failed(format!("the security group or the key pair of {} keeps being deleted by someone else", ec2.cluster)))
 }
 
 /// Runs and starts instances until each host has one. `None` as [`run`] has it.
@@ -425,7 +425,7 @@ pub(crate) async fn destroy(ec2: &Ec2, region: &Region<'_>, say: Say<'_>) -> Res
                 break;
             }
             if asked.is_empty() && !announced {
-                say(&format!("no machine is listed; lists at EC2 are late, so it is looked at again for {} s", LATE.as_secs()));
+                say(&format!("EC2 lists no machine of this cluster; its lists can be late, so this looks again for {} s", LATE.as_secs()));
                 announced = true;
             }
         }

@@ -116,7 +116,8 @@ pub(crate) struct Session {
     primed: AtomicBool,
     /// Whether a channel for the next command is being opened.
     opening: AtomicBool,
-    /// Whether sshd refused to have one more open.
+    /// Whether each command opens its own: sshd refused to have one more open, or the host has another server. dropbear answers no command on a
+    /// channel that was opened while another command ran.
     crowded: AtomicBool,
     /// A session channel that no one has used yet, and when it was opened.
     spare: std::sync::Mutex<Option<(Instant, Channel<Msg>)>>,
@@ -189,11 +190,17 @@ impl Session {
         });
     }
 
-    /// A channel for a command: the one that is there already, if sshd cannot have closed it for being idle.
+    /// A channel for a command: the one that is there already, unless the host has closed it, or may be about to, for being idle.
     pub(crate) async fn open_session(&self) -> Result<Channel<Msg>, russh::Error> {
+        self.primed.store(true, Ordering::Relaxed);
         let spare = self.spare.lock().ok().and_then(|mut spare| spare.take());
         match spare {
-            Some((opened, channel)) if opened.elapsed() < SPARE => return Ok(channel),
+            Some((opened, mut channel)) if opened.elapsed() < SPARE => tokio::select! {
+                biased;
+                // Nothing comes on an unused channel but its end.
+                _ended = channel.wait() => {}
+                () = std::future::ready(()) => return Ok(channel),
+            },
             Some((_, channel)) => channel.close().await?,
             None => {}
         }
@@ -248,7 +255,7 @@ impl Session {
             label: label(),
             primed: AtomicBool::new(false),
             opening: AtomicBool::new(false),
-            crowded: AtomicBool::new(false),
+            crowded: AtomicBool::new(!progress.is_openssh()),
             spare: std::sync::Mutex::default(),
             _through: through,
         })

@@ -39,6 +39,8 @@ impl Stage {
 pub(crate) struct Progress {
     stage: AtomicU8,
     closed: AtomicBool,
+    /// Whether the greeting is OpenSSH's.
+    openssh: AtomicBool,
     readers: Mutex<Vec<Waker>>,
     /// Bytes that came before the key was accepted.
     heard: AtomicUsize,
@@ -55,6 +57,7 @@ impl Progress {
         Self {
             stage: AtomicU8::new(0),
             closed: AtomicBool::new(false),
+            openssh: AtomicBool::new(false),
             readers: Mutex::default(),
             heard: AtomicUsize::new(0),
             stops: Arc::clone(&clock.stops),
@@ -67,6 +70,11 @@ impl Progress {
         if let Ok(mut current) = self.computing.lock() {
             *current = stop;
         }
+    }
+
+    /// Whether the host's server is OpenSSH, by its greeting.
+    pub(crate) fn is_openssh(&self) -> bool {
+        self.openssh.load(Ordering::SeqCst)
     }
 
     pub(crate) fn stage(&self) -> Stage {
@@ -139,6 +147,8 @@ impl Watched {
                         return Err(io::Error::other("it speaks another version of the protocol than 2"));
                     }
                     if version_2 {
+                        let software = self.line.strip_prefix(b"SSH-2.0-").unwrap_or_default();
+                        self.progress.openssh.store(software.starts_with(b"OpenSSH"), Ordering::SeqCst);
                         self.progress.reach(Stage::KeyExchange);
                         self.line = Vec::new();
                         break;
