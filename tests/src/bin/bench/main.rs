@@ -230,6 +230,8 @@ impl Rows {
         let (engines, docker) = ("engines alone, 20 services until they run", "docker stack deploy, 20 services until they run");
         ratio("20 services until they run: swarm / docker CLI", beside(docker).map(|(d, o)| o / d), "at most 1");
         ratio("20 services until they run: swarm / engines alone", beside(engines).map(|(e, o)| o / e), "at most 1.1");
+        let remote = "docker stack deploy over ssh, 20 services until they run";
+        ratio("20 services until they run, both over ssh: swarm / docker CLI", beside(remote).map(|(d, o)| o / d), "at most 1");
         let docker = "docker stack deploy --detach=false, 20 services";
         ratio(
             "20 services, both wait until they are up: swarm / docker CLI",
