@@ -258,6 +258,25 @@ fn whatever_happens_to_calls_and_instances_the_next_run_arrives() {
     }
 }
 
+/// A key pair of the cluster's name that someone else imported is used, and outlives the machines.
+#[test]
+fn a_key_pair_of_someone_else_stays() {
+    swarm_sim::run(async {
+        let aws = aws("managers: 1, workers: 0");
+        let (ec2, account) = (ec2(&aws), Account::new(3, slow()));
+        let key = "c3NoLWVkMjU1MTkgQUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSU1pbmUgbWVAaGVyZQ%3D%3D";
+        let imported = account.send(&format!("Action=ImportKeyPair&KeyName=swarm-{NAME}&PublicKeyMaterial={key}")).unwrap();
+        assert_eq!(imported.0, 200, "{imported:?}");
+        account.wait(Duration::from_secs(45)).await;
+        ec2.create_over(&Line(&account), &|_| {}).await.unwrap();
+        settled(&ec2, &account, &aws).await.unwrap();
+        ec2.destroy_over(&Line(&account), &|_| {}).await.unwrap();
+        let left = account.left(NAME);
+        assert!(left.len() == 1 && left[0].starts_with("key-"), "{left:?}");
+        assert_eq!(account.violations(), Vec::<String>::new());
+    });
+}
+
 /// The account notices what a careless tool would do.
 #[test]
 fn the_account_says_what_must_never_happen() {

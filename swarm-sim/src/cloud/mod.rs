@@ -83,11 +83,6 @@ impl Account {
         self.with(|state| state.full = creations);
     }
 
-    /// The actions of all calls so far, in order.
-    pub fn calls(&self) -> Vec<String> {
-        self.with(|state| state.calls.clone())
-    }
-
     /// How often each fault came to pass.
     pub fn happened(&self) -> BTreeMap<&'static str, u64> {
         self.with(|state| state.happened.clone())
